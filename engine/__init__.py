@@ -1,0 +1,1 @@
+"""The decoder: policies (torch-free), and what a run writes down."""

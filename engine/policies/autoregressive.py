@@ -1,0 +1,11 @@
+"""Autoregressive decoding: one target forward a token."""
+
+from engine.policies.settings import Settings
+from engine.policies.words import EMPTY, Session, Steps, result, settle
+
+
+def decode(session: Session, settings: Settings) -> Steps:
+    while not session.finished:
+        verdict = session.verify(EMPTY)
+        yield (verdict,)
+        settle(session, EMPTY, result(verdict), None)

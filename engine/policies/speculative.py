@@ -1,0 +1,15 @@
+"""Standard speculative decoding (Leviathan et al. 2023): draft, then verify, in turn."""
+
+from engine.policies.settings import Settings
+from engine.policies.words import EMPTY, DraftLimits, Session, Steps, result, settle
+
+
+def decode(session: Session, settings: Settings) -> Steps:
+    limits = DraftLimits(settings.draft_length, min_confidence=settings.min_confidence)
+    while not session.finished:
+        draft = session.draft(EMPTY, limits)
+        yield (draft,)
+        line = result(draft).branches[0]
+        verdict = session.verify(line)
+        yield (verdict,)
+        settle(session, line, result(verdict), None)

@@ -1,0 +1,148 @@
+"""The words every policy uses: what a line, a draft, a verdict, a round and a session are.
+
+A *session* is one generation in one world. The engine's session hands work to the two models; the
+simulator's returns SimPy events. Both offer the protocol below, so a policy is written once.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Consecutive drafted tokens (ids) and the draft's probability of each, both of length n."""
+
+    tokens: tuple[int, ...] = ()
+    confidences: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def after(self, count: int) -> "Line":
+        """The line without its first `count` tokens."""
+        return Line(self.tokens[count:], self.confidences[count:])
+
+
+EMPTY = Line()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The branches one draft job wrote, most confident first, and how many forwards it took."""
+
+    branches: tuple[Line, ...]
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one target forward decided: accepted tokens of the line, then the target's own token."""
+
+    accepted: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Token counts of one verification; see docs/design.md for the definitions."""
+
+    drafted: int  # tokens drafted in this round, on every branch
+    verified: int  # tokens of the line that the target judged
+    accepted: int
+    emitted: int  # tokens of text written, after truncation at the end of the text
+    rollback: int
+    hedge: int
+
+
+class Handle(Protocol[T_co]):
+    """A result that is there once the driver has waited for it."""
+
+    @property
+    def value(self) -> T_co | None: ...
+
+
+class Session(Protocol):
+    """One generation, as a policy sees it."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    def verify(self, line: Line) -> Handle[Verdict]:
+        """Start the target on `line`, which follows the text written so far."""
+        ...
+
+    def draft(self, line: Line, limits: "DraftLimits") -> Handle[Draft]:
+        """Start the draft after the text and `line`."""
+        ...
+
+    def emit(self, tokens: Sequence[int]) -> int:
+        """Write tokens to the text; returns how many fit before its end."""
+        ...
+
+    def close_round(self, counts: Round) -> None:
+        """Note one finished round."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLimits:
+    """How far one draft job goes.
+
+    `length` forwards at most (tokens a branch); up to `branches` candidates for the first token; a branch
+    ends before a token whose draft probability is under `min_confidence`. With `adaptive`, the count of
+    branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979).
+    """
+
+    length: int
+    branches: int = 1
+    min_confidence: float = 0.0
+    adaptive: bool = False
+
+    def branch_count(self, confidence: float) -> int:
+        """Branches to open where the draft's best candidate has probability `confidence`."""
+        if not self.adaptive:
+            return self.branches
+        return max(1, int(self.branches * (1.0 - confidence)))
+
+
+Waits = tuple[Handle[object], ...]
+Steps = Generator[Waits, None, None]
+
+
+def result(handle: Handle[T_co]) -> T_co:
+    """The value of a handle the driver has waited for."""
+    value = handle.value
+    if value is None:
+        raise RuntimeError("a policy read a result before yielding its handle")
+    return value
+
+
+def settle(session: Session, line: Line, verdict: Verdict, draft: Draft | None) -> Line:
+    """Write what the verdict allows, note the round, and return the line to judge next.
+
+    `draft` was written while the target judged `line`; None when nothing was, and `line` is this round's
+    draft. Its branch that begins with
+    the target's token survives if the whole line was accepted; else the first branch is rollback, and every
+    other branch not taken is hedge.
+    """
+    branches = draft.branches if draft else ()
+    emitted = session.emit((*line.tokens[: verdict.accepted], verdict.token))
+    taken: Line | None = None
+    if verdict.accepted == len(line):
+        taken = next((b for b in branches if b.tokens and b.tokens[0] == verdict.token), None)
+    dropped = sum(len(b) for b in branches) - (len(taken) if taken else 0)
+    lost_with_line = len(branches[0]) if branches and taken is None else 0
+    session.close_round(
+        Round(
+            drafted=sum(len(b) for b in branches) if draft else len(line),
+            verified=len(line),
+            accepted=verdict.accepted,
+            emitted=emitted,
+            rollback=len(line) - verdict.accepted + lost_with_line,
+            hedge=dropped - lost_with_line,
+        )
+    )
+    return taken.after(1) if taken else EMPTY

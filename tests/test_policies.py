@@ -1,0 +1,68 @@
+"""Policies are found by file, and the accounting of a round follows the definitions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from engine.errors import ConfigurationError
+from engine.policies import load_policy
+from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Round, Verdict, settle
+
+
+@dataclass
+class Ledger:
+    """The part of a session that `settle` uses."""
+
+    finished: bool = False
+    text: list[int] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+
+    def emit(self, tokens: Sequence[int]) -> int:
+        self.text.extend(tokens)
+        return len(tokens)
+
+    def close_round(self, counts: Round) -> None:
+        self.rounds.append(counts)
+
+
+def line(*tokens: int) -> Line:
+    return Line(tokens, (0.5,) * len(tokens))
+
+
+BRANCHES = Draft((line(7, 8, 9), line(5, 6)), steps=3)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "following", "rollback", "hedge"),
+    [
+        (Verdict(2, 7), (8, 9), 0, 2),  # the first branch survives
+        (Verdict(2, 5), (6,), 0, 3),  # the second one does
+        (Verdict(2, 4), (), 3, 2),  # none holds the target's token
+        (Verdict(1, 7), (), 1 + 3, 2),  # the line is cut, so no branch can survive
+    ],
+)
+def test_settle(verdict: Verdict, following: tuple[int, ...], rollback: int, hedge: int) -> None:
+    ledger = Ledger()
+    pending = settle(ledger, line(1, 2), verdict, BRANCHES)  # type: ignore[arg-type]
+    assert pending.tokens == following
+    assert ledger.text == [*(1, 2)[: verdict.accepted], verdict.token]
+    counts = ledger.rounds[0]
+    assert (counts.drafted, counts.rollback, counts.hedge) == (5, rollback, hedge)
+
+
+def test_speculative_round_counts_its_line_as_drafted() -> None:
+    ledger = Ledger()
+    assert settle(ledger, line(1, 2, 3), Verdict(1, 9), None) == EMPTY  # type: ignore[arg-type]
+    assert ledger.rounds == [Round(drafted=3, verified=3, accepted=1, emitted=2, rollback=2, hedge=0)]
+
+
+def test_adaptive_branch_count() -> None:
+    limits = DraftLimits(length=4, branches=4, adaptive=True)
+    assert [limits.branch_count(q) for q in (0.0, 0.3, 0.5, 0.9, 1.0)] == [4, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["perl", "words", "no-such", "settings", "../errors"])
+def test_unknown_policy(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no policy"):
+        load_policy(name)
