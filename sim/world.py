@@ -66,11 +66,12 @@ class SimulatedSession:
         first = self.source.candidates(start, limits.branches, on_path)
         first = first[: limits.branch_count(first[0][1])]
         branches = tuple(self._extend(start, c, on_path, limits) for c in first)
-        # A branch that stopped on a low confidence spent the forward that showed it.
-        steps = max(min(len(b) + 1, limits.length) for b in branches)
+        # Forwards that read a branch; one that stopped on a low confidence spent the forward that showed it.
+        reads = [min(len(b), limits.length - 1) for b in branches]
+        steps = 1 + max(reads)
         context = self.prompt_tokens + start
         duration = self.costs.draft_step(1, context) + sum(
-            self.costs.draft_step(len(branches), context + i) for i in range(1, steps)
+            self.costs.draft_step(sum(r >= i for r in reads), context + i) for i in range(1, steps)
         )
         return self._job(self.draft_device, duration, Draft(branches, steps))
 
