@@ -6,15 +6,19 @@ BIN := .venv/bin
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
+	@echo "setting up .venv ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 setup: .venv/.ready
 
+# Measures this machine and the default pair, chooses, verifies and writes a page; what is there is not redone.
 demo: setup
-	$(BIN)/specbranch simulate scenarios/default.yaml
-	$(BIN)/specbranch simulate scenarios/branch-count.yaml
+	$(BIN)/specbranch calibrate
+	$(BIN)/specbranch tune
+	$(BIN)/specbranch verify
+	$(BIN)/specbranch report
 
 test: setup
 	$(BIN)/ruff check .

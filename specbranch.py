@@ -1,78 +1,357 @@
 """The command line: the verbs, nothing else."""
 
+import itertools
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.errors import SpecBranchError
+from engine.errors import ConfigurationError, SpecBranchError
+
+if TYPE_CHECKING:
+    from engine.models import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+CALIBRATION = Path("runs/calibration")
+TUNED = Path("runs/tuned.yaml")
+VERIFICATION = Path("runs/verification.json")
+PAGE = Path("runs/report.html")
+
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Target = Annotated[str | None, typer.Option(help="a target model's folder or hub id; none: the default pair")]
+DraftModel = Annotated[
+    str | None,
+    typer.Option("--draft-model", help="a draft model's folder or hub id; none: drafts made of the target"),
+]
+Precision_ = Annotated[str, typer.Option("--precision", help="the target's: float32, bfloat16 or float16")]
+Remote = Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the models")]
+Seed = Annotated[int, typer.Option(min=0)]
 
 
 @app.callback()
 def specbranch() -> None:
-    """Explore speculative decoding with parallel branches before running it."""
+    """Measure, simulate, choose and verify speculative decoding with parallel branches."""
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with time left on stderr; the function it gives hears a stage, what is done of it, and its total."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:32.32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, total: bar.update(task, completed=done, total=total, description=what)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar of `total` steps; the function it gives notes one step and what was done."""
+    with stages() as show:
+        done = itertools.count(1)
+        yield lambda what: show(what, next(done), total)
+
+
+def _precision(value: str) -> "Precision":
+    if value not in ("float32", "bfloat16", "float16"):
+        raise ConfigurationError(f"there is no precision '{value}': float32, bfloat16 or float16.")
+    return value  # type: ignore[return-value]
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="what to answer")],
+    policy: Annotated[
+        str, typer.Option(help="autoregressive, speculative, pearl, specbranch")
+    ] = "specbranch",
+    draft: Annotated[
+        str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
+    ] = None,
+    draft_length: int = 4,
+    branches: int = 2,
+    min_confidence: float = 0.0,
+    placement: Annotated[str, typer.Option(help="at-once or in-turn")] = "at-once",
+    config: Annotated[
+        Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    target: Target = None,
+    draft_model: DraftModel = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write an answer with the real engine, streaming, and print what it took."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from engine.configuration import Configuration
+    from engine.default_drafts import choose_models
+    from engine.metrics import measure
+    from engine.pair import open_pair
+    from engine.policies import load_policy
+    from engine.record import Run
+    from reports.tables import run_summary
+
+    if config:
+        from scenarios.tuned import load_tuned
+
+        configuration = load_tuned(config).chosen
+    else:
+        try:
+            configuration = Configuration(
+                policy=policy,
+                draft=draft,
+                draft_length=draft_length,
+                branches=branches,
+                min_confidence=min_confidence,
+                placement=placement,  # type: ignore[arg-type]  # checked by the model
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigurationError(
+                f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
+            ) from error
+    load_policy(configuration.policy)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    with open_pair(*models) as (pair, tokenizer):
+        ids = tokenizer.encode(prompt)
+        shown = ""
+        written: list[int] = []
+
+        def stream(tokens: Any) -> None:
+            nonlocal shown
+            written.extend(tokens)
+            text = tokenizer.decode(written)
+            # A character of several tokens is held back until it is whole.
+            if not as_json and text.startswith(shown) and not text.endswith("\ufffd"):
+                print(text[len(shown) :], end="", flush=True)
+                shown = text
+
+        run = pair.generate(
+            configuration, ids, max_tokens=max_tokens, end_tokens=tokenizer.end_tokens, on_text=stream
+        )
+    metrics = measure([run])
+    if as_json:
+        document = {
+            "text": tokenizer.decode(run.tokens),
+            "configuration": configuration.model_dump(mode="json"),
+            "metrics": TypeAdapter(type(metrics)).dump_python(metrics, mode="json"),
+            "run": TypeAdapter(Run).dump_python(run, mode="json"),
+        }
+        print(json.dumps(document))
+    else:
+        print(tokenizer.decode(run.tokens)[len(shown) :])
+        print(run_summary(run, metrics))
+    if run.warning:
+        print(f"specbranch: {run.warning}", file=sys.stderr)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="the folder to write")] = CALIBRATION,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer prompts and samples")] = False,
+    full: Annotated[bool, typer.Option("--full", help="more samples and longer texts")] = False,
+    again: Annotated[bool, typer.Option("--again", help="measure even if the folder is whole")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="your own prompts, JSONL")] = None,
+    target: Target = None,
+    draft_model: DraftModel = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
+    from calibrate.artifact import JSON_NAME, load_artifact
+    from calibrate.prompts import choose_prompts
+    from calibrate.run import EFFORTS, count_steps, describe
+    from calibrate.run import calibrate as measure
+    from engine.default_drafts import choose_models
+    from engine.pair import open_pair
+
+    effort = EFFORTS["quick" if quick else "full" if full else "default"]
+    if (out / JSON_NAME).exists() and not again:
+        artifact = load_artifact(out)
+        print(f"{out} is whole already; --again measures anew.", file=sys.stderr)
+    else:
+        chosen = choose_prompts(prompts, "calibration", effort.prompts)
+        models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+        with open_pair(*models) as (pair, tokenizer), progress(count_steps(pair, effort, chosen)) as advance:
+            artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, advance=advance)
+    print(artifact.calibration.model_dump_json() if as_json else "\n".join(describe(artifact)))
+
+
+@app.command()
+def inspect(folder: Path = CALIBRATION, as_json: AsJson = False) -> None:
+    """Print what a calibration holds."""
+    from calibrate.artifact import load_artifact
+    from calibrate.run import describe
+
+    artifact = load_artifact(folder)
+    print(artifact.calibration.model_dump_json() if as_json else "\n".join(describe(artifact)))
 
 
 @app.command()
 def simulate(
     scenario: Annotated[Path, typer.Argument(help="a scenario file, such as scenarios/default.yaml")],
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    calibration: Annotated[Path | None, typer.Option(help="replay this calibration folder")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Replay a scenario's configurations and compare them."""
-    from rich.console import Console
-    from rich.progress import track
-    from rich.table import Table
+    from pydantic import TypeAdapter
 
+    from reports.tables import console, print_outcomes
+    from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenario
-    from sim.run import run_scenario
+    from sim.run import Outcome, run_scenario
 
     loaded = load_scenario(scenario)
-    outcomes = list(
-        track(
-            run_scenario(loaded),
-            total=len(loaded.configurations),
-            description="simulating",
-            console=Console(stderr=True),
-            transient=True,
-        )
-    )
+    artifact = None if loaded.stated else open_calibration(calibration, loaded.calibration)
+    outcomes = []
+    with progress(len(loaded.configurations) * len(loaded.what_if)) as advance:
+        for outcome in run_scenario(loaded, artifact):
+            outcomes.append(outcome)
+            advance(outcome.configuration.label())
     if as_json:
-        rows = [{**asdict(o), "configuration": o.configuration.model_dump()} for o in outcomes]
+        rows = TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json")
         print(json.dumps({"scenario": loaded.model_dump(mode="json"), "outcomes": rows}))
         return
-    table = Table(title=loaded.title)
-    headings = "policy,length,branches,cut,placement,tokens/s,speed-up (95%),accepted length"
-    headings += ",rollback,hedge,target idle,draft idle"
-    for heading in headings.split(","):
-        table.add_column(heading, justify="left" if heading in ("policy", "placement") else "right")
-    for o in outcomes:
-        c, m = o.configuration, o.metrics
-        table.add_row(
-            c.policy,
-            str(c.draft_length),
-            str(c.branches),
-            f"{c.min_confidence:g}",
-            c.placement,
-            f"{m.tokens_per_second:.1f}",
-            f"{o.speed_up:.2f} ({o.speed_up_low:.2f} to {o.speed_up_high:.2f})",
-            f"{m.mean_accepted_length:.2f}",
-            f"{m.rollback_rate:.1%}",
-            f"{m.hedge_rate:.1%}",
-            f"{m.target_idle:.1%}",
-            f"{m.draft_idle:.1%}",
+    print_outcomes(console(), loaded, artifact, outcomes)
+
+
+@app.command()
+def tune(
+    calibration: Annotated[Path, typer.Option(help="the calibration to replay")] = CALIBRATION,
+    out: Annotated[Path, typer.Option(help="the configuration file to write")] = TUNED,
+    as_json: AsJson = False,
+) -> None:
+    """Search the configurations and write the best one, with its rivals, for 'verify'."""
+    from calibrate.artifact import load_artifact
+    from reports.tables import console, print_tuned
+    from scenarios.tuned import TunedConfiguration, save_tuned
+    from sim.tune import tune as search
+
+    artifact = load_artifact(calibration)
+    with stages() as show:
+        found = search(artifact, progress=lambda done, total: show("replaying the grid", done, total))
+    tuned = TunedConfiguration.of(found, calibration, artifact.digest)
+    save_tuned(out, tuned)
+    if as_json:
+        print(tuned.model_dump_json())
+        return
+    print_tuned(console(), found)
+    print(f"written to {out}")
+
+
+@app.command()
+def verify(
+    config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
+    out: Annotated[Path, typer.Option(help="the record to write")] = VERIFICATION,
+    count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 12,
+    own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
+    max_tokens: Annotated[int, typer.Option(min=2)] = 96,
+    repeats: Annotated[int, typer.Option(min=1)] = 1,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the chosen configuration and its rivals on prompts that calibration did not see; compare."""
+    from calibrate.artifact import load_artifact
+    from calibrate.prompts import choose_prompts
+    from engine.pair import open_pair
+    from reports.tables import console, verified_summary, verified_table
+    from reports.verification import save_verification
+    from reports.verify import Plan, count_steps
+    from reports.verify import verify as run
+    from scenarios.tuned import load_tuned
+
+    tuned = load_tuned(config)
+    artifact = load_artifact(tuned.calibration)
+    chosen = choose_prompts(own, "heldout", count)
+    plan = Plan(max_tokens=max_tokens, repeats=repeats, seed=seed)
+    target = artifact.calibration.target.spec
+    drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
+    with (
+        open_pair(target, drafts) as (pair, tokenizer),
+        progress(count_steps(tuned, chosen, plan)) as advance,
+    ):
+        verification = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
+    save_verification(out, verification)
+    if as_json:
+        print(verification.model_dump_json())
+        return
+    shown = console()
+    shown.print(verified_table(verification))
+    shown.print(verified_summary(verification), highlight=False)
+    shown.print(f"written to {out}", highlight=False)
+
+
+@app.command()
+def report(
+    record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
+    out: Annotated[Path, typer.Option(help="the page to write")] = PAGE,
+) -> None:
+    """Write one self-contained interactive page of a verification."""
+    from calibrate.artifact import load_artifact
+    from engine.errors import CalibrationError
+    from reports.page import write_page
+    from reports.verification import load_verification
+
+    verification = load_verification(record)
+    try:
+        artifact = load_artifact(Path(verification.calibration))
+    except CalibrationError as error:
+        print(f"specbranch: the page lacks the costs' charts: {error}", file=sys.stderr)
+        artifact = None
+    write_page(verification, out, artifact)
+    print(out)
+
+
+@app.command()
+def distill(
+    out: Annotated[
+        Path | None, typer.Option(help="the file to write; none: the carried one is replaced")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Make the default pair's small draft again: prune the target and distil it on text it writes itself.
+
+    It takes hours on two cores; interrupted, it resumes.
+    """
+    from dataclasses import asdict
+
+    from engine.default_drafts import DISTILLED
+    from engine.default_pair import cache_folder, default_target
+    from engine.distill import distill as make
+
+    with stages() as show:
+        made = make(
+            default_target(),
+            out or DISTILLED,
+            cache=cache_folder() / "distill",
+            threads=threads,
+            progress=show,
         )
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    work = loaded.workload
-    console.print(
-        f"{work.prompts} paths of {work.tokens} tokens, seed {work.seed}; costs and acceptance are stated in "
-        "the file, not measurements; intervals are over paths."
-    )
+    if as_json:
+        print(json.dumps(asdict(made), default=str))
+        return
+    print(f"{made.path}: {made.steps} steps over {made.text_tokens} tokens of text")
+    for kind, seen in {"all": made.held_out, **made.by_kind}.items():
+        print(
+            f"{kind}: the target's token is the draft's first at {seen.top1:.1%}, in its first two at {seen.top2:.1%}, "
+            f"four at {seen.top4:.1%} of {seen.positions} positions on {seen.prompts} held-out prompts; "
+            f"sum of min(p, q) {seen.overlap:.2f}"
+        )
 
 
 def main() -> None:
@@ -82,6 +361,8 @@ def main() -> None:
     except SpecBranchError as error:
         print(f"specbranch: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -7,3 +7,11 @@ class SpecBranchError(Exception):
 
 class ConfigurationError(SpecBranchError):
     """A scenario, configuration or policy setting is wrong."""
+
+
+class WorkerLost(SpecBranchError):
+    """A worker process died or no longer answers."""
+
+
+class CalibrationError(SpecBranchError):
+    """A calibration is missing, damaged, or lacks what is asked of it."""

@@ -1,22 +1,30 @@
-"""Drafts made of the target: its linear weights rounded to few bits, computed in float32.
+"""Drafts made of the target: its linear weights rounded to few bits.
 
 Rounded values held in float32 make the draft's tokens independent of how many it reads at once, which exact
-replay needs; the speed of packed kernels is another matter.
+replay needs; `engine.linear` runs the same values through packed kernels where speed is wanted.
 """
 
 import torch
-from torch import nn
+from torch import Tensor
 
 
 @torch.no_grad()
-def round_weights(model: nn.Module, bits: int, group: int = 64) -> None:
-    """Round every linear weight [out, in] in place, symmetrically to nearest, in groups along `in`.
+def quantise(weight: Tensor, bits: int, group: int | None = None) -> tuple[Tensor, Tensor]:
+    """Symmetric rounding to nearest of `weight` [out, in], in groups along `in` (None: the whole row).
 
-    The scale of a group is max |w| / (2^(bits-1) - 1). A tied output head is rounded with the embedding.
+    Returns integer codes int32 [out, in] in -(2^(bits-1) - 1) .. 2^(bits-1) - 1 and float32 scales
+    [out, in / group]; the rounded weight is code x scale, and a group's scale is max |w| / (2^(bits-1) - 1).
     """
     top = 2 ** (bits - 1) - 1
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and module.in_features % group == 0:
-            grouped = module.weight.view(-1, group)
-            scale = grouped.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / top
-            grouped.copy_((grouped / scale).round().clamp(-top, top) * scale)
+    rows, columns = weight.shape
+    grouped = weight.detach().float().view(rows, -1, group or columns)
+    scales = grouped.abs().amax(dim=-1).clamp_min(1e-12) / top
+    codes = (grouped / scales[..., None]).round().clamp(-top, top)
+    return codes.view(rows, columns).to(torch.int32), scales
+
+
+@torch.no_grad()
+def dequantise(codes: Tensor, scales: Tensor) -> Tensor:
+    """The float32 weight [out, in] of `quantise`'s codes and scales."""
+    rows, columns = codes.shape
+    return (codes.view(rows, scales.shape[1], -1).float() * scales[..., None]).view(rows, columns)

@@ -1,161 +1,196 @@
-"""One real generation, greedy: the policy's session over two models, each in a worker thread of its own."""
+"""One real generation: the policy's session over two models in worker processes. Torch-free."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Generic, TypeVar
 
-import torch
-
-from engine.cached_model import CachedModel
+from engine import worker_process
+from engine.errors import SpecBranchError, WorkerLost
 from engine.policies import load_policy
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
+from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
+from engine.record import Job, Run
+from engine.workers import Reply, Ticket, Worker
 
 T = TypeVar("T")
+
+SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
+
+
+class DraftLost(Exception):
+    """The draft's worker is gone; the text goes on without it."""
 
 
 @dataclass(frozen=True)
 class Pending(Generic[T]):
     """A job in a worker; `value` waits for it and raises what it raised."""
 
-    future: "Future[T]"
+    ticket: Ticket
+    understand: Callable[[Reply], T]
 
     @property
     def value(self) -> T:
-        return self.future.result()
+        return self.understand(self.ticket.wait(SILENCE_SECONDS))
 
 
-@dataclass
-class Worker:
-    """A model's thread: one job at a time; `busy` in seconds."""
+@dataclass(frozen=True)
+class Player:
+    """A model in a worker."""
 
-    threads: int = 1
-    busy: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(self.threads,))
-
-    def submit(self, job: Callable[[], T]) -> Pending[T]:
-        def timed() -> T:
-            start = time.perf_counter()
-            try:
-                return job()
-            finally:
-                self.busy += time.perf_counter() - start
-
-        return Pending(self._pool.submit(timed))
-
-    def close(self) -> None:
-        self._pool.shutdown()
-
-
-def verify_greedily(target: CachedModel, text: Sequence[int], line: Line) -> Verdict:
-    """Accept the tokens of `line` that are the target's argmax, then give the target's own token."""
-    unread = target.rewind(text)
-    choices = target.read([*unread, *line.tokens])[len(unread) - 1 :].argmax(dim=-1).tolist()
-    accepted = next((i for i, t in enumerate(line.tokens) if t != choices[i]), len(line))
-    return Verdict(accepted, choices[accepted])
-
-
-def draft_greedily(draft: CachedModel, context: Sequence[int], limits: DraftLimits) -> Draft:
-    """Branch at the end of `context`, then extend every branch until it is long enough or unsure."""
-    first = draft.read(draft.rewind(context))[-1].softmax(dim=-1).topk(limits.branches)
-    count = limits.branch_count(float(first.values[0]))
-    tokens = [[t] for t in first.indices.tolist()[:count]]
-    confidences = [[c] for c in first.values.tolist()[:count]]
-    active, steps = list(range(count)), 1
-    while active and steps < limits.length:
-        best = draft.read_branches([(b, tokens[b][-1]) for b in active]).softmax(dim=-1).max(dim=-1)
-        steps += 1
-        found = zip(active, best.indices.tolist(), best.values.tolist(), strict=True)
-        sure = [(b, t, c) for b, t, c in found if c >= limits.min_confidence]
-        for branch, token, confidence in sure:
-            tokens[branch].append(token)
-            confidences[branch].append(confidence)
-        active = [branch for branch, _, _ in sure]
-    lines = (Line(tuple(t), tuple(c)) for t, c in zip(tokens, confidences, strict=True))
-    return Draft(tuple(lines), steps)
+    worker: Worker
+    model: str
 
 
 @dataclass
 class EngineSession:
-    """Implements `engine.policies.words.Session` on two models; `text` begins with the prompt's tokens."""
+    """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
 
-    target: CachedModel
-    draft_model: CachedModel | None
+    `on_text` hears each stretch of tokens as it is written.
+    """
+
+    target: Player
+    drafter: Player | None
     text: list[int]
     max_tokens: int
     end_tokens: Collection[int]
-    target_worker: Worker
-    draft_worker: Worker
+    on_text: Callable[[Sequence[int]], None] | None = None
     written: int = 0
     ended: bool = False
     rounds: list[Round] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+    first_token_seconds: float = 0.0
+    _told: dict[str, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         return self.ended or self.written >= self.max_tokens
 
+    def _news(self, role: str) -> dict[str, object]:
+        """The text a model has not heard yet: all of it at first, so that it begins anew."""
+        base = self._told.get(role, 0)
+        self._told[role] = len(self.text)
+        return {"base": base, "news": self.text[base:]}
+
+    def _note(self, reply: Reply, role: str, forwards: int, tokens: int) -> None:
+        model = "target" if role == "target" else "draft"
+        start, end = reply.start - self.began, reply.end - self.began
+        self.jobs.append(Job(model, len(self.rounds), start, end, forwards, tokens))  # type: ignore[arg-type]
+
     def verify(self, line: Line) -> Pending[Verdict]:
-        text = tuple(self.text)
-        return self.target_worker.submit(lambda: verify_greedily(self.target, text, line))
+        def understand(reply: Reply) -> Verdict:
+            accepted, token, read = reply.value
+            self._note(reply, "target", 1, read)
+            return Verdict(accepted, token)
+
+        ticket = self.target.worker.submit(
+            worker_process.verify, name=self.target.model, line=line.tokens, **self._news("target")
+        )
+        return Pending(ticket, _once(understand))
 
     def draft(self, line: Line, limits: DraftLimits) -> Pending[Draft]:
-        model, context = self.draft_model, (*self.text, *line.tokens)
-        if model is None:
-            raise ValueError("this policy drafts, so it needs a draft model")
-        return self.draft_worker.submit(lambda: draft_greedily(model, context, limits))
+        if self.drafter is None:
+            raise SpecBranchError("this policy drafts, so it needs a draft model.")
+
+        def understand(reply: Reply) -> Draft:
+            branches, steps, read = reply.value
+            self._note(reply, "draft", steps, read)
+            return Draft(tuple(Line(tuple(t), tuple(c)) for t, c in branches), steps)
+
+        try:
+            ticket = self.drafter.worker.submit(
+                worker_process.draft,
+                name=self.drafter.model,
+                line=line.tokens,
+                limits=astuple(limits),
+                **self._news("draft"),
+            )
+        except WorkerLost as error:
+            raise self._without_draft(error) from error
+        return Pending(ticket, _once(understand))
+
+    def _without_draft(self, error: WorkerLost) -> Exception:
+        """Losing a draft that has a worker of its own ends nothing; losing the target's does."""
+        assert self.drafter is not None
+        return error if self.drafter.worker is self.target.worker else DraftLost(str(error))
+
+    def wait(self, handle: Pending[object]) -> None:
+        """Wait for a handle. DraftLost if it was the draft's and its worker is gone."""
+        try:
+            _ = handle.value
+        except WorkerLost as error:
+            if self.drafter is not None and handle.ticket.worker is self.drafter.worker:
+                raise self._without_draft(error) from error
+            raise
 
     def emit(self, tokens: Sequence[int]) -> int:
-        fits = 0
+        before = self.written
         for token in tokens:
             if self.finished:
                 break
             self.text.append(token)
             self.written += 1
             self.ended = token in self.end_tokens
-            fits += 1
-        return fits
+        if self.on_text and self.written > before:
+            self.on_text(self.text[len(self.text) - self.written + before :])
+        return self.written - before
 
     def close_round(self, counts: Round) -> None:
+        if not self.rounds:
+            self.first_token_seconds = time.perf_counter() - self.began
         self.rounds.append(counts)
 
 
-@dataclass(frozen=True)
-class Generation:
-    """Token ids written (end of text included), the rounds, and seconds: wall, target busy, draft busy."""
+def _once(understand: Callable[[Reply], T]) -> Callable[[Reply], T]:
+    """Understand a reply the first time it is asked for, and remember."""
+    known: list[T] = []
 
-    tokens: tuple[int, ...]
-    rounds: tuple[Round, ...]
-    seconds: float
-    target_busy: float
-    draft_busy: float
+    def remembered(reply: Reply) -> T:
+        if not known:
+            known.append(understand(reply))
+        return known[0]
+
+    return remembered
 
 
 def generate(
     settings: Settings,
-    target: CachedModel,
-    draft: CachedModel | None,
+    target: Player,
+    drafter: Player | None,
     prompt: Sequence[int],
     *,
     max_tokens: int,
     end_tokens: Collection[int] = (),
-    threads: int = 1,
-) -> Generation:
-    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one), greedily."""
-    workers = Worker(threads), Worker(threads)
-    session = EngineSession(target, draft, list(prompt), max_tokens, end_tokens, *workers)
+    on_text: Callable[[Sequence[int]], None] | None = None,
+) -> Run:
+    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one), greedily.
+
+    If the draft's worker is lost, the target goes on alone and the run carries a warning. WorkerLost if the
+    target's is; ConfigurationError if there is no such policy.
+    """
     policy = load_policy(settings.policy)
-    start = time.perf_counter()
+    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text)
+    warning = None
     try:
-        for waits in policy(session, settings):
-            for handle in waits:
-                _ = handle.value
-    finally:
-        for worker in workers:
-            worker.close()
-    seconds = time.perf_counter() - start
-    written = tuple(session.text[len(prompt) :])
-    return Generation(written, tuple(session.rounds), seconds, workers[0].busy, workers[1].busy)
+        _drive(session, policy(session, settings))
+    except DraftLost as error:
+        warning = f"{error} The target went on alone after {session.written} tokens."
+        _drive(session, load_policy("autoregressive")(session, settings))
+    return Run(
+        world="engine",
+        tokens=tuple(session.text[len(prompt) :]),
+        rounds=tuple(session.rounds),
+        jobs=tuple(session.jobs),
+        seconds=time.perf_counter() - session.began,
+        first_token_seconds=session.first_token_seconds,
+        shared=drafter is not None and drafter.worker is target.worker,
+        ending="end-of-text" if session.ended else "token-limit",
+        warning=warning,
+    )
+
+
+def _drive(session: EngineSession, steps: Steps) -> None:
+    for waits in steps:
+        for handle in waits:
+            session.wait(handle)  # type: ignore[arg-type]  # every handle of this session is a Pending

@@ -1,28 +1,28 @@
-"""The schema of scenario files, and errors that name file, line, key and the nearest right key."""
+"""The schema of scenario files: what-ifs over a calibration, or over stated costs and acceptance."""
 
-import difflib
-import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.policies.settings import Settings
+from engine.policies import load_policy
+from scenarios.files import Location, YamlFile, misplaced, product
 from sim.costs import LinearCosts
+from sim.what_if import WhatIf
 
-Location = tuple[int | str, ...]
+SWEEPS = ("configurations", "what_if")
 
 
 class Workload(BaseModel):
-    """How much text is simulated."""
+    """How much text is simulated; of a calibration all of it, unless said otherwise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompts: int = Field(default=60, ge=1)
-    tokens: int = Field(default=128, ge=1, description="tokens written for each prompt")
-    prompt_tokens: int = Field(default=0, ge=0)
+    prompts: int | None = Field(default=None, ge=1, description="none: all of a calibration's, or 60")
+    tokens: int | None = Field(default=None, ge=1, description="for each prompt; none: whole texts, or 128")
+    prompt_tokens: int = Field(default=1, ge=1, description="for stated costs; a calibration has its own")
     seed: int = Field(default=0, ge=0)
 
 
@@ -34,97 +34,94 @@ class Acceptance(BaseModel):
     independent: float = Field(ge=0.0, le=1.0)
 
 
-class Candidate(Settings):
-    """A policy with its settings and where its models run."""
-
-    placement: Literal["at-once", "in-turn"] = Field(
-        default="at-once", description="a device for each model, or one device for both"
-    )
-
-
 class Scenario(BaseModel):
-    """A what-if: stated costs and acceptance, and the configurations to compare."""
+    """The configurations to compare, under each what-if.
+
+    Either `acceptance` and `costs` are stated, or a `calibration` is replayed: this one or, if none is named,
+    the one that `scenarios.calibrations.find_calibration` finds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
+    calibration: Path | None = None
+    acceptance: Acceptance | None = None
+    costs: LinearCosts | None = None
     workload: Workload = Workload()
-    acceptance: Acceptance
-    costs: LinearCosts
-    configurations: tuple[Candidate, ...] = Field(min_length=1)
+    what_if: tuple[WhatIf, ...] = Field(default=(WhatIf(),), min_length=1)
+    configurations: tuple[Configuration, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Scenario":
+        stated = {"acceptance": self.acceptance, "costs": self.costs}
+        missing = [key for key, value in stated.items() if value is None]
+        if len(missing) == 1:
+            other = next(key for key in stated if key not in missing)
+            raise misplaced(
+                (other,), f"needs '{missing[0]}' beside it; without both a calibration is replayed"
+            )
+        if missing:
+            return self
+        if self.calibration is not None:
+            raise misplaced(
+                ("calibration",), "does not go with stated 'acceptance' and 'costs'; drop one or the other"
+            )
+        for index, what_if in enumerate(self.what_if):
+            if what_if.alignment is not None:
+                raise misplaced(
+                    ("what_if", index, "alignment"), "shifts a calibration; here state 'acceptance'"
+                )
+        for index, configuration in enumerate(self.configurations):
+            if configuration.draft is not None:
+                raise misplaced(
+                    ("configurations", index, "draft"), "stated costs are of one draft without a name"
+                )
+        return self
+
+    @property
+    def stated(self) -> tuple[Acceptance, LinearCosts] | None:
+        """The stated acceptance and costs; None if a calibration is replayed."""
+        return None if self.acceptance is None or self.costs is None else (self.acceptance, self.costs)
+
+    @property
+    def outcomes(self) -> int:
+        """How many outcomes the scenario has."""
+        return len(self.what_if) * len(self.configurations)
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read a scenario; lists of values in a configuration make a sweep. Raises ConfigurationError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{path}: a scenario is a mapping of keys, see scenarios/default.yaml")
-    entries = data.get("configurations")
-    origin: list[int] = []
-    if isinstance(entries, list):
-        expanded = []
-        for index, entry in enumerate(entries):
-            for variant in _product(entry):
-                expanded.append(variant)
-                origin.append(index)
-        data = {**data, "configurations": expanded}
-    try:
-        return Scenario.model_validate(data)
-    except ValidationError as error:
-        # An unknown key says more than the missing one it was meant to be.
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        location: Location = first["loc"]
-        if len(location) > 1 and location[0] == "configurations" and isinstance(location[1], int):
-            location = (location[0], origin[location[1]], *location[2:])
-        raise ConfigurationError(_explain(path, node, location, first["type"], first["msg"])) from error
+    """Read a scenario; lists of values in a configuration or a what-if make a sweep. Raises ConfigurationError."""
+    file = YamlFile.read(path, "a scenario")
+    data = dict(file.data)
+    origins: dict[str, list[int]] = {}
+    for key in SWEEPS:
+        if key in data:
+            data[key], origins[key] = _sweep(data[key])
+
+    def origin(place: Location) -> Location:
+        """Where an expanded entry was written; one what-if may stand without a list."""
+        if len(place) < 2 or place[0] not in origins or not isinstance(place[1], int):
+            return place
+        if not isinstance(file.data[place[0]], list):
+            return place[0], *place[2:]
+        return place[0], origins[place[0]][place[1]], *place[2:]
+
+    scenario = file.validate(Scenario, data, origin)
+    for index, configuration in enumerate(scenario.configurations):
+        try:
+            load_policy(configuration.policy)
+        except ConfigurationError as error:
+            raise file.error(origin(("configurations", index, "policy")), f": {error}") from error
+    if scenario.calibration is not None:
+        scenario = scenario.model_copy(update={"calibration": path.parent / scenario.calibration})
+    return scenario
 
 
-def _product(entry: Any) -> list[Any]:
-    if not isinstance(entry, dict):
-        return [entry]
-    values = [value if isinstance(value, list) else [value] for value in entry.values()]
-    return [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
-
-
-def _explain(path: Path, node: Any, location: Location, kind: str, message: str) -> str:
-    where = f"{path}:{_line(node, location)}: key '{'.'.join(map(str, location))}'"
-    if kind == "extra_forbidden":
-        nearest = difflib.get_close_matches(str(location[-1]), _siblings(location), n=1)
-        return f"{where} is unknown" + (f", did you mean '{nearest[0]}'?" if nearest else "")
-    if kind == "missing":
-        return f"{where} is missing"
-    return f"{where}: {message[0].lower()}{message[1:]}"
-
-
-def _siblings(location: Location) -> list[str]:
-    model: type[BaseModel] = Scenario
-    for part in location[:-1]:
-        if part == "configurations":
-            model = Candidate
-        elif isinstance(part, str):
-            annotation = model.model_fields[part].annotation
-            assert isinstance(annotation, type)
-            model = annotation
-    return list(model.model_fields)
-
-
-def _line(node: Any, location: Location) -> int:
-    """The line of the deepest part of `location` that the file has."""
-    line = int(node.start_mark.line) + 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
+def _sweep(entries: Any) -> tuple[Any, list[int]]:
+    """All variants of a list of mappings, or of a single one, and the entry that each comes from."""
+    if isinstance(entries, dict):
+        entries = [entries]
+    if not isinstance(entries, list):
+        return entries, []
+    variants = [(variant, index) for index, entry in enumerate(entries) for variant in product(entry)]
+    return [variant for variant, _ in variants], [index for _, index in variants]

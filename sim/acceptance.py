@@ -1,50 +1,246 @@
-"""Where simulated tokens come from: at each position, how the draft ranks the target's token."""
+"""Where simulated tokens come from: the target's own path, and what the draft would write along it.
 
-from dataclasses import dataclass
+Tokens are ids; ids below 0 stand for drafted tokens whose identity nobody recorded, and match nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.artifact import DraftTrace
+from engine.errors import ConfigurationError
+from engine.policies.words import Draft, DraftLimits, Line
+
+# How far past a position a draft can be: a line of 63 tokens that waits to be judged, and 64 more behind it.
+REACH = 128
+
+Written = tuple[tuple[int, ...], tuple[float, ...]]  # consecutive tokens and their confidences
+
 
 class AcceptanceSource(Protocol):
-    """A target path of `length` tokens and the draft's candidates along it."""
+    """A target path, and the draft's writing along it."""
 
     @property
-    def length(self) -> int: ...
-
-    def truth(self, position: int) -> int:
-        """The target's token at a position."""
+    def path(self) -> tuple[int, ...]:
+        """The tokens the target writes."""
         ...
 
-    def candidates(self, position: int, count: int, on_path: bool) -> tuple[tuple[int, float], ...]:
-        """The draft's best `count` (token, probability); `on_path`: all tokens before it are the target's."""
+    def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        """What the draft writes after `position` tokens of the path and `line`, of which `agreed` are right."""
         ...
+
+
+def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> int:
+    """How many tokens of `line` are those of the path from `position` on, up to the first that is not."""
+    ahead = path[position : position + len(line)]
+    if ahead == line:
+        return len(line)
+    for i, (right, token) in enumerate(zip(ahead, line, strict=False)):
+        if right != token:
+            return i
+    return len(ahead)
+
+
+def cut(written: Written, limits: DraftLimits) -> Line:
+    """A branch of what a draft would write: its length, and before the first unsure token but the first one."""
+    tokens, confidences = written
+    if limits.min_confidence > 0.0:
+        for i in range(1, len(tokens)):
+            if confidences[i] < limits.min_confidence:
+                return Line(tokens[:i], confidences[:i])
+    return Line(tokens, confidences)
+
+
+def steps_of(branches: Sequence[Line], limits: DraftLimits) -> int:
+    """Forwards spent on branches; one that stopped on a low confidence spent the forward that showed it."""
+    return 1 + min(max([len(branch.tokens) for branch in branches]), limits.length - 1)
+
+
+@dataclass(frozen=True)
+class PathOnly:
+    """A path for a policy that does not draft."""
+
+    path: tuple[int, ...]
+
+    def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        raise ConfigurationError("this policy drafts, but the calibration holds no draft; calibrate one.")
 
 
 @dataclass(frozen=True)
 class IndependentAcceptance:
     """Independent positions: the draft's candidate of rank j is token j, and the target's token is a rank.
 
-    `rank[i]` is 0 with probability `acceptance`; past it each further candidate takes the share
+    A path's token is 0 with probability `acceptance`; past it each further candidate takes the share
     `acceptance` of what is left, so k candidates hold the target's token with probability
-    1 - (1 - acceptance)^k. Draws are attached to positions, so that configurations share them.
+    1 - (1 - acceptance)^k. Draws belong to positions, so that configurations share them. Confidences are
+    constant, so a confidence cut is all or nothing.
     """
 
-    length: int
+    path: tuple[int, ...]
     acceptance: float
-    rank: NDArray[np.int64]
 
     @classmethod
     def draw(cls, length: int, acceptance: float, seed: int) -> "IndependentAcceptance":
         """A path of `length` tokens from `seed`."""
-        rng = np.random.default_rng(seed)
         if acceptance <= 0.0:
-            return cls(length, acceptance, np.full(length, np.iinfo(np.int64).max))
-        return cls(length, acceptance, rng.geometric(acceptance, size=length).astype(np.int64) - 1)
+            return cls((np.iinfo(np.int64).max,) * length, acceptance)
+        rng = np.random.default_rng(seed)
+        return cls(tuple((rng.geometric(acceptance, size=length) - 1).tolist()), acceptance)
 
-    def truth(self, position: int) -> int:
-        return int(self.rank[position]) if position < self.length else 0
+    def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        sure, rest = self.acceptance, limits.length - 1
+        branches = tuple(
+            cut(((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest)), limits)
+            for rank in range(limits.branch_count(sure))
+        )
+        return Draft(branches, steps_of(branches, limits))
 
-    def candidates(self, position: int, count: int, on_path: bool) -> tuple[tuple[int, float], ...]:
-        return tuple((j, self.acceptance * (1.0 - self.acceptance) ** j) for j in range(count))
+
+@dataclass(frozen=True)
+class TraceAcceptance:
+    """Greedy replay of one recorded path and one draft's view of it.
+
+    On the path the draft's candidates are the recorded ones. Behind its own wrong first candidate stands the
+    recorded continuation, as far as it reaches; past that, behind any other wrong token and past the end of
+    the path, confidences are `drawn` from those recorded off the path, by branch rank and position, so that
+    every configuration meets the same ones, and tokens match nothing.
+    """
+
+    path: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    chances: tuple[tuple[float, ...], ...]
+    off: tuple[Written, ...]
+    drawn: tuple[tuple[float, ...], ...]
+    recorded: int
+    _first: tuple[int, ...] = field(init=False)
+    _sure: tuple[float, ...] = field(init=False)
+    _miss: tuple[int, ...] = field(init=False)
+    _unknown: tuple[int, ...] = field(init=False)
+    _behind: dict[int, Written] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        end = len(self.path)
+        miss, following = [end] * (end + 1), end
+        for i in range(end - 1, -1, -1):
+            following = i if self.tokens[i][0] != self.path[i] else following
+            miss[i] = following
+        put = object.__setattr__  # a frozen dataclass fills what it derives this way
+        put(self, "_first", tuple(row[0] for row in self.tokens))
+        put(self, "_sure", tuple(row[0] for row in self.chances))
+        put(self, "_miss", tuple(miss))
+        put(self, "_unknown", tuple(-1 - i for i in range(end + 2 * REACH)))
+
+    @classmethod
+    def of(
+        cls,
+        path: NDArray[np.int32],
+        seen: DraftTrace,
+        off_path: Sequence[NDArray[np.float32]],
+        seed: Sequence[int],
+    ) -> "TraceAcceptance":
+        """From a trace; `off_path`: runs of confidences to draw from (see `off_path_runs`)."""
+        length, recorded = len(path), int(seen.tokens.shape[1])
+        reach = np.isfinite(seen.off_chances).cumprod(axis=1).sum(axis=1).tolist()
+        return cls(
+            path=tuple(path.tolist()),
+            tokens=tuple(map(tuple, seen.tokens.tolist())),
+            chances=tuple(map(tuple, seen.chances.tolist())),
+            off=tuple(
+                (tuple(tokens[:n]), tuple(chances[:n]))
+                for tokens, chances, n in zip(
+                    seen.off_tokens.tolist(), seen.off_chances.tolist(), reach, strict=True
+                )
+            ),
+            drawn=_draw(off_path, recorded, length + 2 * REACH, seed),
+            recorded=recorded,
+        )
+
+    def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        wanted, length = limits.branches, limits.length
+        if wanted > self.recorded:
+            raise ConfigurationError(
+                f"{wanted} branches are asked for, but the calibration recorded {self.recorded} candidates a "
+                f"position; ask for {self.recorded} at most, or calibrate with more."
+            )
+        start = position + len(line)
+        if agreed == len(line) and start < len(self.path):
+            firsts, chances = self.tokens[start], self.chances[start]
+            lead = self._greedy(start, length)
+            right = self.path[start]
+        else:
+            lead = self._astray(start, position + agreed, line[agreed:], length)
+            sure = lead[1][0]
+            # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
+            firsts = (lead[0][0], *(-1 - start,) * (wanted - 1))
+            chances = (sure, *((1.0 - sure) / 2.0**rank for rank in range(1, wanted)))
+            right = None
+        branches = [cut(lead, limits)]
+        for rank in range(1, limits.branch_count(chances[0]) if wanted > 1 else 1):
+            if firsts[rank] == right:
+                tokens, confidences = self._greedy(start + 1, length - 1)
+            else:
+                span = slice(start + 1, start + length)
+                tokens, confidences = self._unknown[span], self.drawn[rank][span]
+            branches.append(cut(((firsts[rank], *tokens), (chances[rank], *confidences)), limits))
+        return Draft(tuple(branches), steps_of(branches, limits))
+
+    def _greedy(self, start: int, length: int) -> Written:
+        """The draft's own line behind the path's first `start` tokens."""
+        end, miss = start + length, self._miss[start]
+        if end <= miss:
+            return self.path[start:end], self._sure[start:end]
+        tokens, confidences = self._behind.get(miss) or self._go_wrong(miss)
+        there, rest = self.path[start:miss], end - miss
+        return there + tokens[:rest], self._sure[start:miss] + confidences[:rest]
+
+    def _go_wrong(self, miss: int) -> Written:
+        """From the draft's own wrong token on (or from the end of the path), as far as a draft can be."""
+        if miss < len(self.path):
+            tokens, confidences = self.off[miss]
+            tokens, confidences = (self._first[miss], *tokens), (self._sure[miss], *confidences)
+        else:
+            tokens, confidences = (), ()
+        rest = slice(miss + len(tokens), miss + 2 * REACH)
+        written = tokens + self._unknown[rest], confidences + self.drawn[0][rest]
+        self._behind[miss] = written
+        return written
+
+    def _astray(self, start: int, wrong: int, line: Sequence[int], length: int) -> Written:
+        """The draft's line at `start` behind a `line` that goes wrong with its first token, at `wrong`."""
+        if wrong >= len(self.path) or (line and line[0] == self._first[wrong]):
+            wrong = min(wrong, len(self.path))
+            tokens, confidences = self._behind.get(wrong) or self._go_wrong(wrong)
+            span = slice(start - wrong, start - wrong + length)
+            return tokens[span], confidences[span]
+        span = slice(start, start + length)
+        return self._unknown[span], self.drawn[0][span]
+
+
+def off_path_runs(views: Sequence[DraftTrace]) -> list[NDArray[np.float32]]:
+    """A draft's recorded runs of confidences behind its own wrong tokens; those on the path where it has none."""
+    runs = [
+        row[:reach]
+        for seen in views
+        for row, reach in zip(
+            seen.off_chances, np.isfinite(seen.off_chances).cumprod(axis=1).sum(axis=1), strict=True
+        )
+        if reach
+    ]
+    return runs or [seen.chances[:, 0] for seen in views if len(seen.chances)]
+
+
+def _draw(
+    runs: Sequence[NDArray[np.float32]], ranks: int, length: int, seed: Sequence[int]
+) -> tuple[tuple[float, ...], ...]:
+    """For each branch rank, confidences for `length` positions: whole recorded runs, one behind another."""
+    rng = np.random.default_rng(seed)
+    lengths = np.array([len(run) for run in runs])
+    drawn = []
+    for _ in range(ranks):
+        picks = rng.integers(len(runs), size=length)  # a run holds one confidence at least
+        enough = int(np.searchsorted(lengths[picks].cumsum(), length)) + 1
+        drawn.append(tuple(np.concatenate([runs[i] for i in picks[:enough]])[:length].tolist()))
+    return tuple(drawn)

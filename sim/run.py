@@ -1,42 +1,126 @@
-"""Run every configuration of a scenario over the same paths."""
+"""Run every configuration of a scenario over the same texts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.policies.settings import Settings
-from scenarios.schema import Candidate, Scenario
+from calibrate.artifact import Artifact
+from calibrate.hardware import hardware, same_hardware
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.metrics import Estimate, Metrics, measure, speed, speed_up
+from engine.placement import PLACEMENTS, Placement
+from engine.policies import load_policy
+from engine.record import Run
+from scenarios.calibrations import open_calibration
+from scenarios.schema import Scenario, Workload
 from sim.acceptance import IndependentAcceptance
-from sim.metrics import Metrics, measure, speed_up
-from sim.world import SimulatedRun, simulate
+from sim.replay import Replay, replay
+from sim.what_if import WhatIf
+from sim.world import Setting, play, record
+
+__all__ = ["Outcome", "best_autoregressive", "replay", "run_scenario"]
+
+STATED_PROMPTS, STATED_TOKENS = 60, 128
+
+Runner = Callable[[Configuration], list[Run]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One configuration's metrics and its speed-up over autoregressive decoding, with a 95% interval."""
+    """One configuration under one what-if.
 
-    configuration: Candidate
+    `speed` in tokens/s; `speed_up` over the best autoregressive placement under the same what-if, paired by
+    prompt. `notes`: what a reader has to know, such as extrapolated operations.
+    """
+
+    configuration: Configuration
+    what_if: WhatIf
     metrics: Metrics
-    speed_up: float
-    speed_up_low: float
-    speed_up_high: float
+    speed: Estimate
+    speed_up: Estimate
+    notes: tuple[str, ...] = ()
 
 
-def run_scenario(scenario: Scenario) -> Iterator[Outcome]:
-    """Outcomes in the scenario's order; every configuration replays the same paths."""
+def run_scenario(scenario: Scenario, artifact: Artifact | None = None) -> Iterator[Outcome]:
+    """Outcomes by what-if, then in the scenario's order; every configuration replays the same texts.
+
+    `artifact`: the calibration to replay, if not the one that the scenario names or finds. ConfigurationError
+    or CalibrationError for what the calibration does not hold.
+    """
+    if scenario.stated is None and artifact is None:
+        artifact = open_calibration(key=scenario.calibration)
+    for what_if in scenario.what_if:
+        if artifact is None or scenario.stated is not None:
+            yield from _stated(scenario, what_if)
+        else:
+            yield from _replayed(scenario, artifact, what_if)
+
+
+def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:
+    """The placement that decodes autoregressively in the least time, and its runs."""
+    tried = [Configuration(policy="autoregressive", placement=placement) for placement in placements]
+    return min(((c, run(c)) for c in tried), key=lambda found: sum(r.seconds for r in found[1]))
+
+
+def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterator[Outcome]:
     work = scenario.workload
+    prompts = _spread(work, len(artifact.traces))
+    world = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+    _, baseline = best_autoregressive(world.runs, world.placements)
+    elsewhere: tuple[str, ...] = ()
+    if not same_hardware(artifact.calibration.hardware, hardware()):
+        elsewhere = (
+            f"measured on other hardware: {artifact.calibration.hardware.get('processor', 'unknown')}",
+        )
+    for configuration in scenario.configurations:
+        world.forget_notes()
+        runs = world.runs(configuration)
+        yield _outcome(configuration, what_if, runs, baseline, elsewhere + world.notes())
+
+
+def _spread(work: Workload, available: int) -> list[int] | None:
+    """As many prompts as wanted, evenly over those there are, so that every kind of text is among them."""
+    if work.prompts is None:
+        return None
+    if work.prompts > available:
+        raise ConfigurationError(
+            f"the workload asks for {work.prompts} prompts, but the calibration recorded {available}; ask for fewer."
+        )
+    return [index * available // work.prompts for index in range(work.prompts)]
+
+
+def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Outcome]:
+    assert scenario.stated is not None
+    work, (acceptance, costs) = scenario.workload, scenario.stated
+    seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
     paths = [
-        IndependentAcceptance.draw(work.tokens, scenario.acceptance.independent, seed)
-        for seed in range(work.seed, work.seed + work.prompts)
+        IndependentAcceptance.draw(work.tokens or STATED_TOKENS, acceptance.independent, seed)
+        for seed in seeds
     ]
 
-    def replay(settings: Settings, in_turn: bool) -> list[SimulatedRun]:
-        return [
-            simulate(settings, p, scenario.costs, in_turn=in_turn, prompt_tokens=work.prompt_tokens)
-            for p in paths
-        ]
+    def run(configuration: Configuration) -> list[Run]:
+        shared = configuration.placement == "in-turn" and configuration.policy != "autoregressive"
+        setting = Setting(costs.under(what_if), shared, work.prompt_tokens, what_if.link)
+        decode = load_policy(configuration.policy)
+        return [record(play(configuration, decode, path, setting), setting) for path in paths]
 
-    baseline = replay(Settings(policy="autoregressive"), False)
+    _, baseline = best_autoregressive(run, PLACEMENTS)
     for configuration in scenario.configurations:
-        runs = replay(configuration, configuration.placement == "in-turn")
-        ratio, (low, high) = speed_up(runs, baseline)
-        yield Outcome(configuration, measure(runs), ratio, low, high)
+        yield _outcome(configuration, what_if, run(configuration), baseline, ())
+
+
+def _outcome(
+    configuration: Configuration,
+    what_if: WhatIf,
+    runs: Sequence[Run],
+    baseline: Sequence[Run],
+    notes: tuple[str, ...],
+) -> Outcome:
+    return Outcome(
+        configuration,
+        what_if,
+        measure(runs),
+        speed(runs),
+        speed_up(runs, baseline),
+        notes,
+    )

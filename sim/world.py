@@ -1,7 +1,7 @@
 """One simulated generation: the policy's session over SimPy.
 
-Outcomes come from an acceptance source, durations from the costs. Each device serves one job at a time in
-the order asked; with `in_turn` placement both models share one device.
+Tokens come from an acceptance source, durations from the costs, and what each forward has to read from the
+engine's own `Ledger`, kept here for both models as a worker keeps it (see `engine.worker_process.Hosted`).
 """
 
 from collections.abc import Generator, Sequence
@@ -10,127 +10,203 @@ from typing import Any
 
 import simpy
 
-from engine.policies import load_policy
+from engine.ledger import Ledger, Rewound
+from engine.policies import Policy, load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
-from sim.acceptance import AcceptanceSource
+from engine.record import Ending, Job, Run
+from sim.acceptance import AcceptanceSource, agreement
 from sim.costs import Costs
+from sim.devices import Devices, Handle, Model
+from sim.what_if import Link
+
+PROMPT_TOKEN = 0  # a prompt's tokens are only counted
+NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
 
 
 @dataclass
-class Device:
-    """A first-come, first-served device: when it is free next, and its busy seconds so far."""
+class Books:
+    """A model's cache, and the text it was last told, which its cache is known to agree with.
 
-    free_at: float = 0.0
-    busy: float = 0.0
+    `branches` and `reads`: what the last job wrote, and how many tokens of each it read. They enter the ledger
+    when it is known which one the next context goes on with, since the slots of the others never matter.
+    """
 
-    def serve(self, now: float, duration: float) -> float:
-        """Seconds from now until a job of `duration` ends."""
-        start = max(now, self.free_at)
-        self.free_at = start + duration
-        self.busy += duration
-        return self.free_at - now
+    ledger: Ledger = field(default_factory=Ledger)
+    told: int = 0
+    branches: tuple[Line, ...] = ()
+    reads: tuple[int, ...] = ()
+
+    def rewind(self, context: Sequence[int], told: int) -> Rewound:
+        """See `Ledger.rewind`; `told` tokens of the context are the text that this model now knows."""
+        at = len(self.ledger.tokens)
+        if self.branches and len(context) > at:
+            following = context[at]
+            self.ledger.branches = [
+                (list(branch.tokens[: self.reads[index]]), self._slots(index))
+                for index, branch in enumerate(self.branches)
+                if branch.tokens[0] == following
+            ]
+        rewound = self.ledger.rewind(context, self.told)
+        self.told = told
+        return rewound
+
+    def _slots(self, branch: int) -> list[int]:
+        """Where `Ledger.read_branches` puts a branch's tokens: each step reads the branches in their order."""
+        begin, count, read = len(self.ledger.tokens), len(self.reads), self.reads[branch]
+        if min(self.reads) == max(self.reads):
+            return list(range(begin + branch, begin + count * read, count))
+        slots = []
+        for step in range(read):
+            slots.append(begin + sum([other > step for other in self.reads[:branch]]))
+            begin += sum([other > step for other in self.reads])
+        return slots
+
+    def write(self, draft: Draft, limits: DraftLimits) -> Sequence[int]:
+        """Note a draft behind the prefix; returns how many branches each forward but the first one read.
+
+        A branch's tokens are all read but the last of one that reached the full length (see
+        `engine.decoding.write_branches`).
+        """
+        most, steps = limits.length - 1, draft.steps - 1
+        self.branches = draft.branches
+        self.reads = reads = tuple([min(len(branch.tokens), most) for branch in draft.branches])
+        if min(reads) == steps:
+            return (len(reads),) * steps
+        return [sum([read > step for read in reads]) for step in range(steps)]
 
 
 @dataclass
 class SimulatedSession:
-    """Implements `engine.policies.words.Session` over a SimPy environment."""
+    """Implements `engine.policies.words.Session` over a SimPy environment.
+
+    `text` begins with the prompt; `position` counts the tokens of the path that were written.
+    """
 
     env: simpy.Environment
+    devices: Devices
     source: AcceptanceSource
     costs: Costs
-    target: Device
-    draft_device: Device
-    prompt_tokens: int = 0
+    text: list[int]
+    link: Link | None = None
     position: int = 0
+    first_token_seconds: float = 0.0
     rounds: list[Round] = field(default_factory=list)
+    jobs: list[tuple[Model, int, Handle[Any], int, int]] = field(default_factory=list)
+    _target: Books = field(default_factory=Books)
+    _draft: Books = field(default_factory=Books)
+
+    def __post_init__(self) -> None:
+        self._path = self.source.path
 
     @property
     def finished(self) -> bool:
-        return self.position >= self.source.length
+        return self.position >= len(self._path)
 
-    def _job(self, device: Device, duration: float, value: Any) -> simpy.Timeout:
-        delay = device.serve(self.env.now, duration) + self.costs.hand_over()
-        return self.env.timeout(delay, value)
-
-    def verify(self, line: Line) -> simpy.Timeout:
-        accepted = self._accepted(line.tokens)
-        token = self.source.truth(self.position + accepted)
-        context = self.prompt_tokens + self.position
-        duration = self.costs.target_forward(len(line) + 1, context)
-        return self._job(self.target, duration, Verdict(accepted, token))
-
-    def draft(self, line: Line, limits: DraftLimits) -> simpy.Timeout:
-        start = self.position + len(line)
-        on_path = self._accepted(line.tokens) == len(line)
-        first = self.source.candidates(start, limits.branches, on_path)
-        first = first[: limits.branch_count(first[0][1])]
-        branches = tuple(self._extend(start, c, on_path, limits) for c in first)
-        # Forwards that read a branch; one that stopped on a low confidence spent the forward that showed it.
-        reads = [min(len(b), limits.length - 1) for b in branches]
-        steps = 1 + max(reads)
-        context = self.prompt_tokens + start
-        duration = self.costs.draft_step(1, context) + sum(
-            self.costs.draft_step(sum(r >= i for r in reads), context + i) for i in range(1, steps)
+    def verify(self, line: Line) -> Handle[Verdict]:
+        accepted = agreement(self._path, self.position, line.tokens)
+        at = self.position + accepted
+        verdict = Verdict(accepted, self._path[at] if at < len(self._path) else NO_TOKEN)
+        books = self._target
+        unread = books.rewind(self.text, len(self.text)).unread
+        context, reads = len(books.ledger.tokens), (*unread, *line.tokens)
+        books.ledger.read(reads)
+        seconds = self.costs.target_forward(len(reads), context)
+        handle = self.devices.submit(
+            self.env.now, "target", seconds, verdict, after=self.costs.hand_over(context)
         )
-        return self._job(self.draft_device, duration, Draft(branches, steps))
+        self.jobs.append(("target", len(self.rounds), handle, 1, len(reads)))
+        return handle
 
-    def _extend(self, start: int, first: tuple[int, float], on_path: bool, limits: DraftLimits) -> Line:
-        tokens, confidences = [first[0]], [first[1]]
-        while len(tokens) < limits.length:
-            on_path = on_path and tokens[-1] == self.source.truth(start + len(tokens) - 1)
-            token, confidence = self.source.candidates(start + len(tokens), 1, on_path)[0]
-            if confidence < limits.min_confidence:
-                break
-            tokens.append(token)
-            confidences.append(confidence)
-        return Line(tuple(tokens), tuple(confidences))
-
-    def _accepted(self, tokens: Sequence[int]) -> int:
-        for i, token in enumerate(tokens):
-            if token != self.source.truth(self.position + i):
-                return i
-        return len(tokens)
+    def draft(self, line: Line, limits: DraftLimits) -> Handle[Draft]:
+        books, tokens = self._draft, line.tokens
+        news = len(self.text) - books.told + len(tokens)
+        opened = len(books.branches)
+        rewound = books.rewind([*self.text, *tokens] if tokens else self.text, len(self.text))
+        context, unread = len(books.ledger.tokens), len(rewound.unread)
+        books.ledger.read(rewound.unread)
+        agreed = agreement(self._path, self.position, tokens)
+        draft = self.source.write(self.position, tokens, agreed, limits)
+        active = books.write(draft, limits)
+        seconds = self.costs.draft_forward(unread, context)
+        if active:
+            seconds += self.costs.branch_steps(active, context + unread)
+        if rewound.slots:
+            seconds += self.costs.fork(opened, rewound.start)
+        before, after = 0.0, self.costs.hand_over(context)
+        if self.link is not None:
+            before = self.link.seconds(news)
+            after += self.link.seconds(sum(map(len, draft.branches)))
+        handle = self.devices.submit(self.env.now, "draft", seconds, draft, before, after)
+        self.jobs.append(("draft", len(self.rounds), handle, draft.steps, unread + sum(active)))
+        return handle
 
     def emit(self, tokens: Sequence[int]) -> int:
-        fits = min(len(tokens), self.source.length - self.position)
+        # Only accepted tokens and the target's own are ever written, so they are the path's.
+        fits = min(len(tokens), len(self._path) - self.position)
+        self.text.extend(tokens[:fits])
         self.position += fits
         return fits
 
     def close_round(self, counts: Round) -> None:
+        if not self.rounds:
+            self.first_token_seconds = self.env.now
         self.rounds.append(counts)
 
 
 @dataclass(frozen=True)
-class SimulatedRun:
-    """Rounds and seconds of one generation; with one shared device both busy times are that device's."""
+class Setting:
+    """What a run needs beside policy and path.
 
-    rounds: tuple[Round, ...]
-    seconds: float
-    target_busy: float
-    draft_busy: float
+    With `shared` both models take turns on one device, and no `link` lies between them. The prompt has one token
+    at least.
+    """
+
+    costs: Costs
+    shared: bool = False
+    prompt_tokens: int = 1
+    link: Link | None = None
 
 
-def simulate(
-    settings: Settings,
-    source: AcceptanceSource,
-    costs: Costs,
-    *,
-    in_turn: bool = False,
-    prompt_tokens: int = 0,
-) -> SimulatedRun:
-    """Run one policy over one path. Raises ConfigurationError if there is no such policy."""
+def play(settings: Settings, decode: Policy, source: AcceptanceSource, setting: Setting) -> SimulatedSession:
+    """Run a policy over one path to its end; the session's clock then stands at the run's seconds."""
     env = simpy.Environment()
-    target = Device()
-    draft = target if in_turn else Device()
-    session = SimulatedSession(env, source, costs, target, draft, prompt_tokens)
-    policy = load_policy(settings.policy)
-    env.run(env.process(_drive(policy(session, settings))))
-    return SimulatedRun(tuple(session.rounds), float(env.now), target.busy, draft.busy)
+    devices = Devices(setting.shared, setting.costs.slow_downs)
+    text = [PROMPT_TOKEN] * setting.prompt_tokens
+    link = None if setting.shared else setting.link
+    session = SimulatedSession(env, devices, source, setting.costs, text, link)
+    env.run(env.process(_drive(env, devices, decode(session, settings))))
+    return session
 
 
-def _drive(steps: Steps) -> Generator[simpy.Event, Any, None]:
+def record(session: SimulatedSession, setting: Setting, ending: Ending = "token-limit") -> Run:
+    """What a finished session has to tell."""
+    return Run(
+        world="simulator",
+        tokens=session.source.path,
+        rounds=tuple(session.rounds),
+        jobs=tuple(
+            Job(model, number, job.start, job.end, forwards, tokens)
+            for model, number, job, forwards, tokens in session.jobs
+        ),
+        seconds=float(session.env.now),
+        first_token_seconds=session.first_token_seconds,
+        shared=setting.shared,
+        ending=ending,
+    )
+
+
+def simulate(settings: Settings, source: AcceptanceSource, setting: Setting) -> Run:
+    """Run one policy over one path.
+
+    ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
+    """
+    return record(play(settings, load_policy(settings.policy), source, setting), setting)
+
+
+def _drive(env: simpy.Environment, devices: Devices, steps: Steps) -> Generator[simpy.Event, Any, None]:
     for waits in steps:
-        # SimPy sends each event's value back, which `yield from` would pass on to the tuple.
-        for event in waits:  # noqa: UP028
-            yield event  # type: ignore[misc]  # every handle of this world is a SimPy event
+        # Every handle of this world is a sim.devices.Handle.
+        ready = max([devices.ready(handle) for handle in waits])  # type: ignore[arg-type]
+        if ready > env.now:
+            yield env.timeout(ready - env.now)

@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+from artifacts import artifact
 
-from engine.errors import ConfigurationError
+from calibrate.artifact import save_artifact
+from engine.errors import CalibrationError, ConfigurationError
+from scenarios import calibrations
 from scenarios.schema import load_scenario
 from sim.run import run_scenario
+from sim.what_if import Link, WhatIf
 
 SHIPPED = sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
-GOOD = """\
+STATED = """\
 title: t
 acceptance: {independent: 0.5}
 costs:
@@ -19,45 +23,156 @@ configurations:
   - policy: pearl
     draft_length: [2, 3]
 """
+REPLAYED = """\
+title: t
+calibration: mine
+workload: {prompts: 4, tokens: 20}
+what_if:
+  draft_speed: [1, 2]
+  link:
+    latency_ms: [1, 5]
+    megabits_per_second: 100
+configurations:
+  - policy: speculative
+    draft: int4
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "s.yaml"
+    file.write_text(text)
+    return file
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_scenarios_run(path: Path) -> None:
     scenario = load_scenario(path)
-    outcomes = list(run_scenario(scenario))
-    assert len(outcomes) == len(scenario.configurations)
+    outcomes = list(run_scenario(scenario, artifact(prompts=4, tokens=24)))
+    assert len(outcomes) == scenario.outcomes
     for outcome in outcomes:
-        assert outcome.metrics.tokens == scenario.workload.prompts * scenario.workload.tokens
-        assert outcome.speed_up_low <= outcome.speed_up <= outcome.speed_up_high
+        assert outcome.metrics.tokens == (60 * 128 if scenario.stated else 3 * 24 + 17)
+        assert outcome.speed.low <= outcome.speed.value <= outcome.speed.high
+        assert outcome.speed_up.low <= outcome.speed_up.value <= outcome.speed_up.high
+        assert not any("extrapolated" in note for note in outcome.notes)
+
+
+def test_there_are_scenarios_over_a_calibration_and_one_without() -> None:
+    kinds = {path.stem: load_scenario(path).stated is None for path in SHIPPED}
+    assert sum(kinds.values()) >= 6
+    assert not kinds["stated-costs"]
 
 
 def test_autoregressive_has_speed_up_one(tmp_path: Path) -> None:
-    file = tmp_path / "s.yaml"
-    file.write_text(GOOD.replace("pearl", "autoregressive"))
-    assert [o.speed_up for o in run_scenario(load_scenario(file))] == [1.0, 1.0]
+    file = write(tmp_path, STATED.replace("pearl", "autoregressive"))
+    speed_ups = [o.speed_up.value for o in run_scenario(load_scenario(file))]
+    assert speed_ups == pytest.approx([1.0, 1.0])
+
+
+def test_the_baseline_is_the_best_autoregressive_placement(tmp_path: Path) -> None:
+    text = "title: t\nconfigurations: [{policy: autoregressive, placement: [at-once, in-turn]}]\n"
+    at_once, in_turn = run_scenario(load_scenario(write(tmp_path, text)), artifact())
+    assert in_turn.speed_up.value == pytest.approx(1.0)  # in turn the target may have both cores
+    assert at_once.speed_up.value < 0.8
+    (alone,) = run_scenario(
+        load_scenario(write(tmp_path, text.replace(", in-turn", ""))), artifact(placements=["at-once"])
+    )
+    assert alone.speed_up.value == pytest.approx(1.0)
+
+
+def test_a_calibration_is_named_relative_to_the_file(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "mine", artifact(prompts=5, tokens=24))
+    outcomes = list(run_scenario(load_scenario(write(tmp_path, REPLAYED))))
+    assert [o.what_if for o in outcomes] == [
+        WhatIf(draft_speed=speed, link=Link(latency_ms=latency, megabits_per_second=100))
+        for speed in (1, 2)
+        for latency in (1, 5)
+    ]
+    assert {o.metrics.tokens for o in outcomes} == {20 + 17 + 20 + 20}  # prompts 0, 1, 2, 3; one ends early
+    assert outcomes[0].notes == ("measured on other hardware: made up",)
+
+
+def test_which_calibration_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibrations, "REFERENCE", tmp_path / "reference")
+    with pytest.raises(CalibrationError, match="run 'specbranch calibrate'"):
+        calibrations.find_calibration()
+    save_artifact(tmp_path / "reference", artifact(prompts=1))
+    assert calibrations.find_calibration() == tmp_path / "reference"
+    save_artifact(calibrations.OWN, artifact(prompts=2))
+    assert calibrations.find_calibration() == calibrations.OWN
+    assert calibrations.find_calibration(key=Path("key")) == Path("key")
+    assert calibrations.find_calibration(Path("flag"), Path("key")) == Path("flag")
+    assert len(calibrations.open_calibration().traces) == 2
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "says"),
+    ("text", "old", "new", "line", "says"),
     [
-        ("draft_step_ms", "draft_step_mss", 4, "did you mean 'draft_step_ms'?"),
-        ("draft_length", "draft_lenght", 8, "did you mean 'draft_length'?"),
-        ("[2, 3]", "[2, 0]", 8, "greater than or equal to 1"),
-        ("title: t\n", "", 1, "'title' is missing"),
-        ("title: t", "titel: t", 1, "did you mean 'title'?"),
+        (STATED, "draft_step_ms", "draft_step_mss", 4, "did you mean 'draft_step_ms'?"),
+        (STATED, "draft_length", "draft_lenght", 8, "did you mean 'draft_length'?"),
+        (STATED, "[2, 3]", "[2, 0]", 8, "greater than or equal to 1"),
+        (STATED, "title: t\n", "", 1, "'title' is missing"),
+        (STATED, "title: t", "titel: t", 1, "did you mean 'title'?"),
+        (STATED, "pearl", "perl", 7, "did you mean 'pearl'"),
+        (STATED, "title: t", "title: t\ncalibration: x", 2, "does not go with stated"),
+        (STATED, "acceptance: {independent: 0.5}\n", "", 2, "needs 'acceptance' beside it"),
+        (STATED, "title: t", "title: t\nwhat_if: {alignment: 0.5}", 2, "shifts a calibration"),
+        (STATED, "draft_length: [2, 3]", "draft: int4", 8, "one draft without a name"),
+        (
+            REPLAYED,
+            "latency_ms",
+            "latency",
+            7,
+            "'what_if.link.latency' is unknown, did you mean 'latency_ms'?",
+        ),
+        (REPLAYED, "[1, 5]", "[1, -5]", 7, "'what_if.link.latency_ms': input should be greater"),
+        (
+            REPLAYED,
+            "draft_speed",
+            "draft_sped",
+            5,
+            "'what_if.draft_sped' is unknown, did you mean 'draft_speed'?",
+        ),
+        (REPLAYED, "tokens: 20", "token: 20", 3, "did you mean 'tokens'?"),
+        (REPLAYED, "    megabits_per_second: 100\n", "", 6, "'what_if.link.megabits_per_second' is missing"),
     ],
 )
-def test_wrong_key_is_named(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
-    file = tmp_path / "s.yaml"
-    file.write_text(GOOD.replace(old, new))
+def test_wrong_key_is_named(tmp_path: Path, text: str, old: str, new: str, line: int, says: str) -> None:
+    assert old in text
+    file = write(tmp_path, text.replace(old, new))
     with pytest.raises(ConfigurationError) as caught:
         load_scenario(file)
     assert str(caught.value).startswith(f"{file}:{line}: ")
     assert says in str(caught.value)
 
 
-def test_not_yaml(tmp_path: Path) -> None:
-    file = tmp_path / "s.yaml"
-    file.write_text("a: [")
-    with pytest.raises(ConfigurationError, match="not valid YAML"):
-        load_scenario(file)
+def test_a_list_of_what_ifs_is_named_by_its_entry(tmp_path: Path) -> None:
+    text = "title: t\nwhat_if:\n  - {}\n  - alignment: [0.5, 1.5]\nconfigurations: [{policy: pearl}]\n"
+    with pytest.raises(ConfigurationError, match=r":4: key 'what_if.1.alignment': input should be less"):
+        load_scenario(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("draft: int4", "draft: int3", "no draft 'int3'; its drafts: int8, int4, distilled"),
+        ("prompts: 4", "prompts: 40", "asks for 40 prompts, but the calibration recorded 6"),
+    ],
+)
+def test_what_the_calibration_does_not_have(tmp_path: Path, old: str, new: str, says: str) -> None:
+    scenario = load_scenario(write(tmp_path, REPLAYED.replace(old, new)))
+    with pytest.raises(ConfigurationError, match=says):
+        list(run_scenario(scenario, artifact(tokens=24)))
+
+
+def test_a_missing_calibration_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="holds no whole calibration"):
+        list(run_scenario(load_scenario(write(tmp_path, REPLAYED))))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("a: [", "not valid YAML"), ("- a", "is a mapping"), ("", "is a mapping")]
+)
+def test_not_a_mapping(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        load_scenario(write(tmp_path, text))

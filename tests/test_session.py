@@ -1,93 +1,166 @@
-"""The real engine: greedy output is the target's own, and the accounting adds up, on tiny random models."""
+"""The real engine over worker processes: greedy text is the target's own, the accounting adds up, faults end well."""
 
-from typing import Any
+import itertools
+import os
+import signal
+from collections.abc import Iterator
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from engine.cached_model import CachedModel
-from engine.policies.settings import Settings
-from engine.rounding import round_weights
-from engine.session import generate
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError, SpecBranchError, WorkerLost
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.policies.words import Round
 
-VOCABULARY = 48
-PROMPTS = [[1 + (7 * i * j + i) % (VOCABULARY - 1) for j in range(5 + i)] for i in range(6)]
-TOKENS = 24
-
-
-def tiny(seed: int, bits: int | None = None) -> Any:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.3,
-    )
-    model: Any = LlamaForCausalLM(config)
-    if bits:
-        round_weights(model, bits)
-    return model.eval()
-
-
-@torch.inference_mode()
-def reference(model: Any, prompt: list[int], end: int | None = None) -> tuple[int, ...]:
-    """The target's greedy text by whole forwards, without any cache."""
-    text = list(prompt)
-    while len(text) < len(prompt) + TOKENS and (len(text) == len(prompt) or text[-1] != end):
-        text.append(int(model(torch.tensor([text])).logits[0, -1].argmax()))
-    return tuple(text[len(prompt) :])
-
-
-SETTINGS = [
-    Settings(policy="autoregressive"),
-    Settings(policy="speculative", draft_length=3),
-    Settings(policy="speculative", draft_length=6, min_confidence=0.3),
-    Settings(policy="pearl", draft_length=4),
-    Settings(policy="specbranch", draft_length=1, branches=3),
-    Settings(policy="specbranch", draft_length=5, branches=4, min_confidence=0.3),
-    Settings(policy="specbranch", draft_length=4, branches=3, adaptive_branches=False),
+CONFIGURATIONS = [
+    Configuration(policy="autoregressive"),
+    Configuration(policy="speculative", draft_length=3),
+    Configuration(policy="speculative", draft_length=6, min_confidence=0.3),
+    Configuration(policy="pearl", draft_length=4),
+    Configuration(policy="specbranch", draft_length=1, branches=3),
+    Configuration(policy="specbranch", draft_length=5, branches=4, min_confidence=0.3),
+    Configuration(policy="specbranch", draft_length=4, branches=3, adaptive_branches=False),
+    Configuration(
+        policy="specbranch", draft_length=4, branches=3, adaptive_branches=False, placement="in-turn"
+    ),
 ]
+DRAFTS = ["same", "rounded", "other", "general"]
 
 
-@pytest.mark.parametrize("draft", ["same", "rounded", "other"])
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_greedy_text_is_the_targets_own(settings: Settings, draft: str) -> None:
-    target = tiny(0)
-    drafter = {"same": lambda: tiny(0), "rounded": lambda: tiny(0, bits=3), "other": lambda: tiny(5)}[draft]()
-    for prompt in PROMPTS:
-        run = generate(settings, CachedModel(target), CachedModel(drafter), prompt, max_tokens=TOKENS)
-        assert run.tokens == reference(target, prompt)
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("target"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def pair(target: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    spec = ModelSpec(source=target, precision="float32")
+    drafts = {
+        "same": spec,
+        "rounded": spec.model_copy(update={"bits": 4}),
+        "other": ModelSpec(source=save_tiny(tmp_path_factory.mktemp("other"), seed=5), precision="float32"),
+        "general": spec.model_copy(update={"general_path": True}),
+        "absent": ModelSpec(source=str(tmp_path_factory.mktemp("empty"))),
+    }
+    with Pair(spec, drafts, cores=(0, 1)) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def texts(target: str) -> list[tuple[int, ...]]:
+    return [own_text(target, prompt) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
+def test_greedy_text_is_the_targets_own(
+    pair: Pair, texts: list[tuple[int, ...]], configuration: Configuration, draft: str
+) -> None:
+    chosen = configuration.model_copy(update={"draft": draft})
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        run = pair.generate(chosen, prompt, max_tokens=TOKENS)
+        assert run.tokens == text
         assert sum(r.emitted for r in run.rounds) == len(run.tokens)
         assert all(r.emitted == r.accepted + 1 for r in run.rounds[:-1])
-        if draft == "same":
+        if draft in ("same", "general"):
             assert sum(r.accepted for r in run.rounds) == sum(r.verified for r in run.rounds)
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_text_ends_at_the_end_token(settings: Settings) -> None:
-    target = tiny(0)
-    end = reference(target, PROMPTS[0])[7]
-    run = generate(
-        settings, CachedModel(target), CachedModel(tiny(0)), PROMPTS[0], max_tokens=TOKENS, end_tokens={end}
-    )
-    assert run.tokens == reference(target, PROMPTS[0], end)
+def test_text_ends_at_the_end_token(pair: Pair, target: str, texts: list[tuple[int, ...]]) -> None:
+    end = texts[0][7]
+    expected = own_text(target, PROMPTS[0], end=end)
+    for configuration in CONFIGURATIONS:
+        run = pair.generate(configuration, PROMPTS[0], max_tokens=TOKENS, end_tokens={end})
+        assert run.tokens == expected
+        assert run.ending == "end-of-text"
 
 
-def test_branches_equal_separate_reads() -> None:
-    model = tiny(0)
-    shared = CachedModel(model)
-    shared.read(shared.rewind(PROMPTS[0]))
-    shared.read_branches([(0, 3), (1, 9)])
-    logits = shared.read_branches([(0, 4), (1, 8)])
-    for row, branch in enumerate(([3, 4], [9, 8])):
-        alone = CachedModel(model)
-        expected = alone.read([*PROMPTS[0], *branch])[-1]
-        torch.testing.assert_close(logits[row], expected)
-    assert shared.rewind([*PROMPTS[0], 9, 8, 7]) == [7]
-    again = shared.read([7])[-1]
-    torch.testing.assert_close(again, CachedModel(model).read([*PROMPTS[0], 9, 8, 7])[-1])
-    assert shared.cache.get_seq_length() == len(PROMPTS[0]) + 3
+def test_jobs_of_a_worker_never_overlap_and_lie_within_the_run(pair: Pair) -> None:
+    for configuration in CONFIGURATIONS:
+        run = pair.generate(configuration, PROMPTS[1], max_tokens=TOKENS)
+        lanes = (
+            [run.jobs] if run.shared else [[j for j in run.jobs if j.model == m] for m in ("target", "draft")]
+        )
+        for lane in lanes:
+            assert all(a.end <= b.start for a, b in itertools.pairwise(sorted(lane, key=lambda j: j.start)))
+        assert all(0 <= job.start < job.end <= run.seconds for job in run.jobs)
+        assert sum(job.model == "target" for job in run.jobs) == len(run.rounds)
+
+
+def test_a_perfect_draft_reads_no_token_twice(pair: Pair) -> None:
+    """Each model reads the prompt and the text, less its last token; nothing is rolled back."""
+    configuration = Configuration(policy="pearl", draft="same", draft_length=4)
+    run = pair.generate(configuration, PROMPTS[0], max_tokens=TOKENS)
+    read = sum(job.tokens for job in run.jobs if job.model == "target")
+    assert read <= len(PROMPTS[0]) + len(run.tokens) + 4
+    assert sum(r.rollback for r in run.rounds[1:-1]) == 0
+
+
+def test_text_is_streamed_in_order(pair: Pair) -> None:
+    heard: list[int] = []
+    run = pair.generate(CONFIGURATIONS[5], PROMPTS[2], max_tokens=TOKENS, on_text=heard.extend)
+    assert tuple(heard) == run.tokens
+
+
+def test_a_killed_draft_worker_costs_nothing_but_speed(pair: Pair, texts: list[tuple[int, ...]]) -> None:
+    configuration = Configuration(policy="specbranch", draft="other", draft_length=4, branches=2)
+    _, drafter = pair.players("at-once", "other")
+    assert drafter is not None
+    killed: list[int] = []
+
+    def kill_in_the_middle(tokens: object) -> None:
+        process = drafter.worker.process
+        if not killed and process.pid:
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+
+    run = pair.generate(configuration, PROMPTS[0], max_tokens=TOKENS, on_text=kill_in_the_middle)
+    assert killed
+    assert run.tokens == texts[0]
+    assert run.warning is not None
+    assert "went on alone" in run.warning
+    again = pair.generate(configuration, PROMPTS[0], max_tokens=TOKENS)
+    assert (again.tokens, again.warning) == (texts[0], None)
+
+
+def test_a_hung_draft_worker_is_given_up(
+    pair: Pair, texts: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.session.SILENCE_SECONDS", 0.5)
+    _, drafter = pair.players("at-once", "same")
+    assert drafter is not None
+    assert drafter.worker.process.pid
+    os.kill(drafter.worker.process.pid, signal.SIGSTOP)
+    run = pair.generate(Configuration(policy="pearl", draft="same"), PROMPTS[0], max_tokens=TOKENS)
+    assert run.tokens == texts[0]
+    assert run.warning is not None
+    assert "silent" in run.warning
+
+
+def test_a_killed_target_worker_is_an_error_and_leaves_no_orphan(target: str) -> None:
+    spec = ModelSpec(source=target, precision="float32")
+    with Pair(spec, {"same": spec}, cores=(0, 1)) as pair:
+        players = pair.players("at-once", "same")
+        processes = [p.worker.process for p in players if p]
+
+        def kill(tokens: object) -> None:
+            if processes[0].pid:
+                os.kill(processes[0].pid, signal.SIGKILL)
+
+        with pytest.raises(WorkerLost, match="target worker died"):
+            pair.generate(Configuration(policy="pearl"), PROMPTS[0], max_tokens=TOKENS, on_text=kill)
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_unknown_draft_and_unloadable_model(pair: Pair) -> None:
+    with pytest.raises(ConfigurationError, match="no draft 'nonesuch'; its drafts: same, rounded"):
+        pair.generate(Configuration(policy="pearl", draft="nonesuch"), PROMPTS[0], max_tokens=4)
+    with pytest.raises(SpecBranchError, match="could not be loaded"):
+        pair.generate(Configuration(policy="pearl", draft="absent"), PROMPTS[0], max_tokens=4)
+
+
+def test_rounds_count_what_was_written(pair: Pair) -> None:
+    run = pair.generate(Configuration(policy="autoregressive"), PROMPTS[0], max_tokens=3)
+    assert run.rounds == (Round(drafted=0, verified=0, accepted=0, emitted=1, rollback=0, hedge=0),) * 3

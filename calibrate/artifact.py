@@ -1,0 +1,247 @@
+"""The calibration folder: what was measured, on what, of which models. Torch-free; JSON and safetensors only.
+
+`calibration.json` holds everything but the acceptance traces, which are arrays in `traces.safetensors`; the
+first names the second's sha256 and carries a seal of its own, so that a damaged folder does not load.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from engine.errors import CalibrationError
+from engine.models import ModelSpec
+from engine.placement import Placement
+
+VERSION = 1
+JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cell(_Record):
+    """Samples (seconds, in the order measured) of one operation over `tokens` tokens behind `context` tokens."""
+
+    tokens: int = Field(ge=0)
+    context: int = Field(ge=0)
+    seconds: tuple[float, ...] = Field(min_length=1)
+
+
+class Together(_Record):
+    """A target forward and a draft step, each alone and while the other model runs without pause; seconds."""
+
+    target_tokens: int
+    context: int
+    target_alone: tuple[float, ...]
+    target_together: tuple[float, ...]
+    draft_alone: tuple[float, ...]
+    draft_together: tuple[float, ...]
+
+    def slow_down(self) -> tuple[float, float]:
+        """Of the target and of the draft, while the other runs: ratios of medians, at least 1."""
+        target = np.median(self.target_together) / np.median(self.target_alone)
+        draft = np.median(self.draft_together) / np.median(self.draft_alone)
+        return max(1.0, float(target)), max(1.0, float(draft))
+
+
+class DraftCosts(_Record):
+    """What a draft costs in one placement.
+
+    `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
+    each; `fork`: selecting one of `tokens` branches in a rewind. `together`: against the target, where
+    they run at once.
+    """
+
+    forward: tuple[Cell, ...]
+    branch: tuple[Cell, ...]
+    fork: tuple[Cell, ...]
+    together: Together | None = None
+
+
+class PlacementCosts(_Record):
+    """Costs where the models sit as `placement` says. `hand_over`: a job's seconds beyond its forwards."""
+
+    placement: Placement
+    target_seat: str
+    draft_seat: str
+    target: tuple[Cell, ...]
+    drafts: dict[str, DraftCosts]
+    hand_over: tuple[float, ...] = Field(min_length=1)
+
+
+class ModelRecord(_Record):
+    """A model as it was loaded; `sha256` of its weights' files."""
+
+    spec: ModelSpec
+    sha256: str
+
+
+class PromptRecord(_Record):
+    """A prompt of the traces; `tokens` long as the target reads it."""
+
+    id: str
+    kind: str
+    digest: str
+    tokens: int
+    path_tokens: int
+
+
+class Calibration(_Record):
+    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded."""
+
+    version: int = VERSION
+    created: str
+    hardware: dict[str, str]
+    software: dict[str, str]
+    effort: str
+    seed: int
+    target: ModelRecord
+    drafts: dict[str, ModelRecord]
+    placements: tuple[PlacementCosts, ...]
+    prompts: tuple[PromptRecord, ...]
+    max_tokens: int
+    reference_seconds: dict[str, tuple[float, ...]]  # of a fixed operation, by placement: how steady it was
+    notes: tuple[str, ...] = ()
+    traces_sha256: str = ""
+    seal: str = ""  # sha256 of this record's JSON with an empty seal
+
+    def sealed(self) -> "Calibration":
+        """This record with its seal."""
+        bare = self.model_copy(update={"seal": ""})
+        seal = hashlib.sha256(bare.model_dump_json().encode()).hexdigest()
+        return bare.model_copy(update={"seal": seal})
+
+    def costs(self, placement: Placement) -> PlacementCosts:
+        """The costs of a placement. CalibrationError if it was not measured."""
+        for costs in self.placements:
+            if costs.placement == placement:
+                return costs
+        raise CalibrationError(f"the calibration has no placement '{placement}'.")
+
+
+@dataclass(frozen=True)
+class DraftTrace:
+    """How a draft saw one target path of T tokens, K candidates and L continuation steps.
+
+    `tokens` int32 [T, K] and `chances` float32 [T, K]: its candidates at each position behind the true tokens,
+    best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
+    own greedy continuation behind that candidate (NaN chances where not recorded); `true_chance` float32 [T]:
+    its probability of the target's token.
+    """
+
+    tokens: NDArray[np.int32]
+    chances: NDArray[np.float32]
+    off_tokens: NDArray[np.int32]
+    off_chances: NDArray[np.float32]
+    true_chance: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One prompt's path int32 [T] (the target's own greedy tokens), and each draft's view of it."""
+
+    path: NDArray[np.int32]
+    drafts: Mapping[str, DraftTrace]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A calibration and its traces, one for each of `calibration.prompts`."""
+
+    calibration: Calibration
+    traces: tuple[Trace, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the calibration, which names its traces' own."""
+        return self.calibration.sealed().seal
+
+
+_DRAFT_ARRAYS = tuple(DraftTrace.__dataclass_fields__)
+
+
+def save_artifact(folder: Path, artifact: Artifact) -> None:
+    """Write a calibration folder; the JSON, written last and renamed into place, makes it whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for index, trace in enumerate(artifact.traces):
+        arrays[f"{index}.path"] = trace.path
+        for name, seen in trace.drafts.items():
+            arrays.update({f"{index}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS})
+    data = save_arrays(arrays)
+    calibration = artifact.calibration.model_copy(
+        update={"traces_sha256": hashlib.sha256(data).hexdigest(), "version": VERSION}
+    )
+    text = calibration.sealed().model_dump_json()
+    (folder / JSON_NAME).unlink(missing_ok=True)
+    write_whole(folder / ARRAYS_NAME, data)
+    write_whole(folder / JSON_NAME, text.encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it there, so that it is never seen half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Read a calibration folder. CalibrationError if there is none, or if it is damaged or of another version."""
+    try:
+        text = (folder / JSON_NAME).read_bytes()
+        data = (folder / ARRAYS_NAME).read_bytes()
+    except OSError as error:
+        raise CalibrationError(
+            f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
+            f"'specbranch calibrate --out {folder}'."
+        ) from error
+    damaged = CalibrationError(f"{folder / JSON_NAME} is damaged; calibrate again.")
+    try:
+        version = json.loads(text).get("version")
+        if version != VERSION:
+            raise CalibrationError(f"{folder} is of version {version}; this program reads version {VERSION}.")
+        calibration = Calibration.model_validate_json(text)
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise damaged from error
+    if calibration.sealed() != calibration or calibration.model_dump_json().encode() != text:
+        raise damaged
+    if hashlib.sha256(data).hexdigest() != calibration.traces_sha256:
+        raise CalibrationError(f"{folder / ARRAYS_NAME} is damaged or of another run; calibrate again.")
+    try:
+        arrays = load_arrays(data)
+        traces = tuple(
+            Trace(
+                arrays[f"{index}.path"],
+                {
+                    name: DraftTrace(**{key: arrays[f"{index}.{name}.{key}"] for key in _DRAFT_ARRAYS})
+                    for name in calibration.drafts
+                },
+            )
+            for index in range(len(calibration.prompts))
+        )
+    except (SafetensorError, KeyError) as error:
+        raise CalibrationError(
+            f"{folder / ARRAYS_NAME} lacks traces it should hold; calibrate again."
+        ) from error
+    return Artifact(calibration, traces)

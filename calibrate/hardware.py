@@ -1,0 +1,81 @@
+"""The fingerprint of a machine and of models: what a measurement holds for. Torch-free."""
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from engine.errors import SpecBranchError
+from engine.models import ModelSpec
+from engine.placement import cuda_devices, usable_cores
+
+PACKAGES = ("torch", "transformers", "numpy", "simpy", "safetensors")
+
+
+def hardware() -> dict[str, str]:
+    """What this machine is, as far as it can be read."""
+    facts = {
+        "machine": platform.machine(),
+        "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        "features": " ".join(
+            f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if f in _flags()
+        ),
+        "cores": str(len(usable_cores())),
+        "memory": _field("/proc/meminfo", "MemTotal") or "unknown",
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not readable",
+        "virtual": "yes" if "hypervisor" in _flags() else "no",
+    }
+    driver = _text("/proc/driver/nvidia/version")
+    if driver:
+        facts["cuda driver"] = driver.splitlines()[0]
+        facts["cuda devices"] = str(cuda_devices())
+    return facts
+
+
+def software() -> dict[str, str]:
+    """The system and the versions of what computes."""
+    facts = {"system": platform.platform(), "python": platform.python_version()}
+    return facts | {name: version(name) for name in PACKAGES}
+
+
+def same_hardware(a: dict[str, str], b: dict[str, str]) -> bool:
+    """Whether two fingerprints are of machines that compute alike: processor, features, cores, devices."""
+    keys = ("machine", "processor", "features", "cores", "cuda devices")
+    return all(a.get(key) == b.get(key) for key in keys)
+
+
+def model_digest(spec: ModelSpec) -> str:
+    """sha256 over the weights' files of a model, in the order of their names."""
+    folder = Path(spec.source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(spec.source, local_files_only=True))
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
+    digest = hashlib.sha256()
+    for file in [*files, *([spec.distilled] if spec.distilled else [])]:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _field(path: str, name: str) -> str | None:
+    for line in (_text(path) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _flags() -> set[str]:
+    return set((_field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or "").split())

@@ -1,0 +1,91 @@
+"""How a draft sees the target's text, and how sure the target was of it, as recorded inside a worker."""
+
+from typing import Any
+
+import numpy as np
+
+from calibrate.artifact import DraftTrace
+from engine.worker_process import Host
+
+CANDIDATES = 8  # recorded at each position, the most branches a replay can open
+CONTINUATION = 12  # recorded tokens behind a wrong first candidate
+
+
+def as_trace(seen: dict[str, Any]) -> DraftTrace:
+    """The arrays of what `observe` returned."""
+    return DraftTrace(
+        tokens=np.array(seen["tokens"], dtype=np.int32),
+        chances=np.array(seen["chances"], dtype=np.float32),
+        off_tokens=np.array(seen["off_tokens"], dtype=np.int32),
+        off_chances=np.array(seen["off_chances"], dtype=np.float32),
+        true_chance=np.array(seen["true_chance"], dtype=np.float32),
+    )
+
+
+def observe(
+    host: Host, name: str, prompt: list[int], path: list[int], count: int, length: int
+) -> dict[str, Any]:
+    """The arrays of `calibrate.artifact.DraftTrace` as lists, for a path of T tokens behind `prompt`.
+
+    One pass over prompt and path gives the candidates at each position; then all wrong first candidates are
+    continued greedily side by side, each seeing the true text before it and its own tokens alone.
+    """
+    import torch
+
+    model = host.models[name].model
+    model.clear()
+    logits = model.read([*prompt, *path[:-1]], last=len(path))
+    chances = logits.softmax(dim=-1)
+    best = chances.topk(count, dim=-1)
+    tokens = model.token_ids(best.indices)
+    truth = torch.tensor(path, device=tokens.device)
+    if model.kept_tokens is None:
+        true_chance = chances.gather(1, truth[:, None])[:, 0]
+    else:
+        held = (model.kept_tokens[None, :] == truth[:, None]).to(chances.dtype)
+        true_chance = (held * chances).sum(dim=1)
+    missed = (tokens[:, 0] != truth).nonzero()[:, 0].tolist()
+    off_tokens = [[0] * length for _ in path]
+    off_chances = [[float("nan")] * length for _ in path]
+    start = len(prompt) + len(path) - 1
+    visible = torch.full((len(missed), start), float("-inf"))
+    for row, position in enumerate(missed):
+        visible[row, : len(prompt) + position] = 0.0
+    current = [int(tokens[position, 0]) for position in missed]
+    for step in range(length if missed else 0):
+        own = torch.full((len(missed), len(missed)), float("-inf"))
+        own.fill_diagonal_(0.0)
+        visible = torch.cat([visible, own], dim=1)
+        positions = [len(prompt) + position + step for position in missed]
+        logits = model.decoder.forward(
+            current, positions, start + step * len(missed), visible, len(missed)
+        ).float()
+        sure = logits.softmax(dim=-1).max(dim=-1)
+        current = model.token_ids(sure.indices).tolist()
+        for row, position in enumerate(missed):
+            off_tokens[position][step] = current[row]
+            off_chances[position][step] = float(sure.values[row])
+    model.clear()
+    return {
+        "tokens": tokens.tolist(),
+        "chances": best.values.tolist(),
+        "off_tokens": off_tokens,
+        "off_chances": off_chances,
+        "true_chance": true_chance.tolist(),
+    }
+
+
+def audit(host: Host, name: str, prompt: list[int], tokens: list[int]) -> list[float]:
+    """For each token of a text, how far its logit lies below the target's best: 0 where it is the argmax.
+
+    One teacher-forced pass over the prompt and the text.
+    """
+    import torch
+
+    model = host.models[name].model
+    model.clear()
+    logits = model.read([*prompt, *tokens[:-1]], last=len(tokens))
+    chosen = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
+    gaps: list[float] = (logits.max(dim=-1).values - chosen).tolist()
+    model.clear()
+    return gaps

@@ -1,0 +1,31 @@
+"""The pair that a command works on: the embedded default, or models given by path or hub id. Torch-free."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.default_pair import default_target
+from engine.models import ModelSpec, Precision
+
+DISTILLED = Path(__file__).parent / "weights" / "smollm2-135m-distilled.safetensors"
+
+
+def choose_models(
+    target: str | None, draft: str | None, precision: Precision, trust_remote_code: bool = False
+) -> tuple[ModelSpec, Mapping[str, ModelSpec]]:
+    """The target and its drafts by name, the best aligned first.
+
+    Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
+    Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
+    arithmetic decides the text.
+    """
+    source = target or str(default_target())
+    spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code)
+    if draft:
+        return spec, {Path(draft).name: spec.model_copy(update={"source": draft})}
+    drafts: dict[str, ModelSpec] = {
+        "int8": ModelSpec(source=source, bits=8, trust_remote_code=trust_remote_code),
+        "int4": ModelSpec(source=source, bits=4, trust_remote_code=trust_remote_code),
+    }
+    if target is None and DISTILLED.exists():
+        drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED)
+    return spec, drafts

@@ -1,0 +1,332 @@
+"""Make a small draft of a Llama target: keep some layers and distil them on text that the target writes.
+
+Three stages, each of which continues where it was interrupted: the target writes answers to composed prompts
+(`engine.self_written`); the kept layers are trained to give the target's distributions at every token of
+them; the result is rounded, judged on held-out prompts and saved (`engine.distilled`). Training is counted
+in tokens, never in time, so a slow machine makes the same draft as a fast one.
+"""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from engine.distilled import (
+    BITS,
+    EMBEDDING,
+    choose_kept,
+    load_tensors,
+    save_distilled,
+    save_tensors,
+)
+from engine.errors import SpecBranchError
+from engine.rounding import dequantise, quantise
+from engine.self_written import Row, Shard, TextPlan, held_out_text, spans, written_text
+from engine.student import Agreement, Student, divergence, judge, prune
+from engine.training_prompts import KINDS, TrainingPrompt
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+CHECKPOINT_STEPS = 50
+Progress = Callable[[str, int, int], None]
+"""Called with the stage (after a comma, how it goes), and how much of how much of it is done."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the result depends on besides the target.
+
+    `layers` are the target's layers to keep, `kept_tokens` the size of the output head. Training passes over
+    the text `epochs` times in steps of about `batch_tokens` tokens, `part_tokens` of them at once; the rate of
+    AdamW rises over `warmup` steps to `rate` and falls along a cosine to `final_rate` of it.
+    """
+
+    text: TextPlan = field(default_factory=TextPlan)
+    layers: tuple[int, ...] = (0, 1, 2, 3)
+    kept_tokens: int = 16384
+    epochs: int = 3
+    batch_tokens: int = 2048
+    part_tokens: int = 1024
+    rate: float = 2e-3
+    final_rate: float = 0.05
+    warmup: int = 50
+    weight_decay: float = 0.1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `distill` made: the file, its agreement on held-out prompts (all, by kind), and the work done."""
+
+    path: Path
+    held_out: Agreement
+    by_kind: dict[str, Agreement]
+    text_tokens: int
+    steps: int
+
+
+def distill(
+    target_folder: Path,
+    out: Path,
+    *,
+    cache: Path,
+    recipe: Recipe | None = None,
+    threads: int = 1,
+    progress: Progress = lambda stage, done, total: None,
+) -> Report:
+    """Make a draft of the Llama model in `target_folder` and write it to `out`.
+
+    The folder `cache` keeps the work between runs: interrupted at any point, the same call continues, and
+    other training settings or more prompts reuse the text that is there. SpecBranchError if the target
+    cannot be loaded, is not a Llama model with a tied embedding, or lacks a chat template.
+    """
+    recipe = recipe or Recipe()
+    torch.set_num_threads(threads)
+    target = load_target(target_folder)
+    encode, special = _chat_encoder(target_folder)
+    ends = _end_tokens(target)
+    folder = cache / "text"
+
+    def writing(done: int, total: int) -> None:
+        progress("writing text", done, total)
+
+    text = written_text(target, encode, ends, folder, recipe.text, writing)
+    held_out = held_out_text(target, encode, ends, folder, recipe.text)
+    return train(target, text, held_out, sorted({*ends, *special}), out, cache, recipe, progress)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """A `Progress` that draws bars with the time left on stderr while the context is open."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    text, left = TextColumn("{task.description}"), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Bars(
+        text,
+        BarColumn(),
+        MofNCompleteColumn(),
+        left,
+        console=console,
+        transient=True,
+        speed_estimate_period=600,
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            name = stage.split(",")[0]
+            if name not in tasks:
+                # A continued stage begins where it is, or the time left would be far too short.
+                tasks[name] = bars.add_task(stage, total=total, completed=done)
+            bars.update(tasks[name], description=stage, completed=done)
+
+        yield tell
+
+
+def load_target(folder: Path) -> Any:
+    """The model in `folder`, float32; SpecBranchError if it is not a Llama with a tied embedding."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecBranchError(f"the target in {folder} could not be loaded: {reason}") from error
+    if model.config.model_type != "llama" or not model.config.tie_word_embeddings:
+        raise SpecBranchError(
+            f"the model in {folder} cannot be distilled: it takes a Llama model whose head is its embedding"
+        )
+    return model.eval()
+
+
+def _chat_encoder(folder: Path) -> tuple[Callable[[TrainingPrompt], Sequence[int]], list[int]]:
+    """What makes a prompt's token ids, and the ids of the special tokens."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        raise SpecBranchError(f"the model in {folder} has no chat template, so it cannot answer the prompts")
+
+    def encode(prompt: TrainingPrompt) -> list[int]:
+        turn = [{"role": "user", "content": prompt.text}]
+        ids: list[int] = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+        return ids
+
+    return encode, list(tokenizer.all_special_ids)
+
+
+def _end_tokens(model: Any) -> list[int]:
+    end = model.generation_config.eos_token_id
+    return [] if end is None else [end] if isinstance(end, int) else list(end)
+
+
+def train(
+    target: Any,
+    text: Sequence[Shard],
+    held_out: Shard,
+    always: Sequence[int],
+    out: Path,
+    cache: Path,
+    recipe: Recipe,
+    progress: Progress,
+) -> Report:
+    """Distil the target's kept layers on `text`, judge them on `held_out`, and write them to `out`.
+
+    `always` are token ids that the output head must score however rare they are. The rows of `held_out` are
+    of the kinds of `engine.training_prompts.KINDS`, equally many of each, one kind after the other.
+    """
+    source: dict[str, Tensor] = target.state_dict()
+    embedding = source[EMBEDDING]
+    rows = [row for shard in text for row in shard.rows()]
+    counts = torch.cat([row.answer for row in rows]).bincount(minlength=len(embedding))
+    kept = choose_kept(counts, always, recipe.kept_tokens)
+    weights = prune(source, recipe.layers)
+    steps = _run_training(weights, embedding, target.config, kept, rows, cache / "training", recipe, progress)
+    for weight in weights.values():  # what is judged is what will be loaded
+        if weight.dim() == 2:
+            weight.copy_(dequantise(*quantise(weight, BITS)))
+    student = Student(weights, embedding, target.config)
+    asked = held_out.rows()
+    each = len(asked) // len(KINDS)
+    by_kind = {kind: judge(student, kept, asked[i * each : (i + 1) * each]) for i, kind in enumerate(KINDS)}
+    everything = judge(student, kept, asked)
+    how = {
+        "made by": "specbranch distill",
+        "recipe": json.dumps(asdict(recipe), sort_keys=True),
+        "text": f"{int(counts.sum())} tokens that the target wrote after {len(rows)} composed prompts",
+        "held out": json.dumps(asdict(everything), sort_keys=True),
+    }
+    save_distilled(out, weights, kept, source, how)
+    return Report(out, everything, by_kind, int(counts.sum()), steps)
+
+
+def plan_batches(lengths: Sequence[int], recipe: Recipe) -> list[list[list[int]]]:
+    """The rows (indices into `lengths`, tokens each) of every training step, in order, for all epochs.
+
+    A step's rows come in parts of similar length that are padded and run together.
+    """
+    steps: list[list[list[int]]] = []
+    for epoch in range(recipe.epochs):
+        draw = random.Random(f"{recipe.text.seed}:order:{epoch}")
+        order = list(range(len(lengths)))
+        draw.shuffle(order)
+        for begin, end in spans([lengths[row] for row in order], recipe.batch_tokens, padded=False):
+            rows = sorted(order[begin:end], key=lambda row: lengths[row])
+            parts = spans([lengths[row] for row in rows], recipe.part_tokens)
+            steps.append([rows[first:last] for first, last in parts])
+    return steps
+
+
+def _run_training(
+    weights: Mapping[str, Tensor],
+    embedding: Tensor,
+    config: Any,
+    kept: Tensor,
+    rows: Sequence[Row],
+    folder: Path,
+    recipe: Recipe,
+    progress: Progress,
+) -> int:
+    """Train `weights` in place, from the checkpoint of the same recipe and text if any; the steps of it all."""
+    plan = plan_batches([len(row.tokens) for row in rows], recipe)
+    head = embedding[kept].to(torch.bfloat16)
+    _calm(weights, embedding, config, head, [rows[row] for row in plan[0][0]])
+    decays = [weight for weight in weights.values() if weight.dim() == 2]
+    stays = [weight for weight in weights.values() if weight.dim() == 1]
+    groups = [{"params": decays, "weight_decay": recipe.weight_decay}, {"params": stays, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    checkpoint = folder / f"{_training_label(recipe, embedding, kept, rows)}.safetensors"
+    done = _restore(checkpoint, weights, optimiser)
+    # The forward runs on a bfloat16 copy; steps are too small for it and go to the float32 weights.
+    copies = {name: weight.to(torch.bfloat16).requires_grad_() for name, weight in weights.items()}
+    student = Student(copies, embedding.to(torch.bfloat16), config)
+    for step in range(done, len(plan)):
+        positions = sum(len(rows[row].answer) for part in plan[step] for row in part)
+        loss = sum(student.learn(head, [rows[row] for row in part], positions) for part in plan[step])
+        for name, copy in copies.items():
+            weights[name].grad = copy.grad.float() if copy.grad is not None else None
+        nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _schedule(step, len(plan), recipe)
+        optimiser.step()
+        with torch.no_grad():
+            for name, copy in copies.items():
+                copy.copy_(weights[name])
+                copy.grad = None
+        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == len(plan):
+            save_tensors(checkpoint, _training_state(weights, optimiser), {"steps": str(step + 1)})
+        progress(f"training, loss {loss:.2f}", step + 1, len(plan))
+    return len(plan)
+
+
+def _schedule(step: int, steps: int, recipe: Recipe) -> float:
+    warmup = min(recipe.warmup, max(1, steps // 10))
+    if step < warmup:
+        return (step + 1) / warmup
+    through = (step - warmup) / max(1, steps - warmup)
+    return recipe.final_rate + (1 - recipe.final_rate) * 0.5 * (1 + math.cos(math.pi * through))
+
+
+def _training_label(recipe: Recipe, embedding: Tensor, kept: Tensor, rows: Sequence[Row]) -> str:
+    digest = hashlib.sha256(repr(recipe).encode())
+    for tensor in (embedding, kept, *(row.tokens for row in rows)):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _training_state(weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        moments = optimiser.state[weight]
+        tensors[f"weight:{name}"] = weight
+        tensors[f"first:{name}"], tensors[f"second:{name}"] = moments["exp_avg"], moments["exp_avg_sq"]
+    return tensors
+
+
+def _restore(path: Path, weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> int:
+    """Put a checkpoint's weights and moments in place, if there is one; the steps taken so far."""
+    if not path.exists():
+        return 0
+    try:
+        tensors, header = load_tensors(path)
+    except (OSError, SafetensorError) as error:
+        raise SpecBranchError(
+            f"the checkpoint {path} cannot be read; remove it to train anew: {error}"
+        ) from error
+    steps = int(header["steps"])
+    for name, weight in weights.items():
+        weight.copy_(tensors[f"weight:{name}"])
+        optimiser.state[weight] = {
+            "step": torch.tensor(float(steps)),
+            "exp_avg": tensors[f"first:{name}"],
+            "exp_avg_sq": tensors[f"second:{name}"],
+        }
+    return steps
+
+
+def _calm(
+    weights: Mapping[str, Tensor], embedding: Tensor, config: Any, head: Tensor, rows: Sequence[Row]
+) -> None:
+    """Scale the last norm so that the untrained draft is as sure of itself as it may be.
+
+    Without the later layers the states point roughly where they should but are several times too long, and
+    training would spend its first hundred steps on that alone.
+    """
+    student = Student(weights, embedding, config)
+    with torch.inference_mode():
+        mine = torch.cat([student.states(row.tokens[None, :-1])[0, row.prompt - 1 :] for row in rows])
+    theirs = torch.cat([row.states for row in rows])
+    scales = [2 ** (-i / 2) for i in range(9)]
+    best = min(scales, key=lambda scale: divergence((mine * scale).to(head.dtype), theirs, head)[0])
+    weights["model.norm.weight"].mul_(best)

@@ -1,0 +1,169 @@
+"""A lean forward for models of the Llama family: fused projections and a preallocated KV cache.
+
+The general path through transformers (`engine.transformers_model`) serves every other architecture; both offer
+`engine.cached_model.Decoder`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.linear import Linear, make_linear
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One decoder layer; `qkv` and `gate_up` are the fused projections."""
+
+    attention_norm: Tensor
+    qkv: Linear
+    out: Linear
+    mlp_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+def is_lean(config: Any) -> bool:
+    """Whether `Llama` computes this architecture: Llama without biases."""
+    plain = not getattr(config, "attention_bias", False) and not getattr(config, "mlp_bias", False)
+    return bool(config.model_type == "llama" and config.hidden_act == "silu" and plain)
+
+
+class Llama:
+    """A decoder over slots: row i of a forward is written to slot `start + i` of every layer's cache."""
+
+    def __init__(
+        self,
+        config: Any,
+        state: Mapping[str, Tensor],
+        dtype: torch.dtype,
+        *,
+        bits: int | None = None,
+        device: str = "cpu",
+        capacity: int = 1024,
+    ) -> None:
+        """`state` uses transformers' names; its head may have fewer rows than the vocabulary.
+
+        `bits` rounds every linear weight, the head's too (8 or 4; None: as they are).
+        """
+        self.device, self.dtype = torch.device(device), dtype
+        self.heads = int(config.num_attention_heads)
+        self.kv_heads = int(config.num_key_value_heads)
+        self.width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
+        self.epsilon = float(config.rms_norm_eps)
+        self.config = config
+
+        def weight(name: str) -> Tensor:
+            return state[name].to(self.device)
+
+        def linear(*names: str) -> Linear:
+            return make_linear(torch.cat([weight(f"{name}.weight") for name in names]), dtype, bits)
+
+        def layer(prefix: str) -> Layer:
+            attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
+            return Layer(
+                weight(f"{prefix}.input_layernorm.weight").to(dtype),
+                linear(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
+                linear(f"{attention}.o_proj"),
+                weight(f"{prefix}.post_attention_layernorm.weight").to(dtype),
+                linear(f"{mlp}.gate_proj", f"{mlp}.up_proj"),
+                linear(f"{mlp}.down_proj"),
+            )
+
+        self.embedding = weight("model.embed_tokens.weight").to(dtype)
+        self.layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
+        self.norm = weight("model.norm.weight").to(dtype)
+        self.head = linear("lm_head" if "lm_head.weight" in state else "model.embed_tokens")
+        self._allocate(capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        shape = (len(self.layers), self.kv_heads, capacity, self.width)
+        # Positions can never outrun slots: branches use more slots than positions.
+        self.cosine, self.sine = self._rotation(capacity)
+        self.keys = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        self.values = torch.zeros_like(self.keys)
+
+    def _rotation(self, positions: int) -> tuple[Tensor, Tensor]:
+        """Tables [positions, 1, width]; the sine's first half is negative, so that a roll does the rotation."""
+        from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+        rotary = LlamaRotaryEmbedding(self.config)
+        cosine, sine = rotary(torch.zeros(1, dtype=torch.float32), torch.arange(positions)[None])
+        sine[..., : self.width // 2] *= -1
+        cosine, sine = (t[0].to(self.device, self.dtype)[:, None] for t in (cosine, sine))
+        return cosine, sine
+
+    @property
+    def capacity(self) -> int:
+        return int(self.keys.shape[2])
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        start: int,
+        mask: Tensor | None,
+        last: int,
+    ) -> Tensor:
+        """Logits [last, head rows] (model's dtype) of the last rows.
+
+        Writes n tokens to slots start .. start + n - 1. `mask` [n, start + n] is added to the attention scores;
+        None means causal.
+        """
+        count, end = len(tokens), start + len(tokens)
+        if end > self.capacity:
+            self._grow(end)
+        where = torch.tensor(positions, device=self.device)
+        cosine, sine = self.cosine[where], self.sine[where]
+        if mask is None and count > 1:
+            mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
+                start + 1
+            )
+        group, width = self.heads // self.kv_heads, self.width
+        rotated = (self.heads + self.kv_heads) * width
+        if mask is not None:
+            # Query heads of one KV head are folded into rows, so that keys are never repeated.
+            mask = mask.to(self.device, self.dtype).repeat(group, 1)
+        x = self.embedding[torch.tensor(tokens, device=self.device)]
+        for index, layer in enumerate(self.layers):
+            fused = layer.qkv(functional.rms_norm(x, x.shape[-1:], layer.attention_norm, self.epsilon))
+            qk = fused[:, :rotated].view(count, -1, width)
+            qk = torch.addcmul(qk * cosine, qk.roll(width // 2, -1), sine)
+            keys, values = self.keys[index], self.values[index]
+            keys[:, start:end] = qk[:, self.heads :].transpose(0, 1)
+            values[:, start:end] = fused[:, rotated:].view(count, self.kv_heads, width).transpose(0, 1)
+            queries = qk[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
+            mixed = functional.scaled_dot_product_attention(
+                queries.reshape(1, self.kv_heads, group * count, width),
+                keys[None, :, :end],
+                values[None, :, :end],
+                attn_mask=mask,
+            )
+            mixed = mixed.view(self.kv_heads, group, count, width).permute(2, 0, 1, 3)
+            x = x + layer.out(mixed.reshape(count, -1))
+            gate, up = layer.gate_up(
+                functional.rms_norm(x, x.shape[-1:], layer.mlp_norm, self.epsilon)
+            ).chunk(2, dim=-1)
+            x = x + layer.down(functional.silu(gate) * up)
+        return self.head(functional.rms_norm(x[-last:], x.shape[-1:], self.norm, self.epsilon))
+
+    def _grow(self, slots: int) -> None:
+        keys, values, used = self.keys, self.values, self.capacity
+        self._allocate(max(slots, 2 * used))
+        self.keys[:, :, :used], self.values[:, :, :used] = keys, values
+
+    @torch.inference_mode()
+    def move(self, slots: Sequence[int], start: int) -> None:
+        """Copy `slots` to start, start + 1, ...; the cost is that of the slots moved, not of the prefix."""
+        index = torch.tensor(slots, device=self.device)
+        end = start + len(slots)
+        self.keys[:, :, start:end] = self.keys[:, :, index]
+        self.values[:, :, start:end] = self.values[:, :, index]
+
+    def clear(self) -> None:
+        """Forget everything; slots are overwritten before they are read, so nothing has to be zeroed."""

@@ -1,0 +1,105 @@
+"""Metrics of runs, real or simulated, from their records; definitions in docs/design.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.record import Run
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval over texts (NaN bounds for a single text)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Ratios of sums over runs. Rates and shares lie in 0..1; `tokens_per_second` counts the prompt's reading.
+
+    `target_busy` and `draft_busy` are the models' shares of the time; the idle shares are those of the device
+    each one runs on, which is the same one where they take turns. `first_token_seconds` is a mean.
+    """
+
+    tokens: int
+    tokens_per_second: float
+    mean_accepted_length: float
+    rollback_tokens: int
+    rollback_rate: float
+    hedge_tokens: int
+    hedge_rate: float
+    target_busy: float
+    draft_busy: float
+    target_idle: float
+    draft_idle: float
+    first_token_seconds: float
+
+
+def measure(runs: Sequence[Run]) -> Metrics:
+    """Metrics over all `runs` (at least one, not empty)."""
+    rounds = [r for run in runs for r in run.rounds]
+    seconds = sum(run.seconds for run in runs)
+    tokens = sum(r.emitted for r in rounds)
+    drafted = sum(r.drafted for r in rounds)
+    hedge = sum(r.hedge for r in rounds)
+    rollback = sum(r.rollback for r in rounds)
+    followed = drafted - hedge
+    target = sum(run.busy("target") for run in runs) / seconds
+    draft = sum(run.busy("draft") for run in runs) / seconds
+    shared = any(run.shared for run in runs)
+    return Metrics(
+        tokens=tokens,
+        tokens_per_second=tokens / seconds,
+        mean_accepted_length=tokens / len(rounds),
+        rollback_tokens=rollback,
+        rollback_rate=rollback / followed if followed else 0.0,
+        hedge_tokens=hedge,
+        hedge_rate=hedge / drafted if drafted else 0.0,
+        target_busy=target,
+        draft_busy=draft,
+        target_idle=1.0 - target - (draft if shared else 0.0),
+        draft_idle=1.0 - draft - (target if shared else 0.0),
+        first_token_seconds=sum(run.first_token_seconds for run in runs) / len(runs),
+    )
+
+
+def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
+    """sum(above) / sum(below) over pairs, and its 95% interval by the delta method (NaN for one pair)."""
+    import numpy as np
+
+    a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    ratio = float(a.sum() / b.sum())
+    if len(a) < 2:
+        return Estimate(ratio, float("nan"), float("nan"))
+    error = float((a - ratio * b).std(ddof=1)) / (float(b.mean()) * len(a) ** 0.5)
+    return Estimate(ratio, ratio - 1.96 * error, ratio + 1.96 * error)
+
+
+def speed(runs: Sequence[Run], texts: Sequence[int] | None = None) -> Estimate:
+    """Tokens/s over all runs, and its 95% interval over texts.
+
+    `texts` names the text of each run, where some were run more than once; none: each run is a text of its own.
+    """
+    return ratio_of_sums(
+        _by_text([len(run.tokens) for run in runs], texts), _by_text([run.seconds for run in runs], texts)
+    )
+
+
+def speed_up(runs: Sequence[Run], baseline: Sequence[Run], texts: Sequence[int] | None = None) -> Estimate:
+    """Speed-up over `baseline` and its 95% interval over texts; both ran the same prompts in the same order.
+
+    The baseline's seconds are those for as many tokens, should the two texts differ in length.
+    """
+    theirs = [b.seconds * len(r.tokens) / len(b.tokens) for r, b in zip(runs, baseline, strict=True)]
+    return ratio_of_sums(_by_text(theirs, texts), _by_text([run.seconds for run in runs], texts))
+
+
+def _by_text(values: Sequence[float], texts: Sequence[int] | None) -> list[float]:
+    if texts is None:
+        return list(values)
+    sums: dict[int, float] = {}
+    for text, value in zip(texts, values, strict=True):
+        sums[text] = sums.get(text, 0.0) + value
+    return list(sums.values())

@@ -1,0 +1,64 @@
+"""What a model is made of, and how a worker loads it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import SpecBranchError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class ModelSpec(BaseModel):
+    """A model by folder or hub id, and how it is reduced; JSON travels to the workers.
+
+    `bits` 8 or 4 rounds the linear weights; `distilled` is the file of a pruned and distilled draft, whose
+    embedding and head are then `source`'s own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    precision: Precision = "bfloat16"
+    bits: Literal[8, 4] | None = None
+    distilled: Path | None = None
+    trust_remote_code: bool = False
+    general_path: bool = False
+
+
+def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
+    """The `engine.cached_model.CachedModel` of a spec. SpecBranchError if it cannot be loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from engine.cached_model import CachedModel
+    from engine.llama import Llama, is_lean
+    from engine.transformers_model import TransformersModel
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    dtype: torch.dtype = getattr(torch, spec.precision)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            spec.source, dtype=torch.float32 if spec.bits else dtype, trust_remote_code=spec.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
+    config, state = model.config, model.state_dict()
+    if spec.distilled is not None:
+        from engine.distilled import load_distilled
+
+        weights = load_distilled(spec.distilled, state)
+        config.num_hidden_layers = weights.layers
+        decoder = Llama(config, weights.state, dtype, bits=spec.bits, device=device)
+        return CachedModel(decoder, weights.kept_tokens.to(device))
+    if is_lean(config) and not spec.general_path:
+        return CachedModel(Llama(config, state, dtype, bits=spec.bits, device=device))
+    if spec.bits:
+        raise SpecBranchError(
+            f"'{spec.source}' is of the {config.model_type} family, but int8 and int4 drafts are made of "
+            "Llama-family models only: give another draft model by path instead."
+        )
+    return CachedModel(TransformersModel(model.to(device)))

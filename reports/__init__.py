@@ -1,0 +1,1 @@
+"""Verification (predicted against measured) and the pages that show it."""

@@ -1,0 +1,61 @@
+"""Colours of the page: told apart by colour-blind readers, each with a counterpart for dark screens.
+
+Charts are written in the light colours; the page swaps each for its counterpart in `DARK` on a dark screen.
+"""
+
+from collections.abc import Sequence
+
+INK = "#1f2a33"
+MUTED = "#5a6772"
+GRID = "#dfe2e0"
+LINE = "#aab2b8"
+SURFACE = "#fefefd"
+IDLE = "#e9ebe8"
+BLUE = "#0072b2"
+VERMILLION = "#cc4f00"
+GREEN = "#00805e"
+PURPLE = "#a04f86"
+AMBER = "#b07a00"
+GREY = "#66727d"
+CLEAR = "rgba(0,0,0,0)"
+
+# Sequences for heatmaps, on all of which INK can be read: worse than the baseline, even, better; none to much.
+WORSE, EVEN, BETTER = "#eba463", "#f5f3ed", "#6caee4"
+NONE, SOME, MUCH = "#f4f2ec", "#f3cfae", "#eb9859"
+
+DARK = {
+    INK: "#e6eaed",
+    MUTED: "#a2aeb8",
+    GRID: "#323b43",
+    LINE: "#5c6873",
+    SURFACE: "#1a2026",
+    IDLE: "#2c343b",
+    BLUE: "#56b4e9",
+    VERMILLION: "#ff8f4d",
+    GREEN: "#3fc79d",
+    PURPLE: "#dd97c6",
+    AMBER: "#e3b341",
+    GREY: "#a7b2bc",
+    WORSE: "#94520f",
+    EVEN: "#272e35",
+    BETTER: "#1d6cb0",
+    NONE: "#262d34",
+    SOME: "#5f3f22",
+    MUCH: "#a04f0d",
+}
+
+_KNOWN = {
+    "autoregressive": (GREY, "square"),
+    "speculative": (BLUE, "diamond"),
+    "pearl": (GREEN, "circle"),
+    "specbranch": (VERMILLION, "triangle-up"),
+}
+_OTHERS = ((PURPLE, "star"), (AMBER, "pentagon"), (INK, "hexagram"))
+
+
+def mark(policy: str, policies: Sequence[str]) -> tuple[str, str]:
+    """Colour and symbol of a policy among those on the page; stable for the shipped ones."""
+    if policy in _KNOWN:
+        return _KNOWN[policy]
+    others = sorted({p for p in policies if p not in _KNOWN})
+    return _OTHERS[others.index(policy) % len(_OTHERS)]

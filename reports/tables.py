@@ -1,0 +1,171 @@
+"""Results as tables for a terminal."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from calibrate.artifact import Artifact
+from engine.metrics import Estimate, Metrics
+from engine.record import Run
+from reports.verification import Verification
+from scenarios.schema import Scenario
+from sim.run import Outcome
+from sim.tune import Tuning
+
+WIDTH = 150  # where the output is not a terminal
+
+
+def console() -> Console:
+    """Standard output, wide enough for a table where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def with_interval(estimate: Estimate, digits: int = 1) -> str:
+    """A figure and its interval."""
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _simulated_table(
+    title: str | None, rows: Sequence[tuple[str, Estimate, Estimate, Metrics | None]]
+) -> Table:
+    """One row a configuration: its speed, its speed-up over the best autoregressive set-up, its metrics."""
+    table = Table(title=title)
+    table.add_column("configuration")
+    headings = ["tokens/s (95%)", "speed-up (95%)"]
+    if any(metrics for *_, metrics in rows):
+        headings += ["accepted length", "rollback", "hedge", "target idle", "draft idle"]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, speed, speed_up, metrics in rows:
+        shown = [name, with_interval(speed), with_interval(speed_up, 2)]
+        if metrics:
+            shares = (metrics.rollback_rate, metrics.hedge_rate, metrics.target_idle, metrics.draft_idle)
+            shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{share:.1%}" for share in shares)]
+        table.add_row(*shown)
+    return table
+
+
+def print_outcomes(
+    out: Console, scenario: Scenario, artifact: Artifact | None, outcomes: Sequence[Outcome]
+) -> None:
+    """A scenario's table, where its figures come from, and what a reader has to know."""
+    many = len(scenario.what_if) > 1
+    rows = [
+        (
+            f"{o.configuration.label()} | {o.what_if.label() or 'as measured'}"
+            if many
+            else o.configuration.label(),
+            o.speed,
+            o.speed_up,
+            o.metrics,
+        )
+        for o in outcomes
+    ]
+    out.print(_simulated_table(scenario.title, rows))
+    if not many and (changed := scenario.what_if[0].label()):
+        out.print(f"What if: {changed}.")
+    if artifact is None:
+        out.print("Costs and acceptance are stated in the file, not measured; intervals are over paths.")
+    else:
+        calibration = artifact.calibration
+        out.print(
+            f"Simulated over a calibration of {calibration.created} ({calibration.effort}, "
+            f"{len(calibration.prompts)} prompts); intervals are over prompts; the speed-up is over the best "
+            "autoregressive placement.",
+            highlight=False,
+        )
+    for note in dict.fromkeys(note for o in outcomes for note in o.notes):
+        out.print(f"Note: {note}.", highlight=False)
+
+
+SHOWN = 12
+
+
+def print_tuned(out: Console, found: Tuning) -> None:
+    """The fastest configurations, the baselines, and the advice."""
+    fastest = [*found.scored[:SHOWN]]
+    rest = [s for s in (found.chosen, found.autoregressive, *found.baselines) if s not in fastest]
+    rows = [(s.configuration.label(), s.speed, s.speed_up, None) for s in [*fastest, *rest]]
+    title = f"Predicted: the {len(fastest)} fastest of {len(found.scored)}, then the best of each policy and draft"
+    out.print(_simulated_table(title, rows))
+    out.print(
+        f"Over {found.prompts} prompts, {found.tokens} tokens; intervals are over prompts.", highlight=False
+    )
+    for note in found.notes:
+        out.print(f"Note: {note}.", highlight=False)
+    out.print(found.advice[0].upper() + found.advice[1:], highlight=False)
+
+
+def verified_table(verification: Verification) -> Table:
+    """Predicted beside measured tokens/s, fastest first."""
+    table = Table(title="Predicted and measured")
+    table.add_column("configuration")
+    table.add_column("role")
+    for heading in (
+        "predicted tokens/s (95%)",
+        "replayed",
+        "measured tokens/s (95%)",
+        "error",
+        "speed-up (95%)",
+    ):
+        table.add_column(heading, justify="right")
+    table.add_column("rollback predicted / measured", justify="right")
+    for row in sorted(verification.compared, key=lambda c: -c.measured.speed.value):
+        predicted, measured = row.predicted.metrics, row.measured.metrics
+        table.add_row(
+            row.configuration.label(),
+            row.role,
+            with_interval(row.predicted.speed),
+            f"{row.replayed.value:.1f}" if row.replayed else "",
+            with_interval(row.measured.speed),
+            f"{row.error:+.1%}",
+            with_interval(row.measured.best_speed_up, 2),
+            f"{predicted.rollback_rate:.1%} / {measured.rollback_rate:.1%}",
+        )
+    return table
+
+
+def verified_summary(verification: Verification) -> str:
+    """What the table says, in sentences."""
+    errors = sorted(abs(row.error) for row in verification.compared)
+    timing = sorted(
+        abs(row.replayed.value / row.measured.speed.value - 1)
+        for row in verification.compared
+        if row.replayed
+    )
+    chosen = next(row for row in verification.compared if row.role == "chosen")
+    best = max(verification.compared, key=lambda row: row.measured.speed.value)
+    tokens = sum(len(s.run.tokens) for row in verification.compared for s in row.samples)
+    ties = sum(row.near_ties for row in verification.compared)
+    wrong = sum(row.mismatches for row in verification.compared)
+    regret = 1 - chosen.measured.speed.value / best.measured.speed.value
+    lines = [
+        f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
+        f"up to {verification.max_tokens} tokens each; intervals are over prompts.",
+        f"Error of the predicted tokens/s: median {errors[len(errors) // 2]:.1%}, largest {errors[-1]:.1%} over "
+        f"{len(errors)} configurations; on the same texts (replayed): median {timing[len(timing) // 2]:.1%}, largest "
+        f"{timing[-1]:.1%}.",
+        f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
+        f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
+        f"({best.configuration.label()}).",
+        f"Of {tokens} tokens, {ties} were not the target's favourite in one pass over the text but within "
+        f"{verification.tie:g} of it (numeric ties), {wrong} differed by more.",
+        *verification.notes,
+    ]
+    if verification.other_hardware:
+        lines.append("The calibration was made on other hardware than this.")
+    return "\n".join(lines)
+
+
+def run_summary(run: Run, metrics: Metrics) -> str:
+    """One generation's figures."""
+    lines = [
+        f"{metrics.tokens} tokens at {metrics.tokens_per_second:.1f} tokens/s "
+        f"({run.seconds:.2f} s, the first after {run.first_token_seconds:.2f} s; {run.ending})",
+        f"mean accepted length {metrics.mean_accepted_length:.2f}; rollback {metrics.rollback_tokens} tokens, "
+        f"hedge {metrics.hedge_tokens} tokens; busy: target {metrics.target_busy:.0%}, "
+        f"draft {metrics.draft_busy:.0%} of the time",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What `verify` writes down and `report` shows: the schema of a verification. Torch-free."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from calibrate.artifact import PromptRecord, write_whole
+from engine.configuration import Configuration
+from engine.errors import SpecBranchError
+from engine.metrics import Estimate, Metrics
+from engine.record import Run
+
+VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sample(_Record):
+    """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run."""
+
+    prompt: int
+    repeat: int
+    order: int
+    run: Run
+
+
+class Side(_Record):
+    """One configuration, in one world; `speed` in tokens/s, `speed_up` over autoregressive decoding of the
+    same placement, `best_speed_up` over the best autoregressive placement."""
+
+    speed: Estimate
+    speed_up: Estimate
+    best_speed_up: Estimate
+    metrics: Metrics
+
+
+class Compared(_Record):
+    """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
+
+    `predicted` replays the calibration's prompts; `replayed` (tokens/s) replays the measured prompts' own texts
+    with the calibration's costs, so that what separates it from the measurement is timing alone.
+    """
+
+    configuration: Configuration
+    role: str
+    predicted: Side
+    replayed: Estimate | None
+    measured: Side
+    samples: tuple[Sample, ...]
+    near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
+    mismatches: int  # tokens that differ by more
+
+    @property
+    def error(self) -> float:
+        """Signed relative error of the predicted tokens/s."""
+        return self.predicted.speed.value / self.measured.speed.value - 1.0
+
+
+class Point(_Record):
+    """One simulated configuration of the sweep that the page draws."""
+
+    configuration: Configuration
+    speed: Estimate
+    best_speed_up: Estimate
+    metrics: Metrics
+
+
+class Timeline(_Record):
+    """The same prompt and configuration, run by the engine and by the simulator."""
+
+    prompt: int
+    configuration: Configuration
+    real: Run
+    simulated: Run
+
+
+class Verification(_Record):
+    """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
+
+    `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
+    fixed operation spread over the run, which show how steady the machine was.
+    """
+
+    version: int = VERSION
+    created: str
+    hardware: dict[str, str]
+    software: dict[str, str]
+    models: dict[str, str]  # name -> what it is and its content hash
+    calibration: str  # the folder
+    calibration_digest: str
+    other_hardware: bool  # the calibration was made elsewhere
+    prompts: tuple[PromptRecord, ...]
+    max_tokens: int
+    repeats: int
+    seed: int
+    tie: float  # the largest gap between logits that counts as a numeric tie
+    reference_seconds: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    compared: tuple[Compared, ...]
+    sweep: tuple[Point, ...]
+    timeline: Timeline
+
+
+def save_verification(path: Path, verification: Verification) -> None:
+    """Write the record as one JSON file."""
+    write_whole(path, verification.model_dump_json().encode())
+
+
+def load_verification(path: Path) -> Verification:
+    """Read a record. SpecBranchError if there is none or it is damaged."""
+    try:
+        return Verification.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SpecBranchError(
+            f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first."
+        ) from error
+    except ValidationError as error:
+        raise SpecBranchError(
+            f"{path} is damaged or of another version; run 'specbranch verify' again."
+        ) from error

@@ -1,0 +1,311 @@
+"""Run the chosen configuration and its rivals on the real engine, and set what was predicted beside it. Torch-free.
+
+Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
+of the machine falls on all of them alike.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from calibrate import observation, operations
+from calibrate.artifact import Artifact, PromptRecord, Trace
+from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.observation import CANDIDATES, CONTINUATION, as_trace
+from calibrate.prompts import Prompt
+from engine.configuration import Configuration
+from engine.errors import CalibrationError, ConfigurationError
+from engine.metrics import measure, speed, speed_up
+from engine.pair import TARGET, Pair
+from engine.record import Run
+from engine.tokenizer import Tokenizer
+from reports.verification import Compared, Point, Sample, Side, Timeline, Verification
+from scenarios.tuned import TunedConfiguration
+from sim.replay import Replay
+from sim.run import best_autoregressive
+
+# The largest gap between the logits of the target's favourite and of an emitted token that counts as a numeric
+# tie. bfloat16 logits near 20 lie 0.125 apart, and reading several tokens at once moves both by a few steps.
+TIES = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.0625}
+LENGTHS, BRANCHES = (1, 2, 3, 4, 5, 6, 8, 10), (1, 2, 3, 4, 6, 8)  # of the sweep
+UNSTEADY = 1.3  # 90th over 10th percentile of the reference operation beyond which a note warns
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is run: tokens of text at most, repeats of every prompt, and the seed of the order."""
+
+    max_tokens: int
+    repeats: int
+    seed: int = 0
+
+
+def configurations(tuned: TunedConfiguration) -> list[tuple[Configuration, str]]:
+    """What is run and why, each once: the chosen one, the baselines at their best, and others for spread."""
+    named = [(tuned.chosen, "chosen")]
+    named += [(c, "baseline") for c in tuned.baselines] + [(c, "other") for c in tuned.others]
+    seen: dict[Configuration, str] = {}
+    for configuration, role in named:
+        seen.setdefault(configuration, role)
+    return list(seen.items())
+
+
+def count_steps(tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> int:
+    """How often `verify` will report an advance."""
+    return len(configurations(tuned)) * (len(prompts) * plan.repeats + 1)
+
+
+def verify(
+    pair: Pair,
+    tokenizer: Tokenizer,
+    artifact: Artifact,
+    tuned: TunedConfiguration,
+    prompts: Sequence[Prompt],
+    plan: Plan,
+    advance: Callable[[str], None] = lambda what: None,
+) -> Verification:
+    """Measure every configuration on `prompts` and compare with what `artifact`, which was tuned on, predicts.
+
+    `advance` hears what was just run. CalibrationError if the artifact is not the tuned one, or if the pair's
+    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval.
+    """
+    if len(prompts) < 2:
+        raise ConfigurationError("verifying needs two prompts or more, for an interval over prompts.")
+    if artifact.digest != tuned.calibration_digest:
+        raise CalibrationError(
+            f"{tuned.calibration} is not the calibration that was tuned on; run 'tune' again."
+        )
+    _check_models(pair, artifact)
+    chosen = configurations(tuned)
+    ids = [tokenizer.encode(prompt.text) for prompt in prompts]
+    for configuration, _ in chosen:
+        pair.generate(configuration, ids[0], max_tokens=8)
+        advance("warming up")
+    samples, reference, notes = _measure(pair, tokenizer, [c for c, _ in chosen], ids, plan, advance)
+    traces = _observe(pair, ids, samples)
+    here = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens)
+    worlds = Replay(artifact, seed=plan.seed), Replay(here, seed=plan.seed)
+    predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
+    gaps = _audit(pair, ids, samples)
+    tie = TIES[artifact.calibration.target.spec.precision]
+    compared = []
+    for configuration, role in chosen:
+        mine = samples[configuration]
+        texts = [gaps[s.prompt, s.run.tokens] for s in mine]
+        compared.append(
+            Compared(
+                configuration=configuration,
+                role=role,
+                predicted=_side(configuration, predicted),
+                replayed=speed(replayed[configuration]),
+                measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
+                samples=tuple(mine),
+                near_ties=sum(0.0 < gap <= tie for text in texts for gap in text),
+                mismatches=sum(gap > tie for text in texts for gap in text),
+            )
+        )
+    timeline = next((c for c, _ in chosen if c.policy == "specbranch"), chosen[0][0])
+    machine = hardware()
+    calibration = artifact.calibration
+    spread = np.percentile(reference, [10, 90])
+    if spread[1] > UNSTEADY * spread[0]:
+        notes.append(
+            f"the machine was unsteady: the reference operation took {spread[0] * 1e3:.1f} ms at the 10th and "
+            f"{spread[1] * 1e3:.1f} ms at the 90th percentile"
+        )
+    return Verification(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        hardware=machine,
+        software=software(),
+        models=_models(artifact),
+        calibration=str(tuned.calibration),
+        calibration_digest=artifact.digest,
+        other_hardware=not same_hardware(machine, calibration.hardware),
+        prompts=here.calibration.prompts,
+        max_tokens=plan.max_tokens,
+        repeats=plan.repeats,
+        seed=plan.seed,
+        tie=tie,
+        reference_seconds=tuple(reference),
+        notes=tuple(notes),
+        compared=tuple(compared),
+        sweep=sweep(artifact, plan.seed),
+        timeline=Timeline(
+            prompt=0,
+            configuration=timeline,
+            real=next(s.run for s in samples[timeline] if s.prompt == 0),
+            simulated=replayed[timeline][0],
+        ),
+    )
+
+
+def sweep(artifact: Artifact, seed: int = 0) -> tuple[Point, ...]:
+    """Simulated SpecBranch over draft length x branches for every draft, on devices of their own if there are any."""
+    world = Replay(artifact, seed=seed)
+    placement = world.placements[0]
+    _, baseline = best_autoregressive(world.runs, world.placements)
+    points = []
+    for draft, length, branches in itertools.product(artifact.calibration.drafts, LENGTHS, BRANCHES):
+        configuration = Configuration(
+            policy="specbranch",
+            draft=draft,
+            draft_length=length,
+            branches=branches,
+            adaptive_branches=False,
+            placement=placement,
+        )
+        runs = world.runs(configuration)
+        points.append(
+            Point(
+                configuration=configuration,
+                speed=speed(runs),
+                best_speed_up=speed_up(runs, baseline),
+                metrics=measure(runs),
+            )
+        )
+    return tuple(points)
+
+
+def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
+    return max(baselines, key=lambda runs: speed(runs).value)
+
+
+def _check_models(pair: Pair, artifact: Artifact) -> None:
+    calibration = artifact.calibration
+    records = {TARGET: calibration.target, **calibration.drafts}
+    for name, spec in {TARGET: pair.target, **pair.drafts}.items():
+        if name in records and model_digest(spec) != records[name].sha256:
+            raise CalibrationError(
+                f"the calibration was made with other weights of '{name}'; calibrate again."
+            )
+
+
+def _measure(
+    pair: Pair,
+    tokenizer: Tokenizer,
+    chosen: Sequence[Configuration],
+    ids: Sequence[list[int]],
+    plan: Plan,
+    advance: Callable[[str], None],
+) -> tuple[dict[Configuration, list[Sample]], list[float], list[str]]:
+    rng = random.Random(plan.seed)
+    samples: dict[Configuration, list[Sample]] = {configuration: [] for configuration in chosen}
+    reference: list[float] = []
+    notes: list[str] = []
+    order = 0
+    for repeat in range(plan.repeats):
+        for prompt in rng.sample(range(len(ids)), len(ids)):
+            player, _ = pair.players(chosen[0].placement, None)
+            reference.append(player.worker.call(operations.time_reference))
+            for configuration in rng.sample(chosen, len(chosen)):
+                run = pair.generate(
+                    configuration,
+                    ids[prompt],
+                    max_tokens=plan.max_tokens,
+                    end_tokens=tokenizer.end_tokens,
+                )
+                if run.warning:
+                    # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
+                    # it is run once more and told of.
+                    notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
+                    run = pair.generate(
+                        configuration,
+                        ids[prompt],
+                        max_tokens=plan.max_tokens,
+                        end_tokens=tokenizer.end_tokens,
+                    )
+                samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
+                order += 1
+                advance(configuration.label())
+    for mine in samples.values():
+        mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
+    return samples, reference, notes
+
+
+def _runs(samples: dict[Configuration, list[Sample]]) -> dict[Configuration, list[Run]]:
+    return {configuration: [s.run for s in mine] for configuration, mine in samples.items()}
+
+
+def _side(
+    configuration: Configuration,
+    runs: dict[Configuration, list[Run]],
+    texts: Sequence[int] | None = None,
+) -> Side:
+    baselines = {c.placement: mine for c, mine in runs.items() if c.policy == "autoregressive"}
+    mine = runs[configuration]
+    return Side(
+        speed=speed(mine, texts),
+        speed_up=speed_up(mine, baselines[configuration.placement], texts),
+        best_speed_up=speed_up(mine, _fastest(list(baselines.values())), texts),
+        metrics=measure(mine),
+    )
+
+
+def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]) -> list[Trace]:
+    """How each draft sees the texts of this run, as a policy that drafts wrote them (see `calibrate.run`)."""
+    drafting = [mine for c, mine in samples.items() if c.policy != "autoregressive"]
+    written = drafting[0] if drafting else next(iter(samples.values()))
+    used = {name for c in samples if (name := pair.draft_name(c)) is not None}
+    traces = []
+    for prompt, tokens in enumerate(ids):
+        path = list(next(s.run.tokens for s in written if s.prompt == prompt))
+        views = {}
+        for name in used:
+            _, player = pair.players("in-turn", name)
+            assert player is not None
+            seen = player.worker.call(
+                observation.observe,
+                name=name,
+                prompt=tokens,
+                path=path,
+                count=CANDIDATES,
+                length=CONTINUATION,
+            )
+            views[name] = as_trace(seen)
+        traces.append(Trace(np.array(path, dtype=np.int32), views))
+    return traces
+
+
+def _on_these_prompts(
+    artifact: Artifact,
+    prompts: Sequence[Prompt],
+    ids: Sequence[list[int]],
+    traces: Sequence[Trace],
+    max_tokens: int,
+) -> Artifact:
+    """The calibration's costs with these prompts' texts."""
+    records = tuple(
+        PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
+        for p, tokens, trace in zip(prompts, ids, traces, strict=True)
+    )
+    update = {"prompts": records, "max_tokens": max_tokens}
+    return Artifact(artifact.calibration.model_copy(update=update), tuple(traces))
+
+
+def _audit(
+    pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]
+) -> dict[tuple[int, tuple[int, ...]], list[float]]:
+    """For each distinct text, how far each of its tokens lies below the target's favourite."""
+    player, _ = pair.players("in-turn", None)
+    texts = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
+    return {
+        (prompt, tokens): player.worker.call(
+            observation.audit, name=TARGET, prompt=ids[prompt], tokens=list(tokens)
+        )
+        for prompt, tokens in texts
+    }
+
+
+def _models(artifact: Artifact) -> dict[str, str]:
+    def described(name: str) -> str:
+        record = artifact.calibration.target if name == TARGET else artifact.calibration.drafts[name]
+        spec = record.spec
+        parts = [spec.source, spec.precision, f"rounded to int{spec.bits}" if spec.bits else ""]
+        parts += [f"pruned and distilled ({spec.distilled.name})" if spec.distilled else ""]
+        return ", ".join(p for p in parts if p) + f"; sha256 {record.sha256}"
+
+    return {name: described(name) for name in (TARGET, *artifact.calibration.drafts)}

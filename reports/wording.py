@@ -1,0 +1,90 @@
+"""How the page writes numbers and names."""
+
+from html import escape
+from math import isfinite
+
+from engine.configuration import Configuration
+from engine.metrics import Estimate
+
+MINUS, TIMES = "\u2212", "\u00d7"
+NAMES = {"pearl": "PEARL", "specbranch": "SpecBranch"}
+PLACES = {"at-once": "at once", "in-turn": "in turn"}
+
+
+def policy_name(policy: str) -> str:
+    """The method's name as its papers write it."""
+    return NAMES.get(policy, policy)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listing(items: list[str]) -> str:
+    """`a, b and c`."""
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A number with a proper minus; a dash where there is none."""
+    if not isfinite(value):
+        return "\u2014"
+    text = f"{value:,.{digits}f}"
+    return MINUS + text[1:] if text.startswith("-") else text
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in percent."""
+    return number(100 * share, digits) + ("%" if isfinite(share) else "")
+
+
+def signed(share: float, digits: int = 1) -> str:
+    """A signed share in percent."""
+    text = percent(share, digits)
+    return text if text.startswith(MINUS) or not isfinite(share) else "+" + text
+
+
+def times(value: float) -> str:
+    """A factor, such as a speed-up."""
+    return number(value, 2) + TIMES
+
+
+def milliseconds(seconds: float, digits: int = 2) -> str:
+    """Seconds as milliseconds."""
+    return number(1e3 * seconds, digits) + " ms"
+
+
+def has_interval(estimate: Estimate) -> bool:
+    """Whether there is an interval: one prompt gives none."""
+    return isfinite(estimate.low) and isfinite(estimate.high)
+
+
+def interval(estimate: Estimate, digits: int = 1) -> str:
+    """`low to high`, or why there is none."""
+    if not has_interval(estimate):
+        return "no interval: one prompt"
+    return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
+
+
+def ranged(estimate: Estimate, digits: int = 1, unit: str = "") -> str:
+    """A value with its interval in brackets."""
+    return f"{number(estimate.value, digits)}{unit} ({interval(estimate, digits)})"
+
+
+def plain(text: str, longest: int = 60) -> str:
+    """Someone's text inside a chart, whose labels would read markup; a long one is cut."""
+    text = " ".join(text.split())
+    return escape(text if len(text) <= longest else text[: longest - 1] + "\u2026", quote=False)
+
+
+def two_lines(configuration: Configuration) -> str:
+    """A configuration's label as an axis shows it, the policy and draft above the rest."""
+    name = policy_name(configuration.policy)
+    if configuration.policy == "autoregressive":
+        return f"{plain(name)}<br>{PLACES[configuration.placement]}"
+    rest = configuration.label().removeprefix(configuration.policy).strip()
+    draft = configuration.draft or ""
+    rest = rest.removeprefix(draft).strip().removesuffix(configuration.placement).strip()
+    head = f"{name} \u00b7 {draft}" if draft else name
+    return f"{plain(head, 24)}<br>{plain(f'{rest} {PLACES[configuration.placement]}', 28)}"

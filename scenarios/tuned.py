@@ -1,0 +1,135 @@
+"""The file that `tune` writes: the configuration it chose, and those to compare it with."""
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibrate.artifact import write_whole
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.metrics import Estimate
+from engine.policies import load_policy
+from scenarios.files import YamlFile
+from sim.tune import Scored, Tuning
+from sim.what_if import WhatIf
+
+SHOWN_TIES = 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Predicted(_Part):
+    """What was predicted of a configuration: tokens/s, and speed-up over the best autoregressive placement."""
+
+    configuration: str = Field(description="its label")
+    role: str
+    tokens_per_second: Estimate
+    speed_up: Estimate
+
+
+class TunedConfiguration(_Part):
+    """What a search on a calibration found.
+
+    `chosen`: the simplest configuration that is statistically tied with the fastest. `baselines`: autoregressive
+    decoding in each placement, the faster first, and the best of each other policy and draft. `others`: some
+    more, to test predictions on. `tied`: the fastest of all those tied with the best.
+    """
+
+    calibration: Path = Field(description="the folder that was searched; in the file relative to it")
+    calibration_digest: str
+    what_if: WhatIf = WhatIf()
+    seed: int = Field(default=0, ge=0)
+    searched: int = Field(ge=1, description="configurations")
+    advice: str
+    chosen: Configuration
+    baselines: tuple[Configuration, ...] = ()
+    others: tuple[Configuration, ...] = ()
+    tied: tuple[Configuration, ...] = ()
+    tied_in_all: int = Field(default=1, ge=1)
+    predicted: tuple[Predicted, ...] = ()
+
+    @classmethod
+    def of(cls, tuning: Tuning, calibration: Path, digest: str) -> "TunedConfiguration":
+        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`)."""
+        roles = [("chosen", tuning.chosen)]
+        roles += [("baseline", scored) for scored in tuning.baselines]
+        roles += [("other", scored) for scored in tuning.others]
+        return cls(
+            calibration=calibration,
+            calibration_digest=digest,
+            what_if=tuning.what_if,
+            seed=tuning.seed,
+            searched=len(tuning.scored),
+            advice=tuning.advice,
+            chosen=tuning.chosen.configuration,
+            baselines=_configurations(tuning.baselines),
+            others=_configurations(tuning.others),
+            tied=_configurations(tuning.tied[:SHOWN_TIES]),
+            tied_in_all=len(tuning.tied),
+            predicted=tuple(_predicted(role, scored) for role, scored in roles),
+        )
+
+
+def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
+    """Write the file; the calibration's path in it is relative to it."""
+    data = tuned.model_dump(mode="json")
+    data["calibration"] = os.path.relpath(tuned.calibration, path.parent)
+    data["what_if"] = tuned.what_if.model_dump(mode="json", exclude_defaults=True)
+    data["chosen"] = _short(tuned.chosen)
+    for key in ("baselines", "others", "tied"):
+        data[key] = [_short(configuration) for configuration in getattr(tuned, key)]
+    comments = [
+        "Written by 'specbranch tune'; 'specbranch verify' and 'specbranch generate --config' read it.",
+        tuned.advice[0].upper() + tuned.advice[1:],
+        f"{tuned.searched} configurations were simulated on the same recorded texts. 'chosen' is the simplest of those "
+        "that are statistically tied with the fastest. 'predicted' holds simulated tokens/s and the speed-up over the "
+        "best autoregressive placement, with 95% intervals over prompts; nothing here was measured.",
+    ]
+    text = "".join(f"# {line}\n" for comment in comments for line in textwrap.wrap(comment, 108))
+    text += yaml.safe_dump(data, sort_keys=False, width=110, default_flow_style=None)
+    write_whole(path, text.encode())
+
+
+def load_tuned(path: Path) -> TunedConfiguration:
+    """Read the file. ConfigurationError, with file, line and key, if it is missing or wrong."""
+    file = YamlFile.read(path, "a tuned configuration")
+    tuned = file.validate(TunedConfiguration, file.data)
+    places: list[tuple[tuple[str | int, ...], Configuration]] = [(("chosen",), tuned.chosen)]
+    for key in ("baselines", "others", "tied"):
+        places += [((key, index), c) for index, c in enumerate(getattr(tuned, key))]
+    for place, configuration in places:
+        try:
+            load_policy(configuration.policy)
+        except ConfigurationError as error:
+            raise file.error((*place, "policy"), f": {error}") from error
+    return tuned.model_copy(update={"calibration": path.parent / tuned.calibration})
+
+
+def _configurations(scored: Sequence[Scored]) -> tuple[Configuration, ...]:
+    return tuple(s.configuration for s in scored)
+
+
+def _predicted(role: str, scored: Scored) -> Predicted:
+    return Predicted(
+        configuration=scored.configuration.label(),
+        role=role,
+        tokens_per_second=scored.speed,
+        speed_up=scored.speed_up,
+    )
+
+
+def _short(configuration: Configuration) -> dict[str, Any]:
+    """What a reader has to see: what differs from the defaults, and the basics whatever they are."""
+    shown = configuration.model_dump(mode="json", exclude_defaults=True)
+    basics = {"policy", "placement"} | (
+        {"draft_length"} if configuration.policy != "autoregressive" else set()
+    )
+    data = configuration.model_dump(mode="json")
+    return {key: value for key, value in data.items() if key in basics or key in shown}

@@ -1,0 +1,75 @@
+"""Replay many configurations, spread over processes that never import torch."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import joblib  # type: ignore[import-untyped]
+
+from calibrate.artifact import Artifact
+from engine.configuration import Configuration
+from sim.replay import Replay
+from sim.what_if import WhatIf
+
+PARTS = 6  # for each process, so that none waits long for the last one
+
+
+@dataclass
+class Batch:
+    """A calibration under a what-if, for `seconds` of many configurations at once.
+
+    `processes`: how many. `outside` counts the operations beyond what was measured, `operations` all.
+    """
+
+    artifact: Artifact
+    what_if: WhatIf
+    seed: int
+    processes: int = field(default_factory=joblib.cpu_count)
+    outside: Counter[str] = field(default_factory=Counter)
+    operations: int = 0
+
+    def seconds(
+        self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
+    ) -> dict[Configuration, list[float]]:
+        """Seconds of each configuration on each prompt; `done` hears how many configurations were just finished."""
+        parts = list(_parts(configurations, self.processes))
+        world = (self.artifact, self.what_if, self.seed, prompts)
+        finished: Iterable[_Finished]
+        if self.processes == 1:
+            finished = (_replay_part(part, *world) for part in parts)
+        else:
+            parallel = joblib.Parallel(n_jobs=self.processes, return_as="generator_unordered")
+            finished = parallel(joblib.delayed(_replay_part)(part, *world) for part in parts)
+        found: dict[Configuration, list[float]] = {}
+        for seconds, outside, operations in finished:
+            found.update(seconds)
+            self.outside += outside
+            self.operations += operations
+            done(len(seconds))
+        return found
+
+
+_Finished = tuple[dict[Configuration, list[float]], Counter[str], int]
+
+
+def _replay_part(
+    part: Sequence[Configuration], artifact: Artifact, what_if: WhatIf, seed: int, prompts: Sequence[int]
+) -> _Finished:
+    """Runs in a worker process."""
+    world = Replay(artifact, what_if, seed, prompts)
+    return (
+        {configuration: world.seconds(configuration) for configuration in part},
+        world.outside,
+        world.operations,
+    )
+
+
+def _parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:
+    """Parts of one draft each, since a worker prepares a draft's traces once for each part."""
+    size = -(-len(configurations) // (PARTS * processes))
+    by_draft = sorted(configurations, key=lambda c: c.draft or "")
+    for _, group in itertools.groupby(by_draft, key=lambda c: c.draft):
+        members = list(group)
+        for begin in range(0, len(members), size):
+            yield members[begin : begin + size]

@@ -1,0 +1,110 @@
+"""The devices the two models run on: one job at a time each, and slower while the other one computes.
+
+Only one process submits jobs to a pair of devices, and nothing it has not submitted yet can change what happens
+while it waits. So the devices need no events of their own: the process asks how long to wait, and sleeps once.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+Model = Literal["target", "draft"]
+
+
+@dataclass(slots=True)
+class Handle(Generic[T]):
+    """A job and its result: `value`, which a policy may read once the clock has reached `ready`.
+
+    `left`: its seconds at full speed that are still to be done. It reaches its device at `arrival`.
+    """
+
+    value: T
+    left: float
+    arrival: float
+    after: float
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def ready(self) -> float:
+        """When the result is known; once the job's end is."""
+        return self.end + self.after
+
+
+@dataclass(slots=True)
+class Seat:
+    """A device: when it is free (where that is known at once), the job on it, and those to come."""
+
+    slow_down: float
+    free: float = 0.0
+    job: Handle[Any] | None = None
+    queue: deque[Handle[Any]] = field(default_factory=deque)
+
+
+class Devices:
+    """A device for each model or, `shared`, one for both; first come, first served.
+
+    `slow_downs` of the target and of the draft: while both devices compute, each progresses at one over its
+    slow-down. Times are seconds since the run began, durations seconds at full speed.
+    """
+
+    def __init__(self, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> None:
+        # Where devices do not slow each other, a job's times are known when it is submitted.
+        self._independent = shared or slow_downs == (1.0, 1.0)
+        self._target, draft = Seat(slow_downs[0]), Seat(slow_downs[1])
+        self._draft = self._target if shared else draft
+        self._clock = 0.0
+
+    def submit(
+        self, now: float, model: Model, seconds: float, value: T, before: float = 0.0, after: float = 0.0
+    ) -> Handle[T]:
+        """Queue a job. It reaches the device `before` seconds from now; its result is known `after` its end."""
+        seat = self._target if model == "target" else self._draft
+        arrival = now + before
+        handle = Handle(value, seconds, arrival, after)
+        if self._independent:
+            start = handle.start = arrival if arrival > seat.free else seat.free
+            seat.free = handle.end = start + seconds
+        else:
+            self._advance(now)
+            seat.queue.append(handle)
+        return handle
+
+    def ready(self, handle: Handle[Any]) -> float:
+        """When a job's result is known, if nothing else is submitted before."""
+        while handle.end == math.inf:
+            self._step(math.inf)
+        return handle.ready
+
+    def _advance(self, now: float) -> None:
+        while self._clock < now:
+            self._step(now)
+
+    def _step(self, until: float) -> None:
+        """Go on to the next start or end of a job, but not past `until`."""
+        clock, busy, upcoming = self._clock, [], until
+        for seat in (self._target, self._draft):
+            if seat.job is None and seat.queue:
+                arrival = seat.queue[0].arrival
+                if arrival <= clock:
+                    seat.job = seat.queue.popleft()
+                    seat.job.start = clock
+                else:
+                    upcoming = min(upcoming, arrival)
+            if seat.job is not None:
+                busy.append((seat, seat.job))
+        both = len(busy) == 2
+        ending = None
+        for seat, job in busy:
+            end = clock + (job.left * seat.slow_down if both else job.left)
+            if end <= upcoming:
+                upcoming, ending = end, seat
+        for seat, job in busy:
+            if seat is ending:
+                seat.job, job.end = None, upcoming
+            else:
+                # At its very end rounding may leave less than nothing.
+                job.left = max(0.0, job.left - (upcoming - clock) / (seat.slow_down if both else 1.0))
+        self._clock = upcoming

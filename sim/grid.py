@@ -1,0 +1,112 @@
+"""What a search goes through: the grid of configurations, which one is simpler, and how far apart they lie."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.configuration import Configuration
+from engine.placement import Placement
+
+POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")  # from the simplest on
+
+
+class Grid(BaseModel):
+    """Values to combine, every one with every other as far as the policy uses them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policies: tuple[str, ...] = POLICIES
+    drafts: tuple[str, ...] | None = Field(default=None, description="none: all of the calibration")
+    placements: tuple[Placement, ...] | None = Field(default=None, description="none: all that were measured")
+    draft_lengths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 12)
+    branches: tuple[int, ...] = (1, 2, 4)
+    adaptive_branches: tuple[bool, ...] = (True, False)
+    cuts: tuple[float, ...] = Field(
+        default=(0.0, 0.3, 0.6), description="least confidence of a drafted token"
+    )
+
+    def configurations(
+        self, drafts: Sequence[str], placements: Sequence[Placement]
+    ) -> tuple[Configuration, ...]:
+        """Those that differ in what they do, given what a calibration has."""
+        drafts, placements = self.drafts or tuple(drafts), self.placements or tuple(placements)
+        found: dict[Configuration, None] = {}
+        for policy, placement in itertools.product(self.policies, placements):
+            if policy == "autoregressive":
+                found[Configuration(policy=policy, placement=placement)] = None
+                continue
+            branched = policy not in ("speculative", "pearl")
+            for draft, length, branches, adaptive, cut in itertools.product(
+                drafts,
+                self.draft_lengths,
+                self.branches if branched else (1,),
+                self.adaptive_branches if branched else (True,),
+                (0.0,) if policy == "pearl" else self.cuts,
+            ):
+                # max(1, floor(2 (1 - q))) is 1, so two adaptive branches are one; and one without a cut is PEARL.
+                same = branches == 2 and adaptive and 1 in self.branches
+                same = same or (
+                    policy == "specbranch" and branches == 1 and not cut and "pearl" in self.policies
+                )
+                if branched and same:
+                    continue
+                found[
+                    Configuration(
+                        policy=policy,
+                        draft=draft,
+                        placement=placement,
+                        draft_length=length,
+                        branches=branches,
+                        adaptive_branches=adaptive or branches == 1,
+                        min_confidence=cut,
+                    )
+                ] = None
+        return tuple(found)
+
+
+def simplicity(configuration: Configuration) -> tuple[Any, ...]:
+    """Smaller is simpler: the policy, then fewer branches, no cut, a shorter draft."""
+    c = configuration
+    if c.policy == "autoregressive":
+        return (0,)
+    return _rank(c), c.branches, c.min_confidence > 0.0, c.draft_length
+
+
+def spread(
+    taken: Sequence[Configuration], available: Sequence[Configuration], count: int
+) -> list[Configuration]:
+    """Up to `count` of those available, each as far as can be from all taken before it."""
+    points = np.array([_place(c) for c in available])
+    distance = np.full(len(available), np.inf)
+    for configuration in taken:
+        distance = np.minimum(distance, _distance(points, _place(configuration)))
+    others: list[Configuration] = []
+    while len(others) < count and distance.max(initial=0.0) > 0.0:
+        index = int(distance.argmax())
+        others.append(available[index])
+        distance = np.minimum(distance, _distance(points, points[index].tolist()))
+    return others
+
+
+def _rank(c: Configuration) -> int:
+    return POLICIES.index(c.policy) if c.policy in POLICIES else len(POLICIES)
+
+
+def _place(c: Configuration) -> list[float]:
+    """Where a configuration lies; about one unit between neighbours that a user would call different."""
+    in_turn = float(c.placement == "in-turn")
+    if c.policy == "autoregressive":
+        return [0.0, 0.0, 0.0, 0.0, 0.0, in_turn]
+    # Drafts have no order; a number from the name keeps different ones apart.
+    name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
+    length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
+    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, in_turn]
+
+
+def _distance(points: NDArray[np.float64], place: Sequence[float]) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.abs(points - np.asarray(place)).sum(axis=1)
+    return distance

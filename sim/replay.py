@@ -1,0 +1,182 @@
+"""Replay a calibration: any configuration over the recorded texts, without running a model."""
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from calibrate.artifact import Artifact, DraftTrace
+from engine.configuration import Configuration
+from engine.errors import CalibrationError, ConfigurationError
+from engine.placement import Placement
+from engine.policies import load_policy
+from engine.record import Run
+from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
+from sim.alignment import Shifted, shift_alignment
+from sim.calibrated_costs import CostTables
+from sim.what_if import WhatIf
+from sim.world import Setting, SimulatedSession, play, record
+
+NO_CHANGE = WhatIf()
+
+
+@dataclass
+class Replay:
+    """A calibration under a what-if, with what its configurations share worked out once.
+
+    `prompts` (indices; none: all) and `tokens` (at most so many for each prompt) narrow it. With one `seed`,
+    durations and drawn confidences are the same for every configuration. `outside` counts the operations
+    that went beyond what was measured, `operations` all; both grow with each replay.
+    """
+
+    artifact: Artifact
+    what_if: WhatIf = NO_CHANGE
+    seed: int = 0
+    prompts: Sequence[int] | None = None
+    tokens: int | None = None
+    outside: Counter[str] = field(default_factory=Counter)
+    operations: int = 0
+    _sources: dict[str | None, list[AcceptanceSource]] = field(default_factory=dict)
+    _shifted: dict[str, Shifted] = field(default_factory=dict)
+    _tables: dict[tuple[Placement, str | None], CostTables] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.artifact.traces)
+        self._chosen = range(count) if self.prompts is None else self.prompts
+        if any(not 0 <= index < count for index in self._chosen) or not self._chosen:
+            raise ConfigurationError(
+                f"the calibration has {count} prompts, numbered from 0; name some of them."
+            )
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """The placements that were measured."""
+        measured = {costs.placement for costs in self.artifact.calibration.placements}
+        return tuple(placement for placement in get_args(Placement) if placement in measured)
+
+    def draft_name(self, configuration: Configuration) -> str | None:
+        """The draft a configuration means. ConfigurationError if the calibration has no such draft."""
+        if configuration.policy == "autoregressive":
+            return None
+        known = self.artifact.calibration.drafts
+        name = configuration.draft or next(iter(known), None)
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise ConfigurationError(f"the calibration has no draft '{name}'; its drafts: {names}.")
+        return name
+
+    def runs(self, configuration: Configuration) -> list[Run]:
+        """One run a trace. ConfigurationError or CalibrationError for what was not recorded or measured."""
+        limit = self.artifact.calibration.max_tokens
+        runs = []
+        for index, session, setting in self._play(configuration):
+            ended = len(session.source.path) < limit and not self._is_cut(index)
+            runs.append(record(session, setting, "end-of-text" if ended else "token-limit"))
+        return runs
+
+    def seconds(self, configuration: Configuration) -> list[float]:
+        """The seconds of each of `runs`, without making records."""
+        return [float(session.env.now) for _, session, _ in self._play(configuration)]
+
+    def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
+        policy, draft = load_policy(configuration.policy), self.draft_name(configuration)
+        tables, prompts = self._costs(configuration.placement, draft), self.artifact.calibration.prompts
+        for index, source in zip(self._chosen, self._source(draft), strict=True):
+            costs = tables.of_run(index)
+            setting = Setting(
+                costs,
+                shared=configuration.placement == "in-turn" and draft is not None,
+                prompt_tokens=max(1, prompts[index].tokens),
+                link=self.what_if.link,
+            )
+            session = play(configuration, policy, source, setting)
+            self.outside += costs.outside
+            self.operations += sum([job[3] for job in session.jobs])
+            yield index, session, setting
+
+    def _costs(self, placement: Placement, draft: str | None) -> CostTables:
+        key = (placement, draft)
+        if key not in self._tables:
+            measured = self.artifact.calibration.costs(placement)
+            self._tables[key] = CostTables.of(measured, draft, self.what_if, self.seed)
+        return self._tables[key]
+
+    def _is_cut(self, index: int) -> bool:
+        return self.tokens is not None and self.tokens < len(self.artifact.traces[index].path)
+
+    def _source(self, draft: str | None) -> list[AcceptanceSource]:
+        if draft not in self._sources:
+            self._sources[draft] = list(
+                map(self._path, self._chosen) if draft is None else self._traced(draft)
+            )
+        return self._sources[draft]
+
+    def _path(self, index: int) -> PathOnly:
+        return PathOnly(tuple(self.artifact.traces[index].path[: self.tokens].tolist()))
+
+    def _traced(self, draft: str) -> list[TraceAcceptance]:
+        views = self.views(draft)
+        runs = off_path_runs([trace.drafts[draft] for trace in self.artifact.traces])
+        if not runs:
+            raise CalibrationError(f"the calibration recorded nothing of draft '{draft}'; calibrate again.")
+        return [
+            TraceAcceptance.of(
+                self.artifact.traces[index].path[: self.tokens],
+                _head(views[index], self.tokens),
+                runs,
+                [self.seed, index, _number(draft)],
+            )
+            for index in self._chosen
+        ]
+
+    def views(self, draft: str) -> Sequence[DraftTrace]:
+        """How a draft sees each trace, shifted to the alignment that is wished."""
+        traces, wished = self.artifact.traces, self.what_if.alignment
+        views = [trace.drafts[draft] for trace in traces]
+        if wished is None:
+            return views
+        if draft not in self._shifted:
+            seed = [self.seed, _number(draft)]
+            self._shifted[draft] = shift_alignment([trace.path for trace in traces], views, wished, seed)
+        return self._shifted[draft].views
+
+    def forget_notes(self) -> None:
+        """Count anew what the notes tell."""
+        self.outside.clear()
+        self.operations = 0
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results has to know."""
+        return replay_notes(self.outside, self.operations)
+
+
+def replay_notes(outside: Counter[str], operations: int) -> tuple[str, ...]:
+    """A sentence if some of all `operations` went beyond what was measured."""
+    if not outside:
+        return ()
+    parts = ", ".join(f"{count} {name}" for name, count in sorted(outside.items()))
+    return (f"extrapolated beyond what was measured: {parts}, of {operations} forwards in all",)
+
+
+def replay(
+    artifact: Artifact,
+    configuration: Configuration,
+    *,
+    what_if: WhatIf = NO_CHANGE,
+    seed: int = 0,
+    prompts: Sequence[int] | None = None,
+    tokens: int | None = None,
+) -> list[Run]:
+    """Runs of one configuration, one for each trace of the artifact; see `Replay` for many configurations."""
+    return Replay(artifact, what_if, seed, prompts, tokens).runs(configuration)
+
+
+def _head(seen: DraftTrace, tokens: int | None) -> DraftTrace:
+    """The first `tokens` positions of a view."""
+    return DraftTrace(*(getattr(seen, name)[:tokens] for name in DraftTrace.__dataclass_fields__))
+
+
+def _number(name: str) -> int:
+    """A name as a seed; the same in every process, unlike `hash`."""
+    return zlib.crc32(name.encode())

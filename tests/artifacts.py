@@ -1,0 +1,176 @@
+"""Small synthetic calibrations for tests: made up, quick to replay, with known regularities."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from calibrate.artifact import (
+    Artifact,
+    Calibration,
+    Cell,
+    DraftCosts,
+    DraftTrace,
+    ModelRecord,
+    PlacementCosts,
+    PromptRecord,
+    Together,
+    Trace,
+)
+from engine.models import ModelSpec
+from engine.placement import Placement
+
+VOCABULARY = 1000
+CONTEXTS = (0, 384)
+# For each draft: its chance of a right first token, and the seconds of a forward.
+DRAFTS: Mapping[str, tuple[float, float]] = {
+    "int8": (0.9, 0.025),
+    "int4": (0.7, 0.012),
+    "distilled": (0.4, 0.004),
+}
+TARGET_SECONDS = {"at-once": 0.045, "in-turn": 0.028}
+
+
+def spread(seconds: float, rng: np.random.Generator | None, samples: int = 9) -> tuple[float, ...]:
+    """Samples whose median is `seconds`, within some 10%; all equal without a generator."""
+    if rng is None:
+        return (seconds,) * samples
+    half = rng.uniform(0.0, 0.1, size=samples // 2)
+    return tuple(float(seconds * (1.0 + x)) for x in sorted([0.0, *(-half), *half]))
+
+
+def cells(
+    base: float,
+    counts: Sequence[int],
+    rng: np.random.Generator | None,
+    contexts: Sequence[int] = CONTEXTS,
+    each: float = 0.02,
+) -> tuple[Cell, ...]:
+    """`base` seconds for one token behind nothing, `each` of it more for a token more, 20% more at 384."""
+    return tuple(
+        Cell(
+            tokens=n,
+            context=context,
+            seconds=spread(base * (1.0 + each * (n - 1) + 0.2 * context / 384), rng),
+        )
+        for n in counts
+        for context in contexts
+    )
+
+
+def draft_trace(
+    path: np.ndarray, right: float, rng: np.random.Generator, candidates: int = 8, reach: int = 6
+) -> DraftTrace:
+    """A draft that is right with chance `right`, more often where it is confident."""
+    length = len(path)
+    chances = -np.sort(-rng.dirichlet(np.full(candidates + 1, 0.5), size=length)[:, :candidates], axis=1)
+    # The quantile of the confidence and luck decide together, so that confidence says something.
+    order = chances[:, 0].argsort().argsort() / max(1, length - 1)
+    hits = (
+        0.5 * order + 0.5 * rng.random(length)
+        >= 0.5 * (1.0 - right) * 2.0 * rng.random(length) + (1.0 - right) / 4
+    )
+    ranks = np.where(hits, 0, rng.integers(1, candidates + 3, size=length))
+    tokens = np.stack(
+        [rng.choice(VOCABULARY, size=candidates, replace=False) + VOCABULARY for _ in range(length)]
+    )
+    for i, rank in enumerate(ranks):
+        if rank < candidates:
+            tokens[i, rank] = path[i]
+    wrong = ~hits
+    off_tokens = rng.integers(0, 2 * VOCABULARY, size=(length, reach))
+    off_chances = np.where(wrong[:, None], rng.random((length, reach)), np.nan)
+    true_chance = np.where(
+        ranks < candidates, chances[np.arange(length), np.minimum(ranks, candidates - 1)], 0.01
+    )
+    return DraftTrace(
+        tokens.astype(np.int32),
+        chances.astype(np.float32),
+        off_tokens.astype(np.int32),
+        off_chances.astype(np.float32),
+        true_chance.astype(np.float32),
+    )
+
+
+def placement_costs(
+    placement: Placement,
+    rng: np.random.Generator | None,
+    drafts: Mapping[str, tuple[float, float]],
+    slow_downs: tuple[float, float],
+) -> PlacementCosts:
+    """Costs with the grids that `calibrate` measures."""
+    target_slow, draft_slow = slow_downs
+    costs = {}
+    for name, (_, seconds) in drafts.items():
+        together = Together(
+            target_tokens=5,
+            context=128,
+            target_alone=(0.05,),
+            target_together=(0.05 * target_slow,),
+            draft_alone=(seconds,),
+            draft_together=(seconds * draft_slow,),
+        )
+        costs[name] = DraftCosts(
+            forward=cells(seconds, (1, 2, 4, 5, 33, 256), rng),
+            branch=cells(seconds, (1, 2, 3, 4, 5, 8), rng, (32, 384), each=0.1),
+            fork=cells(seconds / 20, (2, 8), rng, (32, 384)),
+            together=together if placement == "at-once" else None,
+        )
+    return PlacementCosts(
+        placement=placement,
+        target_seat="cpu cores 0",
+        draft_seat="cpu cores 1",
+        target=cells(TARGET_SECONDS[placement], (1, 2, 3, 5, 9, 17, 33, 256), rng),
+        drafts=costs,
+        hand_over=spread(0.0003, rng),
+    )
+
+
+def artifact(
+    *,
+    prompts: int = 6,
+    tokens: int = 48,
+    seed: int = 0,
+    drafts: Mapping[str, tuple[float, float]] = DRAFTS,
+    placements: Sequence[Placement] = ("at-once", "in-turn"),
+    slow_downs: tuple[float, float] = (1.05, 1.1),
+    jitter: bool = True,
+    candidates: int = 8,
+    prompt_tokens: int = 40,
+) -> Artifact:
+    """A calibration of `drafts` (name -> chance of a right token, seconds of a forward) on made-up texts.
+
+    Every third text ends early, the others at `tokens`.
+    """
+    rng = np.random.default_rng(seed)
+    traces, records = [], []
+    for index in range(prompts):
+        length = max(1, tokens - 7) if index % 3 == 2 else tokens
+        path = rng.integers(0, VOCABULARY, size=length).astype(np.int32)
+        traces.append(
+            Trace(
+                path, {name: draft_trace(path, right, rng, candidates) for name, (right, _) in drafts.items()}
+            )
+        )
+        records.append(
+            PromptRecord(
+                id=f"p{index}",
+                kind=("chat", "code", "story")[index % 3],
+                digest=f"{index:064x}",
+                tokens=prompt_tokens + index,
+                path_tokens=length,
+            )
+        )
+    calibration = Calibration(
+        created="2026-01-01T00:00:00+00:00",
+        hardware={"machine": "made up", "processor": "made up", "features": "", "cores": "2"},
+        software={"python": "3.11"},
+        effort="quick",
+        seed=seed,
+        target=ModelRecord(spec=ModelSpec(source="target"), sha256="0" * 64),
+        drafts={name: ModelRecord(spec=ModelSpec(source=name), sha256="1" * 64) for name in drafts},
+        placements=tuple(placement_costs(p, rng if jitter else None, drafts, slow_downs) for p in placements),
+        prompts=tuple(records),
+        max_tokens=tokens,
+        reference_seconds={p: (0.01, 0.0101) for p in placements},
+    )
+    return Artifact(calibration, tuple(traces))

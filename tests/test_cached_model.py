@@ -1,0 +1,63 @@
+"""Branches that share a cache see the prefix and themselves alone, on both forward paths."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import PROMPTS, tiny_llama
+
+from engine.cached_model import CachedModel
+from engine.llama import Llama
+from engine.transformers_model import TransformersModel
+
+
+def lean(model: Any) -> CachedModel:
+    # A small capacity, so that the cache must grow.
+    return CachedModel(Llama(model.config, model.state_dict(), torch.float32, capacity=4))
+
+
+def general(model: Any) -> CachedModel:
+    return CachedModel(TransformersModel(model))
+
+
+@pytest.mark.parametrize("make", [lean, general])
+def test_branches_equal_separate_reads(make: Callable[[Any], CachedModel]) -> None:
+    model = tiny_llama(0)
+    prompt = PROMPTS[0]
+
+    def expected(*tokens: int) -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = model(torch.tensor([[*prompt, *tokens]])).logits[0, -1]
+        return logits
+
+    shared = make(model)
+    unread = shared.rewind(prompt)
+    torch.testing.assert_close(shared.read(unread)[-1], expected(), atol=1e-4, rtol=1e-4)
+    first = shared.read_branches([(0, 3), (1, 9)])
+    torch.testing.assert_close(first[1], expected(9), atol=1e-4, rtol=1e-4)
+    second = shared.read_branches([(0, 4), (1, 8)])
+    torch.testing.assert_close(second[0], expected(3, 4), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(second[1], expected(9, 8), atol=1e-4, rtol=1e-4)
+    assert shared.rewind([*prompt, 9, 8, 7]) == (7,)
+    torch.testing.assert_close(shared.read([7])[-1], expected(9, 8, 7), atol=1e-4, rtol=1e-4)
+    assert shared.rewind([*prompt, 9, 2]) == (2,)
+    torch.testing.assert_close(shared.read([2])[-1], expected(9, 2), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [lean, general])
+def test_last_rows_are_the_last_of_all_rows(make: Callable[[Any], CachedModel]) -> None:
+    model = tiny_llama(1)
+    everything = make(model).read(PROMPTS[3])
+    torch.testing.assert_close(make(model).read(PROMPTS[3], last=2), everything[-2:])
+
+
+def test_rows_of_a_cut_head_are_named_by_token() -> None:
+    model = tiny_llama(0)
+    kept = torch.tensor([5, 2, 40, 7])
+    state = {**model.state_dict(), "lm_head.weight": model.state_dict()["lm_head.weight"][kept]}
+    cut = CachedModel(Llama(model.config, state, torch.float32), kept)
+    whole = lean(model).read(PROMPTS[0], last=1)[0]
+    logits = cut.read(PROMPTS[0], last=1)
+    torch.testing.assert_close(logits[0], whole[kept])
+    assert cut.token_ids(logits.argmax(dim=-1)).item() == kept[whole[kept].argmax()].item()

@@ -1,0 +1,166 @@
+"""Costs: exact on the measured grid, linear inside it, counted outside it, and drawn from the cells' samples."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from artifacts import artifact, cells
+
+from calibrate.artifact import Cell, DraftCosts
+from engine.configuration import Configuration
+from engine.errors import CalibrationError
+from sim.calibrated_costs import BLOCK, CostTables, Table
+from sim.costs import LinearCosts
+from sim.replay import Replay, replay
+from sim.what_if import WhatIf
+
+GRID = cells(0.04, (1, 2, 4, 8), None)
+MEASURED = artifact().calibration
+STEADY = WhatIf(jitter=False)
+
+
+def at(tokens: int, context: int, table: Table | None = None) -> tuple[float, int]:
+    """A time, and how many uses lay outside."""
+    outside: Counter[str] = Counter()
+    seconds, _ = (table or Table.of("forwards", GRID, 1.0, None)).look_up(tokens, context, outside)
+    return seconds, outside["forwards"]
+
+
+def plane(tokens: float, context: float) -> float:
+    """What the grid's cells lie on."""
+    return 0.04 * (1.0 + 0.02 * (tokens - 1) + 0.2 * context / 384)
+
+
+@pytest.mark.parametrize(("tokens", "context"), [(1, 0), (8, 384), (2, 384), (3, 0), (6, 100), (7, 383)])
+def test_inside_the_grid(tokens: int, context: int) -> None:
+    assert at(tokens, context) == pytest.approx((plane(tokens, context), 0))
+
+
+@pytest.mark.parametrize(("tokens", "context"), [(9, 0), (1, 385), (30, 1000)])
+def test_outside_the_grid_goes_on_and_is_counted(tokens: int, context: int) -> None:
+    table = Table.of("forwards", GRID, 1.0, None)
+    for _ in range(3):
+        seconds, outside = at(tokens, context, table)
+        assert seconds == pytest.approx(plane(tokens, context))
+        assert outside == 1
+
+
+def test_beyond_the_grid_never_gets_cheaper() -> None:
+    falling = (
+        Cell(tokens=1, context=0, seconds=(0.02,)),
+        Cell(tokens=2, context=0, seconds=(0.01,)),
+    )
+    assert at(50, 0, Table.of("forwards", falling, 1.0, None)) == (0.01, 1)
+
+
+def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
+    ragged = (*GRID, Cell(tokens=256, context=0, seconds=(0.3,)))
+    table = Table.of("forwards", ragged, 1.0, None)
+    assert at(256, 0, table) == (0.3, 0)
+    assert at(4, 200, table) == pytest.approx((plane(4, 200), 0))
+    assert at(256, 10, table) == (0.3, 1)
+
+
+def test_factors_are_the_cells_own_samples_over_their_median() -> None:
+    cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
+    table = Table.of("forwards", [cell], 1.0, [3])
+    _, factors = table.look_up(1, 0, Counter())
+    assert len(factors) == BLOCK
+    assert set(np.round(factors, 9)) == {0.5, 1.0, 2.5}
+    assert np.mean(factors) == pytest.approx(4 / 3, rel=0.05)
+    assert factors == Table.of("forwards", [cell], 1.0, [3]).look_up(1, 0, Counter())[1]
+    assert factors != Table.of("forwards", [cell], 1.0, [4]).look_up(1, 0, Counter())[1]
+
+
+def test_nothing_measured_is_an_error() -> None:
+    with pytest.raises(CalibrationError, match="no measurement of branch steps"):
+        Table.of("branch steps", [], 1.0, None)
+    with pytest.raises(CalibrationError, match="did not measure draft 'x' in placement 'at-once'"):
+        CostTables.of(MEASURED.costs("at-once"), "x", STEADY, 0)
+    with pytest.raises(CalibrationError, match="no placement"):
+        replay(artifact(placements=["in-turn"]), Configuration(policy="pearl"))
+
+
+def test_a_job_costs_its_parts() -> None:
+    made = artifact(jitter=False, slow_downs=(1.0, 1.0))
+    run = replay(made, Configuration(policy="pearl", draft="int4", draft_length=3), what_if=STEADY)[0]
+    costs = CostTables.of(made.calibration.costs("at-once"), "int4", STEADY, 0).of_run(0)
+    prompt = made.calibration.prompts[0].tokens
+    target = next(job for job in run.jobs if job.model == "target")
+    assert target.tokens == prompt
+    assert target.end - target.start == pytest.approx(costs.target_forward(prompt, 0))
+    draft = next(job for job in run.jobs if job.model == "draft")
+    steps = costs.branch_steps((1, 1), prompt)
+    assert draft.end - draft.start == pytest.approx(costs.draft_forward(prompt, 0) + steps)
+    assert run.first_token_seconds == pytest.approx(max(target.end, draft.end) + costs.hand_over(0))
+
+
+def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
+    measured = MEASURED.costs("at-once")
+    plain = CostTables.of(measured, "int4", STEADY, 0).of_run(0)
+    fast = CostTables.of(
+        measured, "int4", WhatIf(target_speed=2, draft_speed=4, jitter=False, contention=False), 0
+    ).of_run(0)
+    assert fast.target_forward(3, 50) == pytest.approx(plain.target_forward(3, 50) / 2)
+    assert fast.draft_forward(3, 50) == pytest.approx(plain.draft_forward(3, 50) / 4)
+    assert fast.branch_steps((2, 1), 50) == pytest.approx(plain.branch_steps((2, 1), 50) / 4)
+    assert plain.slow_downs == pytest.approx((1.05, 1.1))
+    assert fast.slow_downs == (1.0, 1.0)
+    bare = CostTables.of(measured, "int4", WhatIf(overheads=False), 0).of_run(0)
+    assert bare.hand_over(5) == bare.fork(2, 50) == 0.0
+    assert bare.target_forward(3, 50) == plain.target_forward(3, 50)
+    varied = CostTables.of(measured, "int4", WhatIf(), 0).of_run(0)
+    assert len({varied.target_forward(1, context) for context in range(40)}) > 9
+
+
+def test_stated_costs_under_a_what_if() -> None:
+    stated = LinearCosts(
+        draft_step_ms=4,
+        target_forward_ms=40,
+        hand_over_ms=1,
+        fork_ms=2,
+        draft_slow_down=1.2,
+        target_slow_down=1.1,
+    )
+    changed = stated.under(WhatIf(draft_speed=2, target_speed=4, contention=False, overheads=False))
+    assert changed.draft_step_ms == 2
+    assert changed.target_forward_ms == 10
+    assert changed.slow_downs == (1.0, 1.0)
+    assert (changed.hand_over_ms, changed.fork_ms) == (0.0, 0.0)
+    assert stated.under(WhatIf()) == stated
+
+
+def test_replays_tell_what_they_extrapolated() -> None:
+    world = Replay(artifact(tokens=30, prompt_tokens=380), STEADY)
+    world.runs(Configuration(policy="autoregressive"))
+    assert world.notes() != ()
+    assert "target forwards" in world.notes()[0]
+    inside = Replay(artifact(tokens=30), STEADY)
+    inside.runs(Configuration(policy="specbranch", draft_length=4, branches=4))
+    assert inside.notes() == ()
+
+
+def test_the_same_seed_gives_the_same_runs() -> None:
+    made = artifact()
+    one, two, other = (
+        replay(made, Configuration(policy="specbranch", branches=3), seed=s) for s in (1, 1, 2)
+    )
+    assert one == two
+    assert one != other
+
+
+def test_no_fork_measured_counts_as_free() -> None:
+    made = artifact(jitter=False)
+    placements = tuple(
+        costs.model_copy(
+            update={
+                "drafts": {
+                    name: DraftCosts(forward=d.forward, branch=d.branch, fork=(), together=d.together)
+                    for name, d in costs.drafts.items()
+                }
+            }
+        )
+        for costs in made.calibration.placements
+    )
+    costs = CostTables.of(placements[0], "int4", STEADY, 0).of_run(0)
+    assert costs.fork(4, 50) == 0.0

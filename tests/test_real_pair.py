@@ -1,0 +1,77 @@
+"""The embedded default pair: in float32 every policy writes the target's own text, with each of its drafts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from calibrate.observation import audit
+from calibrate.prompts import builtin_prompts
+from engine.configuration import Configuration
+from engine.default_drafts import choose_models
+from engine.pair import TARGET, Pair, open_pair
+from engine.placement import usable_cores
+from engine.tokenizer import Tokenizer
+
+TOKENS = 20
+PROMPTS = builtin_prompts("heldout", 20)
+DRAFTS = ("int8", "int4", "distilled")
+CONFIGURATIONS = (
+    Configuration(policy="speculative", draft_length=4, placement="in-turn"),
+    Configuration(policy="pearl", draft_length=3),
+    Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
+)
+
+pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[tuple[Pair, Tokenizer]]:
+    with open_pair(*choose_models(None, None, "float32")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def texts(opened: tuple[Pair, Tokenizer]) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Prompts as token ids, and what transformers' own greedy generation writes after them in float32."""
+    pair, tokenizer = opened
+    model = AutoModelForCausalLM.from_pretrained(Path(pair.target.source), dtype=torch.float32)
+    found = []
+    for prompt in PROMPTS:
+        ids = tokenizer.encode(prompt.text)
+        written = model.generate(torch.tensor([ids]), max_new_tokens=TOKENS, do_sample=False)
+        found.append((ids, tuple(written[0, len(ids) :].tolist())))
+    return found
+
+
+def test_alone_the_target_writes_what_transformers_writes(
+    opened: tuple[Pair, Tokenizer], texts: list[tuple[list[int], tuple[int, ...]]]
+) -> None:
+    pair, tokenizer = opened
+    alone = Configuration(policy="autoregressive", placement="in-turn")
+    for ids, text in texts[:6]:
+        run = pair.generate(alone, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
+        assert run.tokens == text
+        player, _ = pair.players("in-turn", None)
+        gaps = player.worker.call(audit, name=TARGET, prompt=ids, tokens=list(text))
+        assert max(gaps) < 1e-3
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
+def test_greedy_text_is_the_targets_own(
+    opened: tuple[Pair, Tokenizer],
+    texts: list[tuple[list[int], tuple[int, ...]]],
+    configuration: Configuration,
+    draft: str,
+) -> None:
+    pair, tokenizer = opened
+    chosen = configuration.model_copy(update={"draft": draft})
+    accepted = 0
+    for ids, text in texts:
+        run = pair.generate(chosen, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
+        assert run.tokens == text
+        accepted += sum(r.accepted for r in run.rounds)
+    assert accepted > 0  # the draft is of some use, so the identity was put to the test

@@ -1,0 +1,79 @@
+"""In float32 the simulator's rounds are the engine's, round by round, on the prompts that were recorded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_models import save_tiny
+
+from calibrate.artifact import Artifact
+from calibrate.prompts import Prompt
+from calibrate.run import Effort, calibrate
+from engine.configuration import Configuration
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.tokenizer import Tokenizer
+from sim.replay import Replay
+
+EFFORT = Effort("tiny", prompts=4, tokens=40, passes=1, together_seconds=0.05)
+PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
+CONFIGURATIONS = (
+    Configuration(policy="autoregressive"),
+    Configuration(policy="speculative", draft_length=1),
+    Configuration(policy="speculative", draft_length=4),
+    Configuration(policy="speculative", draft_length=6, min_confidence=0.4),
+    Configuration(policy="pearl", draft_length=1),
+    Configuration(policy="pearl", draft_length=3),
+    Configuration(policy="pearl", draft_length=8),
+    Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
+    Configuration(
+        policy="specbranch", draft_length=5, branches=6, adaptive_branches=False, placement="in-turn"
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Tokenizer, Artifact]]:
+    def model(seed: int) -> ModelSpec:
+        folder: Path = tmp_path_factory.mktemp(f"model{seed}")
+        return ModelSpec(source=save_tiny(folder, seed), precision="float32")
+
+    target = model(0)
+    drafts = {
+        "near": target.model_copy(update={"bits": 8}),
+        "middling": target.model_copy(update={"bits": 4}),
+        "far": model(5),
+    }
+    tokenizer = Tokenizer(target)
+    with Pair(target, drafts, cores=(0, 1)) as pair:
+        out = tmp_path_factory.mktemp("calibration")
+        yield pair, tokenizer, calibrate(pair, tokenizer, PROMPTS, EFFORT, out)
+
+
+@pytest.mark.parametrize("draft", ["near", "middling", "far"])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
+def test_rounds_and_reads_are_the_engines(
+    measured: tuple[Pair, Tokenizer, Artifact], configuration: Configuration, draft: str
+) -> None:
+    pair, tokenizer, artifact = measured
+    chosen = configuration.model_copy(update={"draft": draft})
+    simulated = Replay(artifact).runs(chosen)
+    for prompt, expected in zip(PROMPTS, simulated, strict=True):
+        run = pair.generate(
+            chosen,
+            tokenizer.encode(prompt.text),
+            max_tokens=EFFORT.tokens,
+            end_tokens=tokenizer.end_tokens,
+        )
+        assert run.tokens == expected.tokens
+        assert run.ending == expected.ending
+        # Past the text's end the trace knows nothing of the draft, so what the last rounds drafted may differ.
+        whole = len(run.rounds) - 1 - (configuration.draft_length > 0)
+        assert run.rounds[:whole] == expected.rounds[:whole]
+        assert [r.emitted for r in run.rounds] == [r.emitted for r in expected.rounds]
+        for model in ("target", "draft"):
+            mine = [(j.round, j.forwards, j.tokens) for j in run.jobs if j.model == model and j.round < whole]
+            theirs = [
+                (j.round, j.forwards, j.tokens) for j in expected.jobs if j.model == model and j.round < whole
+            ]
+            assert mine == theirs

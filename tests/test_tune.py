@@ -1,0 +1,169 @@
+"""Tuning: the grid is distinct, ties are reported, the simplest wins, and files come back as they were."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from artifacts import artifact
+
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.grid import Grid, simplicity
+from sim.replay import replay
+from sim.tune import LEAD, Tuning, tune
+
+SMALL = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0, 0.5))
+
+
+@cache
+def tuning() -> Tuning:
+    return tune(artifact(prompts=5, tokens=30), SMALL, jobs=1)
+
+
+def test_grid_holds_what_each_policy_uses_once() -> None:
+    found = SMALL.configurations(("a", "b"), ("at-once", "in-turn"))
+    assert len(found) == len(set(found))
+    counts = {policy: sum(c.policy == policy for c in found) for policy in SMALL.policies}
+    # Placements x drafts x lengths x cuts; SpecBranch has three ways of branching, less one branch without a cut.
+    assert counts == {
+        "autoregressive": 2,
+        "speculative": 2 * 2 * 2 * 2,
+        "pearl": 2 * 2 * 2,
+        "specbranch": 2 * 2 * 2 * (3 * 2 - 1),
+    }
+
+
+def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
+    result = tuning()
+    assert len(result.scored) == 2 + (8 + 4 + 20) * 2 * 3 // 2
+    assert {s.prompts for s in result.scored} == {tuple(range(5))}
+    seconds = [sum(s.seconds) for s in result.scored]
+    assert seconds == sorted(seconds)
+    assert result.tied[0] is result.best
+    assert result.chosen in result.tied
+    assert all(simplicity(result.chosen.configuration) <= simplicity(s.configuration) for s in result.tied)
+    for s in result.scored[::17]:
+        runs = replay(artifact(prompts=5, tokens=30), s.configuration)
+        assert [run.seconds for run in runs] == pytest.approx(s.seconds)
+
+
+def test_what_verify_gets() -> None:
+    result = tuning()
+    alone = [s for s in result.baselines if s.configuration.policy == "autoregressive"]
+    assert [s.configuration.placement for s in alone] == ["in-turn", "at-once"]
+    assert result.autoregressive is alone[0]
+    assert result.autoregressive.speed_up.value == pytest.approx(1.0)
+    kinds = [(s.configuration.policy, s.configuration.draft) for s in [result.chosen, *result.baselines[2:]]]
+    assert sorted(kinds) == sorted(
+        (policy, draft)
+        for policy in ("speculative", "pearl", "specbranch")
+        for draft in ("int8", "int4", "distilled")
+    )
+    run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
+    assert len(run) == 1 + len(result.baselines) + len(result.others) >= 6
+
+
+def test_processes_change_nothing() -> None:
+    alone = tuning()
+    seen: list[tuple[int, int]] = []
+    spread = tune(
+        artifact(prompts=5, tokens=30), SMALL, jobs=2, progress=lambda done, of: seen.append((done, of))
+    )
+    assert spread == alone
+    assert seen[-1] == (len(alone.scored), len(alone.scored))
+
+
+def test_the_leaders_meet_all_prompts() -> None:
+    many = artifact(prompts=30, tokens=12)
+    grid = Grid(draft_lengths=(2, 6), branches=(1, 3), cuts=(0.0,))
+    totals: list[int] = []
+    result = tune(many, grid, jobs=1, progress=lambda done, of: totals.append(of - done))
+    assert totals[-1] == 0
+    whole = [s for s in result.scored if len(s.prompts) == 30]
+    sampled = [s for s in result.scored if len(s.prompts) < 30]
+    assert list(result.scored) == whole + sampled
+    assert sampled
+    assert {s.configuration for s in [*result.tied, result.chosen, *result.baselines]} <= {
+        s.configuration for s in whole
+    }
+    # What was left out is indeed no leader.
+    for s in sampled:
+        seconds = sum(run.seconds for run in replay(many, s.configuration))
+        assert sum(result.best.seconds) / seconds < LEAD + 0.05
+
+
+def test_a_bad_draft_is_not_worth_it() -> None:
+    poor = artifact(prompts=4, tokens=30, drafts={"slow": (0.1, 0.05)})
+    result = tune(poor, SMALL, jobs=1)
+    assert not result.speculate
+    assert result.chosen.configuration == Configuration(policy="autoregressive", placement="in-turn")
+    assert result.advice.startswith("do not speculate")
+
+
+def test_a_tie_goes_to_the_simplest() -> None:
+    # One prompt has no interval, so only exact equals tie; with a perfect draft a cut at 0 does not exist.
+    order = [
+        Configuration(policy="autoregressive", placement="in-turn"),
+        Configuration(policy="speculative", draft_length=2),
+        Configuration(policy="speculative", draft_length=8),
+        Configuration(policy="speculative", draft_length=1, min_confidence=0.1),
+        Configuration(policy="pearl", draft_length=1),
+        Configuration(policy="specbranch", draft_length=8, branches=2),
+        Configuration(policy="specbranch", draft_length=1, branches=4),
+    ]
+    assert sorted(order[::-1], key=simplicity) == order
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (Grid(drafts=("int3",)), "no draft 'int3'"),
+        (Grid(policies=()), "grid to tune over is empty"),
+        (Grid(policies=("specbranch",), branches=(9,)), "recorded 8 candidates"),
+        (Grid(policies=("perl",)), "did you mean 'pearl'"),
+    ],
+)
+def test_a_grid_that_the_calibration_cannot_serve(grid: Grid, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        tune(artifact(prompts=2, tokens=10), grid, jobs=1)
+
+
+def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
+    tuned = TunedConfiguration.of(tuning(), tmp_path / "calibration", "d" * 64)
+    file = tmp_path / "runs" / "tuned.yaml"
+    save_tuned(file, tuned)
+    text = file.read_text()
+    assert text.startswith("# Written by 'specbranch tune'")
+    assert "calibration: ../calibration\n" in text
+    loaded = load_tuned(file)
+    assert loaded.model_copy(update={"calibration": tuned.calibration}) == tuned
+    assert loaded.calibration.resolve() == tuned.calibration.resolve()
+    assert len(loaded.predicted) == 1 + len(tuned.baselines) + len(tuned.others)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("chosen:", "choosen:", r":\d+: key 'choosen' is unknown, did you mean 'chosen'"),
+        ("policy: pearl", "policy: perl", r":\d+: key 'baselines.\d+.policy': .*did you mean 'pearl'"),
+        ("draft_length: 4", "draft_length: 0", r":\d+: key '\w+.\d+.draft_length': input should be greater"),
+        ("placement: in-turn", "placment: in-turn", "did you mean 'placement'"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    file = tmp_path / "tuned.yaml"
+    save_tuned(file, TunedConfiguration.of(tuning(), tmp_path / "calibration", "d" * 64))
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(ConfigurationError, match=says):
+        load_tuned(file)
+
+
+def test_simulating_and_tuning_never_import_torch() -> None:
+    modules = "sim.run, sim.tune, scenarios.calibrations, scenarios.tuned"
+    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0

@@ -1,0 +1,56 @@
+"""Tiny random models in folders, as a worker loads them, and the target's own greedy text without any cache."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+VOCABULARY = 48
+PROMPTS = [[1 + (7 * i * j + i) % (VOCABULARY - 1) for j in range(5 + i)] for i in range(6)]
+TOKENS = 24
+
+
+def tiny_llama(seed: int) -> Any:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+    )
+    model: Any = LlamaForCausalLM(config)
+    return model.eval()
+
+
+def save_tiny(folder: Path, seed: int, first_word: str = "w0") -> str:
+    """A tiny model's folder, with a tokenizer of words w0 to w47 (w1 unknown, w2 end); returns its path."""
+    tiny_llama(seed).save_pretrained(folder)
+    words = {first_word: 0} | {f"w{i}": i for i in range(1, VOCABULARY)}
+    inner = Tokenizer(WordLevel(words, unk_token="w1"))
+    inner.pre_tokenizer = WhitespaceSplit()
+    fast: Any = PreTrainedTokenizerFast
+    fast(tokenizer_object=inner, unk_token="w1", eos_token="w2").save_pretrained(folder)
+    return str(folder)
+
+
+@cache
+def _loaded(source: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+
+
+@torch.inference_mode()
+def own_text(source: str, prompt: list[int], tokens: int = TOKENS, end: int | None = None) -> tuple[int, ...]:
+    """The model's greedy text by whole forwards of transformers, in float32."""
+    model = _loaded(source)
+    text = list(prompt)
+    while len(text) < len(prompt) + tokens and (len(text) == len(prompt) or text[-1] != end):
+        text.append(int(model(torch.tensor([text])).logits[0, -1].argmax()))
+    return tuple(text[len(prompt) :])
