@@ -79,7 +79,7 @@ def generate(
         str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
     ] = None,
     draft_length: int = 4,
-    branches: int = 2,
+    branches: int = 4,
     min_confidence: float = 0.0,
     placement: Annotated[str, typer.Option(help="at-once or in-turn")] = "at-once",
     config: Annotated[
@@ -261,6 +261,7 @@ def verify(
     own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
     max_tokens: Annotated[int, typer.Option(min=2)] = 96,
     repeats: Annotated[int, typer.Option(min=1)] = 1,
+    again: Annotated[bool, typer.Option("--again", help="run even if the record holds just this")] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -269,8 +270,8 @@ def verify(
     from calibrate.prompts import choose_prompts
     from engine.pair import open_pair
     from reports.tables import console, verified_summary, verified_table
-    from reports.verification import save_verification
-    from reports.verify import Plan, count_steps
+    from reports.verification import load_verification, save_verification
+    from reports.verify import Plan, count_steps, is_verified
     from reports.verify import verify as run
     from scenarios.tuned import load_tuned
 
@@ -278,14 +279,18 @@ def verify(
     artifact = load_artifact(tuned.calibration)
     chosen = choose_prompts(own, "heldout", count)
     plan = Plan(max_tokens=max_tokens, repeats=repeats, seed=seed)
-    target = artifact.calibration.target.spec
-    drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
-    with (
-        open_pair(target, drafts) as (pair, tokenizer),
-        progress(count_steps(tuned, chosen, plan)) as advance,
-    ):
-        verification = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
-    save_verification(out, verification)
+    if out.exists() and not again and is_verified(load_verification(out), tuned, chosen, plan):
+        verification = load_verification(out)
+        print(f"{out} holds just this already; --again runs it anew.", file=sys.stderr)
+    else:
+        target = artifact.calibration.target.spec
+        drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
+        with (
+            open_pair(target, drafts) as (pair, tokenizer),
+            progress(count_steps(tuned, chosen, plan)) as advance,
+        ):
+            verification = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
+        save_verification(out, verification)
     if as_json:
         print(verification.model_dump_json())
         return

@@ -59,6 +59,19 @@ def count_steps(tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan
     return len(configurations(tuned)) * (len(prompts) * plan.repeats + 1)
 
 
+def is_verified(
+    verification: Verification, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan
+) -> bool:
+    """Whether a record is what `verify` would make again, but for the clock."""
+    return (
+        verification.calibration_digest == tuned.calibration_digest
+        and [(c.configuration, c.role) for c in verification.compared] == configurations(tuned)
+        and [p.digest for p in verification.prompts] == [p.digest for p in prompts]
+        and (verification.max_tokens, verification.repeats, verification.seed)
+        == (plan.max_tokens, plan.repeats, plan.seed)
+    )
+
+
 def verify(
     pair: Pair,
     tokenizer: Tokenizer,

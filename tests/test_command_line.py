@@ -1,35 +1,132 @@
-"""The command line as a stranger meets it."""
+"""The command line as a stranger meets it: the whole job on a tiny pair, and errors in one sentence."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import save_tiny
 
 ROOT = Path(__file__).parent.parent
 
 
-def specbranch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "specbranch.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+def specbranch(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "specbranch.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
+
+
+def document(*arguments: str | Path, folder: Path = ROOT) -> Any:
+    done = specbranch(*arguments, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refusal(*arguments: str | Path, folder: Path = ROOT) -> str:
+    done = specbranch(*arguments, folder=folder)
+    assert done.returncode not in (0, 130), done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """Options that name a tiny target and a tiny draft."""
+    target = save_tiny(tmp_path_factory.mktemp("target"), seed=0)
+    draft = save_tiny(tmp_path_factory.mktemp("draft"), seed=5)
+    return ["--target", target, "--draft-model", draft, "--precision", "float32"]
+
+
+@pytest.fixture(scope="module")
+def work(models: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where calibrate, tune, verify and report were run, each from what the one before wrote."""
+    folder = tmp_path_factory.mktemp("work")
+    prompts = folder / "prompts.jsonl"
+    lines = [
+        json.dumps({"text": f"w{3 + i} w7 w{9 + i}", "split": ("calibration", "heldout")[i % 2]})
+        for i in range(8)
+    ]
+    prompts.write_text("\n".join(lines))
+    calibration = document("calibrate", "--quick", "--prompts", prompts, *models, folder=folder)
+    assert len(calibration["prompts"]) == 4
+    tuned = document("tune", folder=folder)
+    assert tuned["searched"] > 100
+    done = specbranch("verify", "--own-prompts", prompts, "--max-tokens", "16", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Predicted and measured" in done.stdout
+    page = specbranch("report", folder=folder)
+    assert page.returncode == 0, page.stderr
+    assert Path(folder, page.stdout.strip()).stat().st_size > 1_000_000
+    return folder
+
+
+def test_verification_compares_at_least_six_configurations(work: Path) -> None:
+    verification = json.loads((work / "runs/verification.json").read_text())
+    compared = verification["compared"]
+    assert len(compared) >= 6
+    assert [c["role"] for c in compared].count("chosen") == 1
+    policies = {c["configuration"]["policy"] for c in compared}
+    assert {"autoregressive", "speculative", "pearl", "specbranch"} <= policies
+    for row in compared:
+        assert (row["near_ties"], row["mismatches"]) == (0, 0)
+        assert {s["prompt"] for s in row["samples"]} == set(range(4))
+    orders = [s["order"] for row in compared for s in row["samples"]]
+    assert sorted(orders) == list(range(len(orders)))
+    texts = {(s["prompt"], tuple(s["run"]["tokens"])) for row in compared for s in row["samples"]}
+    assert len(texts) == 4  # in float32, one text a prompt whatever the configuration
+
+
+def test_what_is_there_is_not_done_again(work: Path) -> None:
+    for verb, options in (
+        ("calibrate", ["--quick"]),
+        ("verify", ["--own-prompts", "prompts.jsonl", "--max-tokens", "16"]),
+    ):
+        done = specbranch(verb, *options, folder=work)
+        assert done.returncode == 0, done.stderr
+        assert "already" in done.stderr
+
+
+def test_simulate_uses_the_calibration_of_the_folder(work: Path) -> None:
+    scenario = work / "s.yaml"
+    scenario.write_text("title: t\nconfigurations:\n  - policy: pearl\n    draft_length: [2, 3]\n")
+    outcomes = document("simulate", scenario, folder=work)["outcomes"]
+    assert [o["configuration"]["draft_length"] for o in outcomes] == [2, 3]
+
+
+def test_generate_writes_the_same_text_under_every_policy(work: Path, models: list[str | Path]) -> None:
+    texts = set()
+    for policy in ("autoregressive", "specbranch"):
+        answer = document("generate", "w5 w8", "--policy", policy, "--max-tokens", "12", *models)
+        texts.add(answer["text"])
+        assert answer["metrics"]["tokens"] == len(answer["run"]["tokens"])
+    assert len(texts) == 1
 
 
 def test_simulate_prints_one_json_document() -> None:
-    done = specbranch("simulate", "scenarios/default.yaml", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert document["outcomes"][0]["configuration"]["policy"] == "autoregressive"
+    outcomes = document("simulate", "scenarios/default.yaml")["outcomes"]
+    assert outcomes[0]["configuration"]["policy"] == "autoregressive"
 
 
-def test_errors_are_one_sentence(tmp_path: Path) -> None:
+def test_errors_are_one_sentence(tmp_path: Path, models: list[str | Path]) -> None:
     wrong = tmp_path / "s.yaml"
     wrong.write_text((ROOT / "scenarios/default.yaml").read_text().replace("pearl", "perl"))
-    for file, says in ((wrong, "did you mean 'pearl'"), (tmp_path / "none.yaml", "cannot be read")):
-        done = specbranch("simulate", str(file))
-        assert done.returncode == 1
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
+    assert "did you mean 'pearl'" in refusal("simulate", wrong)
+    assert "cannot be read" in refusal("simulate", tmp_path / "none.yaml")
+    assert "specbranch calibrate --out" in refusal("tune", folder=tmp_path)
+    assert "runs/tuned.yaml" in refusal("verify", folder=tmp_path)
+    assert "run 'specbranch verify' first" in refusal("report", folder=tmp_path)
+    assert "did you mean 'pearl'" in refusal("generate", "w5", "--policy", "perl", *models)
+    assert "could not be loaded" in refusal("generate", "w5", "--target", tmp_path)
+    assert "bfloat16" in refusal("generate", "w5", *models[:4], "--precision", "int3")
 
 
-def test_simulate_does_not_import_torch() -> None:
-    code = "import sys, specbranch, sim.run; sys.exit('torch' in sys.modules)"
+def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path]) -> None:
+    stranger = save_tiny(tmp_path, seed=1, first_word="zero")
+    options = [*models[:2], "--draft-model", stranger]
+    assert "another vocabulary" in refusal("generate", "w5", *options)
+
+
+def test_help_and_simulate_do_not_import_torch() -> None:
+    code = "import sys, specbranch, sim.run, reports.tables; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from artifacts import artifact
+from tiny_models import PROMPTS, own_text, save_tiny
 
+from engine import policies
+from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.models import ModelSpec
+from engine.pair import Pair
 from engine.policies import load_policy
 from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Round, Verdict, settle
+from sim.run import replay
 
 
 @dataclass
@@ -66,3 +74,33 @@ def test_adaptive_branch_count() -> None:
 def test_unknown_policy(name: str) -> None:
     with pytest.raises(ConfigurationError, match="there is no policy"):
         load_policy(name)
+
+
+NEW_POLICY = """
+from engine.policies.words import EMPTY, DraftLimits, result, settle
+
+
+def decode(session, settings):
+    while not session.finished:
+        draft = session.draft(EMPTY, DraftLimits(2))
+        yield (draft,)
+        line = result(draft).branches[0]
+        verdict = session.verify(line)
+        yield (verdict,)
+        settle(session, line, result(verdict), None)
+"""
+
+
+def test_a_new_file_is_a_policy_in_both_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but one file is added, and simulator and engine run it."""
+    (tmp_path / "pairs_of_two.py").write_text(NEW_POLICY)
+    monkeypatch.setattr(policies, "__path__", [*policies.__path__, str(tmp_path)])
+    configuration = Configuration(policy="pairs_of_two", draft="int8", placement="in-turn")
+    simulated = replay(artifact(prompts=2), configuration)
+    assert all(r.verified == 2 for run in simulated for r in run.rounds)
+    target = save_tiny(tmp_path / "model", seed=0)
+    spec = ModelSpec(source=target, precision="float32")
+    with Pair(spec, {"int8": spec.model_copy(update={"bits": 8})}) as pair:
+        run = pair.generate(configuration, PROMPTS[0], max_tokens=12)
+    assert run.tokens == own_text(target, PROMPTS[0], tokens=12)
+    assert all(r.verified == 2 for r in run.rounds)
