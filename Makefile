@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup format
+.PHONY: demo test gpu-check setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -25,6 +25,11 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# With torch built for CUDA and the other dependencies installed: GPU_PYTHON=python3 make gpu-check
+GPU_PYTHON ?= $(BIN)/python
+gpu-check:
+	$(GPU_PYTHON) specbranch.py hardware-check
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -359,6 +359,41 @@ def distill(
         )
 
 
+@app.command("hardware-check")
+def hardware_check(
+    out: Annotated[Path, typer.Option(help="the JSON file to write")] = Path("runs/hardware-check.json"),
+    layers: Annotated[int, typer.Option(min=1, help="of the random target")] = 24,
+    width: Annotated[int, typer.Option(min=64, help="hidden size of the random target")] = 2048,
+    heads: Annotated[int, typer.Option(min=1, help="attention heads of the random target")] = 16,
+    default_pair: Annotated[
+        bool, typer.Option("--default-pair", help="check with the default pair instead")
+    ] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="run even though there is no CUDA device")] = False,
+) -> None:
+    """Check exactness, calibrate, tune and verify on this machine's GPUs; one JSON file of it all."""
+    from calibrate.prompts import Prompt, builtin_prompts
+    from engine.default_drafts import choose_models
+    from engine.default_pair import cache_folder
+    from engine.placement import cuda_devices
+    from engine.random_pair import make_random_target
+    from reports.hardware_check import EFFORT, check
+
+    if not cuda_devices() and not cpu:
+        raise SpecBranchError("there is no CUDA device here; --cpu runs the check on this machine's cores.")
+    count = 2 * EFFORT.prompts
+    if default_pair:
+        target, drafts = choose_models(None, None, "bfloat16")
+        prompts = builtin_prompts("calibration", EFFORT.prompts) + builtin_prompts("heldout", EFFORT.prompts)
+    else:
+        folder = cache_folder() / f"random-{layers}x{width}x{heads}"
+        source = str(make_random_target(folder, layers=layers, width=width, heads=heads))
+        target, drafts = choose_models(source, None, "bfloat16")
+        texts = [" ".join(f"w{5 + (17 * i + 7 * j * j) % 997}" for j in range(24)) for i in range(count)]
+        prompts = tuple(Prompt(f"words-{i}", "words", "check", text) for i, text in enumerate(texts))
+    record = check(target, drafts, prompts, out, lambda line: print(line, file=sys.stderr))
+    print(f"{out}: {record['seconds']:.0f} s")
+
+
 def main() -> None:
     """Run a verb; a user's error is one sentence on stderr and exit code 1."""
     try:

@@ -32,26 +32,27 @@ def observe(
     """
     import torch
 
+    from engine.decoding import candidates
+
     model = host.models[name].model
     model.clear()
     logits = model.read([*prompt, *path[:-1]], last=len(path))
     chances = logits.softmax(dim=-1)
-    best = chances.topk(count, dim=-1)
-    tokens = model.token_ids(best.indices)
-    truth = torch.tensor(path, device=tokens.device)
+    best = candidates(model, logits, count)
+    truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:
         true_chance = chances.gather(1, truth[:, None])[:, 0]
     else:
         held = (model.kept_tokens[None, :] == truth[:, None]).to(chances.dtype)
         true_chance = (held * chances).sum(dim=1)
-    missed = (tokens[:, 0] != truth).nonzero()[:, 0].tolist()
+    missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]
     off_chances = [[float("nan")] * length for _ in path]
     start = len(prompt) + len(path) - 1
     visible = torch.full((len(missed), start), float("-inf"))
     for row, position in enumerate(missed):
         visible[row, : len(prompt) + position] = 0.0
-    current = [int(tokens[position, 0]) for position in missed]
+    current = [best[position][0][0] for position in missed]
     for step in range(length if missed else 0):
         own = torch.full((len(missed), len(missed)), float("-inf"))
         own.fill_diagonal_(0.0)
@@ -60,15 +61,15 @@ def observe(
         logits = model.decoder.forward(
             current, positions, start + step * len(missed), visible, len(missed)
         ).float()
-        sure = logits.softmax(dim=-1).max(dim=-1)
-        current = model.token_ids(sure.indices).tolist()
-        for row, position in enumerate(missed):
-            off_tokens[position][step] = current[row]
-            off_chances[position][step] = float(sure.values[row])
+        for row, (position, ((token,), (chance,))) in enumerate(
+            zip(missed, candidates(model, logits, 1), strict=True)
+        ):
+            current[row] = off_tokens[position][step] = token
+            off_chances[position][step] = chance
     model.clear()
     return {
-        "tokens": tokens.tolist(),
-        "chances": best.values.tolist(),
+        "tokens": [tokens for tokens, _ in best],
+        "chances": [chances for _, chances in best],
         "off_tokens": off_tokens,
         "off_chances": off_chances,
         "true_chance": true_chance.tolist(),

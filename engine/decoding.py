@@ -7,6 +7,8 @@ from torch import Tensor
 from engine.cached_model import CachedModel
 from engine.policies.words import Draft, DraftLimits, Line, Verdict
 
+SPARE = 3  # how many tied logits beyond the last wanted one are still put in order
+
 
 def choices(model: CachedModel, logits: Tensor) -> list[int]:
     """The most likely token of each row of logits [n, rows of the head]."""
@@ -15,10 +17,19 @@ def choices(model: CachedModel, logits: Tensor) -> list[int]:
 
 
 def candidates(model: CachedModel, logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
-    """For each row of logits, its `count` most likely tokens and their probabilities, best first."""
-    best = logits.softmax(dim=-1).topk(count, dim=-1)
-    ids = model.token_ids(best.indices)
-    return list(zip(ids.tolist(), best.values.tolist(), strict=True))
+    """For each row of logits, its `count` most likely tokens and their probabilities, best first.
+
+    Equal logits, which bfloat16 makes common, go by token id, as they do for the target's argmax: were their
+    order left to `topk`, a draft would miss tokens that it knows, and differently for different shapes.
+    """
+    best = logits.topk(min(count + SPARE, logits.shape[-1]), dim=-1)
+    ids = model.token_ids(best.indices).tolist()
+    chances = (best.values - logits.logsumexp(dim=-1, keepdim=True)).exp().tolist()
+    rows = []
+    for row_ids, row_chances in zip(ids, chances, strict=True):
+        ranked = sorted(zip(row_chances, row_ids, strict=True), key=lambda pair: (-pair[0], pair[1]))[:count]
+        rows.append(([token for _, token in ranked], [chance for chance, _ in ranked]))
+    return rows
 
 
 def verify(target: CachedModel, text: Sequence[int], line: Sequence[int], trusted: int = 0) -> Verdict:

@@ -10,11 +10,10 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -33,9 +32,6 @@ from engine.rounding import dequantise, quantise
 from engine.self_written import Row, Shard, TextPlan, held_out_text, spans, written_text
 from engine.student import Agreement, Student, divergence, judge, prune
 from engine.training_prompts import KINDS, TrainingPrompt
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 CHECKPOINT_STEPS = 50
 Progress = Callable[[str, int, int], None]
@@ -102,36 +98,6 @@ def distill(
     text = written_text(target, encode, ends, folder, recipe.text, writing)
     held_out = held_out_text(target, encode, ends, folder, recipe.text)
     return train(target, text, held_out, sorted({*ends, *special}), out, cache, recipe, progress)
-
-
-@contextmanager
-def shown_progress() -> Iterator[Progress]:
-    """A `Progress` that draws bars with the time left on stderr while the context is open."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    text, left = TextColumn("{task.description}"), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Bars(
-        text,
-        BarColumn(),
-        MofNCompleteColumn(),
-        left,
-        console=console,
-        transient=True,
-        speed_estimate_period=600,
-    ) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            name = stage.split(",")[0]
-            if name not in tasks:
-                # A continued stage begins where it is, or the time left would be far too short.
-                tasks[name] = bars.add_task(stage, total=total, completed=done)
-            bars.update(tasks[name], description=stage, completed=done)
-
-        yield tell
 
 
 def load_target(folder: Path) -> Any:

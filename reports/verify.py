@@ -212,7 +212,7 @@ def _measure(
     order = 0
     for repeat in range(plan.repeats):
         for prompt in rng.sample(range(len(ids)), len(ids)):
-            player, _ = pair.players(chosen[0].placement, None)
+            player, _ = pair.players("in-turn", None)
             reference.append(player.worker.call(operations.time_reference))
             for configuration in rng.sample(chosen, len(chosen)):
                 run = pair.generate(

@@ -1,0 +1,114 @@
+"""One run of the whole product on a machine at hand: exactness, a calibration, a verification; one JSON of it all.
+
+Meant for a GPU that is there for minutes only (`make gpu-check`); the same check runs on CPU cores.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrate.artifact import write_whole
+from calibrate.hardware import hardware, software
+from calibrate.prompts import Prompt
+from calibrate.run import Effort, calibrate, describe, placements_of
+from engine.configuration import Configuration
+from engine.errors import SpecBranchError
+from engine.models import ModelSpec
+from engine.pair import Pair, open_pair
+from engine.tokenizer import Tokenizer
+from engine.worker_process import Host
+from reports.verify import Plan, verify
+from scenarios.tuned import TunedConfiguration
+from sim.grid import Grid
+from sim.tune import tune
+
+EFFORT = Effort("check", prompts=6, tokens=64, passes=3, together_seconds=1.0)
+EXACT_TOKENS = 32
+POLICIES = (
+    Configuration(policy="speculative", draft_length=4),
+    Configuration(policy="pearl", draft_length=3),
+    Configuration(policy="specbranch", draft_length=4, branches=4, adaptive_branches=False),
+)
+
+
+def devices(host: Host) -> list[dict[str, Any]]:
+    """The CUDA devices that a worker sees."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        found.append(
+            {
+                "name": facts.name,
+                "memory_bytes": facts.total_memory,
+                "multiprocessors": facts.multi_processor_count,
+                "cuda": torch.version.cuda,
+            }
+        )
+    return found
+
+
+def check(
+    target: ModelSpec,
+    drafts: Mapping[str, ModelSpec],
+    prompts: Sequence[Prompt],
+    out: Path,
+    say: Callable[[str], None],
+    effort: Effort = EFFORT,
+    grid: Grid | None = None,
+) -> dict[str, Any]:
+    """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
+
+    SpecBranchError if a policy writes another text than the target alone does in float32.
+    """
+    began = time.monotonic()
+    half = len(prompts) // 2
+    exact = target.model_copy(update={"precision": "float32"})
+    with open_pair(exact, drafts) as (pair, tokenizer):
+        player, _ = pair.players("in-turn", None)
+        found = player.worker.call(devices)
+        exactness = _exactness(pair, tokenizer, prompts[half:])
+    say(f"float32: {exactness['identical']} of {exactness['texts']} texts identical")
+    folder = out.with_suffix("")
+    with open_pair(target, drafts) as (pair, tokenizer):
+        artifact = calibrate(pair, tokenizer, prompts[:half], effort, folder)
+        for line in describe(artifact):
+            say(line)
+        tuned = TunedConfiguration.of(tune(artifact, grid, jobs=1), folder, artifact.digest)
+        say(tuned.advice)
+        verification = verify(
+            pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=2)
+        )
+    record = {
+        "hardware": hardware(),
+        "software": software(),
+        "devices": found,
+        "exactness": exactness,
+        "calibration": artifact.calibration.model_dump(mode="json"),
+        "verification": verification.model_dump(mode="json"),
+        "seconds": time.monotonic() - began,
+    }
+    write_whole(out, json.dumps(record).encode())
+    if exactness["identical"] < exactness["texts"]:
+        raise SpecBranchError(f"the engine is not exact on this machine: {exactness}; see {out}.")
+    return record
+
+
+def _exactness(pair: Pair, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """How many texts of every policy, draft and placement are the target's own."""
+    texts = identical = 0
+    for prompt in prompts:
+        ids = tokenizer.encode(prompt.text)
+        alone = pair.generate(
+            Configuration(policy="autoregressive", placement="in-turn"), ids, max_tokens=EXACT_TOKENS
+        )
+        for draft in pair.drafts:
+            for placement in placements_of(pair):
+                for policy in POLICIES:
+                    chosen = policy.model_copy(update={"draft": draft, "placement": placement})
+                    texts += 1
+                    identical += pair.generate(chosen, ids, max_tokens=EXACT_TOKENS).tokens == alone.tokens
+    return {"prompts": len(prompts), "tokens": EXACT_TOKENS, "texts": texts, "identical": identical}

@@ -1,0 +1,28 @@
+"""The check of a machine runs the whole product; here on CPU cores with a tiny random pair."""
+
+import json
+from pathlib import Path
+
+from calibrate.prompts import Prompt
+from calibrate.run import Effort
+from engine.models import ModelSpec
+from engine.random_pair import make_random_target
+from reports.hardware_check import check
+from sim.grid import Grid
+
+EFFORT = Effort("tiny", prompts=2, tokens=12, passes=1, together_seconds=0.05)
+
+
+def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:
+    source = make_random_target(tmp_path / "model", layers=2, width=64, heads=4)
+    target = ModelSpec(source=str(source))
+    drafts = {"int8": target.model_copy(update={"bits": 8})}
+    prompts = [Prompt(f"p{i}", "words", "check", f"w{7 + i} w9 w{20 + i}") for i in range(4)]
+    said: list[str] = []
+    grid = Grid(draft_lengths=(2, 4), branches=(1, 4), cuts=(0.0,))
+    check(target, drafts, prompts, tmp_path / "check.json", said.append, EFFORT, grid)
+    record = json.loads((tmp_path / "check.json").read_text())
+    assert record["exactness"]["identical"] == record["exactness"]["texts"] == 2 * 2 * 3
+    assert len(record["verification"]["compared"]) >= 6
+    assert record["devices"] == []
+    assert said
