@@ -5,10 +5,19 @@ from typing import Any
 import numpy as np
 
 from calibrate.artifact import DraftTrace
+from engine.session import Player
 from engine.worker_process import Host
 
 CANDIDATES = 8  # recorded at each position, the most branches a replay can open
 CONTINUATION = 12  # recorded tokens behind a wrong first candidate
+
+
+def view(player: Player, prompt: list[int], path: list[int]) -> dict[str, Any]:
+    """`observe` in the worker of a draft."""
+    seen: dict[str, Any] = player.worker.call(
+        observe, name=player.model, prompt=prompt, path=path, count=CANDIDATES, length=CONTINUATION
+    )
+    return seen
 
 
 def as_trace(seen: dict[str, Any]) -> DraftTrace:

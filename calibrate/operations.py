@@ -14,6 +14,7 @@ from engine.worker_process import Host, Hosted
 LONGEST_LINE = 32
 CANDIDATES = 4
 FORK_DEPTH = 3
+FILLED = 64  # context of the model that goes before
 
 
 def _filler(tokens: int) -> list[int]:
@@ -42,11 +43,22 @@ def _repeat(sample: Callable[[], float], repeats: int, seconds: float) -> list[f
 
 
 def time_forward(
-    host: Host, name: str, tokens: int, context: int, repeats: int, seconds: float = 0.0
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    seconds: float = 0.0,
+    after: str | None = None,
 ) -> list[float]:
-    """Reading `tokens` in a row behind `context`: rewind, forward, and the choice of tokens."""
+    """Reading `tokens` in a row behind `context`: rewind, forward, and the choice of tokens.
+
+    `after` names a model of the same worker that makes a forward before each sample, as it does where models
+    take turns: it leaves nothing of a small draft's weights in the processor's cache.
+    """
     from engine.decoding import candidates, choices
 
+    other = _fill(host.models[after], FILLED) if after else None
     model = _fill(host.models[name], context)
     line = _filler(context + tokens)
     last = tokens if tokens <= LONGEST_LINE else 1
@@ -59,6 +71,9 @@ def time_forward(
         return time.perf_counter() - start
 
     def again() -> float:
+        if other:
+            choices(other, other.read(_filler(1), last=1))
+            other.rewind([*_filler(FILLED), 0], FILLED)
         took = sample()
         model.rewind([*line[:context], 0], context)
         return took

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrate import observation, operations
+from calibrate import operations
 from calibrate.artifact import (
     Artifact,
     Calibration,
@@ -27,7 +27,7 @@ from calibrate.artifact import (
 )
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
-from calibrate.observation import CANDIDATES, CONTINUATION, as_trace
+from calibrate.observation import as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
@@ -161,8 +161,9 @@ def _placement_costs(
     seating = pair.seating(placement)
 
     def measure(player: Player, plan: list[Any]) -> dict[str, Any]:
+        after = TARGET if seating.shared and player.model != TARGET else None
         found = _interleaved(
-            player, plan, effort.passes, seed, lambda: advance(f"{placement}: {player.model}")
+            player, plan, effort.passes, seed, after, lambda: advance(f"{placement}: {player.model}")
         )
         return {**found, "reference": target.worker.call(operations.time_reference)}
 
@@ -215,12 +216,12 @@ _OPERATIONS: dict[str, tuple[Callable[..., list[float]], str]] = {
 
 
 def _interleaved(
-    player: Player, plan: list[Any], passes: int, seed: int, advance: Callable[[], None]
+    player: Player, plan: list[Any], passes: int, seed: int, after: str | None, advance: Callable[[], None]
 ) -> dict[str, Any]:
     """Samples of each planned (operation, tokens, context), in passes of a random order each.
 
     A pass takes contexts one after the other, since changing the context means reading it, and takes
-    `VISIT_SAMPLES` of each cell, whose warm-up they share.
+    `VISIT_SAMPLES` of each cell, whose warm-up they share. `after`: see `operations.time_forward`.
     """
     rng = random.Random(seed)
     found: dict[tuple[str, int, int], list[float]] = {cell: [] for cell in plan}
@@ -233,6 +234,8 @@ def _interleaved(
             for operation, tokens, _ in rng.sample(cells, len(cells)):
                 function, key = _OPERATIONS[operation]
                 arguments = {"name": player.model, key: tokens, "context": context, "repeats": VISIT_SAMPLES}
+                if after and operation == "forward":
+                    arguments["after"] = after
                 found[operation, tokens, context] += player.worker.call(function, **arguments)
         advance()
     return {"cells": [[*cell, seconds] for cell, seconds in found.items()]}
@@ -308,15 +311,7 @@ def _trace(
     def see(name: str) -> dict[str, Any]:
         _, player = pair.players(fastest, name)
         assert player is not None
-        seen: dict[str, Any] = player.worker.call(
-            observation.observe,
-            name=name,
-            prompt=ids,
-            path=path,
-            count=CANDIDATES,
-            length=CONTINUATION,
-        )
-        return seen
+        return view(player, ids, path)
 
     path = journal.step(f"trace.{prompt.id}.path", write)
     advance("the target's text")

@@ -15,7 +15,7 @@ import numpy as np
 from calibrate import observation, operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
-from calibrate.observation import CANDIDATES, CONTINUATION, as_trace
+from calibrate.observation import as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -270,15 +270,7 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
         for name in used:
             _, player = pair.players("in-turn", name)
             assert player is not None
-            seen = player.worker.call(
-                observation.observe,
-                name=name,
-                prompt=tokens,
-                path=path,
-                count=CANDIDATES,
-                length=CONTINUATION,
-            )
-            views[name] = as_trace(seen)
+            views[name] = as_trace(view(player, tokens, path))
         traces.append(Trace(np.array(path, dtype=np.int32), views))
     return traces
 
