@@ -1,0 +1,43 @@
+"""Rounded linear layers: the error stays within half a step, and packed kernels compute the same product."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+
+from engine.linear import INT4_GROUP, PACKED_ROWS, make_linear
+from engine.rounding import dequantise, quantise
+
+
+@given(st.sampled_from([4, 8]), st.sampled_from([None, 16, 64]), st.integers(0, 2**31))
+def test_rounding_is_within_half_a_step(bits: int, group: int | None, seed: int) -> None:
+    weight = torch.randn(6, 128, generator=torch.Generator().manual_seed(seed))
+    codes, scales = quantise(weight, bits, group)
+    assert int(codes.abs().max()) <= 2 ** (bits - 1) - 1
+    step = scales.repeat_interleave(group or 128, dim=1)
+    assert bool(((dequantise(codes, scales) - weight).abs() <= step / 2 * 1.0001).all())
+
+
+def test_rounding_twice_changes_nothing() -> None:
+    weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    once = dequantise(*quantise(weight, 4, 32))
+    torch.testing.assert_close(dequantise(*quantise(once, 4, 32)), once)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("rows", [1, PACKED_ROWS, PACKED_ROWS + 1, 32])
+def test_packed_kernels_compute_the_rounded_product(bits: int, rows: int) -> None:
+    draw = torch.Generator().manual_seed(rows)
+    weight = torch.randn(96, 2 * INT4_GROUP, generator=draw)
+    x = torch.randn(rows, 2 * INT4_GROUP, generator=draw)
+    rounded = dequantise(*quantise(weight, bits, INT4_GROUP if bits == 4 else None))
+    exact = x.bfloat16().float() @ rounded.T
+    got = make_linear(weight, torch.bfloat16, bits)(x.bfloat16()).float()
+    assert float((got - exact).norm() / exact.norm()) < 0.01
+    torch.testing.assert_close(make_linear(weight, torch.float32, bits)(x), x @ rounded.T)
+
+
+def test_a_width_that_fits_no_group_stays_unrounded() -> None:
+    weight = torch.randn(8, INT4_GROUP + 1)
+    x = torch.randn(2, INT4_GROUP + 1)
+    torch.testing.assert_close(make_linear(weight, torch.float32, 4)(x), x @ weight.T)
