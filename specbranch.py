@@ -174,18 +174,23 @@ def calibrate(
     """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
     from calibrate.artifact import JSON_NAME, load_artifact
     from calibrate.prompts import choose_prompts
-    from calibrate.run import EFFORTS, count_steps, describe
+    from calibrate.run import EFFORTS, count_steps, describe, is_calibrated
     from calibrate.run import calibrate as measure
     from engine.default_drafts import choose_models
     from engine.pair import open_pair
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
+    chosen = choose_prompts(prompts, "calibration", effort.prompts)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
     if (out / JSON_NAME).exists() and not again:
         artifact = load_artifact(out)
-        print(f"{out} is whole already; --again measures anew.", file=sys.stderr)
+        if not is_calibrated(artifact, *models, chosen, effort, seed):
+            raise ConfigurationError(
+                f"{out} holds a calibration of another pair, effort, prompts or machine: --again replaces it, "
+                "--out writes elsewhere."
+            )
+        print(f"{out} holds just this already; --again measures anew.", file=sys.stderr)
     else:
-        chosen = choose_prompts(prompts, "calibration", effort.prompts)
-        models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
         with open_pair(*models) as (pair, tokenizer), progress(count_steps(pair, effort, chosen)) as advance:
             artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, advance=advance)
     print(artifact.calibration.model_dump_json() if as_json else "\n".join(describe(artifact)))

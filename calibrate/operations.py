@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from engine.models import TARGET
 from engine.worker_process import Host, Hosted
 
 # A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
@@ -67,7 +68,7 @@ def time_forward(
         start = time.perf_counter()
         unread = model.rewind(line, context)
         logits = model.read(unread, last=last)
-        choices(model, logits) if name == "target" else candidates(model, logits[-1:], CANDIDATES)
+        choices(model, logits) if name == TARGET else candidates(model, logits[-1:], CANDIDATES)
         return time.perf_counter() - start
 
     def again() -> float:

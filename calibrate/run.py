@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,13 +25,14 @@ from calibrate.artifact import (
     Trace,
     save_artifact,
 )
-from calibrate.hardware import hardware, model_digest, software
+from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.journal import Journal
 from calibrate.observation import as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.pair import TARGET, Pair
+from engine.models import TARGET, ModelSpec
+from engine.pair import Pair
 from engine.placement import PLACEMENTS, Placement
 from engine.session import Player
 from engine.tokenizer import Tokenizer
@@ -88,6 +89,25 @@ def count_steps(pair: Pair, effort: Effort, prompts: Sequence[Prompt]) -> int:
     """How often `calibrate` will report an advance."""
     costs = len(placements_of(pair)) * (1 + len(pair.drafts)) * effort.passes
     return costs + len(prompts) * (1 + len(pair.drafts))
+
+
+def is_calibrated(
+    artifact: Artifact,
+    target: ModelSpec,
+    drafts: Mapping[str, ModelSpec],
+    prompts: Sequence[Prompt],
+    effort: Effort,
+    seed: int,
+) -> bool:
+    """Whether an artifact is what `calibrate` would measure again here: same pair, prompts, effort and machine."""
+    calibration = artifact.calibration
+    return (
+        same_hardware(calibration.hardware, hardware())
+        and calibration.target.spec == target
+        and {name: record.spec for name, record in calibration.drafts.items()} == dict(drafts)
+        and [p.digest for p in calibration.prompts] == [p.digest for p in prompts]
+        and (calibration.effort, calibration.seed) == (effort.name, seed)
+    )
 
 
 def calibrate(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.default_pair import default_target
-from engine.models import ModelSpec, Precision
+from engine.models import TARGET, ModelSpec, Precision
 
 DISTILLED = Path(__file__).parent / "weights" / "smollm2-135m-distilled.safetensors"
 
@@ -21,7 +21,8 @@ def choose_models(
     source = target or str(default_target())
     spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code)
     if draft:
-        return spec, {Path(draft).name: spec.model_copy(update={"source": draft})}
+        name = Path(draft).name
+        return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
     drafts: dict[str, ModelSpec] = {
         "int8": ModelSpec(source=source, bits=8, trust_remote_code=trust_remote_code),
         "int4": ModelSpec(source=source, bits=4, trust_remote_code=trust_remote_code),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.errors import SpecBranchError
 
+TARGET = "target"  # the target's name among the models of a pair
 Precision = Literal["float32", "bfloat16", "float16"]
 
 

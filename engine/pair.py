@@ -8,14 +8,12 @@ from types import TracebackType
 from engine import worker_process
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import ModelSpec
+from engine.models import TARGET, ModelSpec
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
 from engine.session import Player, generate
 from engine.tokenizer import Tokenizer
 from engine.workers import Worker
-
-TARGET = "target"
 
 
 @dataclass

@@ -20,7 +20,8 @@ from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure, speed, speed_up
-from engine.pair import TARGET, Pair
+from engine.models import TARGET
+from engine.pair import Pair
 from engine.record import Run
 from engine.tokenizer import Tokenizer
 from reports.verification import Compared, Point, Sample, Side, Timeline, Verification

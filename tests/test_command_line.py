@@ -77,14 +77,14 @@ def test_verification_compares_at_least_six_configurations(work: Path) -> None:
     assert len(texts) == 4  # in float32, one text a prompt whatever the configuration
 
 
-def test_what_is_there_is_not_done_again(work: Path) -> None:
-    for verb, options in (
-        ("calibrate", ["--quick"]),
-        ("verify", ["--own-prompts", "prompts.jsonl", "--max-tokens", "16"]),
-    ):
-        done = specbranch(verb, *options, folder=work)
-        assert done.returncode == 0, done.stderr
-        assert "already" in done.stderr
+def test_what_is_there_is_not_done_again(work: Path, models: list[str | Path]) -> None:
+    calibrated: list[str | Path] = ["--quick", "--prompts", "prompts.jsonl"]
+    done = specbranch("calibrate", *calibrated, *models, folder=work)
+    assert "already" in done.stderr
+    done = specbranch("verify", "--own-prompts", "prompts.jsonl", "--max-tokens", "16", folder=work)
+    assert "already" in done.stderr
+    assert done.returncode == 0
+    assert "of another pair" in refusal("calibrate", *calibrated, *models[:4], folder=work)
 
 
 def test_simulate_uses_the_calibration_of_the_folder(work: Path) -> None:

@@ -11,7 +11,8 @@ from calibrate.observation import audit
 from calibrate.prompts import builtin_prompts
 from engine.configuration import Configuration
 from engine.default_drafts import choose_models
-from engine.pair import TARGET, Pair, open_pair
+from engine.models import TARGET
+from engine.pair import Pair, open_pair
 from engine.placement import usable_cores
 from engine.tokenizer import Tokenizer
 
