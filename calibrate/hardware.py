@@ -46,7 +46,7 @@ def same_hardware(a: dict[str, str], b: dict[str, str]) -> bool:
 
 def model_digest(spec: ModelSpec) -> str:
     """sha256 over the weights' files of a model, in the order of their names."""
-    folder = Path(spec.source)
+    folder = Path(spec.location)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
@@ -55,7 +55,7 @@ def model_digest(spec: ModelSpec) -> str:
     if not files:
         raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
     digest = hashlib.sha256()
-    for file in [*files, *([spec.distilled] if spec.distilled else [])]:
+    for file in [*files, *filter(None, [spec.distilled_file])]:
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)

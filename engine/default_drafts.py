@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.default_pair import default_target
-from engine.models import TARGET, ModelSpec, Precision
+from engine.models import DEFAULT, TARGET, WEIGHTS, ModelSpec, Precision
 
-DISTILLED = Path(__file__).parent / "weights" / "smollm2-135m-distilled.safetensors"
+DISTILLED = WEIGHTS / "smollm2-135m-distilled.safetensors"
 
 
 def choose_models(
@@ -18,7 +17,7 @@ def choose_models(
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
     arithmetic decides the text.
     """
-    source = target or str(default_target())
+    source = target or DEFAULT
     spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code)
     if draft:
         name = Path(draft).name
@@ -28,5 +27,5 @@ def choose_models(
         "int4": ModelSpec(source=source, bits=4, trust_remote_code=trust_remote_code),
     }
     if target is None and DISTILLED.exists():
-        drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED)
+        drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED.name)
     return spec, drafts

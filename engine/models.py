@@ -7,15 +7,18 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.errors import SpecBranchError
 
+DEFAULT = "default:smollm2-135m-instruct"
+WEIGHTS = Path(__file__).parent / "weights"
 TARGET = "target"  # the target's name among the models of a pair
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class ModelSpec(BaseModel):
-    """A model by folder or hub id, and how it is reduced; JSON travels to the workers.
+    """A model by folder or hub id, and how it is reduced; JSON travels to the workers and into calibrations.
 
-    `bits` 8 or 4 rounds the linear weights; `distilled` is the file of a pruned and distilled draft, whose
-    embedding and head are then `source`'s own.
+    `source` may be `DEFAULT`, the embedded pair's target, wherever it is kept. `bits` 8 or 4 rounds the linear
+    weights. `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own: a
+    file, or one of those carried in `WEIGHTS` by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,9 +26,26 @@ class ModelSpec(BaseModel):
     source: str
     precision: Precision = "bfloat16"
     bits: Literal[8, 4] | None = None
-    distilled: Path | None = None
+    distilled: str | None = None
     trust_remote_code: bool = False
     general_path: bool = False
+
+    @property
+    def location(self) -> str:
+        """The folder or id that `source` means; the default target is made if it is not there yet."""
+        if self.source != DEFAULT:
+            return self.source
+        from engine.default_pair import default_target
+
+        return str(default_target())
+
+    @property
+    def distilled_file(self) -> Path | None:
+        """The file that `distilled` means."""
+        if self.distilled is None:
+            return None
+        file = Path(self.distilled)
+        return file if file.is_file() else WEIGHTS / file.name
 
 
 def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
@@ -42,16 +62,18 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
     dtype: torch.dtype = getattr(torch, spec.precision)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            spec.source, dtype=torch.float32 if spec.bits else dtype, trust_remote_code=spec.trust_remote_code
+            spec.location,
+            dtype=torch.float32 if spec.bits else dtype,
+            trust_remote_code=spec.trust_remote_code,
         )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
     config, state = model.config, model.state_dict()
-    if spec.distilled is not None:
+    if spec.distilled_file is not None:
         from engine.distilled import load_distilled
 
-        weights = load_distilled(spec.distilled, state)
+        weights = load_distilled(spec.distilled_file, state)
         config.num_hidden_layers = weights.layers
         decoder = Llama(config, weights.state, dtype, bits=spec.bits, device=device)
         return CachedModel(decoder, weights.kept_tokens.to(device))

@@ -16,7 +16,7 @@ class Tokenizer:
 
         try:
             self._inner: Any = AutoTokenizer.from_pretrained(
-                spec.source, trust_remote_code=spec.trust_remote_code
+                spec.location, trust_remote_code=spec.trust_remote_code
             )
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -24,7 +24,7 @@ class Tokenizer:
                 f"the tokenizer of '{spec.source}' could not be loaded: {reason}"
             ) from error
         try:
-            ends = GenerationConfig.from_pretrained(spec.source).eos_token_id
+            ends = GenerationConfig.from_pretrained(spec.location).eos_token_id
         except OSError:
             ends = None
         ends = self._inner.eos_token_id if ends is None else ends

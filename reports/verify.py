@@ -311,7 +311,7 @@ def _models(artifact: Artifact) -> dict[str, str]:
         record = artifact.calibration.target if name == TARGET else artifact.calibration.drafts[name]
         spec = record.spec
         parts = [spec.source, spec.precision, f"rounded to int{spec.bits}" if spec.bits else ""]
-        parts += [f"pruned and distilled ({spec.distilled.name})" if spec.distilled else ""]
+        parts += [f"pruned and distilled ({spec.distilled})" if spec.distilled else ""]
         return ", ".join(p for p in parts if p) + f"; sha256 {record.sha256}"
 
     return {name: described(name) for name in (TARGET, *artifact.calibration.drafts)}

@@ -1,7 +1,6 @@
 """The embedded default pair: in float32 every policy writes the target's own text, with each of its drafts."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -38,7 +37,7 @@ def opened() -> Iterator[tuple[Pair, Tokenizer]]:
 def texts(opened: tuple[Pair, Tokenizer]) -> list[tuple[list[int], tuple[int, ...]]]:
     """Prompts as token ids, and what transformers' own greedy generation writes after them in float32."""
     pair, tokenizer = opened
-    model = AutoModelForCausalLM.from_pretrained(Path(pair.target.source), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(pair.target.location, dtype=torch.float32)
     found = []
     for prompt in PROMPTS:
         ids = tokenizer.encode(prompt.text)
