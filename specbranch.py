@@ -262,7 +262,7 @@ def tune(
 def verify(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
     out: Annotated[Path, typer.Option(help="the record to write")] = VERIFICATION,
-    count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 12,
+    count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 10,
     own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
     max_tokens: Annotated[int, typer.Option(min=2)] = 96,
     repeats: Annotated[int, typer.Option(min=1)] = 1,
@@ -336,7 +336,7 @@ def distill(
 ) -> None:
     """Make the default pair's small draft again: prune the target and distil it on text it writes itself.
 
-    It takes hours on two cores; interrupted, it resumes.
+    It takes an hour of one free core; interrupted, it resumes.
     """
     from dataclasses import asdict
 
