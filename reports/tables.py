@@ -135,6 +135,10 @@ def verified_summary(verification: Verification) -> str:
         for row in verification.compared
         if row.replayed
     )
+    ups = sorted(
+        abs(row.predicted.best_speed_up.value / row.measured.best_speed_up.value - 1)
+        for row in verification.compared
+    )
     chosen = next(row for row in verification.compared if row.role == "chosen")
     best = max(verification.compared, key=lambda row: row.measured.speed.value)
     tokens = sum(len(s.run.tokens) for row in verification.compared for s in row.samples)
@@ -147,12 +151,14 @@ def verified_summary(verification: Verification) -> str:
         f"Error of the predicted tokens/s: median {errors[len(errors) // 2]:.1%}, largest {errors[-1]:.1%} over "
         f"{len(errors)} configurations; on the same texts (replayed): median {timing[len(timing) // 2]:.1%}, largest "
         f"{timing[-1]:.1%}.",
+        f"Error of the predicted speed-up over the best autoregressive set-up: median {ups[len(ups) // 2]:.1%}, "
+        f"largest {ups[-1]:.1%}.",
         f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",
         f"Of {tokens} tokens, {ties} were not the target's favourite in one pass over the text but within "
         f"{verification.tie:g} of it (numeric ties), {wrong} differed by more.",
-        *verification.notes,
+        *(f"Note: {note}." for note in verification.notes),
     ]
     if verification.other_hardware:
         lines.append("The calibration was made on other hardware than this.")

@@ -33,6 +33,7 @@ from sim.run import best_autoregressive
 # tie. bfloat16 logits near 20 lie 0.125 apart, and reading several tokens at once moves both by a few steps.
 TIES = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.0625}
 LENGTHS, BRANCHES = (1, 2, 3, 4, 5, 6, 8, 10), (1, 2, 3, 4, 6, 8)  # of the sweep
+DRIFT = 0.03  # change of the reference operation since the calibration beyond which a note tells of it
 UNSTEADY = 1.3  # 90th over 10th percentile of the reference operation beyond which a note warns
 
 
@@ -131,6 +132,7 @@ def verify(
             f"the machine was unsteady: the reference operation took {spread[0] * 1e3:.1f} ms at the 10th and "
             f"{spread[1] * 1e3:.1f} ms at the 90th percentile"
         )
+    notes += _drift(calibration.reference_seconds.get("in-turn", ()), reference)
     return Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=machine,
@@ -186,6 +188,20 @@ def sweep(artifact: Artifact, seed: int = 0) -> tuple[Point, ...]:
 
 def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
     return max(baselines, key=lambda runs: speed(runs).value)
+
+
+def _drift(then: Sequence[float], now: Sequence[float]) -> list[str]:
+    """A note where the reference operation takes another time than it did when the machine was calibrated."""
+    if not then:
+        return []
+    before, after = float(np.median(then)), float(np.median(now))
+    if abs(after / before - 1.0) <= DRIFT:
+        return []
+    return [
+        f"the machine was {abs(after / before - 1.0):.0%} {'slower' if after > before else 'faster'} than when it was "
+        f"calibrated: the reference operation took {after * 1e3:.1f} ms (median of {len(now)}) against "
+        f"{before * 1e3:.1f} ms (median of {len(then)}); predicted tokens/s are off by about as much, speed-ups are not"
+    ]
 
 
 def _check_models(pair: Pair, artifact: Artifact) -> None:
