@@ -284,8 +284,8 @@ def verify(
     artifact = load_artifact(tuned.calibration)
     chosen = choose_prompts(own, "heldout", count)
     plan = Plan(max_tokens=max_tokens, repeats=repeats, seed=seed)
-    if out.exists() and not again and is_verified(load_verification(out), tuned, chosen, plan):
-        verification = load_verification(out)
+    verification = load_verification(out) if out.exists() and not again else None
+    if verification and is_verified(verification, tuned, chosen, plan):
         print(f"{out} holds just this already; --again runs it anew.", file=sys.stderr)
     else:
         target = artifact.calibration.target.spec

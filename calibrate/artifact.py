@@ -216,7 +216,7 @@ def load_artifact(folder: Path) -> Artifact:
             f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
             f"'specbranch calibrate --out {folder}'."
         ) from error
-    damaged = CalibrationError(f"{folder / JSON_NAME} is damaged; calibrate again.")
+    damaged = CalibrationError(f"{folder / JSON_NAME} is damaged; run 'specbranch calibrate --again'.")
     try:
         version = json.loads(text).get("version")
         if version != VERSION:
@@ -227,7 +227,9 @@ def load_artifact(folder: Path) -> Artifact:
     if calibration.sealed() != calibration or calibration.model_dump_json().encode() != text:
         raise damaged
     if hashlib.sha256(data).hexdigest() != calibration.traces_sha256:
-        raise CalibrationError(f"{folder / ARRAYS_NAME} is damaged or of another run; calibrate again.")
+        raise CalibrationError(
+            f"{folder / ARRAYS_NAME} is damaged or of another run; run 'specbranch calibrate --again'."
+        )
     try:
         arrays = load_arrays(data)
         traces = tuple(
@@ -242,6 +244,6 @@ def load_artifact(folder: Path) -> Artifact:
         )
     except (SafetensorError, KeyError) as error:
         raise CalibrationError(
-            f"{folder / ARRAYS_NAME} lacks traces it should hold; calibrate again."
+            f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again'."
         ) from error
     return Artifact(calibration, traces)

@@ -313,8 +313,8 @@ def _trace(
 ) -> tuple[PromptRecord, Trace]:
     """The target's own text after a prompt, and how every draft sees it.
 
-    The text is written by speculative decoding, which changes nothing but which way numeric ties fall: in
-    bfloat16 they fall alike for any several tokens read at once, and otherwise for one read alone.
+    The text is written by speculative decoding, which changes nothing but which way numeric ties fall in
+    bfloat16: as they do where several tokens are read at once (docs/design.md, "Numeric ties").
     """
     ids = tokenizer.encode(prompt.text)
     fastest: Placement = "in-turn"

@@ -7,7 +7,6 @@ from types import TracebackType
 
 from engine import worker_process
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
@@ -43,16 +42,6 @@ class Pair:
         """Where a placement puts the models here."""
         return seat_models(placement, self.cores, self.cuda_devices)
 
-    def draft_name(self, configuration: Configuration) -> str | None:
-        """The draft a configuration means. ConfigurationError if this pair has no such draft."""
-        if configuration.policy == "autoregressive":
-            return None
-        name = configuration.draft or next(iter(self.drafts), None)
-        if name not in self.drafts:
-            known = ", ".join(self.drafts) or "none"
-            raise ConfigurationError(f"this pair has no draft '{name}'; its drafts: {known}.")
-        return name
-
     def _host(self, role: str, model: str) -> Player:
         worker = self._workers[role]
         if (role, model) not in self._hosted:
@@ -87,7 +76,7 @@ class Pair:
         on_text: Callable[[Sequence[int]], None] | None = None,
     ) -> Run:
         """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`."""
-        players = self.players(configuration.placement, self.draft_name(configuration))
+        players = self.players(configuration.placement, configuration.draft_among(self.drafts))
         return generate(
             configuration, *players, prompt, max_tokens=max_tokens, end_tokens=end_tokens, on_text=on_text
         )

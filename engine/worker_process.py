@@ -106,9 +106,7 @@ def serve(connection: Connection) -> None:
             reply["value"] = function(host, **message["arguments"])
         except SpecBranchError as error:
             reply["error"] = str(error)
-        except (
-            Exception
-        ) as error:  # whatever a model's code raises is reported to the driver, never swallowed
+        except Exception as error:  # a model's code may raise anything; the driver reports it
             reply["error"] = f"a worker failed ({type(error).__name__}: {str(error).splitlines()[:1]})"
         reply["start"], reply["end"] = start, time.perf_counter()
         try:

@@ -81,7 +81,7 @@ def _some(count: int, of: int) -> str:
 def prediction(v: Verification) -> Section:
     """Predicted against measured, with every signed error."""
     errors = [c.error for c in v.compared]
-    timing = [abs(e) for c in v.compared if (e := replay_error(c)) is not None]
+    timing = [abs(e) for c in v.compared if (e := c.timing_error) is not None]
     known = [c for c in v.compared if has_interval(c.measured.speed) and has_interval(c.predicted.speed)]
     finding = (
         f"Over {plural(len(errors), 'configuration')} the median absolute error of the predicted tokens/s was "
@@ -101,8 +101,8 @@ def prediction(v: Verification) -> Section:
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
             signed(c.error),
-            signed(error) if (error := replay_error(c)) is not None else "",
-            signed(c.predicted.best_speed_up.value / c.measured.best_speed_up.value - 1.0),
+            signed(error) if (error := c.timing_error) is not None else "",
+            signed(c.speed_up_error),
             signed(c.predicted.metrics.mean_accepted_length / c.measured.metrics.mean_accepted_length - 1.0),
         )
         for c in sorted(v.compared, key=lambda c: -abs(c.error))
@@ -129,11 +129,6 @@ def prediction(v: Verification) -> Section:
         (single("prediction", label, charts.predicted_measured(v.compared), caption),),
         (Table("Signed errors, largest first", columns, rows, ("configuration",), shown=True),),
     )
-
-
-def replay_error(c: Compared) -> float | None:
-    """Signed relative error of tokens/s when the measured texts themselves are replayed."""
-    return c.replayed.value / c.measured.speed.value - 1.0 if c.replayed else None
 
 
 def _overlap(c: Compared) -> bool:

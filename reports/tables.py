@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +10,9 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
+from reports.parts import find_chosen, find_fastest
 from reports.verification import Verification
+from reports.wording import ranged
 from scenarios.schema import Scenario
 from sim.run import Outcome
 from sim.tune import Tuning
@@ -20,11 +23,6 @@ WIDTH = 150  # where the output is not a terminal
 def console() -> Console:
     """Standard output, wide enough for a table where it is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else WIDTH)
-
-
-def with_interval(estimate: Estimate, digits: int = 1) -> str:
-    """A figure and its interval."""
-    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
 def _simulated_table(
@@ -39,7 +37,7 @@ def _simulated_table(
     for heading in headings:
         table.add_column(heading, justify="right")
     for name, speed, speed_up, metrics in rows:
-        shown = [name, with_interval(speed), with_interval(speed_up, 2)]
+        shown = [name, ranged(speed), ranged(speed_up, 2)]
         if metrics:
             shares = (metrics.rollback_rate, metrics.hedge_rate, metrics.target_idle, metrics.draft_idle)
             shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{share:.1%}" for share in shares)]
@@ -117,11 +115,11 @@ def verified_table(verification: Verification) -> Table:
         table.add_row(
             row.configuration.label(),
             row.role,
-            with_interval(row.predicted.speed),
+            ranged(row.predicted.speed),
             f"{row.replayed.value:.1f}" if row.replayed else "",
-            with_interval(row.measured.speed),
+            ranged(row.measured.speed),
             f"{row.error:+.1%}",
-            with_interval(row.measured.best_speed_up, 2),
+            ranged(row.measured.best_speed_up, 2),
             f"{predicted.rollback_rate:.1%} / {measured.rollback_rate:.1%}",
         )
     return table
@@ -129,30 +127,18 @@ def verified_table(verification: Verification) -> Table:
 
 def verified_summary(verification: Verification) -> str:
     """What the table says, in sentences."""
-    errors = sorted(abs(row.error) for row in verification.compared)
-    timing = sorted(
-        abs(row.replayed.value / row.measured.speed.value - 1)
-        for row in verification.compared
-        if row.replayed
-    )
-    ups = sorted(
-        abs(row.predicted.best_speed_up.value / row.measured.best_speed_up.value - 1)
-        for row in verification.compared
-    )
-    chosen = next(row for row in verification.compared if row.role == "chosen")
-    best = max(verification.compared, key=lambda row: row.measured.speed.value)
-    tokens = sum(len(s.run.tokens) for row in verification.compared for s in row.samples)
-    ties = sum(row.near_ties for row in verification.compared)
-    wrong = sum(row.mismatches for row in verification.compared)
+    rows = verification.compared
+    chosen, best = find_chosen(rows), find_fastest(rows)
+    tokens = sum(len(s.run.tokens) for row in rows for s in row.samples)
+    ties = sum(row.near_ties for row in rows)
+    wrong = sum(row.mismatches for row in rows)
     regret = 1 - chosen.measured.speed.value / best.measured.speed.value
     lines = [
         f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
         f"up to {verification.max_tokens} tokens each; intervals are over prompts.",
-        f"Error of the predicted tokens/s: median {errors[len(errors) // 2]:.1%}, largest {errors[-1]:.1%} over "
-        f"{len(errors)} configurations; on the same texts (replayed): median {timing[len(timing) // 2]:.1%}, largest "
-        f"{timing[-1]:.1%}.",
-        f"Error of the predicted speed-up over the best autoregressive set-up: median {ups[len(ups) // 2]:.1%}, "
-        f"largest {ups[-1]:.1%}.",
+        f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
+        f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
+        f"set-up: {_size([r.speed_up_error for r in rows])}.",
         f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",
@@ -163,6 +149,12 @@ def verified_summary(verification: Verification) -> str:
     if verification.other_hardware:
         lines.append("The calibration was made on other hardware than this.")
     return "\n".join(lines)
+
+
+def _size(errors: Sequence[float | None]) -> str:
+    """How large signed errors are."""
+    sizes = [abs(error) for error in errors if error is not None]
+    return f"median {median(sizes):.1%}, largest {max(sizes):.1%}" if sizes else "unknown"
 
 
 def run_summary(run: Run, metrics: Metrics) -> str:

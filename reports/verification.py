@@ -57,6 +57,16 @@ class Compared(_Record):
         """Signed relative error of the predicted tokens/s."""
         return self.predicted.speed.value / self.measured.speed.value - 1.0
 
+    @property
+    def timing_error(self) -> float | None:
+        """Signed relative error of tokens/s where the measured texts themselves are replayed."""
+        return self.replayed.value / self.measured.speed.value - 1.0 if self.replayed else None
+
+    @property
+    def speed_up_error(self) -> float:
+        """Signed relative error of the predicted speed-up over the best autoregressive placement."""
+        return self.predicted.best_speed_up.value / self.measured.best_speed_up.value - 1.0
+
 
 class Point(_Record):
     """One simulated configuration of the sweep that the page draws."""
@@ -118,5 +128,5 @@ def load_verification(path: Path) -> Verification:
         ) from error
     except ValidationError as error:
         raise SpecBranchError(
-            f"{path} is damaged or of another version; run 'specbranch verify' again."
+            f"{path} is damaged or of another version; run 'specbranch verify --again'."
         ) from error

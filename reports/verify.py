@@ -103,7 +103,8 @@ def verify(
     samples, reference, notes = _measure(pair, tokenizer, [c for c, _ in chosen], ids, plan, advance)
     traces = _observe(pair, ids, samples)
     here = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens)
-    worlds = Replay(artifact, seed=plan.seed), Replay(here, seed=plan.seed)
+    # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
+    worlds = Replay(artifact, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
     predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
     gaps = _audit(pair, ids, samples)
     tie = TIES[artifact.calibration.target.spec.precision]
@@ -200,7 +201,7 @@ def _drift(then: Sequence[float], now: Sequence[float]) -> list[str]:
     return [
         f"the machine was {abs(after / before - 1.0):.0%} {'slower' if after > before else 'faster'} than when it was "
         f"calibrated: the reference operation took {after * 1e3:.1f} ms (median of {len(now)}) against "
-        f"{before * 1e3:.1f} ms (median of {len(then)}); predicted tokens/s are off by about as much, speed-ups are not"
+        f"{before * 1e3:.1f} ms (median of {len(then)}); predicted tokens/s do not know of it"
     ]
 
 
@@ -210,7 +211,7 @@ def _check_models(pair: Pair, artifact: Artifact) -> None:
     for name, spec in {TARGET: pair.target, **pair.drafts}.items():
         if name in records and model_digest(spec) != records[name].sha256:
             raise CalibrationError(
-                f"the calibration was made with other weights of '{name}'; calibrate again."
+                f"the calibration was made with other weights of '{name}'; run 'specbranch calibrate --again'."
             )
 
 
@@ -227,27 +228,22 @@ def _measure(
     reference: list[float] = []
     notes: list[str] = []
     order = 0
+
+    def write(configuration: Configuration, prompt: int) -> Run:
+        ends = tokenizer.end_tokens
+        return pair.generate(configuration, ids[prompt], max_tokens=plan.max_tokens, end_tokens=ends)
+
     for repeat in range(plan.repeats):
         for prompt in rng.sample(range(len(ids)), len(ids)):
             player, _ = pair.players("in-turn", None)
             reference.append(player.worker.call(operations.time_reference))
             for configuration in rng.sample(chosen, len(chosen)):
-                run = pair.generate(
-                    configuration,
-                    ids[prompt],
-                    max_tokens=plan.max_tokens,
-                    end_tokens=tokenizer.end_tokens,
-                )
+                run = write(configuration, prompt)
                 if run.warning:
                     # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
                     # it is run once more and told of.
                     notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
-                    run = pair.generate(
-                        configuration,
-                        ids[prompt],
-                        max_tokens=plan.max_tokens,
-                        end_tokens=tokenizer.end_tokens,
-                    )
+                    run = write(configuration, prompt)
                 samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
                 order += 1
                 advance(configuration.label())
@@ -279,7 +275,7 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
     """How each draft sees the texts of this run, as a policy that drafts wrote them (see `calibrate.run`)."""
     drafting = [mine for c, mine in samples.items() if c.policy != "autoregressive"]
     written = drafting[0] if drafting else next(iter(samples.values()))
-    used = {name for c in samples if (name := pair.draft_name(c)) is not None}
+    used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
     traces = []
     for prompt, tokens in enumerate(ids):
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))

@@ -35,7 +35,9 @@ class Table:
     def of(cls, name: str, cells: Sequence[Cell], speed: float, seed: Sequence[int] | None) -> "Table":
         """From cells, `speed` times as fast; without a seed every factor is 1. CalibrationError without cells."""
         if not cells:
-            raise CalibrationError(f"the calibration has no measurement of {name}; calibrate again.")
+            raise CalibrationError(
+                f"the calibration has no measurement of {name}; run 'specbranch calibrate --again'."
+            )
         columns: dict[int, dict[int, float]] = {}
         factors: dict[tuple[int, int], list[float]] = {}
         rng = np.random.default_rng(seed)

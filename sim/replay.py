@@ -4,12 +4,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 from calibrate.artifact import Artifact, DraftTrace
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
-from engine.placement import Placement
+from engine.placement import PLACEMENTS, Placement
 from engine.policies import load_policy
 from engine.record import Run
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
@@ -53,18 +52,7 @@ class Replay:
     def placements(self) -> tuple[Placement, ...]:
         """The placements that were measured."""
         measured = {costs.placement for costs in self.artifact.calibration.placements}
-        return tuple(placement for placement in get_args(Placement) if placement in measured)
-
-    def draft_name(self, configuration: Configuration) -> str | None:
-        """The draft a configuration means. ConfigurationError if the calibration has no such draft."""
-        if configuration.policy == "autoregressive":
-            return None
-        known = self.artifact.calibration.drafts
-        name = configuration.draft or next(iter(known), None)
-        if name not in known:
-            names = ", ".join(known) or "none"
-            raise ConfigurationError(f"the calibration has no draft '{name}'; its drafts: {names}.")
-        return name
+        return tuple(placement for placement in PLACEMENTS if placement in measured)
 
     def runs(self, configuration: Configuration) -> list[Run]:
         """One run a trace. ConfigurationError or CalibrationError for what was not recorded or measured."""
@@ -80,7 +68,8 @@ class Replay:
         return [float(session.env.now) for _, session, _ in self._play(configuration)]
 
     def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
-        policy, draft = load_policy(configuration.policy), self.draft_name(configuration)
+        drafts = self.artifact.calibration.drafts
+        policy, draft = load_policy(configuration.policy), configuration.draft_among(drafts)
         tables, prompts = self._costs(configuration.placement, draft), self.artifact.calibration.prompts
         for index, source in zip(self._chosen, self._source(draft), strict=True):
             costs = tables.of_run(index)
@@ -119,7 +108,9 @@ class Replay:
         views = self.views(draft)
         runs = off_path_runs([trace.drafts[draft] for trace in self.artifact.traces])
         if not runs:
-            raise CalibrationError(f"the calibration recorded nothing of draft '{draft}'; calibrate again.")
+            raise CalibrationError(
+                f"the calibration recorded nothing of draft '{draft}'; run 'specbranch calibrate --again'."
+            )
         return [
             TraceAcceptance.of(
                 self.artifact.traces[index].path[: self.tokens],

@@ -119,7 +119,7 @@ def tune(
             "the grid to tune over is empty: give it policies, drafts, lengths and placements."
         )
     for configuration in configurations:
-        world.draft_name(configuration)
+        configuration.draft_among(artifact.calibration.drafts)
     # Speed-ups need the baseline even where the grid leaves it out.
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))

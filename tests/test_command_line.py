@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: the whole job on a tiny pair, and errors in one sentence."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,15 @@ def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path])
 def test_help_and_simulate_do_not_import_torch() -> None:
     code = "import sys, specbranch, sim.run, reports.tables; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_a_damaged_result_says_the_way_out(tmp_path: Path, work: Path) -> None:
+    """What the error advises must not end in the same error."""
+    shutil.copytree(work, tmp_path / "w")
+    folder = tmp_path / "w"
+    record, calibration = folder / "runs/verification.json", folder / "runs/calibration/calibration.json"
+    record.write_text(record.read_text()[:-9])
+    assert "specbranch verify --again" in refusal("report", folder=folder)
+    assert "specbranch verify --again" in refusal("verify", "--own-prompts", "prompts.jsonl", folder=folder)
+    calibration.write_text(calibration.read_text()[:-9])
+    assert "specbranch calibrate --again" in refusal("inspect", folder=folder)

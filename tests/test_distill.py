@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_models import tiny_llama
 
 from engine import self_written
 from engine.distill import Recipe, Report, plan_batches, train
@@ -25,19 +25,7 @@ RECIPE = Recipe(
 
 
 def tiny(seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-    )
-    model: Any = LlamaForCausalLM(config)
-    return model.eval()
+    return tiny_llama(seed, vocabulary=VOCABULARY, layers=3, tied=True, spread=0.2)
 
 
 def encode(prompt: TrainingPrompt) -> list[int]:

@@ -15,16 +15,20 @@ PROMPTS = [[1 + (7 * i * j + i) % (VOCABULARY - 1) for j in range(5 + i)] for i 
 TOKENS = 24
 
 
-def tiny_llama(seed: int) -> Any:
+def tiny_llama(
+    seed: int, *, vocabulary: int = VOCABULARY, layers: int = 2, tied: bool = False, spread: float = 0.3
+) -> Any:
+    """A random Llama; `spread` is the standard deviation of its weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        initializer_range=0.3,
+        tie_word_embeddings=tied,
+        initializer_range=spread,
     )
     model: Any = LlamaForCausalLM(config)
     return model.eval()
