@@ -23,7 +23,7 @@ from engine.errors import CalibrationError
 from engine.models import ModelSpec
 from engine.placement import Placement
 
-VERSION = 1
+VERSION = 2
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
 
@@ -138,7 +138,10 @@ class DraftTrace:
     `tokens` int32 [T, K] and `chances` float32 [T, K]: its candidates at each position behind the true tokens,
     best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
     own greedy continuation behind that candidate (NaN chances where not recorded); `true_chance` float32 [T]:
-    its probability of the target's token.
+    its probability of the target's token; `bounds` float32 [T] and `off_bounds` float32 [T, L]: AdaEDL's bound
+    of the acceptance where `chances` and `off_chances` are. `foreseen` float32 [T, R + 1]: H-RAD's chances of
+    how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or more, by a network that
+    never saw the prompt; no rows where none was trained.
     """
 
     tokens: NDArray[np.int32]
@@ -146,12 +149,16 @@ class DraftTrace:
     off_tokens: NDArray[np.int32]
     off_chances: NDArray[np.float32]
     true_chance: NDArray[np.float32]
+    bounds: NDArray[np.float32]
+    off_bounds: NDArray[np.float32]
+    foreseen: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One prompt's path int32 [T] (the target's own greedy tokens), and each draft's view of it."""
+    """One prompt's tokens int32 [P], its path int32 [T] (the target's own greedy tokens), and each draft's view."""
 
+    prompt: NDArray[np.int32]
     path: NDArray[np.int32]
     drafts: Mapping[str, DraftTrace]
 
@@ -177,7 +184,7 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, trace in enumerate(artifact.traces):
-        arrays[f"{index}.path"] = trace.path
+        arrays[f"{index}.prompt"], arrays[f"{index}.path"] = trace.prompt, trace.path
         for name, seen in trace.drafts.items():
             arrays.update({f"{index}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS})
     data = save_arrays(arrays)
@@ -234,6 +241,7 @@ def load_artifact(folder: Path) -> Artifact:
         arrays = load_arrays(data)
         traces = tuple(
             Trace(
+                arrays[f"{index}.prompt"],
                 arrays[f"{index}.path"],
                 {
                     name: DraftTrace(**{key: arrays[f"{index}.{name}.{key}"] for key in _DRAFT_ARRAYS})

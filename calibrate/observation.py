@@ -28,6 +28,9 @@ def as_trace(seen: dict[str, Any]) -> DraftTrace:
         off_tokens=np.array(seen["off_tokens"], dtype=np.int32),
         off_chances=np.array(seen["off_chances"], dtype=np.float32),
         true_chance=np.array(seen["true_chance"], dtype=np.float32),
+        bounds=np.array(seen["bounds"], dtype=np.float32),
+        off_bounds=np.array(seen["off_bounds"], dtype=np.float32),
+        foreseen=np.zeros((0, 0), dtype=np.float32),
     )
 
 
@@ -42,12 +45,13 @@ def observe(
     import torch
 
     from engine.decoding import candidates
+    from engine.distributions import acceptance_bound
 
     model = host.models[name].model
     model.clear()
     logits = model.read([*prompt, *path[:-1]], last=len(path))
     chances = logits.softmax(dim=-1)
-    best = candidates(model, logits, count)
+    best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:
         true_chance = chances.gather(1, truth[:, None])[:, 0]
@@ -57,6 +61,7 @@ def observe(
     missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]
     off_chances = [[float("nan")] * length for _ in path]
+    off_bounds = [[float("nan")] * length for _ in path]
     start = len(prompt) + len(path) - 1
     visible = torch.full((len(missed), start), float("-inf"))
     for row, position in enumerate(missed):
@@ -70,11 +75,10 @@ def observe(
         logits = model.decoder.forward(
             current, positions, start + step * len(missed), visible, len(missed)
         ).float()
-        for row, (position, ((token,), (chance,))) in enumerate(
-            zip(missed, candidates(model, logits, 1), strict=True)
-        ):
+        best_now, bounds_now = candidates(model, logits, 1), acceptance_bound(logits).tolist()
+        for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):
             current[row] = off_tokens[position][step] = token
-            off_chances[position][step] = chance
+            off_chances[position][step], off_bounds[position][step] = chance, bounds_now[row]
     model.clear()
     return {
         "tokens": [tokens for tokens, _ in best],
@@ -82,6 +86,8 @@ def observe(
         "off_tokens": off_tokens,
         "off_chances": off_chances,
         "true_chance": true_chance.tolist(),
+        "bounds": bounds,
+        "off_bounds": off_bounds,
     }
 
 

@@ -343,7 +343,7 @@ def _trace(
     record = PromptRecord(
         id=prompt.id, kind=prompt.kind, digest=prompt.digest, tokens=len(ids), path_tokens=len(path)
     )
-    return record, Trace(np.array(path, dtype=np.int32), drafts)
+    return record, Trace(np.array(ids, dtype=np.int32), np.array(path, dtype=np.int32), drafts)
 
 
 def describe(artifact: Artifact) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from engine.errors import ConfigurationError
 from engine.placement import Placement
+from engine.policies import uses
 from engine.policies.settings import Settings
 
 
@@ -15,12 +16,22 @@ class Configuration(Settings):
     draft: str | None = Field(default=None, description="the draft by name; none: the pair's first")
     placement: Placement = Field(default="at-once", description="a device for each model, or turns on one")
 
+    @property
+    def uses(self) -> frozenset[str]:
+        """The fields that the policy depends on; ConfigurationError if there is no such policy."""
+        return uses(self.policy)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether the policy drafts at all, with a model or without."""
+        return bool(self.uses)
+
     def draft_among(self, known: Collection[str]) -> str | None:
         """The draft this means among those known, in order; none where the policy does not draft.
 
         ConfigurationError if there is no such draft.
         """
-        if self.policy == "autoregressive":
+        if "draft" not in self.uses:
             return None
         name = self.draft or next(iter(known), None)
         if name not in known:
@@ -30,11 +41,15 @@ class Configuration(Settings):
 
     def label(self) -> str:
         """A short name for tables and charts, with what the policy uses and nothing else."""
-        parts = [self.policy]
-        if self.policy != "autoregressive":
-            parts += [self.draft or "", f"g{self.draft_length}"]
-            if self.policy == "specbranch":
-                parts.append(f"k{self.branches}" + ("a" if self.adaptive_branches else ""))
-            if self.min_confidence:
-                parts.append(f"c{self.min_confidence:g}")
-        return " ".join(part for part in [*parts, self.placement] if part)
+        parts = {
+            "draft": self.draft or "",
+            "draft_length": f"g{self.draft_length}",
+            "branches": f"k{self.branches}" + ("a" if self.adaptive_branches else ""),
+            "min_confidence": f"c{self.min_confidence:g}" if self.min_confidence else "",
+            "min_bound": f"b{self.min_bound:g}",
+            "longest_match": f"m{self.longest_match}",
+            "hrad": "hrad" if self.hrad else "",
+            "draw_drafts": "drawn" if self.draw_drafts else "",
+        }
+        used = [part for name, part in parts.items() if name in self.uses]
+        return " ".join(part for part in [self.policy, *used, self.placement] if part)

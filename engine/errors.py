@@ -13,5 +13,9 @@ class WorkerLost(SpecBranchError):
     """A worker process died or no longer answers."""
 
 
+class OutOfMemory(WorkerLost):
+    """A worker had no memory for a job, and is of no more use to the model that asked for it."""
+
+
 class CalibrationError(SpecBranchError):
     """A calibration is missing, damaged, or lacks what is asked of it."""

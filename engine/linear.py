@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.rounding import dequantise, quantise
+from engine.rounding import dequantise, quantise, quantise_spans
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -20,18 +20,25 @@ INT4_GROUP = 64
 
 
 def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None) -> Linear:
-    """A linear layer of `weight` [out, in]; `bits` 8 or 4 rounds it (int8 by row, int4 in groups of 64).
+    """A linear layer of `weight` [out, in]; `bits` 8 or 4 rounds it (int8 by row, int4 by spans of 64).
 
     A layer whose width does not fit the groups stays dense and unrounded.
     """
     if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
         return _dense(weight.to(dtype).contiguous())
-    codes, scales = quantise(weight, bits, INT4_GROUP if bits == 4 else None)
-    dense = _dense(dequantise(codes, scales).to(dtype))
+    rounded = quantise(weight, 8) if bits == 8 else quantise_spans(weight, 4, INT4_GROUP)
+    dense = _dense(dequantise(*rounded).to(dtype))
     if dtype != torch.bfloat16 or weight.device.type != "cpu":
         return dense
-    packed = _packed_int8(codes, scales) if bits == 8 else _packed_int4(codes, scales)
+    packed = _packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded)
     return lambda x: packed(x) if x.shape[0] <= PACKED_ROWS else dense(x)
+
+
+def round_weight(weight: Tensor, bits: int) -> Tensor:
+    """The float32 weight [out, in] that `make_linear` computes with."""
+    if bits == 4 and weight.shape[1] % INT4_GROUP:
+        return weight.float()
+    return dequantise(*(quantise(weight, 8) if bits == 8 else quantise_spans(weight, 4, INT4_GROUP)))
 
 
 def _dense(weight: Tensor) -> Linear:
@@ -43,9 +50,9 @@ def _packed_int8(codes: Tensor, scales: Tensor) -> Linear:
     return lambda x: torch._weight_int8pack_mm(x, weight, scale)
 
 
-def _packed_int4(codes: Tensor, scales: Tensor) -> Linear:
-    # The kernel's codes are unsigned around 8, and each group has a scale and a zero point.
+def _packed_int4(codes: Tensor, scales: Tensor, offsets: Tensor) -> Linear:
+    # The kernel's codes are unsigned around 8.
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes + 8, 1)
-    scale = torch.stack([scales.t(), torch.zeros_like(scales.t())], dim=-1).to(torch.bfloat16).contiguous()
+    scale = torch.stack([scales.t(), offsets.t()], dim=-1).to(torch.bfloat16).contiguous()
     product = torch.ops.aten._weight_int4pack_mm_for_cpu
     return lambda x: product(x, packed, INT4_GROUP, scale)

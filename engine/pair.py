@@ -10,14 +10,18 @@ from engine.configuration import Configuration
 from engine.models import TARGET, ModelSpec
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
+from engine.sampling import GREEDY, Sampling
 from engine.session import Player, generate
 from engine.tokenizer import Tokenizer
-from engine.workers import Worker
+from engine.workers import Worker, start
+
+THREADS = ("target thread", "draft thread")  # the roles of workers that share a process
 
 
 @dataclass
 class Pair:
-    """The workers: one hosts the target and, for turns, the drafts; the other hosts the drafts alone.
+    """The workers: one hosts the target and, for turns, the drafts; another hosts the drafts alone; and for two
+    threads at once there are two more, in a process of their own.
 
     A context manager; leaving it ends the workers. `drafts` by name, the first one being the default.
     """
@@ -52,19 +56,21 @@ class Pair:
 
     def _worker(self, role: str) -> Worker:
         if role not in self._workers or self._workers[role].lost:
-            self._workers[role] = Worker(role)
-            self._hosted = {(r, m) for r, m in self._hosted if r != role}
+            roles = THREADS if role in THREADS else (role,)
+            self._workers.update(zip(roles, start(*roles), strict=True))
+            self._hosted = {(r, m) for r, m in self._hosted if r not in roles}
         return self._workers[role]
 
     def players(self, placement: Placement, draft: str | None) -> tuple[Player, Player | None]:
         """Seat the models, loading what is not loaded yet; a lost worker is started again."""
         seating = self.seating(placement)
-        self._worker(TARGET).sit(seating.target)
+        target, drafter = THREADS if seating.threads and draft else (TARGET, "draft")
+        self._worker(target).sit(seating.target)
         if draft is None:
-            return self._host(TARGET, TARGET), None
-        role = TARGET if seating.shared else "draft"
+            return self._host(target, TARGET), None
+        role = target if seating.shared else drafter
         self._worker(role).sit(seating.draft)
-        return self._host(TARGET, TARGET), self._host(role, draft)
+        return self._host(target, TARGET), self._host(role, draft)
 
     def generate(
         self,
@@ -74,11 +80,18 @@ class Pair:
         max_tokens: int,
         end_tokens: Collection[int] = (),
         on_text: Callable[[Sequence[int]], None] | None = None,
+        sampling: Sampling = GREEDY,
     ) -> Run:
         """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`."""
         players = self.players(configuration.placement, configuration.draft_among(self.drafts))
         return generate(
-            configuration, *players, prompt, max_tokens=max_tokens, end_tokens=end_tokens, on_text=on_text
+            configuration,
+            *players,
+            prompt,
+            max_tokens=max_tokens,
+            end_tokens=end_tokens,
+            on_text=on_text,
+            sampling=sampling,
         )
 
 

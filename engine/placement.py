@@ -1,6 +1,6 @@
 """Where the models run: which cores or device each one gets, and whether they share them. Torch-free.
 
-This module and `engine.worker_process.sit` are all that knows about cores and devices.
+This module and `sit` and `serve` of `engine.worker_process` are all that knows about cores and devices.
 """
 
 import os
@@ -11,8 +11,8 @@ from typing import Literal
 
 from engine.errors import ConfigurationError
 
-Placement = Literal["at-once", "in-turn"]
-PLACEMENTS: tuple[Placement, ...] = ("at-once", "in-turn")
+Placement = Literal["at-once", "in-turn", "threads"]
+PLACEMENTS: tuple[Placement, ...] = ("at-once", "in-turn", "threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,12 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Seating:
-    """The seats of both models; with `shared` they take turns on one."""
+    """The seats of both models; with `shared` they take turns on one, with `threads` they share a process."""
 
     target: Seat
     draft: Seat
-    shared: bool
+    shared: bool = False
+    threads: bool = False
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -47,21 +48,35 @@ def cuda_devices() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    # A container may see fewer devices than the driver has, or nothing of the driver's folder.
+    nodes = list(Path("/dev").glob("nvidia[0-9]*"))
+    return len(nodes or list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def seat_models(placement: Placement, cores: Sequence[int], cuda_devices: int = 0) -> Seating:
     """Seats for a placement on `cores`, or on CUDA devices where there are any.
 
-    at-once: a device each; on the CPU the draft gets one core and the target the others. in-turn: both get
-    everything and take turns. ConfigurationError where at-once lacks a second core.
+    at-once: a process and a device each; on the CPU the draft gets one core and the target the others. threads:
+    the same seats, but two threads of one process. in-turn: both get everything and take turns.
+    ConfigurationError where two models at once lack a second core.
     """
-    if cuda_devices:
-        draft = Seat("cuda:1" if placement == "at-once" and cuda_devices > 1 else "cuda:0")
-        return Seating(Seat("cuda:0"), draft, placement == "in-turn")
-    everything = Seat("cpu", tuple(cores))
     if placement == "in-turn":
-        return Seating(everything, everything, True)
+        everything = Seat("cuda:0") if cuda_devices else Seat("cpu", tuple(cores))
+        return Seating(everything, everything, shared=True)
+    threads = placement == "threads"
+    if cuda_devices:
+        return Seating(Seat("cuda:0"), Seat("cuda:1" if cuda_devices > 1 else "cuda:0"), threads=threads)
     if len(cores) < 2:
-        raise ConfigurationError("placement 'at-once' needs two cores or more; this process may use one.")
-    return Seating(Seat("cpu", tuple(cores[:-1])), Seat("cpu", tuple(cores[-1:])), False)
+        raise ConfigurationError(f"placement '{placement}' needs two cores or more; this process may use one.")
+    return Seating(Seat("cpu", tuple(cores[:-1])), Seat("cpu", tuple(cores[-1:])), threads=threads)
+
+
+def candidate_placements(cores: Sequence[int], cuda_devices: int = 0) -> tuple[Placement, ...]:
+    """The placements worth measuring here.
+
+    threads is one of them on a single CUDA device only: two processes get it by turns there, while two threads'
+    streams may share it. Elsewhere processes run at once just as well, without sharing an interpreter.
+    """
+    if cuda_devices == 1:
+        return PLACEMENTS
+    return ("at-once", "in-turn") if cuda_devices or len(cores) > 1 else ("in-turn",)

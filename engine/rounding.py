@@ -24,7 +24,28 @@ def quantise(weight: Tensor, bits: int, group: int | None = None) -> tuple[Tenso
 
 
 @torch.no_grad()
-def dequantise(codes: Tensor, scales: Tensor) -> Tensor:
-    """The float32 weight [out, in] of `quantise`'s codes and scales."""
+def quantise_spans(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rounding of `weight` [out, in] to 2^bits even steps over the span of each group's own values along `in`.
+
+    Returns codes int32 [out, in] in -2^(bits-1) .. 2^(bits-1) - 1 and float32 scales and offsets
+    [out, in / group] that are exact in bfloat16, as packed kernels hold them; the weight is code x scale + offset.
+    A few bits go further this way than with steps that lie symmetric around 0.
+    """
+    levels = 2**bits
+    rows, columns = weight.shape
+    grouped = weight.detach().float().view(rows, -1, group)
+    low, high = grouped.amin(dim=-1), grouped.amax(dim=-1)
+    scales = ((high - low) / (levels - 1)).clamp_min(1e-12).bfloat16().float()
+    offsets = ((high + low + scales) / 2).bfloat16().float()
+    codes = ((grouped - offsets[..., None]) / scales[..., None]).round().clamp(-levels // 2, levels // 2 - 1)
+    return codes.view(rows, columns).to(torch.int32), scales, offsets
+
+
+@torch.no_grad()
+def dequantise(codes: Tensor, scales: Tensor, offsets: Tensor | None = None) -> Tensor:
+    """The float32 weight [out, in] of what `quantise` or `quantise_spans` returned."""
     rows, columns = codes.shape
-    return (codes.view(rows, scales.shape[1], -1).float() * scales[..., None]).view(rows, columns)
+    weight = codes.view(rows, scales.shape[1], -1).float() * scales[..., None]
+    if offsets is not None:
+        weight += offsets[..., None]
+    return weight.view(rows, columns)

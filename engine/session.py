@@ -6,16 +6,15 @@ from dataclasses import astuple, dataclass, field
 from typing import Generic, TypeVar
 
 from engine import worker_process
-from engine.errors import SpecBranchError, WorkerLost
+from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.policies import load_policy
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
+from engine.policies.words import Draft, DraftLimits, Draw, Line, Round, Steps, Verdict
 from engine.record import Job, Run
-from engine.workers import Reply, Ticket, Worker
+from engine.sampling import GREEDY, Sampling
+from engine.workers import SILENCE_SECONDS, Reply, Ticket, Worker
 
 T = TypeVar("T")
-
-SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
 
 
 class DraftLost(Exception):
@@ -24,10 +23,11 @@ class DraftLost(Exception):
 
 @dataclass(frozen=True)
 class Pending(Generic[T]):
-    """A job in a worker; `value` waits for it and raises what it raised."""
+    """A job in a worker, of the draft if it `drafts`; `value` waits for it and raises what it raised."""
 
     ticket: Ticket
     understand: Callable[[Reply], T]
+    drafts: bool = False
 
     @property
     def value(self) -> T:
@@ -55,6 +55,7 @@ class EngineSession:
     max_tokens: int
     end_tokens: Collection[int]
     on_text: Callable[[Sequence[int]], None] | None = None
+    sampling: Sampling = GREEDY
     written: int = 0
     ended: bool = False
     rounds: list[Round] = field(default_factory=list)
@@ -62,6 +63,7 @@ class EngineSession:
     began: float = field(default_factory=time.perf_counter)
     first_token_seconds: float = 0.0
     _told: dict[str, int] = field(default_factory=dict)
+    _drafts: int = 0
 
     @property
     def finished(self) -> bool:
@@ -78,16 +80,46 @@ class EngineSession:
         start, end = reply.start - self.began, reply.end - self.began
         self.jobs.append(Job(model, len(self.rounds), start, end, forwards, tokens))  # type: ignore[arg-type]
 
-    def verify(self, line: Line) -> Pending[Verdict]:
+    def verify(self, line: Line, foresee: int = 0) -> Pending[Verdict]:
+        place = len(self.text)
+
         def understand(reply: Reply) -> Verdict:
             accepted, token, read = reply.value
             self._note(reply, "target", 1, read)
+            if token is None:
+                token = self._correction(place + accepted, line.draws[accepted])
             return Verdict(accepted, token)
 
         ticket = self.target.worker.submit(
-            worker_process.verify, name=self.target.model, line=line.tokens, **self._news("target")
+            worker_process.verify,
+            name=self.target.model,
+            line=line.tokens,
+            draws=line.draws,
+            sampling=self._sampling,
+            **self._news("target"),
         )
         return Pending(ticket, _once(understand))
+
+    def _correction(self, place: int, draw: Draw) -> int:
+        """The token in the place of a rejected draw: only now does a whole distribution travel.
+
+        DraftLost if the draft's worker is gone and took the distribution with it. The text then goes on without
+        what this verdict accepted, and its next token is not quite of the target's law, once.
+        """
+        assert self.drafter is not None
+        try:
+            row = self.drafter.worker.submit(worker_process.recall, name=self.drafter.model, draw=draw[1])
+            chances = row.wait(SILENCE_SECONDS).value
+        except WorkerLost as error:
+            raise self._without_draft(error) from error
+        ticket = self.target.worker.submit(
+            worker_process.correct, name=self.target.model, place=place, sampling=self._sampling, **chances
+        )
+        return int(ticket.wait(SILENCE_SECONDS).value)
+
+    @property
+    def _sampling(self) -> dict[str, object]:
+        return self.sampling.model_dump() if not self.sampling.greedy else {}
 
     def draft(self, line: Line, limits: DraftLimits) -> Pending[Draft]:
         if self.drafter is None:
@@ -96,31 +128,44 @@ class EngineSession:
         def understand(reply: Reply) -> Draft:
             branches, steps, read = reply.value
             self._note(reply, "draft", steps, read)
-            return Draft(tuple(Line(tuple(t), tuple(c)) for t, c in branches), steps)
+            return Draft(tuple(Line(tuple(t), tuple(c), tuple(map(tuple, d))) for t, c, d in branches), steps)
 
+        job, self._drafts = self._drafts, self._drafts + 1
         try:
             ticket = self.drafter.worker.submit(
                 worker_process.draft,
                 name=self.drafter.model,
                 line=line.tokens,
                 limits=astuple(limits),
+                sampling=self._sampling,
+                job=job,
                 **self._news("draft"),
             )
         except WorkerLost as error:
             raise self._without_draft(error) from error
-        return Pending(ticket, _once(understand))
+        return Pending(ticket, _once(understand), drafts=True)
 
     def _without_draft(self, error: WorkerLost) -> Exception:
-        """Losing a draft that has a worker of its own ends nothing; losing the target's does."""
+        """Losing the draft ends nothing, unless its process was the target's too.
+
+        A draft that ran out of memory gives back what it has: with its process or, beside the target, alone.
+        """
         assert self.drafter is not None
-        return error if self.drafter.worker is self.target.worker else DraftLost(str(error))
+        worker, beside = self.drafter.worker, self.drafter.worker.process is self.target.worker.process
+        if not isinstance(error, OutOfMemory):
+            return WorkerLost(f"{error} It hosted target and draft.") if beside else DraftLost(str(error))
+        if beside:
+            worker.submit(worker_process.unload, name=self.drafter.model).wait(SILENCE_SECONDS)
+        else:
+            worker.close()
+        return DraftLost(f"While drafting, {error}")
 
     def wait(self, handle: Pending[object]) -> None:
-        """Wait for a handle. DraftLost if it was the draft's and its worker is gone."""
+        """Wait for a handle. DraftLost if it was the draft's, which is gone."""
         try:
             _ = handle.value
         except WorkerLost as error:
-            if self.drafter is not None and handle.ticket.worker is self.drafter.worker:
+            if handle.drafts:
                 raise self._without_draft(error) from error
             raise
 
@@ -163,14 +208,15 @@ def generate(
     max_tokens: int,
     end_tokens: Collection[int] = (),
     on_text: Callable[[Sequence[int]], None] | None = None,
+    sampling: Sampling = GREEDY,
 ) -> Run:
-    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one), greedily.
+    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one).
 
     If the draft's worker is lost, the target goes on alone and the run carries a warning. WorkerLost if the
     target's is; ConfigurationError if there is no such policy.
     """
     policy = load_policy(settings.policy)
-    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text)
+    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling)
     warning = None
     try:
         _drive(session, policy(session, settings))

@@ -1,13 +1,16 @@
-"""The process that hosts models: takes jobs from a pipe, one at a time, and answers with value and times.
+"""The process that hosts models: takes jobs from pipes, one at a time from each, and answers with value and times.
 
-A message is JSON: a function by its module and name, and its arguments. The function's first parameter is this
-process's `Host`. Times are of the monotonic clock, which all processes of a machine share.
+A message is JSON: a function by its module and name, and its arguments. The function's first parameter is the
+pipe's `Host`. Times are of the monotonic clock, which all processes of a machine share.
 """
 
+import base64
 import json
 import os
 import signal
+import threading
 import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -16,6 +19,9 @@ from typing import Any
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec, load_model
 from engine.policies.words import DraftLimits
+from engine.sampling import Sampling
+
+DRAWS_A_JOB = 1 << 20  # more than a draft can draw
 
 
 @dataclass
@@ -25,12 +31,14 @@ class Hosted:
     model: Any
     text: list[int] = field(default_factory=list)
     trusted: int = 0
+    kept: dict[int, Any] = field(default_factory=dict)  # distributions that drafts were drawn from, by name
+    rejected: Any = None  # the target's distribution where it rejected a drawn token
 
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
         if base == 0:
             self.model.clear()
-            self.text, self.trusted = [], 0
+            self.text, self.trusted, self.kept = [], 0, {}
         self.text[base:] = news
 
     def noted(self) -> int:
@@ -41,22 +49,64 @@ class Hosted:
 
 @dataclass
 class Host:
-    """The models of one process, by name."""
+    """The models of one worker, by name.
+
+    `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
+    hosts of the process.
+    """
 
     device: str = "cpu"
     models: dict[str, Hosted] = field(default_factory=dict)
+    stream: Any = None
+    threads: set[int] = field(default_factory=set)
+    beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Where a job is run."""
+        if self.stream is None:
+            return nullcontext()
+        import torch
+
+        return torch.cuda.stream(self.stream)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done all that it was given, without which no time means anything."""
+        if self.stream is not None:
+            self.stream.synchronize()
 
 
 def sit(host: Host, device: str, cores: list[int]) -> None:
-    """Compute on `device`; on the CPU with one thread on each of `cores`."""
+    """Compute on `device`; on the CPU with one thread on each of `cores`.
+
+    SpecBranchError if there is a CUDA device that this torch cannot use.
+    """
     import torch
 
     host.device = device
+    if device != "cpu":
+        if not torch.cuda.is_available():
+            raise SpecBranchError(
+                "there is an NVIDIA device, but torch cannot use it: install torch built for CUDA, or set "
+                "CUDA_VISIBLE_DEVICES= to compute on the CPU."
+            )
+        # On streams of their own, two workers of one process can share a device at the same time.
+        host.stream = torch.cuda.Stream(torch.device(device))
     if cores:
+        torch.get_num_threads()  # a thread takes the whole process's number when it first asks, so before its own
         torch.set_num_threads(len(cores))
         torch.ones(256, 256).matmul(torch.ones(256, 256))  # the pool's threads exist before they are pinned
-        for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []:
-            os.sched_setaffinity(int(thread), cores)
+        _pin(host, cores)
+
+
+def _pin(host: Host, cores: list[int]) -> None:
+    """Pin the process's threads, but those of the hosts beside; libraries have made some that nobody counts."""
+    if not os.path.isdir("/proc/self/task"):
+        return
+    others = {thread for other in host.beside if other is not host for thread in other.threads}
+    host.threads = {int(thread) for thread in os.listdir("/proc/self/task")} - others
+    for thread in host.threads:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(thread, cores)
 
 
 def load(host: Host, name: str, spec: dict[str, Any]) -> None:
@@ -65,51 +115,161 @@ def load(host: Host, name: str, spec: dict[str, Any]) -> None:
         host.models[name] = Hosted(load_model(ModelSpec.model_validate(spec), host.device))
 
 
-def verify(host: Host, name: str, base: int, news: list[int], line: list[int]) -> tuple[int, int, int]:
-    """Accepted tokens, the target's own token, and how many tokens the model read."""
+def verify(
+    host: Host,
+    name: str,
+    base: int,
+    news: list[int],
+    line: list[int],
+    draws: list[Any] | None = None,
+    sampling: dict[str, Any] | None = None,
+) -> tuple[int, int | None, int]:
+    """Accepted tokens, the target's own token, and how many tokens the model read.
+
+    No token where a drawn one was rejected: `correct` gives it.
+    """
     from engine import decoding
 
     hosted = host.models[name]
     hosted.hear(base, news)
     before = hosted.model.ledger.tokens_read
-    verdict = decoding.verify(hosted.model, hosted.text, line, hosted.noted())
-    return verdict.accepted, verdict.token, hosted.model.ledger.tokens_read - before
+    accepted, token = decoding.verify(
+        hosted.model, hosted.text, line, draws or (), Sampling(**sampling or {}), hosted.noted()
+    )
+    read = hosted.model.ledger.tokens_read - before
+    if isinstance(token, int):
+        return accepted, token, read
+    hosted.rejected = token
+    return accepted, None, read
 
 
 def draft(
-    host: Host, name: str, base: int, news: list[int], line: list[int], limits: list[Any]
-) -> tuple[list[tuple[list[int], list[float]]], int, int]:
-    """Branches as (tokens, confidences), how many forwards they took, and how many tokens the model read."""
+    host: Host,
+    name: str,
+    base: int,
+    news: list[int],
+    line: list[int],
+    limits: list[Any],
+    sampling: dict[str, Any] | None = None,
+    job: int = 0,
+) -> tuple[list[tuple[list[int], list[float], list[Any]]], int, int]:
+    """Branches as (tokens, confidences, draws), how many forwards they took, and how many tokens were read."""
     from engine import decoding
 
     hosted = host.models[name]
     hosted.hear(base, news)
     before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
-    written = decoding.write_branches(hosted.model, context, DraftLimits(*limits), hosted.noted())
-    branches = [(list(b.tokens), list(b.confidences)) for b in written.branches]
+    # What the job before this one drew is judged while this one runs; what is older was judged or dropped.
+    hosted.kept = {key: row for key, row in hosted.kept.items() if key >= (job - 1) * DRAWS_A_JOB}
+    following = job * DRAWS_A_JOB
+
+    def keep(row: Any) -> int:
+        nonlocal following
+        hosted.kept[following] = row
+        following += 1
+        return following - 1
+
+    written = decoding.write_branches(
+        hosted.model,
+        context,
+        DraftLimits(*limits),
+        hosted.noted(),
+        sampling=Sampling(**sampling or {}),
+        job=job,
+        keep=keep,
+    )
+    branches = [(list(b.tokens), list(b.confidences), list(b.draws)) for b in written.branches]
     return branches, written.steps, hosted.model.ledger.tokens_read - before
 
 
-def serve(connection: Connection) -> None:
-    """Take jobs until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipe
-    host = Host()
-    while True:
-        try:
-            message = json.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            return
-        start = time.perf_counter()
-        reply: dict[str, Any] = {}
-        try:
-            function = getattr(import_module(message["module"]), message["name"])
+def recall(host: Host, name: str, draw: int) -> dict[str, Any]:
+    """The distribution that a draft token was drawn from, as `correct` takes it; `draw` is its name."""
+    hosted = host.models[name]
+    row, ids = hosted.kept[draw].cpu(), hosted.model.kept_tokens
+    return {
+        "chances": base64.b64encode(row.numpy().tobytes()).decode(),
+        "ids": None if ids is None else base64.b64encode(ids.cpu().numpy().tobytes()).decode(),
+    }
+
+
+def correct(
+    host: Host, name: str, place: int, sampling: dict[str, Any], chances: str, ids: str | None
+) -> int:
+    """The target's token at `place`, where it rejected one that was drawn from `chances` (see `recall`)."""
+    import torch
+
+    from engine import decoding
+
+    target = host.models[name].rejected
+    row = torch.frombuffer(bytearray(base64.b64decode(chances)), dtype=torch.float32)
+    draft = torch.zeros(len(target))
+    if ids is None:
+        common = min(len(row), len(target))  # padding of the vocabulary may differ
+        draft[:common] = row[:common]
+    else:
+        draft[torch.frombuffer(bytearray(base64.b64decode(ids)), dtype=torch.int64)] = row
+    return decoding.correct(target, draft.to(target.device), Sampling(**sampling), place)
+
+
+def unload(host: Host, name: str) -> None:
+    """Drop a model and give its memory back."""
+    host.models.pop(name, None)
+    if host.stream is not None:
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def serve(*connections: Connection) -> None:
+    """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipes
+    hosts: list[Host] = []
+    hosts += [Host(beside=hosts) for _ in connections]
+    hosts[0].threads.add(threading.get_native_id())
+    for host, connection in zip(hosts[1:], connections[1:], strict=True):
+        thread = threading.Thread(target=_answer, args=(host, connection))
+        thread.start()
+        host.threads.add(thread.native_id or 0)
+    _answer(hosts[0], connections[0])
+
+
+def _answer(host: Host, connection: Connection) -> None:
+    """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
+    with connection:
+        while True:
+            try:
+                message = json.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                return
+            reply = _do(host, message)
+            try:
+                connection.send_bytes(json.dumps(reply).encode())
+            except OSError:
+                return
+
+
+def _do(host: Host, message: dict[str, Any]) -> dict[str, Any]:
+    start = time.perf_counter()
+    reply: dict[str, Any] = {}
+    try:
+        function = getattr(import_module(message["module"]), message["name"])
+        with host.computing():
             reply["value"] = function(host, **message["arguments"])
-        except SpecBranchError as error:
-            reply["error"] = str(error)
-        except Exception as error:  # a model's code may raise anything; the driver reports it
-            reply["error"] = f"a worker failed ({type(error).__name__}: {str(error).splitlines()[:1]})"
-        reply["start"], reply["end"] = start, time.perf_counter()
-        try:
-            connection.send_bytes(json.dumps(reply).encode())
-        except OSError:
-            return
+        host.synchronise()
+    except SpecBranchError as error:
+        reply["error"] = str(error)
+    except Exception as error:  # a model's code may raise anything; the driver reports it
+        said = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
+        if _lacks_memory(error):
+            reply["out_of_memory"] = said
+        else:
+            reply["error"] = f"a worker failed ({said})"
+    return reply | {"start": start, "end": time.perf_counter()}
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether that is why a job failed; torch's allocators and CUDA's libraries only say so in words."""
+    words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+    said = str(error).lower()
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return isinstance(error, MemoryError) or named or any(word in said for word in words)

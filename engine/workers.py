@@ -1,17 +1,24 @@
-"""The driver's handle on a worker process: submit jobs, wait for their replies, notice its death. Torch-free."""
+"""The driver's handle on worker processes: submit jobs, wait for replies, notice a death. Torch-free."""
 
 import json
 import multiprocessing
+import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-from engine.errors import SpecBranchError, WorkerLost
+from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.placement import Seat
 from engine.worker_process import serve, sit
+
+SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
+PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,41 +39,41 @@ class Ticket:
     worker: "Worker"
     sent: float
     reply: Reply | None = None
-    error: str | None = None
+    error: SpecBranchError | None = None
 
     def wait(self, timeout: float | None = None) -> Reply:
-        """The reply. WorkerLost if the worker died or was silent for `timeout` seconds."""
-        while self.reply is None and self.error is None:
+        """The reply. WorkerLost if the worker died or was silent for `timeout` seconds; OutOfMemory if it was that."""
+        while self.reply is None:
+            if self.error is not None:
+                raise self.error
             self.worker.receive(timeout)
-        if self.reply is None:
-            raise SpecBranchError(self.error or "")
         return self.reply
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
-    """A process that does one job at a time, in the order asked."""
+    """A thread of a worker process that does one job at a time, in the order asked; `start` makes them."""
 
     name: str
+    process: BaseProcess
+    _connection: Connection
+    _beside: list["Worker"] = field(repr=False)  # all workers of the process
     seat: Seat | None = None
     lost: bool = False
     _outstanding: deque[Ticket] = field(default_factory=deque)
 
-    def __post_init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs,), name=self.name, daemon=True)
-        self.process.start()
-        theirs.close()
-
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
         """Send a job: `function(host, **arguments)`, run in the worker; arguments and value are JSON."""
-        if self.lost:
-            raise WorkerLost(f"the {self.name} worker is gone.")
         message = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
+        data = json.dumps(message).encode()
+        while len(data) > PIPE_BYTES and self._outstanding:
+            # Else both ends might wait for ever, each for room for what it sends.
+            self.receive(SILENCE_SECONDS)
+        if self.lost:
+            raise self._is_gone()
         ticket = Ticket(self, time.perf_counter())
         try:
-            self._connection.send_bytes(json.dumps(message).encode())
+            self._connection.send_bytes(data)
         except OSError as error:
             raise self._gone("died") from error
         self._outstanding.append(ticket)
@@ -84,6 +91,8 @@ class Worker:
 
     def receive(self, timeout: float | None = None) -> None:
         """Take one reply and give it to the oldest ticket."""
+        if self.lost:
+            raise self._is_gone()
         ready = wait([self._connection, self.process.sentinel], timeout)
         if not ready:
             raise self._gone(f"was silent for {timeout:g} s")
@@ -95,19 +104,57 @@ class Worker:
             raise self._gone("died") from error
         received = time.perf_counter()
         ticket = self._outstanding.popleft()
-        if "error" in reply:
-            ticket.error = reply["error"]
+        if "out_of_memory" in reply:
+            ticket.error = OutOfMemory(
+                f"the {self.name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
+                "model needs less."
+            )
+        elif "error" in reply:
+            ticket.error = SpecBranchError(reply["error"])
         else:
             ticket.reply = Reply(reply["value"], ticket.sent, reply["start"], reply["end"], received)
 
+    def _is_gone(self) -> WorkerLost:
+        return WorkerLost(f"the {self.name} worker is gone.")
+
     def _gone(self, how: str) -> WorkerLost:
-        self.lost = True
         self.close()
         return WorkerLost(f"the {self.name} worker {how}.")
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
-        self._connection.close()
+        """End the process, whatever it is doing, and with it the workers beside this one."""
+        for worker in self._beside:
+            worker.lost = True
+            worker._connection.close()
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
+
+
+def start(*names: str) -> tuple[Worker, ...]:
+    """Start one process with a worker, a thread of its own, for each name."""
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe() for _ in names]
+    theirs = [end for _, end in pipes]
+    process = context.Process(target=serve, args=theirs, name=" and ".join(names), daemon=True)
+    with _interrupts_held():
+        process.start()
+    for end in theirs:
+        end.close()
+    workers: list[Worker] = []
+    workers += [Worker(name, process, ours, workers) for name, (ours, _) in zip(names, pipes, strict=True)]
+    return tuple(workers)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits, and never reaches a process started meanwhile: it is the driver's to handle."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it lets signals through when it has started, so not after the next line
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -49,7 +49,7 @@ def single(key: str, label: str, figure: Figure, caption: str, zoom: bool = Fals
 
 def speculates(one: Compared) -> bool:
     """Whether a configuration drafts at all."""
-    return one.configuration.policy != "autoregressive"
+    return one.configuration.drafts
 
 
 def find_fastest(compared: Sequence[Compared]) -> Compared:

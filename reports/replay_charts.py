@@ -31,7 +31,7 @@ def _cell(point: Point, quantity: int) -> float:
 
 def tradeoff(sweep: Sequence[Point], chosen: Configuration | None) -> Chart:
     """Simulated speed-up, rollback and hedge rate over draft length x method and branches."""
-    points = [p for p in sweep if p.configuration.policy != "autoregressive"]
+    points = [p for p in sweep if p.configuration.drafts]
     drafts = sorted({p.configuration.draft or "" for p in points})
     cuts = sorted({p.configuration.min_confidence for p in points})
     placements = {p.configuration.placement for p in points}

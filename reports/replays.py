@@ -12,7 +12,7 @@ from reports.wording import has_interval, interval, number, percent, plural, ran
 def tradeoff(v: Verification) -> Section:
     """Draft length against branches."""
     short, title = "Trade-off", "Draft length against branches, simulated"
-    points = [p for p in v.sweep if p.configuration.policy != "autoregressive"]
+    points = [p for p in v.sweep if p.configuration.drafts]
     if not points:
         return Section("tradeoff", short, title, "The record holds no simulated sweep.")
     rows = tuple(

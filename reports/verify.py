@@ -261,7 +261,7 @@ def _side(
     runs: dict[Configuration, list[Run]],
     texts: Sequence[int] | None = None,
 ) -> Side:
-    baselines = {c.placement: mine for c, mine in runs.items() if c.policy == "autoregressive"}
+    baselines = {c.placement: mine for c, mine in runs.items() if not c.drafts}
     mine = runs[configuration]
     return Side(
         speed=speed(mine, texts),
@@ -273,7 +273,7 @@ def _side(
 
 def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]) -> list[Trace]:
     """How each draft sees the texts of this run, as a policy that drafts wrote them (see `calibrate.run`)."""
-    drafting = [mine for c, mine in samples.items() if c.policy != "autoregressive"]
+    drafting = [mine for c, mine in samples.items() if c.drafts]
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
     traces = []
@@ -284,7 +284,7 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
             _, player = pair.players("in-turn", name)
             assert player is not None
             views[name] = as_trace(view(player, tokens, path))
-        traces.append(Trace(np.array(path, dtype=np.int32), views))
+        traces.append(Trace(np.array(tokens, dtype=np.int32), np.array(path, dtype=np.int32), views))
     return traces
 
 

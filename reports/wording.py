@@ -81,7 +81,7 @@ def plain(text: str, longest: int = 60) -> str:
 def two_lines(configuration: Configuration) -> str:
     """A configuration's label as an axis shows it, the policy and draft above the rest."""
     name = policy_name(configuration.policy)
-    if configuration.policy == "autoregressive":
+    if not configuration.drafts:
         return f"{plain(name)}<br>{PLACES[configuration.placement]}"
     rest = configuration.label().removeprefix(configuration.policy).strip()
     draft = configuration.draft or ""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from calibrate.artifact import DraftTrace
 from engine.errors import ConfigurationError
-from engine.policies.words import Draft, DraftLimits, Line
+from engine.policies.outlook import classify
+from engine.policies.words import Draft, DraftLimits, Line, Outlook
 
 # How far past a position a draft can be: a line of 63 tokens that waits to be judged, and 64 more behind it.
 REACH = 128
@@ -32,6 +33,10 @@ class AcceptanceSource(Protocol):
         """What the draft writes after `position` tokens of the path and `line`, of which `agreed` are right."""
         ...
 
+    def foresee(self, position: int, count: int) -> Outlook:
+        """What H-RAD foresees, once the path's token at `position` is written, of the draft's next `count`."""
+        ...
+
 
 def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> int:
     """How many tokens of `line` are those of the path from `position` on, up to the first that is not."""
@@ -47,9 +52,11 @@ def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> in
 def cut(written: Written, limits: DraftLimits) -> Line:
     """A branch of what a draft would write: its length, and before the first unsure token but the first one."""
     tokens, confidences = written
-    if limits.min_confidence > 0.0:
+    # A source whose policy goes by AdaEDL's bound has bounds for confidences.
+    least = limits.min_confidence if limits.min_bound is None else limits.min_bound
+    if least > 0.0:
         for i in range(1, len(tokens)):
-            if confidences[i] < limits.min_confidence:
+            if confidences[i] < least:
                 return Line(tokens[:i], confidences[:i])
     return Line(tokens, confidences)
 
@@ -67,6 +74,9 @@ class PathOnly:
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         raise ConfigurationError("this policy drafts, but the calibration holds no draft; calibrate one.")
+
+    def foresee(self, position: int, count: int) -> Outlook:
+        raise ConfigurationError("H-RAD foresees what a draft does, but the calibration holds no draft.")
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,12 @@ class IndependentAcceptance:
         )
         return Draft(branches, steps_of(branches, limits))
 
+    def foresee(self, position: int, count: int) -> Outlook:
+        raise ConfigurationError(
+            "H-RAD cannot be simulated with stated acceptance, which says nothing of how it would predict; replay "
+            "a calibration."
+        )
+
 
 @dataclass(frozen=True)
 class TraceAcceptance:
@@ -115,6 +131,7 @@ class TraceAcceptance:
     off: tuple[Written, ...]
     drawn: tuple[tuple[float, ...], ...]
     recorded: int
+    foreseen: tuple[tuple[float, ...], ...] = ()
     _first: tuple[int, ...] = field(init=False)
     _sure: tuple[float, ...] = field(init=False)
     _miss: tuple[int, ...] = field(init=False)
@@ -156,6 +173,7 @@ class TraceAcceptance:
             ),
             drawn=_draw(off_path, recorded, length + 2 * REACH, seed),
             recorded=recorded,
+            foreseen=tuple(map(tuple, seen.foreseen.tolist())),
         )
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
@@ -186,6 +204,14 @@ class TraceAcceptance:
                 tokens, confidences = self._unknown[span], self.drawn[rank][span]
             branches.append(cut(((firsts[rank], *tokens), (chances[rank], *confidences)), limits))
         return Draft(tuple(branches), steps_of(branches, limits))
+
+    def foresee(self, position: int, count: int) -> Outlook:
+        if not self.foreseen:
+            raise ConfigurationError(
+                "the calibration was made without H-RAD; train it with 'specbranch train-hrad' and calibrate again, "
+                "or set hrad: false."
+            )
+        return classify(self.foreseen[position], count)
 
     def _greedy(self, start: int, length: int) -> Written:
         """The draft's own line behind the path's first `start` tokens."""

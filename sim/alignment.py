@@ -80,14 +80,14 @@ def _move(
     path: NDArray[np.int32], seen: DraftTrace, old: NDArray[np.int64], new: NDArray[np.int64]
 ) -> DraftTrace:
     """Put the path's token at rank `new` instead of `old` where these differ; the others keep their order."""
-    tokens, off = seen.tokens.copy(), seen.off_chances.copy()
+    tokens, off, off_bounds = seen.tokens.copy(), seen.off_chances.copy(), seen.off_bounds.copy()
     count = tokens.shape[1]
     for i in np.flatnonzero(old != new):
         others = [token for token in tokens[i].tolist() if token != path[i]][: count - 1]
         others.insert(int(new[i]), int(path[i] if new[i] < count else NOBODY))
         tokens[i] = others
-        off[i] = np.nan  # nobody recorded what follows this first candidate
-    return replace(seen, tokens=tokens, off_chances=off)
+        off[i] = off_bounds[i] = np.nan  # nobody recorded what follows this first candidate
+    return replace(seen, tokens=tokens, off_chances=off, off_bounds=off_bounds)
 
 
 def _fit_logistic(x: Floats, hits: Flags) -> tuple[float, float]:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.configuration import Configuration
 from engine.placement import Placement
+from engine.policies import uses
 
-POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")  # from the simplest on
+# From the simplest on.
+POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch")
 
 
 class Grid(BaseModel):
@@ -28,52 +30,50 @@ class Grid(BaseModel):
     cuts: tuple[float, ...] = Field(
         default=(0.0, 0.3, 0.6), description="least confidence of a drafted token"
     )
+    bounds: tuple[float, ...] = Field(default=(0.2, 0.4, 0.6), description="AdaEDL's threshold to begin with")
+    hrad: tuple[bool, ...] = Field(default=(False,), description="with H-RAD, where the calibration has it")
 
     def configurations(
         self, drafts: Sequence[str], placements: Sequence[Placement]
     ) -> tuple[Configuration, ...]:
         """Those that differ in what they do, given what a calibration has."""
-        drafts, placements = self.drafts or tuple(drafts), self.placements or tuple(placements)
+        values: dict[str, Sequence[Any]] = {
+            "draft": self.drafts or tuple(drafts),
+            "draft_length": self.draft_lengths,
+            "branches": self.branches,
+            "adaptive_branches": self.adaptive_branches,
+            "min_confidence": self.cuts,
+            "min_bound": self.bounds,
+            "hrad": self.hrad,
+        }
         found: dict[Configuration, None] = {}
-        for policy, placement in itertools.product(self.policies, placements):
-            if policy == "autoregressive":
-                found[Configuration(policy=policy, placement=placement)] = None
-                continue
-            branched = policy not in ("speculative", "pearl")
-            for draft, length, branches, adaptive, cut in itertools.product(
-                drafts,
-                self.draft_lengths,
-                self.branches if branched else (1,),
-                self.adaptive_branches if branched else (True,),
-                (0.0,) if policy == "pearl" else self.cuts,
-            ):
-                # max(1, floor(2 (1 - q))) is 1, so two adaptive branches are one; and one without a cut is PEARL.
-                same = branches == 2 and adaptive and 1 in self.branches
-                same = same or (
-                    policy == "specbranch" and branches == 1 and not cut and "pearl" in self.policies
+        for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):
+            used = [field for field in values if field in uses(policy)]
+            for combined in itertools.product(*(values[field] for field in used)):
+                configuration = Configuration(
+                    policy=policy, placement=placement, **dict(zip(used, combined, strict=True))
                 )
-                if branched and same:
-                    continue
-                found[
-                    Configuration(
-                        policy=policy,
-                        draft=draft,
-                        placement=placement,
-                        draft_length=length,
-                        branches=branches,
-                        adaptive_branches=adaptive or branches == 1,
-                        min_confidence=cut,
-                    )
-                ] = None
+                if not self._same_as_another(configuration):
+                    found[configuration] = None
         return tuple(found)
+
+    def _same_as_another(self, c: Configuration) -> bool:
+        """Whether a simpler configuration of the grid does just the same."""
+        if c.policy != "specbranch":
+            return False
+        if c.branches == 1:
+            plain = not c.min_confidence and not c.hrad and "pearl" in self.policies
+            return plain or (not c.adaptive_branches and True in self.adaptive_branches)
+        # max(1, floor(2 (1 - q))) is 1.
+        return c.branches == 2 and c.adaptive_branches and 1 in self.branches
 
 
 def simplicity(configuration: Configuration) -> tuple[Any, ...]:
     """Smaller is simpler: the policy, then fewer branches, no cut, a shorter draft."""
     c = configuration
-    if c.policy == "autoregressive":
+    if not c.drafts:
         return (0,)
-    return _rank(c), c.branches, c.min_confidence > 0.0, c.draft_length
+    return _rank(c), c.hrad, c.branches, c.min_confidence > 0.0, c.draft_length
 
 
 def spread(
@@ -99,7 +99,7 @@ def _rank(c: Configuration) -> int:
 def _place(c: Configuration) -> list[float]:
     """Where a configuration lies; about one unit between neighbours that a user would call different."""
     in_turn = float(c.placement == "in-turn")
-    if c.policy == "autoregressive":
+    if not c.drafts:
         return [0.0, 0.0, 0.0, 0.0, 0.0, in_turn]
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0

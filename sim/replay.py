@@ -3,7 +3,9 @@
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from calibrate.artifact import Artifact, DraftTrace
 from engine.configuration import Configuration
@@ -15,7 +17,7 @@ from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path
 from sim.alignment import Shifted, shift_alignment
 from sim.calibrated_costs import CostTables
 from sim.what_if import WhatIf
-from sim.world import Setting, SimulatedSession, play, record
+from sim.world import PROMPT_TOKEN, Setting, SimulatedSession, play, record
 
 NO_CHANGE = WhatIf()
 
@@ -36,13 +38,14 @@ class Replay:
     tokens: int | None = None
     outside: Counter[str] = field(default_factory=Counter)
     operations: int = 0
-    _sources: dict[str | None, list[AcceptanceSource]] = field(default_factory=dict)
+    _sources: dict[tuple[str | None, bool], list[AcceptanceSource]] = field(default_factory=dict)
     _shifted: dict[str, Shifted] = field(default_factory=dict)
     _tables: dict[tuple[Placement, str | None], CostTables] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.artifact.traces)
         self._chosen = range(count) if self.prompts is None else self.prompts
+        self._prompts = [trace.prompt.tolist() or [PROMPT_TOKEN] for trace in self.artifact.traces]
         if any(not 0 <= index < count for index in self._chosen) or not self._chosen:
             raise ConfigurationError(
                 f"the calibration has {count} prompts, numbered from 0; name some of them."
@@ -70,13 +73,13 @@ class Replay:
     def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
         drafts = self.artifact.calibration.drafts
         policy, draft = load_policy(configuration.policy), configuration.draft_among(drafts)
-        tables, prompts = self._costs(configuration.placement, draft), self.artifact.calibration.prompts
-        for index, source in zip(self._chosen, self._source(draft), strict=True):
+        tables, by_bound = self._costs(configuration.placement, draft), "min_bound" in configuration.uses
+        for index, source in zip(self._chosen, self._source(draft, by_bound), strict=True):
             costs = tables.of_run(index)
             setting = Setting(
                 costs,
                 shared=configuration.placement == "in-turn" and draft is not None,
-                prompt_tokens=max(1, prompts[index].tokens),
+                prompt=self._prompts[index],
                 link=self.what_if.link,
             )
             session = play(configuration, policy, source, setting)
@@ -94,19 +97,26 @@ class Replay:
     def _is_cut(self, index: int) -> bool:
         return self.tokens is not None and self.tokens < len(self.artifact.traces[index].path)
 
-    def _source(self, draft: str | None) -> list[AcceptanceSource]:
-        if draft not in self._sources:
-            self._sources[draft] = list(
-                map(self._path, self._chosen) if draft is None else self._traced(draft)
+    def _source(self, draft: str | None, by_bound: bool) -> list[AcceptanceSource]:
+        if (draft, by_bound) not in self._sources:
+            self._sources[draft, by_bound] = list(
+                map(self._path, self._chosen) if draft is None else self._traced(draft, by_bound)
             )
-        return self._sources[draft]
+        return self._sources[draft, by_bound]
 
     def _path(self, index: int) -> PathOnly:
         return PathOnly(tuple(self.artifact.traces[index].path[: self.tokens].tolist()))
 
-    def _traced(self, draft: str) -> list[TraceAcceptance]:
-        views = self.views(draft)
-        runs = off_path_runs([trace.drafts[draft] for trace in self.artifact.traces])
+    def _traced(self, draft: str, by_bound: bool) -> list[TraceAcceptance]:
+        views, recorded = self.views(draft), [trace.drafts[draft] for trace in self.artifact.traces]
+        if by_bound:  # a policy that stops by AdaEDL's bound asks for nothing else of the draft's doubts
+            if any(np.isnan(view.bounds).any() for view in views):
+                raise CalibrationError(
+                    "the calibration recorded no entropies, by which this policy stops; run 'specbranch calibrate "
+                    "--again'."
+                )
+            views, recorded = (list(map(_in_bounds, some)) for some in (views, recorded))
+        runs = off_path_runs(recorded)
         if not runs:
             raise CalibrationError(
                 f"the calibration recorded nothing of draft '{draft}'; run 'specbranch calibrate --again'."
@@ -166,6 +176,12 @@ def replay(
 def _head(seen: DraftTrace, tokens: int | None) -> DraftTrace:
     """The first `tokens` positions of a view."""
     return DraftTrace(*(getattr(seen, name)[:tokens] for name in DraftTrace.__dataclass_fields__))
+
+
+def _in_bounds(seen: DraftTrace) -> DraftTrace:
+    """A view whose confidences are AdaEDL's bounds."""
+    chances = np.column_stack([seen.bounds, seen.chances[:, 1:]])
+    return replace(seen, chances=chances, off_chances=seen.off_bounds)
 
 
 def _number(name: str) -> int:

@@ -16,7 +16,7 @@ from scenarios.schema import Scenario, Workload
 from sim.acceptance import IndependentAcceptance
 from sim.replay import Replay, replay
 from sim.what_if import WhatIf
-from sim.world import Setting, play, record
+from sim.world import PROMPT_TOKEN, Setting, play, record
 
 __all__ = ["Outcome", "best_autoregressive", "replay", "run_scenario"]
 
@@ -99,9 +99,14 @@ def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Outcome]:
     ]
 
     def run(configuration: Configuration) -> list[Run]:
-        shared = configuration.placement == "in-turn" and configuration.policy != "autoregressive"
-        setting = Setting(costs.under(what_if), shared, work.prompt_tokens, what_if.link)
+        shared = configuration.placement == "in-turn" and "draft" in configuration.uses
+        setting = Setting(costs.under(what_if), shared, (PROMPT_TOKEN,) * work.prompt_tokens, what_if.link)
         decode = load_policy(configuration.policy)
+        if "longest_match" in configuration.uses:
+            raise ConfigurationError(
+                f"'{configuration.policy}' looks for repetitions in real text; replay a calibration instead of "
+                "stated acceptance and costs."
+            )
         return [record(play(configuration, decode, path, setting), setting) for path in paths]
 
     _, baseline = best_autoregressive(run, PLACEMENTS)

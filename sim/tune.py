@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
+from engine.policies.pearl import balanced_length
+from engine.policies.settings import LONGEST_DRAFT
 from sim.batch import Batch
 from sim.grid import Grid, simplicity, spread
 from sim.replay import NO_CHANGE, Replay, replay_notes
@@ -75,7 +78,7 @@ class Tuning:
     @property
     def speculate(self) -> bool:
         """Whether drafting pays: autoregressive decoding is neither the best nor tied with it."""
-        return self.chosen.configuration.policy != "autoregressive"
+        return self.chosen.configuration.drafts
 
     @property
     def advice(self) -> str:
@@ -120,6 +123,8 @@ def tune(
         )
     for configuration in configurations:
         configuration.draft_among(artifact.calibration.drafts)
+    if "pearl" in (grid or Grid()).policies:
+        configurations = tuple(dict.fromkeys([*configurations, *_balanced(artifact, configurations)]))
     # Speed-ups need the baseline even where the grid leaves it out.
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
@@ -144,6 +149,19 @@ def tune(
         what_if=what_if,
         notes=replay_notes(batch.outside, batch.operations),
     )
+
+
+def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> list[Configuration]:
+    """PEARL with the draft length that its paper sets, for each draft and placement where both models run at once."""
+    found = []
+    for c in configurations:
+        if c.policy != "pearl" or c.draft is None:
+            continue
+        together = artifact.calibration.costs(c.placement).drafts[c.draft].together
+        if together:
+            length = balanced_length(median(together.target_together), median(together.draft_together))
+            found.append(c.model_copy(update={"draft_length": min(length, LONGEST_DRAFT)}))
+    return found
 
 
 def _replay_leaders(

@@ -20,7 +20,7 @@ from sim.costs import Costs
 from sim.devices import Devices, Handle, Model
 from sim.what_if import Link
 
-PROMPT_TOKEN = 0  # a prompt's tokens are only counted
+PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
 
 
@@ -103,10 +103,11 @@ class SimulatedSession:
     def finished(self) -> bool:
         return self.position >= len(self._path)
 
-    def verify(self, line: Line) -> Handle[Verdict]:
+    def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
         accepted = agreement(self._path, self.position, line.tokens)
         at = self.position + accepted
-        verdict = Verdict(accepted, self._path[at] if at < len(self._path) else NO_TOKEN)
+        outlook = self.source.foresee(at, foresee) if foresee and at < len(self._path) else None
+        verdict = Verdict(accepted, self._path[at] if at < len(self._path) else NO_TOKEN, outlook)
         books = self._target
         unread = books.rewind(self.text, len(self.text)).unread
         context, reads = len(books.ledger.tokens), (*unread, *line.tokens)
@@ -158,13 +159,13 @@ class SimulatedSession:
 class Setting:
     """What a run needs beside policy and path.
 
-    With `shared` both models take turns on one device, and no `link` lies between them. The prompt has one token
-    at least.
+    With `shared` both models take turns on one device, and no `link` lies between them. `prompt`: its tokens, at
+    least one.
     """
 
     costs: Costs
     shared: bool = False
-    prompt_tokens: int = 1
+    prompt: Sequence[int] = (PROMPT_TOKEN,)
     link: Link | None = None
 
 
@@ -172,7 +173,7 @@ def play(settings: Settings, decode: Policy, source: AcceptanceSource, setting: 
     """Run a policy over one path to its end; the session's clock then stands at the run's seconds."""
     env = simpy.Environment()
     devices = Devices(setting.shared, setting.costs.slow_downs)
-    text = [PROMPT_TOKEN] * setting.prompt_tokens
+    text = list(setting.prompt)
     link = None if setting.shared else setting.link
     session = SimulatedSession(env, devices, source, setting.costs, text, link)
     env.run(env.process(_drive(env, devices, decode(session, settings))))

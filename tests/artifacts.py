@@ -88,6 +88,9 @@ def draft_trace(
         off_tokens.astype(np.int32),
         off_chances.astype(np.float32),
         true_chance.astype(np.float32),
+        bounds=chances[:, 0].astype(np.float32) ** 2,
+        off_bounds=off_chances.astype(np.float32) ** 2,
+        foreseen=rng.dirichlet(np.ones(17), size=length).astype(np.float32),
     )
 
 
@@ -148,7 +151,9 @@ def artifact(
         path = rng.integers(0, VOCABULARY, size=length).astype(np.int32)
         traces.append(
             Trace(
-                path, {name: draft_trace(path, right, rng, candidates) for name, (right, _) in drafts.items()}
+                np.arange(prompt_tokens + index, dtype=np.int32),
+                path,
+                {name: draft_trace(path, right, rng, candidates) for name, (right, _) in drafts.items()},
             )
         )
         records.append(

@@ -51,12 +51,13 @@ class Reference:
     def finished(self) -> bool:
         return self.position >= len(self.path)
 
+    @property
     def text(self) -> list[int]:
         return [0] * PROMPT + self.path[: self.position]
 
-    def verify(self, line: Line) -> Done:
+    def verify(self, line: Line, foresee: int = 0) -> Done:
         before = self.target.tokens_read
-        self.target.read((*self.target.rewind(self.text()).unread, *line.tokens))
+        self.target.read((*self.target.rewind(self.text).unread, *line.tokens))
         self.jobs.append(("target", 1, self.target.tokens_read - before))
         chosen = [*self.path[self.position :], *[NO_TOKEN] * (len(line) + 1)]
         accepted = next((i for i, t in enumerate(line.tokens) if t != chosen[i]), len(line))
@@ -154,6 +155,9 @@ def traces(draw: st.DrawFn) -> tuple[list[int], DraftTrace]:
         rng.integers(0, 8, size=(length, reach)).astype(np.int32),
         off_chances,
         chances[:, 0].astype(np.float32),
+        bounds=chances[:, 0].astype(np.float32),
+        off_bounds=off_chances,
+        foreseen=np.zeros((0, 0), dtype=np.float32),
     )
     return path.tolist(), seen
 
@@ -169,7 +173,7 @@ def test_replay_equals_the_plain_reference(trace: tuple[list[int], DraftTrace], 
             forks.append(branches)
             return 0.0
 
-    run = simulate(s, source, Setting(Counting(**COSTS.model_dump()), prompt_tokens=PROMPT))
+    run = simulate(s, source, Setting(Counting(**COSTS.model_dump()), prompt=(0,) * PROMPT))
     expected = Reference(path, seen, source.drawn)
     for _ in load_policy(s.policy)(expected, s):
         pass

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from engine.linear import INT4_GROUP, PACKED_ROWS, make_linear
-from engine.rounding import dequantise, quantise
+from engine.linear import INT4_GROUP, PACKED_ROWS, make_linear, round_weight
+from engine.rounding import dequantise, quantise, quantise_spans
 
 
 @given(st.sampled_from([4, 8]), st.sampled_from([None, 16, 64]), st.integers(0, 2**31))
@@ -16,6 +16,18 @@ def test_rounding_is_within_half_a_step(bits: int, group: int | None, seed: int)
     assert int(codes.abs().max()) <= 2 ** (bits - 1) - 1
     step = scales.repeat_interleave(group or 128, dim=1)
     assert bool(((dequantise(codes, scales) - weight).abs() <= step / 2 * 1.0001).all())
+
+
+@given(st.sampled_from([3, 4]), st.sampled_from([16, 64]), st.floats(-1.0, 1.0), st.integers(0, 2**31))
+def test_rounding_by_spans_is_within_half_a_step(bits: int, group: int, shift: float, seed: int) -> None:
+    weight = torch.randn(6, 128, generator=torch.Generator().manual_seed(seed)) + shift
+    codes, scales, offsets = quantise_spans(weight, bits, group)
+    assert -(2 ** (bits - 1)) <= int(codes.min())
+    assert int(codes.max()) < 2 ** (bits - 1)
+    step = scales.repeat_interleave(group, dim=1)
+    # Scales and offsets are themselves rounded, to eight bits.
+    spare = (offsets.abs() + 2**bits * scales).repeat_interleave(group, dim=1) * 2**-8
+    assert bool(((dequantise(codes, scales, offsets) - weight).abs() <= step / 2 + spare).all())
 
 
 def test_rounding_twice_changes_nothing() -> None:
@@ -30,7 +42,7 @@ def test_packed_kernels_compute_the_rounded_product(bits: int, rows: int) -> Non
     draw = torch.Generator().manual_seed(rows)
     weight = torch.randn(96, 2 * INT4_GROUP, generator=draw)
     x = torch.randn(rows, 2 * INT4_GROUP, generator=draw)
-    rounded = dequantise(*quantise(weight, bits, INT4_GROUP if bits == 4 else None))
+    rounded = round_weight(weight, bits)
     exact = x.bfloat16().float() @ rounded.T
     got = make_linear(weight, torch.bfloat16, bits)(x.bfloat16()).float()
     assert float((got - exact).norm() / exact.norm()) < 0.01

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from artifacts import artifact
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import PROMPTS, own_text, save_tiny
 
 from engine import policies
@@ -13,8 +15,12 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models import ModelSpec
 from engine.pair import Pair
-from engine.policies import load_policy
-from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Round, Verdict, settle
+from engine.policies import load_policy, policy_names, uses
+from engine.policies.outlook import classify
+from engine.policies.pearl import balanced_length
+from engine.policies.prompt_lookup import look_up
+from engine.policies.settings import Settings
+from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Outlook, Round, Verdict, settle
 from sim.run import replay
 
 
@@ -63,6 +69,71 @@ def test_speculative_round_counts_its_line_as_drafted() -> None:
     ledger = Ledger()
     assert settle(ledger, line(1, 2, 3), Verdict(1, 9), None) == EMPTY  # type: ignore[arg-type]
     assert ledger.rounds == [Round(drafted=3, verified=3, accepted=1, emitted=2, rollback=2, hedge=0)]
+
+
+def test_a_cut_drops_tokens_that_nobody_judged() -> None:
+    ledger, seen = Ledger(), []
+
+    def cut(following: Line, outlook: Outlook | None) -> Line:
+        seen.append(outlook)
+        return following.until(1)
+
+    pending = settle(ledger, line(1, 2), Verdict(2, 7, 1), BRANCHES, cut)  # type: ignore[arg-type]
+    assert pending.tokens == (8,)
+    assert seen == [1]
+    assert (ledger.rounds[0].cut, ledger.rounds[0].rollback, ledger.rounds[0].hedge) == (1, 0, 2)
+
+
+TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
+
+
+@given(TEXTS, st.integers(1, 5), st.integers(1, 6))
+def test_prompt_lookup_finds_what_followed_the_longest_repetition(
+    text: list[int], longest: int, count: int
+) -> None:
+    found = look_up(text, longest, count)
+    matches = {
+        length: [end for end in range(length, len(text)) if text[end - length : end] == text[-length:]]
+        for length in range(1, min(longest, len(text) - 1) + 1)
+    }
+    best = max((length for length, ends in matches.items() if ends), default=0)
+    if not best:
+        assert found == ()
+    else:
+        latest = max(matches[best])
+        assert found == tuple(text[latest : latest + count])
+        assert found  # there is something to draft behind an earlier occurrence
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9), st.integers(1, 12))
+def test_an_outlook_is_the_likeliest_class(weights: list[float], length: int) -> None:
+    chances = [weight / sum(weights) for weight in weights]
+    reached = min(length, len(chances) - 1)
+    classes = {0: chances[0], 1: sum(chances[1:reached]), 2: sum(chances[reached:])}
+    assert classes[classify(chances, length)] == pytest.approx(max(classes.values()))
+
+
+def test_pearls_length_is_the_ratio_of_the_models_times() -> None:
+    assert [balanced_length(0.05, step) for step in (0.05, 0.026, 0.0135, 0.2)] == [1, 2, 4, 1]
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
+    world = artifact(prompts=2, tokens=40)
+    base = {"policy": policy, "draft": "int4", "placement": "in-turn"}
+    others = {
+        "draft_length": 7,
+        "branches": 3,
+        "adaptive_branches": False,
+        "min_confidence": 0.7,
+        "min_bound": 0.9,
+        "longest_match": 1,
+        "hrad": True,
+    }
+    assert set(others) | {"draft", "draw_drafts", "policy"} == set(Settings.model_fields) | {"draft"}
+    unused = {name: value for name, value in others.items() if name not in uses(policy)}
+    plain, same = (replay(world, Configuration.model_validate(base | more)) for more in ({}, unused))
+    assert plain == same
 
 
 def test_adaptive_branch_count() -> None:

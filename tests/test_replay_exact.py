@@ -22,6 +22,8 @@ CONFIGURATIONS = (
     Configuration(policy="speculative", draft_length=1),
     Configuration(policy="speculative", draft_length=4),
     Configuration(policy="speculative", draft_length=6, min_confidence=0.4),
+    Configuration(policy="prompt-lookup", draft_length=4),
+    Configuration(policy="adaedl", draft_length=6, min_bound=0.3),
     Configuration(policy="pearl", draft_length=1),
     Configuration(policy="pearl", draft_length=3),
     Configuration(policy="pearl", draft_length=8),

@@ -13,11 +13,14 @@ from engine.errors import ConfigurationError, SpecBranchError, WorkerLost
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.policies.words import Round
+from engine.sampling import Sampling
 
 CONFIGURATIONS = [
     Configuration(policy="autoregressive"),
     Configuration(policy="speculative", draft_length=3),
     Configuration(policy="speculative", draft_length=6, min_confidence=0.3),
+    Configuration(policy="adaedl", draft_length=6, min_bound=0.3),
+    Configuration(policy="prompt-lookup", draft_length=4),
     Configuration(policy="pearl", draft_length=4),
     Configuration(policy="specbranch", draft_length=1, branches=3),
     Configuration(policy="specbranch", draft_length=5, branches=4, min_confidence=0.3),
@@ -64,8 +67,50 @@ def test_greedy_text_is_the_targets_own(
         assert run.tokens == text
         assert sum(r.emitted for r in run.rounds) == len(run.tokens)
         assert all(r.emitted == r.accepted + 1 for r in run.rounds[:-1])
-        if draft in ("same", "general"):
+        if draft in ("same", "general") and "draft" in chosen.uses:
             assert sum(r.accepted for r in run.rounds) == sum(r.verified for r in run.rounds)
+
+
+WARM = [Sampling(temperature=1.0, seed=seed) for seed in (1, 2)]
+
+
+def test_one_seed_writes_one_text_whatever_drafts(pair: Pair) -> None:
+    """Deterministic drafts leave no trace in a sampled text, and placements none at all."""
+    for sampling in [WARM[0], Sampling(temperature=0.7, top_k=9, top_p=0.9, seed=3)]:
+        texts = {
+            pair.generate(
+                c.model_copy(update={"draft": draft}), PROMPTS[2], max_tokens=TOKENS, sampling=sampling
+            ).tokens
+            for c in CONFIGURATIONS
+            for draft in DRAFTS
+        }
+        assert len(texts) == 1
+
+
+@pytest.mark.parametrize("policy", ["speculative", "adaedl", "pearl", "specbranch"])
+def test_a_draft_equal_to_the_target_is_never_refused(pair: Pair, policy: str) -> None:
+    """p / q is 1 everywhere, so every drawn token stands; what pends is refused at branch points alone."""
+    configuration = Configuration(policy=policy, draft="same", draft_length=4, min_bound=0.0, draw_drafts=True)
+    for sampling in WARM:
+        run = pair.generate(configuration, PROMPTS[3], max_tokens=TOKENS, sampling=sampling)
+        assert sum(r.accepted for r in run.rounds) == sum(r.verified for r in run.rounds) > 0
+
+
+def test_distributions_travel_between_workers_as_they_do_within_one(pair: Pair) -> None:
+    """A drawn text with its residuals is the same from two processes and from one."""
+    drawn = Configuration(policy="speculative", draft="other", draft_length=3, draw_drafts=True)
+    for sampling in WARM:
+        there, here = (
+            pair.generate(
+                drawn.model_copy(update={"placement": placement}),
+                PROMPTS[4],
+                max_tokens=TOKENS,
+                sampling=sampling,
+            )
+            for placement in ("at-once", "in-turn")
+        )
+        assert there.tokens == here.tokens
+        assert any(r.accepted < r.verified for r in there.rounds)
 
 
 def test_text_ends_at_the_end_token(pair: Pair, target: str, texts: list[tuple[int, ...]]) -> None:

@@ -1,5 +1,6 @@
 """Tuning: the grid is distinct, ties are reported, the simplest wins, and files come back as they were."""
 
+import itertools
 import subprocess
 import sys
 from functools import cache
@@ -15,7 +16,7 @@ from sim.grid import Grid, simplicity
 from sim.replay import replay
 from sim.tune import LEAD, Tuning, tune
 
-SMALL = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0, 0.5))
+SMALL = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0, 0.5), bounds=(0.4,))
 
 
 @cache
@@ -30,6 +31,8 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
     # Placements x drafts x lengths x cuts; SpecBranch has three ways of branching, less one branch without a cut.
     assert counts == {
         "autoregressive": 2,
+        "prompt-lookup": 2 * 2,
+        "adaedl": 2 * 2 * 2,
         "speculative": 2 * 2 * 2 * 2,
         "pearl": 2 * 2 * 2,
         "specbranch": 2 * 2 * 2 * (3 * 2 - 1),
@@ -38,7 +41,18 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
 
 def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
     result = tuning()
-    assert len(result.scored) == 2 + (8 + 4 + 20) * 2 * 3 // 2
+    grid = SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn"))
+    # And PEARL with the length that its paper sets, where the grid lacks it.
+    more = {s.configuration for s in result.scored} - set(grid)
+    assert len(result.scored) == len(grid) + len(more)
+    lengths = {(c.policy, c.placement, c.draft): c.draft_length for c in more}
+    costs = artifact(prompts=5, tokens=30).calibration.costs("at-once").drafts
+    for (policy, placement, draft), length in lengths.items():
+        assert (policy, placement) == ("pearl", "at-once")
+        together = costs[str(draft)].together
+        assert together is not None
+        assert length == round(together.target_together[0] / together.draft_together[0])
+    assert more
     assert {s.prompts for s in result.scored} == {tuple(range(5))}
     seconds = [sum(s.seconds) for s in result.scored]
     assert seconds == sorted(seconds)
@@ -57,11 +71,11 @@ def test_what_verify_gets() -> None:
     assert result.autoregressive is alone[0]
     assert result.autoregressive.speed_up.value == pytest.approx(1.0)
     kinds = [(s.configuration.policy, s.configuration.draft) for s in [result.chosen, *result.baselines[2:]]]
-    assert sorted(kinds) == sorted(
-        (policy, draft)
-        for policy in ("speculative", "pearl", "specbranch")
-        for draft in ("int8", "int4", "distilled")
+    with_model = itertools.product(
+        ("speculative", "adaedl", "pearl", "specbranch"), ("int8", "int4", "distilled")
     )
+    assert set(kinds) == {("prompt-lookup", None), *with_model}
+    assert len(set(kinds)) == len(kinds)
     run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
     assert len(run) == 1 + len(result.baselines) + len(result.others) >= 6
 

@@ -40,7 +40,7 @@ links = st.none() | st.builds(Link, latency_ms=st.floats(0, 20), megabits_per_se
 def test_counts_and_clock(
     s: Settings, c: LinearCosts, path: IndependentAcceptance, shared: bool, prompt: int, link: Link | None
 ) -> None:
-    run = simulate(s, path, Setting(c, shared, prompt, link))
+    run = simulate(s, path, Setting(c, shared, (0,) * prompt, link))
     assert run.tokens == path.path
     assert sum(r.emitted for r in run.rounds) == len(path.path)
     assert all(r.emitted == r.accepted + 1 for r in run.rounds[:-1])
@@ -70,7 +70,7 @@ def test_every_drafted_token_has_one_fate(s: Settings, c: LinearCosts, path: Ind
 def test_each_model_reads_the_prompt_once_and_then_what_is_new(
     s: Settings, c: LinearCosts, path: IndependentAcceptance, prompt: int
 ) -> None:
-    run = simulate(s, path, Setting(c, prompt_tokens=prompt))
+    run = simulate(s, path, Setting(c, prompt=(0,) * prompt))
     target = [job for job in run.jobs if job.model == "target"]
     lines = [r.verified for r in run.rounds]
     assert [job.tokens for job in target] == [line + (1 if i else prompt) for i, line in enumerate(lines)]
@@ -106,7 +106,7 @@ def test_a_link_costs_a_message_each_way() -> None:
     c = LinearCosts(draft_step_ms=5, target_forward_ms=10)
     s = Settings(policy="speculative", draft_length=3)
     link = Link(latency_ms=2, megabits_per_second=0.008)  # a byte takes a millisecond
-    near, far = (simulate(s, path, Setting(c, prompt_tokens=7, link=x)) for x in (None, link))
+    near, far = (simulate(s, path, Setting(c, prompt=(0,) * 7, link=x)) for x in (None, link))
     # The prompt goes there, three tokens come back.
     assert far.seconds - near.seconds == 2 * 0.002 + (64 + 4 * 7 + 64 + 4 * 3) / 1e3
-    assert simulate(s, path, Setting(c, True, 7, link)).seconds == near.seconds
+    assert simulate(s, path, Setting(c, True, (0,) * 7, link)).seconds == near.seconds

@@ -91,7 +91,7 @@ class _Session:
         self.jobs.append(job)
         return _Result(value, start + seconds + self.costs.hand_over)
 
-    def verify(self, line: Line) -> Handle[Verdict]:
+    def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
         accepted = 0
         while accepted < len(line) and line.tokens[accepted] == self._rank(self.position + accepted):
             accepted += 1

@@ -1,9 +1,15 @@
-"""Decoding policies: one file each. A module here that defines `decode(session, settings)` is a policy."""
+"""Decoding policies: one file each. A module here that defines `decode(session, settings)` is a policy.
+
+Its `USES` names the fields of a configuration that it depends on, `draft` among them if it drafts with a model;
+without it, these are the draft and its length.
+"""
 
 import difflib
 import pkgutil
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from engine.errors import ConfigurationError
 from engine.policies.settings import Settings
@@ -12,14 +18,39 @@ from engine.policies.words import Session, Steps
 Policy = Callable[[Session, Settings], Steps]
 
 
+DEFAULT_USES = frozenset({"draft", "draft_length"})
+
+
+def policy_names() -> tuple[str, ...]:
+    """The policies there are, as a configuration names them."""
+    return tuple(name.replace("_", "-") for name in _modules() if hasattr(_import(name), "decode"))
+
+
 def load_policy(name: str) -> Policy:
     """The `decode` of policy `name`; ConfigurationError, naming the nearest, if there is none."""
-    modules = [m.name for m in pkgutil.iter_modules(__path__)]
-    decode: Policy | None = None
-    if name in modules:
-        decode = getattr(import_module(f"{__name__}.{name}"), "decode", None)
-    if decode is None:
-        nearest = difflib.get_close_matches(name, modules, n=1)
-        hint = f", did you mean '{nearest[0]}'" if nearest else ""
-        raise ConfigurationError(f"there is no policy '{name}'{hint}; policies live in engine/policies/")
+    decode: Policy = _policy_module(name).decode
     return decode
+
+
+def uses(name: str) -> frozenset[str]:
+    """The fields of a configuration that policy `name` depends on; none of them: it does not draft."""
+    fields: frozenset[str] = getattr(_policy_module(name), "USES", DEFAULT_USES)
+    return fields
+
+
+@cache
+def _policy_module(name: str) -> ModuleType:
+    wanted = name.replace("-", "_")
+    if wanted in _modules() and hasattr(_import(wanted), "decode"):
+        return _import(wanted)
+    nearest = difflib.get_close_matches(name, policy_names(), n=1)
+    hint = f", did you mean '{nearest[0]}'" if nearest else ""
+    raise ConfigurationError(f"there is no policy '{name}'{hint}; policies live in engine/policies/")
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def _import(module: str) -> ModuleType:
+    return import_module(f"{__name__}.{module}")

@@ -3,6 +3,8 @@
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, Session, Steps, result, settle
 
+USES: frozenset[str] = frozenset()
+
 
 def decode(session: Session, settings: Settings) -> Steps:
     while not session.finished:

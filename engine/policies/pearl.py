@@ -4,6 +4,18 @@ from engine.policies.parallel import rounds
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
+USES = frozenset({"draft", "draft_length", "draw_drafts"})
+
 
 def decode(session: Session, settings: Settings) -> Steps:
-    yield from rounds(session, DraftLimits(settings.draft_length))
+    yield from rounds(
+        session, DraftLimits(settings.draft_length, drawn_from=1 if settings.draw_drafts else None)
+    )
+
+
+def balanced_length(target_seconds: float, draft_seconds: float) -> int:
+    """The draft length at which both models finish a round together, as PEARL sets it: the ratio of their times.
+
+    Seconds of a target forward and of a draft step, as they run at once.
+    """
+    return max(1, round(target_seconds / draft_seconds))

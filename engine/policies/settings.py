@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LONGEST_DRAFT = 64
+
 
 class Settings(BaseModel):
     """A policy by name (a module of this folder that defines `decode`) and its parameters."""
@@ -9,7 +11,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: str
-    draft_length: int = Field(default=4, ge=1, le=64, description="draft forwards in a round, gamma")
+    draft_length: int = Field(
+        default=4, ge=1, le=LONGEST_DRAFT, description="draft forwards in a round, gamma"
+    )
     branches: int = Field(default=1, ge=1, le=64, description="branches opened at once, k_max")
     min_confidence: float = Field(default=0.0, ge=0.0, le=1.0, description="cut before a token under this")
     adaptive_branches: bool = True
+    draw_drafts: bool = Field(
+        default=False, description="at a temperature, draw draft tokens instead of taking the most likely"
+    )
+    hrad: bool = Field(default=False, description="cut the line to judge as H-RAD foresees")
+    min_bound: float = Field(
+        default=0.4, ge=0.0, le=1.0, description="AdaEDL: stop where the acceptance bound is under this"
+    )
+    longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")

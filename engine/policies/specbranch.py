@@ -1,15 +1,34 @@
-"""SpecBranch (arXiv 2506.01979): parallel branches at the point where the draft stopped being sure."""
+"""SpecBranch (arXiv 2506.01979): parallel branches at the point where the draft stopped being sure.
+
+Ablations: one branch (`branches: 1`), no H-RAD (`hrad: false`, then confidence alone stops the draft), neither
+cut (`min_confidence: 0`), a fixed number of branches (`adaptive_branches: false`).
+"""
 
 from engine.policies.parallel import rounds
 from engine.policies.settings import Settings
-from engine.policies.words import DraftLimits, Session, Steps
+from engine.policies.words import EMPTY, DraftLimits, Line, Outlook, Session, Steps
+
+USES = frozenset(
+    {"draft", "draft_length", "branches", "adaptive_branches", "min_confidence", "hrad", "draw_drafts"}
+)
 
 
 def decode(session: Session, settings: Settings) -> Steps:
     limits = DraftLimits(
         settings.draft_length,
         branches=settings.branches,
-        min_confidence=settings.min_confidence,
+        # With H-RAD the draft goes on, since confidence only counts if the verdict turns out ambiguous.
+        min_confidence=0.0 if settings.hrad else settings.min_confidence,
         adaptive=settings.adaptive_branches,
+        drawn_from=1 if settings.draw_drafts else None,
     )
-    yield from rounds(session, limits)
+
+    def hybrid_cut(line: Line, outlook: Outlook | None) -> Line:
+        """H-RAD with the implicit cut: nothing, everything, or up to where the draft was unsure."""
+        if outlook == 0:
+            return EMPTY
+        if outlook == 2:
+            return line
+        return line.until(line.first_unsure(settings.min_confidence))
+
+    yield from rounds(session, limits, hybrid_cut if settings.hrad else None)

@@ -3,9 +3,15 @@
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, DraftLimits, Session, Steps, result, settle
 
+USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts"})
+
 
 def decode(session: Session, settings: Settings) -> Steps:
-    limits = DraftLimits(settings.draft_length, min_confidence=settings.min_confidence)
+    limits = DraftLimits(
+        settings.draft_length,
+        min_confidence=settings.min_confidence,
+        drawn_from=0 if settings.draw_drafts else None,
+    )
     while not session.finished:
         draft = session.draft(EMPTY, limits)
         yield (draft,)

@@ -4,26 +4,48 @@ A *session* is one generation in one world. The engine's session hands work to t
 simulator's returns SimPy events. Both offer the protocol below, so a policy is written once.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
+
+Outlook = Literal[0, 1, 2]
+"""What H-RAD foresees of a draft line: 0, its first token is rejected; 2, all are accepted; 1, neither."""
+
+
+Draw = tuple[float, int]
+"""How a draft token was drawn: its probability under the draft's distribution q, and the name under which the
+draft keeps q."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Consecutive drafted tokens (ids) and the draft's probability of each, both of length n."""
+    """Consecutive drafted tokens (ids), n of them.
+
+    `confidences` [n]: the draft's highest probability at each place, which is that of the token itself unless
+    it was drawn; then `draws` [n] tell how. Whether to go on may hang on confidences and never on the
+    chance of the token drawn: a rule that keeps likely draws and drops unlikely ones changes the text's law.
+    """
 
     tokens: tuple[int, ...] = ()
     confidences: tuple[float, ...] = ()
+    draws: tuple[Draw, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def after(self, count: int) -> "Line":
         """The line without its first `count` tokens."""
-        return Line(self.tokens[count:], self.confidences[count:])
+        return Line(self.tokens[count:], self.confidences[count:], self.draws[count:])
+
+    def until(self, count: int) -> "Line":
+        """The first `count` tokens of the line."""
+        return Line(self.tokens[:count], self.confidences[:count], self.draws[:count])
+
+    def first_unsure(self, least: float) -> int:
+        """The first place with a confidence under `least`; the line's length if there is none."""
+        return next((i for i, confidence in enumerate(self.confidences) if confidence < least), len(self))
 
 
 EMPTY = Line()
@@ -39,10 +61,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one target forward decided: accepted tokens of the line, then the target's own token."""
+    """What one target forward decided: accepted tokens of the line, then the target's own token.
+
+    `outlook`: how the draft's tokens behind that one will fare, if it was asked for and can be foreseen.
+    """
 
     accepted: int
     token: int
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +81,7 @@ class Round:
     emitted: int  # tokens of text written, after truncation at the end of the text
     rollback: int
     hedge: int
+    cut: int = 0  # tokens of the line to judge next that were dropped before the target saw them
 
 
 class Handle(Protocol[T_co]):
@@ -70,8 +97,16 @@ class Session(Protocol):
     @property
     def finished(self) -> bool: ...
 
-    def verify(self, line: Line) -> Handle[Verdict]:
-        """Start the target on `line`, which follows the text written so far."""
+    @property
+    def text(self) -> Sequence[int]:
+        """The prompt's tokens and those written so far."""
+        ...
+
+    def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
+        """Start the target on `line`, which follows the text written so far.
+
+        `foresee`: the verdict is to come with an outlook on the draft's next so many tokens.
+        """
         ...
 
     def draft(self, line: Line, limits: "DraftLimits") -> Handle[Draft]:
@@ -92,14 +127,18 @@ class DraftLimits:
     """How far one draft job goes.
 
     `length` forwards at most (tokens a branch); up to `branches` candidates for the first token; a branch
-    ends before a token whose draft probability is under `min_confidence`. With `adaptive`, the count of
-    branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979).
+    ends before a place where the draft's highest probability is under `min_confidence`, or AdaEDL's bound of the
+    acceptance (`engine.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
+    branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). From place `drawn_from`
+    of a branch on, tokens are drawn from the draft's distribution (none: each is its most likely one).
     """
 
     length: int
     branches: int = 1
     min_confidence: float = 0.0
     adaptive: bool = False
+    min_bound: float | None = None
+    drawn_from: int | None = None
 
     def branch_count(self, confidence: float) -> int:
         """Branches to open where the draft's best candidate has probability `confidence`."""
@@ -120,13 +159,18 @@ def result(handle: Handle[T_co]) -> T_co:
     return value
 
 
-def settle(session: Session, line: Line, verdict: Verdict, draft: Draft | None) -> Line:
+Cut = Callable[[Line, Outlook | None], Line]
+"""Shortens the line that would be judged next, by what the target foresees."""
+
+
+def settle(
+    session: Session, line: Line, verdict: Verdict, draft: Draft | None, cut: Cut | None = None
+) -> Line:
     """Write what the verdict allows, note the round, and return the line to judge next.
 
     `draft` was written while the target judged `line`; None when nothing was, and `line` is this round's
-    draft. Its branch that begins with
-    the target's token survives if the whole line was accepted; else the first branch is rollback, and every
-    other branch not taken is hedge.
+    draft. Its branch that begins with the target's token survives if the whole line was accepted; else the
+    first branch is rollback, and every other branch not taken is hedge. `cut` may shorten what survives.
     """
     branches = draft.branches if draft else ()
     emitted = session.emit((*line.tokens[: verdict.accepted], verdict.token))
@@ -135,6 +179,8 @@ def settle(session: Session, line: Line, verdict: Verdict, draft: Draft | None) 
         taken = next((b for b in branches if b.tokens and b.tokens[0] == verdict.token), None)
     dropped = sum(len(b) for b in branches) - (len(taken) if taken else 0)
     lost_with_line = len(branches[0]) if branches and taken is None else 0
+    following = taken.after(1) if taken else EMPTY
+    kept = cut(following, verdict.outlook) if cut else following
     session.close_round(
         Round(
             drafted=sum(len(b) for b in branches) if draft else len(line),
@@ -143,6 +189,7 @@ def settle(session: Session, line: Line, verdict: Verdict, draft: Draft | None) 
             emitted=emitted,
             rollback=len(line) - verdict.accepted + lost_with_line,
             hedge=dropped - lost_with_line,
+            cut=len(following) - len(kept),
         )
     )
-    return taken.after(1) if taken else EMPTY
+    return kept

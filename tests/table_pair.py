@@ -1,0 +1,99 @@
+"""A pair whose every distribution is known: the next token depends on the last two, by a table.
+
+It runs the engine's own session, jobs, caches and branches, in this process and without any transformer, so that
+thousands of texts are written in seconds and their exact distribution can be listed.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.cached_model import CachedModel
+from engine.distributions import distribution
+from engine.sampling import Sampling
+from engine.session import Player
+from engine.worker_process import Host, Hosted
+from engine.workers import Reply, Ticket
+
+VOCABULARY, END, PROMPT = 4, 3, [0, 1]
+
+
+class TableDecoder:
+    """`engine.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what the mask shows."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+        self.watch, self.features = False, torch.empty(0)
+        self.clear()
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        return torch.eye(len(self.table))[list(tokens)]
+
+    def clear(self) -> None:
+        self.slots: list[tuple[int, int]] = []  # token and position
+
+    def move(self, slots: Sequence[int], start: int) -> None:
+        self.slots[start:] = [self.slots[slot] for slot in slots]
+
+    def forward(
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, mask: Tensor | None, last: int
+    ) -> Tensor:
+        self.slots[start:] = list(zip(tokens, positions, strict=True))
+        shown = mask.tolist() if mask is not None else None
+        rows = []
+        for row, (token, position) in enumerate(zip(tokens, positions, strict=True)):
+            seen = range(start + row) if shown is None else [i for i, m in enumerate(shown[row]) if m == 0]
+            before = {self.slots[slot][1]: self.slots[slot][0] for slot in seen}
+            rows.append(self.table[before.get(position - 1, 0), token])
+        return torch.stack(rows[-last:])
+
+
+@dataclass
+class InlineWorker:
+    """Does a job when it is asked for."""
+
+    host: Host = field(default_factory=Host)
+    lost: bool = False
+
+    def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
+        now = time.perf_counter()
+        value = function(self.host, **arguments)
+        return Ticket(self, now, Reply(value, now, now, now, now))  # type: ignore[arg-type]
+
+
+def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[Player, Player]:
+    """Both models in a worker each; `kept` int64 [rows] are the tokens that the draft's rows stand for."""
+    seated = []
+    for name, table, tokens in (("target", target, None), ("draft", draft, kept)):
+        worker = InlineWorker()
+        worker.host.models[name] = Hosted(CachedModel(TableDecoder(table), tokens))
+        seated.append(Player(worker, name))  # type: ignore[arg-type]
+    return seated[0], seated[1]
+
+
+def tables(seed: int, apart: float = 1.0) -> tuple[Tensor, Tensor]:
+    """A target's table and a draft's, which lies about `apart` from it."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (VOCABULARY, VOCABULARY, VOCABULARY)
+    target = 1.2 * torch.randn(shape, generator=generator)
+    return target, target + apart * torch.randn(shape, generator=generator)
+
+
+def exact_law(table: Tensor, sampling: Sampling, tokens: int) -> dict[tuple[int, ...], float]:
+    """The probability of every text of up to `tokens` tokens behind PROMPT, by following each one."""
+    law: dict[tuple[int, ...], float] = {}
+    chances = distribution(table.view(-1, VOCABULARY), sampling).view_as(table).double()
+    chances /= chances.sum(dim=-1, keepdim=True)
+    for text in itertools.product(range(VOCABULARY), repeat=tokens):
+        whole = (*PROMPT, *text)
+        end = next((i + 1 for i, token in enumerate(text) if token == END), tokens)
+        chance = 1.0
+        for place in range(2, 2 + end):
+            chance *= float(chances[whole[place - 2], whole[place - 1], whole[place]])
+        law[text[:end]] = chance
+    return {text: chance for text, chance in law.items() if chance > 0.0}
