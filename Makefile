@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test gpu-check setup format
+.PHONY: demo test exact bench gpu-check setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -26,10 +26,23 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-# With torch built for CUDA and the other dependencies installed: GPU_PYTHON=python3 make gpu-check
-GPU_PYTHON ?= $(BIN)/python
+# In float32, every policy's text with every draft of the default pair against transformers' own, on 50 prompts.
+exact: setup
+	EXACT_PROMPTS=50 $(BIN)/pytest -v tests/test_real_pair.py
+
+# Every policy against transformers, interleaved, in some 25 minutes on two cores; writes docs/benchmarks.md.
+bench: setup
+	$(BIN)/specbranch bench --markdown docs/benchmarks.md
+
+# GPU_PYTHON has torch, built for CUDA, and transformers; what little else the check needs is put beside the checkout
+# where it is missing. Flags go into GPU_FLAGS, such as --default-pair or --width 4096.
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+GPU_PACKAGES := .gpu-packages
+gpu-check: export PYTHONPATH := $(GPU_PACKAGES)
 gpu-check:
-	$(GPU_PYTHON) specbranch.py hardware-check
+	$(GPU_PYTHON) -c "import joblib, pydantic, simpy, torch, transformers, typer, yaml" \
+	|| $(GPU_PYTHON) -m pip install --quiet --target $(GPU_PACKAGES) joblib pydantic pyyaml simpy typer
+	$(GPU_PYTHON) specbranch.py hardware-check $(GPU_FLAGS)
 
 format: setup
 	$(BIN)/ruff check --fix .

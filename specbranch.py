@@ -21,6 +21,8 @@ CALIBRATION = Path("runs/calibration")
 TUNED = Path("runs/tuned.yaml")
 VERIFICATION = Path("runs/verification.json")
 PAGE = Path("runs/report.html")
+BENCHMARK = Path("runs/bench.json")
+HRAD = Path("runs/hrad")
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Target = Annotated[str | None, typer.Option(help="a target model's folder or hub id; none: the default pair")]
@@ -73,7 +75,7 @@ def _precision(value: str) -> "Precision":
 def generate(
     prompt: Annotated[str, typer.Argument(help="what to answer")],
     policy: Annotated[
-        str, typer.Option(help="autoregressive, speculative, pearl, specbranch")
+        str, typer.Option(help="autoregressive, prompt-lookup, speculative, adaedl, pearl, specbranch")
     ] = "specbranch",
     draft: Annotated[
         str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
@@ -81,11 +83,22 @@ def generate(
     draft_length: int = 4,
     branches: int = 4,
     min_confidence: float = 0.0,
-    placement: Annotated[str, typer.Option(help="at-once or in-turn")] = "at-once",
+    draw_drafts: Annotated[
+        bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
+    ] = False,
+    hrad: Annotated[
+        bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")
+    ] = False,
+    hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
+    placement: Annotated[str, typer.Option(help="at-once, in-turn or threads")] = "at-once",
     config: Annotated[
         Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0: greedy")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(min=1)] = None,
+    top_p: Annotated[float, typer.Option(min=1e-6, max=1.0)] = 1.0,
+    seed: Seed = 0,
     target: Target = None,
     draft_model: DraftModel = None,
     precision: Precision_ = "bfloat16",
@@ -98,9 +111,10 @@ def generate(
     from engine.configuration import Configuration
     from engine.default_drafts import choose_models
     from engine.metrics import measure
-    from engine.pair import open_pair
+    from engine.pair import find_predictors, open_pair
     from engine.policies import load_policy
     from engine.record import Run
+    from engine.sampling import Sampling
     from reports.tables import run_summary
 
     if config:
@@ -115,6 +129,8 @@ def generate(
                 draft_length=draft_length,
                 branches=branches,
                 min_confidence=min_confidence,
+                draw_drafts=draw_drafts,
+                hrad=hrad,
                 placement=placement,  # type: ignore[arg-type]  # checked by the model
             )
         except ValidationError as error:
@@ -124,7 +140,7 @@ def generate(
             ) from error
     load_policy(configuration.policy)
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
-    with open_pair(*models) as (pair, tokenizer):
+    with open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer):
         ids = tokenizer.encode(prompt)
         shown = ""
         written: list[int] = []
@@ -139,7 +155,12 @@ def generate(
                 shown = text
 
         run = pair.generate(
-            configuration, ids, max_tokens=max_tokens, end_tokens=tokenizer.end_tokens, on_text=stream
+            configuration,
+            ids,
+            max_tokens=max_tokens,
+            end_tokens=tokenizer.end_tokens,
+            on_text=stream,
+            sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
         )
     metrics = measure([run])
     if as_json:
@@ -271,9 +292,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Run the chosen configuration and its rivals on prompts that calibration did not see; compare."""
-    from calibrate.artifact import load_artifact
+    from calibrate.artifact import HRAD_FOLDER, load_artifact
     from calibrate.prompts import choose_prompts
-    from engine.pair import open_pair
+    from engine.pair import find_predictors, open_pair
     from reports.tables import console, verified_summary, verified_table
     from reports.verification import load_verification, save_verification
     from reports.verify import Plan, count_steps, is_verified
@@ -290,8 +311,9 @@ def verify(
     else:
         target = artifact.calibration.target.spec
         drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
+        predictors = find_predictors(tuned.calibration / HRAD_FOLDER, drafts)
         with (
-            open_pair(target, drafts) as (pair, tokenizer),
+            open_pair(target, drafts, predictors) as (pair, tokenizer),
             progress(count_steps(tuned, chosen, plan)) as advance,
         ):
             verification = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
@@ -324,6 +346,74 @@ def report(
         artifact = None
     write_page(verification, out, artifact)
     print(out)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="the record to write")] = BENCHMARK,
+    markdown: Annotated[Path | None, typer.Option(help="also write the tables as a document")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="no sweep, two prompts")] = False,
+    full: Annotated[bool, typer.Option("--full", help="more prompts, settings and tokens")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="the caches' memory alone, in seconds")] = False,
+    shown: Annotated[
+        Path | None, typer.Option("--show", help="run nothing: the tables of an earlier record")
+    ] = None,
+    own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
+    hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
+    target: Target = None,
+    draft_model: DraftModel = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every policy at its best setting with transformers, on the same cores, in one interleaved run.
+
+    Interrupted, it resumes.
+    """
+    from calibrate.prompts import choose_prompts
+    from engine.default_drafts import choose_models
+    from engine.pair import find_predictors, open_pair
+    from reports.benchmark import EFFORTS, Prompts, count_steps
+    from reports.benchmark import bench as run
+    from reports.benchmark_record import load_benchmark
+    from reports.benchmark_tables import print_benchmark, print_memory, write_markdown
+    from reports.cache_memory import measure_memory
+    from reports.tables import console
+
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    if memory:
+        with open_pair(*models) as (pair, _):
+            print_memory(console(), measure_memory(pair, list(pair.drafts)[-1]))
+        return
+    if shown:
+        benchmark = load_benchmark(shown)
+    else:
+        effort = EFFORTS["quick" if quick else "full" if full else "default"]
+        prompts = Prompts(
+            choose_prompts(own, "calibration", effort.first + effort.more),
+            choose_prompts(own, "heldout", max(effort.prompts.values())),
+        )
+        with (
+            open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer),
+            progress(count_steps(pair, effort, prompts)) as advance,
+        ):
+            benchmark = run(
+                pair,
+                tokenizer,
+                prompts,
+                effort,
+                out,
+                command=" ".join(["specbranch", *sys.argv[1:]]),
+                seed=seed,
+                advance=advance,
+            )
+    if markdown:
+        write_markdown(markdown, benchmark)
+    if as_json:
+        print(benchmark.model_dump_json())
+        return
+    print_benchmark(console(), benchmark)
 
 
 @app.command()
@@ -362,6 +452,44 @@ def distill(
             f"four at {seen.top4:.1%} of {seen.positions} positions on {seen.prompts} held-out prompts; "
             f"sum of min(p, q) {seen.overlap:.2f}"
         )
+
+
+@app.command("train-hrad")
+def train_hrad(
+    out: Annotated[Path, typer.Option(help="the folder to write a network for each draft to")] = HRAD,
+    prompts: Annotated[
+        Path | None, typer.Option(help="your own prompts, JSONL; none: such as no draft was distilled on")
+    ] = None,
+    count: Annotated[int, typer.Option(min=3, help="how many prompts, at most")] = 72,
+    max_tokens: Annotated[int, typer.Option(min=2, help="of the target's text on each")] = 192,
+    target: Target = None,
+    draft_model: DraftModel = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train H-RAD for each draft: to foresee, from what the target knows, how the draft's next tokens will fare."""
+    from pydantic import TypeAdapter
+
+    from calibrate.hrad_examples import unseen_prompts
+    from calibrate.hrad_quality import describe
+    from calibrate.hrad_run import Trained, train
+    from calibrate.prompts import choose_prompts
+    from engine.default_drafts import choose_models
+    from engine.pair import open_pair
+
+    chosen = choose_prompts(prompts, "calibration", count) if prompts else unseen_prompts(count)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    with open_pair(*models) as (pair, tokenizer), stages() as show:
+        trained = train(pair, tokenizer, chosen, max_tokens, out, seed=seed, show=show)
+    if as_json:
+        print(TypeAdapter(list[Trained]).dump_json(trained).decode())
+        return
+    for one in trained:
+        for found in one.quality:
+            print("\n".join(describe(one.draft, found)))
+        print(f"written to {one.path}")
 
 
 @app.command("hardware-check")

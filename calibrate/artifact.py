@@ -24,6 +24,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 
 VERSION = 2
+HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
 

@@ -1,7 +1,7 @@
 """What is timed, as it runs inside a worker: the engine's own operations on the engine's own models.
 
 Every function's first parameter is the worker's `Host`; times are seconds of the monotonic clock. Each sample
-ends with the choice of tokens on the host, so that device work is over when the clock is read.
+ends with the choice of tokens on the host or waits, so that device work is over when the clock is read.
 """
 
 import time
@@ -109,8 +109,10 @@ def time_fork(host: Host, name: str, branches: int, context: int, repeats: int) 
         for depth in range(FORK_DEPTH):
             model.read_branches([(branch, 5 + branch + depth) for branch in range(branches)])
         chosen = [5 + branches - 1 + depth for depth in range(FORK_DEPTH)]
+        host.synchronise()
         start = time.perf_counter()
         model.rewind([*_filler(context), *chosen, 0], context)
+        host.synchronise()
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took

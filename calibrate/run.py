@@ -14,6 +14,7 @@ import numpy as np
 
 from calibrate import operations
 from calibrate.artifact import (
+    HRAD_FOLDER,
     Artifact,
     Calibration,
     Cell,
@@ -26,14 +27,14 @@ from calibrate.artifact import (
     save_artifact,
 )
 from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
 from calibrate.observation import as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
-from engine.placement import PLACEMENTS, Placement
+from engine.placement import Placement, candidate_placements
 from engine.session import Player
 from engine.tokenizer import Tokenizer
 
@@ -51,21 +52,25 @@ BRANCH_CONTEXTS = (32, 384)
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: prompts, tokens of text for each, passes over all cells, seconds run together."""
+    """How much is measured: prompts, tokens of text for each, passes over all cells, seconds run together.
+
+    `hrad`: whether H-RAD is trained and its foresight recorded; a dozen short texts are too few for it.
+    """
 
     name: str
     prompts: int
     tokens: int
     passes: int
     together_seconds: float
+    hrad: bool = False
 
 
 EFFORTS = {
     effort.name: effort
     for effort in (
         Effort("quick", prompts=12, tokens=64, passes=2, together_seconds=1.0),
-        Effort("default", prompts=36, tokens=96, passes=5, together_seconds=2.0),
-        Effort("full", prompts=36, tokens=192, passes=20, together_seconds=6.0),
+        Effort("default", prompts=36, tokens=96, passes=5, together_seconds=2.0, hrad=True),
+        Effort("full", prompts=36, tokens=192, passes=20, together_seconds=6.0, hrad=True),
     )
 }
 
@@ -73,22 +78,15 @@ Advance = Callable[[str], None]
 
 
 def placements_of(pair: Pair) -> tuple[Placement, ...]:
-    """The placements this machine offers."""
-
-    def offered(placement: Placement) -> bool:
-        try:
-            pair.seating(placement)
-        except ConfigurationError:
-            return False
-        return True
-
-    return tuple(p for p in PLACEMENTS if offered(p))
+    """The placements worth measuring on this machine."""
+    return candidate_placements(pair.cores, pair.cuda_devices)
 
 
 def count_steps(pair: Pair, effort: Effort, prompts: Sequence[Prompt]) -> int:
     """How often `calibrate` will report an advance."""
     costs = len(placements_of(pair)) * (1 + len(pair.drafts)) * effort.passes
-    return costs + len(prompts) * (1 + len(pair.drafts))
+    foresight = (len(prompts) + len(pair.drafts)) * effort.hrad
+    return costs + len(prompts) * (1 + len(pair.drafts)) + foresight
 
 
 def is_calibrated(
@@ -143,6 +141,9 @@ def calibrate(
         for placement in placements_of(pair)
     )
     traced = [_trace(pair, tokenizer, prompt, effort, journal, advance) for prompt in prompts]
+    traces = [trace for _, trace in traced]
+    if effort.hrad:
+        traces = foresee(pair, traces, out / HRAD_FOLDER, seed, advance)
     notes = (
         [f"{journal.resumed} steps were resumed from an interrupted calibration"] if journal.resumed else []
     )
@@ -160,7 +161,7 @@ def calibrate(
         reference_seconds={placement: tuple(seconds) for placement, seconds in reference.items()},
         notes=tuple([*notes, "no sample was excluded"]),
     )
-    artifact = Artifact(calibration, tuple(trace for _, trace in traced))
+    artifact = Artifact(calibration, tuple(traces))
     save_artifact(out, artifact)
     journal.clear()
     return artifact

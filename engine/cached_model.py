@@ -12,9 +12,19 @@ from torch import Tensor
 
 from engine.ledger import Ledger
 
+WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
+
 
 class Decoder(Protocol):
-    """A model over numbered cache slots."""
+    """A model over numbered cache slots.
+
+    While `watch` is set, each forward leaves `features` [last, min(WATCHED_LAYERS, layers) * hidden size] in the
+    model's dtype and on its device: the outputs of the last layers behind one another, the very last one's behind
+    the final norm, as in transformers' `hidden_states`. Otherwise `features` mean nothing and cost nothing.
+    """
+
+    watch: bool
+    features: Tensor
 
     def forward(
         self,
@@ -33,6 +43,10 @@ class Decoder(Protocol):
 
     def clear(self) -> None:
         """Forget everything."""
+        ...
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The input embeddings of token ids [n, hidden size], in the model's dtype and on its device."""
         ...
 
 

@@ -137,9 +137,7 @@ def write_branches(
     return Draft(tuple(lines), steps)
 
 
-def _sure(
-    logits: Tensor, best: Sequence[tuple[list[int], list[float]]], limits: DraftLimits
-) -> list[bool]:
+def _sure(logits: Tensor, best: Sequence[tuple[list[int], list[float]]], limits: DraftLimits) -> list[bool]:
     """Whether each branch goes on at its row: by the row alone, never by what might be drawn from it."""
     sure = [chance >= limits.min_confidence for _, (chance,) in best]
     if limits.min_bound is None:

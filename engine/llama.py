@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.cached_model import WATCHED_LAYERS
 from engine.linear import Linear, make_linear
 
 
@@ -56,6 +57,7 @@ class Llama:
         self.width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
         self.epsilon = float(config.rms_norm_eps)
         self.config = config
+        self.watch, self.features = False, torch.empty(0)
 
         def weight(name: str) -> Tensor:
             return state[name].to(self.device)
@@ -130,6 +132,8 @@ class Llama:
             # Query heads of one KV head are folded into rows, so that keys are never repeated.
             mask = mask.to(self.device, self.dtype).repeat(group, 1)
         x = self.embedding[torch.tensor(tokens, device=self.device)]
+        outputs: list[Tensor] = []
+        first_watched = len(self.layers) - WATCHED_LAYERS if self.watch else len(self.layers)
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(functional.rms_norm(x, x.shape[-1:], layer.attention_norm, self.epsilon))
             qk = fused[:, :rotated].view(count, -1, width)
@@ -150,7 +154,12 @@ class Llama:
                 functional.rms_norm(x, x.shape[-1:], layer.mlp_norm, self.epsilon)
             ).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate) * up)
-        return self.head(functional.rms_norm(x[-last:], x.shape[-1:], self.norm, self.epsilon))
+            if index >= first_watched:
+                outputs.append(x[-last:])
+        normed = functional.rms_norm(x[-last:], x.shape[-1:], self.norm, self.epsilon)
+        if self.watch:
+            self.features = torch.cat([*outputs[:-1], normed], dim=-1)
+        return self.head(normed)
 
     def _grow(self, slots: int) -> None:
         keys, values, used = self.keys, self.values, self.capacity
@@ -164,6 +173,11 @@ class Llama:
         end = start + len(slots)
         self.keys[:, :, start:end] = self.keys[:, :, index]
         self.values[:, :, start:end] = self.values[:, :, index]
+
+    @torch.inference_mode()
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The input embeddings of token ids [n, hidden size]."""
+        return self.embedding[torch.tensor(tokens, device=self.device)]
 
     def clear(self) -> None:
         """Forget everything; slots are overwritten before they are read, so nothing has to be zeroed."""

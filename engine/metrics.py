@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from engine.record import Run
+
+
+class Timed(Protocol):
+    """A text and the seconds that it took, whoever wrote it."""
+
+    @property
+    def tokens(self) -> Sequence[int]: ...
+
+    @property
+    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,9 @@ class Metrics:
     """Ratios of sums over runs. Rates and shares lie in 0..1; `tokens_per_second` counts the prompt's reading.
 
     `target_busy` and `draft_busy` are the models' shares of the time; the idle shares are those of the device
-    each one runs on, which is the same one where they take turns. `first_token_seconds` is a mean.
+    each one runs on, which is the same one where they take turns. `hand_over` is the share of the time in which
+    neither model computes: messages, driver and policy. `limit` is the tokens/s if the target never waited.
+    `first_token_seconds` is a mean.
     """
 
     tokens: int
@@ -35,6 +48,8 @@ class Metrics:
     target_idle: float
     draft_idle: float
     first_token_seconds: float
+    hand_over: float
+    limit: float
 
 
 def measure(runs: Sequence[Run]) -> Metrics:
@@ -62,7 +77,18 @@ def measure(runs: Sequence[Run]) -> Metrics:
         target_idle=1.0 - target - (draft if shared else 0.0),
         draft_idle=1.0 - draft - (target if shared else 0.0),
         first_token_seconds=sum(run.first_token_seconds for run in runs) / len(runs),
+        hand_over=1.0 - sum(_computing(run) for run in runs) / seconds,
+        limit=tokens / (target * seconds),
     )
+
+
+def _computing(run: Run) -> float:
+    """Seconds in which at least one model computes."""
+    total = until = 0.0
+    for job in sorted(run.jobs, key=lambda job: job.start):
+        total += max(0.0, job.end - max(job.start, until))
+        until = max(until, job.end)
+    return total
 
 
 def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
@@ -77,7 +103,7 @@ def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
     return Estimate(ratio, ratio - 1.96 * error, ratio + 1.96 * error)
 
 
-def speed(runs: Sequence[Run], texts: Sequence[int] | None = None) -> Estimate:
+def speed(runs: Sequence[Timed], texts: Sequence[int] | None = None) -> Estimate:
     """Tokens/s over all runs, and its 95% interval over texts.
 
     `texts` names the text of each run, where some were run more than once; none: each run is a text of its own.
@@ -87,7 +113,9 @@ def speed(runs: Sequence[Run], texts: Sequence[int] | None = None) -> Estimate:
     )
 
 
-def speed_up(runs: Sequence[Run], baseline: Sequence[Run], texts: Sequence[int] | None = None) -> Estimate:
+def speed_up(
+    runs: Sequence[Timed], baseline: Sequence[Timed], texts: Sequence[int] | None = None
+) -> Estimate:
     """Speed-up over `baseline` and its 95% interval over texts; both ran the same prompts in the same order.
 
     The baseline's seconds are those for as many tokens, should the two texts differ in length.

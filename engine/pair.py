@@ -3,10 +3,12 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 from engine import worker_process
 from engine.configuration import Configuration
+from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
@@ -15,19 +17,24 @@ from engine.session import Player, generate
 from engine.tokenizer import Tokenizer
 from engine.workers import Worker, start
 
-THREADS = ("target thread", "draft thread")  # the roles of workers that share a process
+THREADS = (
+    TARGET,
+    "draft thread",
+)  # the roles of workers that share a process, so that no target is loaded twice
 
 
 @dataclass
 class Pair:
-    """The workers: one hosts the target and, for turns, the drafts; another hosts the drafts alone; and for two
-    threads at once there are two more, in a process of their own.
+    """The workers: one hosts the target and, for turns, the drafts; another, a thread of the same process, and a
+    third, a process of its own, host the drafts alone.
 
-    A context manager; leaving it ends the workers. `drafts` by name, the first one being the default.
+    A context manager; leaving it ends the workers. `drafts` by name, the first one being the default, and
+    `predictors` H-RAD's networks for them (see `find_predictors`).
     """
 
     target: ModelSpec
     drafts: Mapping[str, ModelSpec]
+    predictors: Mapping[str, Path] = field(default_factory=dict)
     cores: tuple[int, ...] = field(default_factory=usable_cores)
     cuda_devices: int = 0
     _workers: dict[str, Worker] = field(default_factory=dict)
@@ -64,13 +71,27 @@ class Pair:
     def players(self, placement: Placement, draft: str | None) -> tuple[Player, Player | None]:
         """Seat the models, loading what is not loaded yet; a lost worker is started again."""
         seating = self.seating(placement)
-        target, drafter = THREADS if seating.threads and draft else (TARGET, "draft")
-        self._worker(target).sit(seating.target)
+        self._worker(TARGET).sit(seating.target)
         if draft is None:
-            return self._host(target, TARGET), None
-        role = target if seating.shared else drafter
+            return self._host(TARGET, TARGET), None
+        role = TARGET if seating.shared else THREADS[1] if seating.threads else "draft"
         self._worker(role).sit(seating.draft)
-        return self._host(target, TARGET), self._host(role, draft)
+        return self._host(TARGET, TARGET), self._host(role, draft)
+
+    def teach(self, target: Player, draft: str) -> None:
+        """See that the target has H-RAD's network for a draft. ConfigurationError if there is none."""
+        key = (target.worker.name, f"H-RAD for {draft}")
+        if key in self._hosted:
+            return
+        if draft not in self.predictors:
+            raise ConfigurationError(
+                f"there is no H-RAD network for the draft '{draft}': train one with 'specbranch train-hrad', or "
+                "leave H-RAD out."
+            )
+        spec = self.drafts[draft].model_dump(mode="json")
+        path = str(self.predictors[draft])
+        target.worker.call(worker_process.learn, name=target.model, draft=draft, spec=spec, path=path)
+        self._hosted.add(key)
 
     def generate(
         self,
@@ -83,8 +104,11 @@ class Pair:
         sampling: Sampling = GREEDY,
     ) -> Run:
         """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`."""
-        players = self.players(configuration.placement, configuration.draft_among(self.drafts))
-        return generate(
+        draft = configuration.draft_among(self.drafts)
+        players = self.players(configuration.placement, draft)
+        if configuration.hrad and "hrad" in configuration.uses and draft is not None:
+            self.teach(players[0], draft)
+        run = generate(
             configuration,
             *players,
             prompt,
@@ -93,14 +117,30 @@ class Pair:
             on_text=on_text,
             sampling=sampling,
         )
+        if run.warning is not None:
+            # The draft may be gone though its worker is not; what is still there is not loaded twice.
+            self._hosted = {(role, model) for role, model in self._hosted if model != draft}
+        return run
+
+
+def predictor_path(folder: Path, draft: str) -> Path:
+    """Where H-RAD's network for a draft lies in a folder of networks."""
+    return folder / f"{draft}.safetensors"
+
+
+def find_predictors(folder: Path, drafts: Collection[str]) -> dict[str, Path]:
+    """H-RAD's networks in a folder, for those drafts that have one."""
+    return {name: path for name in drafts if (path := predictor_path(folder, name)).is_file()}
 
 
 @contextmanager
-def open_pair(target: ModelSpec, drafts: Mapping[str, ModelSpec]) -> Iterator[tuple[Pair, Tokenizer]]:
+def open_pair(
+    target: ModelSpec, drafts: Mapping[str, ModelSpec], predictors: Mapping[str, Path] | None = None
+) -> Iterator[tuple[Pair, Tokenizer]]:
     """A pair on this machine and the target's tokenizer. ConfigurationError where the vocabularies differ."""
     tokenizer = Tokenizer(target)
     for name, spec in drafts.items():
         if spec.source != target.source:
             tokenizer.check_same_vocabulary(Tokenizer(spec), name)
-    with Pair(target, drafts, cuda_devices=cuda_devices()) as pair:
+    with Pair(target, drafts, predictors or {}, cuda_devices=cuda_devices()) as pair:
         yield pair, tokenizer

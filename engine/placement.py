@@ -67,7 +67,9 @@ def seat_models(placement: Placement, cores: Sequence[int], cuda_devices: int = 
     if cuda_devices:
         return Seating(Seat("cuda:0"), Seat("cuda:1" if cuda_devices > 1 else "cuda:0"), threads=threads)
     if len(cores) < 2:
-        raise ConfigurationError(f"placement '{placement}' needs two cores or more; this process may use one.")
+        raise ConfigurationError(
+            f"placement '{placement}' needs two cores or more; this process may use one."
+        )
     return Seating(Seat("cpu", tuple(cores[:-1])), Seat("cpu", tuple(cores[-1:])), threads=threads)
 
 

@@ -84,11 +84,11 @@ class EngineSession:
         place = len(self.text)
 
         def understand(reply: Reply) -> Verdict:
-            accepted, token, read = reply.value
+            accepted, token, read, outlook = reply.value
             self._note(reply, "target", 1, read)
             if token is None:
                 token = self._correction(place + accepted, line.draws[accepted])
-            return Verdict(accepted, token)
+            return Verdict(accepted, token, outlook)
 
         ticket = self.target.worker.submit(
             worker_process.verify,
@@ -96,6 +96,8 @@ class EngineSession:
             line=line.tokens,
             draws=line.draws,
             sampling=self._sampling,
+            foresee=foresee,
+            draft=self.drafter.model if self.drafter else "",
             **self._news("target"),
         )
         return Pending(ticket, _once(understand))

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from engine.cached_model import WATCHED_LAYERS
+
 
 class TransformersModel:
     """A transformers model and its dynamic cache."""
@@ -14,6 +16,7 @@ class TransformersModel:
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
         self.cache = DynamicCache()
+        self.watch, self.features = False, torch.empty(0)
 
     @torch.inference_mode()
     def forward(
@@ -37,7 +40,12 @@ class TransformersModel:
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=last,
+            output_hidden_states=self.watch,
         )
+        if self.watch:
+            # The first of them is the embedding's, which is no layer's.
+            states = output.hidden_states[1:][-WATCHED_LAYERS:]
+            self.features = torch.cat([state[0, -last:] for state in states], dim=-1)
         logits: Tensor = output.logits[0]
         return logits
 
@@ -57,6 +65,12 @@ class TransformersModel:
         for layer in self._layers():
             layer.keys[:, :, start:end] = layer.keys[:, :, list(slots)]
             layer.values[:, :, start:end] = layer.values[:, :, list(slots)]
+
+    @torch.inference_mode()
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The input embeddings of token ids [n, hidden size]."""
+        rows: Tensor = self.model.get_input_embeddings()(torch.tensor(list(tokens), device=self.model.device))
+        return rows
 
     def clear(self) -> None:
         """Forget everything."""

@@ -7,14 +7,16 @@ of the machine falls on all of them alike.
 import itertools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
 from calibrate import observation, operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.hrad_examples import outlooks
 from calibrate.observation import as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
@@ -276,6 +278,11 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
     drafting = [mine for c, mine in samples.items() if c.drafts]
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
+    foreseeing = {
+        name: partial(_outlooks, pair, name)
+        for c in samples
+        if c.hrad and (name := c.draft_among(pair.drafts)) is not None
+    }
     traces = []
     for prompt, tokens in enumerate(ids):
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))
@@ -284,8 +291,21 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
             _, player = pair.players("in-turn", name)
             assert player is not None
             views[name] = as_trace(view(player, tokens, path))
+            if name in foreseeing:
+                chances = foreseeing[name](tokens, path)
+                views[name] = replace(views[name], foreseen=np.array(chances, dtype=np.float32))
         traces.append(Trace(np.array(tokens, dtype=np.int32), np.array(path, dtype=np.int32), views))
     return traces
+
+
+def _outlooks(pair: Pair, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
+    """What the target's network foresees of a draft along a text."""
+    target, _ = pair.players("in-turn", draft)
+    pair.teach(target, draft)
+    chances: list[list[float]] = target.worker.call(
+        outlooks, name=target.model, draft=draft, prompt=prompt, path=path
+    )
+    return chances
 
 
 def _on_these_prompts(

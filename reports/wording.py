@@ -8,7 +8,7 @@ from engine.metrics import Estimate
 
 MINUS, TIMES = "\u2212", "\u00d7"
 NAMES = {"pearl": "PEARL", "specbranch": "SpecBranch"}
-PLACES = {"at-once": "at once", "in-turn": "in turn"}
+PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
 
 
 def policy_name(policy: str) -> str:

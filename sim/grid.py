@@ -98,13 +98,13 @@ def _rank(c: Configuration) -> int:
 
 def _place(c: Configuration) -> list[float]:
     """Where a configuration lies; about one unit between neighbours that a user would call different."""
-    in_turn = float(c.placement == "in-turn")
+    placement = {"at-once": 0.0, "threads": 0.5, "in-turn": 1.0}[c.placement]
     if not c.drafts:
-        return [0.0, 0.0, 0.0, 0.0, 0.0, in_turn]
+        return [0.0, 0.0, 0.0, 0.0, 0.0, placement]
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
     length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
-    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, in_turn]
+    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, placement]
 
 
 def _distance(points: NDArray[np.float64], place: Sequence[float]) -> NDArray[np.float64]:

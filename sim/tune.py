@@ -116,14 +116,16 @@ def tune(
     have, or holds nothing.
     """
     world = Replay(artifact, what_if, seed)
-    configurations = (grid or Grid()).configurations(tuple(artifact.calibration.drafts), world.placements)
+    foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
+    grid = grid or Grid(hrad=(False, True) if foreseen else (False,))
+    configurations = grid.configurations(tuple(artifact.calibration.drafts), world.placements)
     if not configurations:
         raise ConfigurationError(
             "the grid to tune over is empty: give it policies, drafts, lengths and placements."
         )
     for configuration in configurations:
         configuration.draft_among(artifact.calibration.drafts)
-    if "pearl" in (grid or Grid()).policies:
+    if "pearl" in grid.policies:
         configurations = tuple(dict.fromkeys([*configurations, *_balanced(artifact, configurations)]))
     # Speed-ups need the baseline even where the grid leaves it out.
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.cached_model import CachedModel
 from engine.distributions import distribution
+from engine.hrad import Predictor
 from engine.sampling import Sampling
 from engine.session import Player
 from engine.worker_process import Host, Hosted
@@ -50,7 +51,9 @@ class TableDecoder:
             seen = range(start + row) if shown is None else [i for i, m in enumerate(shown[row]) if m == 0]
             before = {self.slots[slot][1]: self.slots[slot][0] for slot in seen}
             rows.append(self.table[before.get(position - 1, 0), token])
-        return torch.stack(rows[-last:])
+        logits = torch.stack(rows[-last:])
+        self.features = logits
+        return logits
 
 
 @dataclass
@@ -66,6 +69,15 @@ class InlineWorker:
         return Ticket(self, now, Reply(value, now, now, now, now))  # type: ignore[arg-type]
 
 
+def any_predictor(seed: int, longest: int = 4) -> Predictor:
+    """An untrained H-RAD network, whose classes are as good as any for a test of losslessness."""
+    generator = torch.Generator().manual_seed(seed)
+    inner = torch.randn(8, 2 * VOCABULARY, generator=generator)
+    outer = torch.randn(longest, 8, generator=generator)
+    ones = torch.ones(2 * VOCABULARY)
+    return Predictor(0 * ones, ones, inner, torch.zeros(8), outer, torch.zeros(longest))
+
+
 def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[Player, Player]:
     """Both models in a worker each; `kept` int64 [rows] are the tokens that the draft's rows stand for."""
     seated = []
@@ -73,6 +85,7 @@ def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[
         worker = InlineWorker()
         worker.host.models[name] = Hosted(CachedModel(TableDecoder(table), tokens))
         seated.append(Player(worker, name))  # type: ignore[arg-type]
+    seated[0].worker.host.models["target"].foresight["draft"] = any_predictor(0)  # type: ignore[attr-defined]
     return seated[0], seated[1]
 
 

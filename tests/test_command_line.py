@@ -143,3 +143,24 @@ def test_a_damaged_result_says_the_way_out(tmp_path: Path, work: Path) -> None:
     assert "specbranch verify --again" in refusal("verify", "--own-prompts", "prompts.jsonl", folder=folder)
     calibration.write_text(calibration.read_text()[:-9])
     assert "specbranch calibrate --again" in refusal("inspect", folder=folder)
+
+
+def test_train_hrad_writes_a_network_for_the_draft(tmp_path: Path, models: list[str | Path]) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [json.dumps({"text": f"w{3 + i} w7 w{9 + i}", "split": "calibration"}) for i in range(5)]
+    prompts.write_text("\n".join(lines))
+    options: list[str | Path] = [
+        "--prompts",
+        prompts,
+        "--max-tokens",
+        "16",
+        "--out",
+        tmp_path / "hrad",
+        *models,
+    ]
+    (trained,) = document("train-hrad", *options)
+    assert Path(trained["path"]).exists()
+    assert trained["prompts"] == 5
+    assert [found["tokens"] for found in trained["quality"]] == [1, 3, 7]
+    prompts.write_text(lines[0])
+    assert "three or more" in refusal("train-hrad", *options)

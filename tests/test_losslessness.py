@@ -30,6 +30,7 @@ POLICIES = [
     Configuration(policy="pearl", draft_length=2),
     Configuration(policy="specbranch", draft_length=3, branches=2, adaptive_branches=False),
     Configuration(policy="specbranch", draft_length=3, branches=4, min_confidence=0.5),
+    Configuration(policy="specbranch", draft_length=3, branches=3, min_confidence=0.5, hrad=True),
 ]
 CASES = POLICIES + [c.model_copy(update={"draw_drafts": True}) for c in POLICIES[2:]]
 
@@ -81,12 +82,12 @@ def test_text_follows_the_targets_law(configuration: Configuration) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("configuration", [CASES[8], CASES[-1]], ids=label)
+@pytest.mark.parametrize("configuration", [CASES[9], CASES[-1]], ids=label)
 def test_temperature_top_k_and_top_p_shape_the_law(configuration: Configuration, sampling: Sampling) -> None:
     assert chance_of_counts(configuration, sampling) > LEVEL
 
 
-@pytest.mark.parametrize("configuration", [CASES[8], CASES[-1]], ids=label)
+@pytest.mark.parametrize("configuration", [CASES[9], CASES[-1]], ids=label)
 def test_a_draft_whose_head_lacks_tokens_changes_nothing(configuration: Configuration) -> None:
     assert chance_of_counts(configuration, kept=[0, 2, 3]) > LEVEL
 

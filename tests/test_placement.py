@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from engine.errors import ConfigurationError
-from engine.placement import PLACEMENTS, cuda_devices, seat_models
+from engine.placement import PLACEMENTS, candidate_placements, cuda_devices, seat_models
 
 cores = st.lists(st.integers(0, 63), min_size=2, max_size=16, unique=True)
 
@@ -19,6 +19,13 @@ def test_at_once_parts_the_cores(cores: list[int]) -> None:
     assert len(seating.draft.cores) == 1
 
 
+@given(cores, st.integers(0, 4))
+def test_threads_sit_as_at_once_does_in_one_process(cores: list[int], devices: int) -> None:
+    threads, at_once = (seat_models(placement, cores, devices) for placement in ("threads", "at-once"))
+    assert (threads.target, threads.draft, threads.shared) == (at_once.target, at_once.draft, False)
+    assert (threads.threads, at_once.threads) == (True, False)
+
+
 @given(cores)
 def test_in_turn_shares_them(cores: list[int]) -> None:
     seating = seat_models("in-turn", cores)
@@ -28,8 +35,9 @@ def test_in_turn_shares_them(cores: list[int]) -> None:
 
 
 def test_one_core_cannot_serve_two_models_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="two cores"):
-        seat_models("at-once", [0])
+    for placement in ("at-once", "threads"):
+        with pytest.raises(ConfigurationError, match=f"'{placement}' needs two cores"):
+            seat_models(placement, [0])
     assert seat_models("in-turn", [0]).target.cores == (0,)
 
 
@@ -45,3 +53,15 @@ def test_cuda_devices_are_used_where_there_are_any(devices: int, draft: str) -> 
 def test_hidden_devices_do_not_count(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert cuda_devices() == count
+
+
+@pytest.mark.parametrize("devices", range(4))
+@pytest.mark.parametrize("cores", [(0,), (0, 1), (0, 1, 2, 3)])
+def test_only_a_single_cuda_device_makes_threads_worth_measuring(
+    cores: tuple[int, ...], devices: int
+) -> None:
+    candidates = candidate_placements(cores, devices)
+    for placement in candidates:
+        seat_models(placement, cores, devices)
+    assert "in-turn" in candidates
+    assert ("threads" in candidates) == (devices == 1)

@@ -1,5 +1,9 @@
-"""The embedded default pair: in float32 every policy writes the target's own text, with each of its drafts."""
+"""The embedded default pair: in float32 every policy writes the target's own text, with each of its drafts.
 
+`make exact` does so on 50 prompts; EXACT_PROMPTS is their number.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,10 +20,13 @@ from engine.placement import usable_cores
 from engine.tokenizer import Tokenizer
 
 TOKENS = 20
-PROMPTS = builtin_prompts("heldout", 20)
+PROMPTS = (builtin_prompts("heldout") + builtin_prompts("calibration"))[
+    : int(os.environ.get("EXACT_PROMPTS", 12))
+]
 DRAFTS = ("int8", "int4", "distilled")
 CONFIGURATIONS = (
     Configuration(policy="speculative", draft_length=4, placement="in-turn"),
+    Configuration(policy="adaedl", draft_length=6, placement="in-turn"),
     Configuration(policy="pearl", draft_length=3),
     Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
 )
@@ -46,14 +53,16 @@ def texts(opened: tuple[Pair, Tokenizer]) -> list[tuple[list[int], tuple[int, ..
     return found
 
 
-def test_alone_the_target_writes_what_transformers_writes(
+def test_without_a_draft_model_the_target_writes_what_transformers_writes(
     opened: tuple[Pair, Tokenizer], texts: list[tuple[list[int], tuple[int, ...]]]
 ) -> None:
     pair, tokenizer = opened
     alone = Configuration(policy="autoregressive", placement="in-turn")
-    for ids, text in texts[:6]:
-        run = pair.generate(alone, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
-        assert run.tokens == text
+    lookup = Configuration(policy="prompt-lookup", draft_length=5, placement="in-turn")
+    for ids, text in texts:
+        for configuration in (alone, lookup):
+            run = pair.generate(configuration, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
+            assert run.tokens == text
         player, _ = pair.players("in-turn", None)
         gaps = player.worker.call(audit, name=TARGET, prompt=ids, tokens=list(text))
         assert max(gaps) < 1e-3

@@ -1,21 +1,24 @@
 """In float32 the simulator's rounds are the engine's, round by round, on the prompts that were recorded."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_models import save_tiny
 
-from calibrate.artifact import Artifact
+from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
+from calibrate.hrad_examples import outlooks
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
 from engine.models import ModelSpec
-from engine.pair import Pair
+from engine.pair import Pair, find_predictors
 from engine.tokenizer import Tokenizer
 from sim.replay import Replay
 
-EFFORT = Effort("tiny", prompts=4, tokens=40, passes=1, together_seconds=0.05)
+EFFORT = Effort("tiny", prompts=4, tokens=40, passes=1, together_seconds=0.05, hrad=True)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),
@@ -31,6 +34,7 @@ CONFIGURATIONS = (
     Configuration(
         policy="specbranch", draft_length=5, branches=6, adaptive_branches=False, placement="in-turn"
     ),
+    Configuration(policy="specbranch", draft_length=4, branches=4, min_confidence=0.3, hrad=True),
 )
 
 
@@ -49,7 +53,28 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, T
     tokenizer = Tokenizer(target)
     with Pair(target, drafts, cores=(0, 1)) as pair:
         out = tmp_path_factory.mktemp("calibration")
-        yield pair, tokenizer, calibrate(pair, tokenizer, PROMPTS, EFFORT, out)
+        artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, out)
+        foreseeing = replace(pair, predictors=find_predictors(out / HRAD_FOLDER, drafts))
+        yield foreseeing, tokenizer, by_one_network(foreseeing, artifact)
+
+
+def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
+    """The calibration as H-RAD's final networks foresee its prompts, where it holds what others foresaw."""
+
+    def foreseen(trace: Trace, name: str) -> DraftTrace:
+        target, _ = pair.players("in-turn", name)
+        pair.teach(target, name)
+        chances = target.worker.call(
+            outlooks,
+            name=target.model,
+            draft=name,
+            prompt=trace.prompt.tolist(),
+            path=trace.path.tolist(),
+        )
+        return replace(trace.drafts[name], foreseen=np.array(chances, dtype=np.float32))
+
+    traces = (replace(t, drafts={name: foreseen(t, name) for name in t.drafts}) for t in artifact.traces)
+    return Artifact(artifact.calibration, tuple(traces))
 
 
 @pytest.mark.parametrize("draft", ["near", "middling", "far"])

@@ -4,14 +4,18 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+import torch
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
+from calibrate.hrad_examples import identify
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError, WorkerLost
+from engine.hrad import Predictor, save_predictor
 from engine.models import ModelSpec
-from engine.pair import Pair
+from engine.pair import Pair, find_predictors, predictor_path
 from engine.policies.words import Round
 from engine.sampling import Sampling
 
@@ -71,6 +75,53 @@ def test_greedy_text_is_the_targets_own(
             assert sum(r.accepted for r in run.rounds) == sum(r.verified for r in run.rounds)
 
 
+@pytest.fixture(scope="module")
+def foreseeing(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """The pair with untrained H-RAD networks, whose classes are as good as any for a text's identity."""
+    folder = tmp_path_factory.mktemp("hrad")
+    target, _ = pair.players("in-turn", None)
+    fingerprint = target.worker.call(identify, name=target.model)
+    for seed, name in enumerate(("rounded", "other")):
+        generator = torch.Generator().manual_seed(seed)
+        width = 3 * 64  # two layers and an embedding
+        network = Predictor(
+            torch.zeros(width),
+            torch.ones(width),
+            torch.randn(8, width, generator=generator) / 8,
+            torch.zeros(8),
+            torch.randn(16, 8, generator=generator),
+            torch.zeros(16),
+        )
+        path = predictor_path(folder, name)
+        save_predictor(path, network, fingerprint, pair.drafts[name], {})
+    return replace(pair, predictors=find_predictors(folder, pair.drafts))
+
+
+@pytest.mark.parametrize("draft", ["rounded", "other"])
+@pytest.mark.parametrize("least", [0.0, 0.4])
+def test_hrad_changes_the_rounds_and_never_the_text(
+    foreseeing: Pair, texts: list[tuple[int, ...]], draft: str, least: float
+) -> None:
+    plain = Configuration(
+        policy="specbranch", draft=draft, draft_length=6, branches=3, adaptive_branches=False
+    )
+    hybrid = plain.model_copy(update={"hrad": True, "min_confidence": least})
+    drawn = hybrid.model_copy(update={"draw_drafts": True})
+    cut = 0
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        run = foreseeing.generate(hybrid, prompt, max_tokens=TOKENS)
+        assert run.tokens == text
+        cut += sum(r.cut for r in run.rounds)
+        assert len(foreseeing.generate(drawn, prompt, max_tokens=TOKENS, sampling=WARM[0]).tokens) == TOKENS
+    assert cut > 0 or draft == "other"  # of which little survives to be cut
+
+
+def test_hrad_asks_for_a_network(pair: Pair) -> None:
+    asks = Configuration(policy="specbranch", draft="same", hrad=True)
+    with pytest.raises(ConfigurationError, match="no H-RAD network for the draft 'same'"):
+        pair.generate(asks, PROMPTS[0], max_tokens=TOKENS)
+
+
 WARM = [Sampling(temperature=1.0, seed=seed) for seed in (1, 2)]
 
 
@@ -90,7 +141,9 @@ def test_one_seed_writes_one_text_whatever_drafts(pair: Pair) -> None:
 @pytest.mark.parametrize("policy", ["speculative", "adaedl", "pearl", "specbranch"])
 def test_a_draft_equal_to_the_target_is_never_refused(pair: Pair, policy: str) -> None:
     """p / q is 1 everywhere, so every drawn token stands; what pends is refused at branch points alone."""
-    configuration = Configuration(policy=policy, draft="same", draft_length=4, min_bound=0.0, draw_drafts=True)
+    configuration = Configuration(
+        policy=policy, draft="same", draft_length=4, min_bound=0.0, draw_drafts=True
+    )
     for sampling in WARM:
         run = pair.generate(configuration, PROMPTS[3], max_tokens=TOKENS, sampling=sampling)
         assert sum(r.accepted for r in run.rounds) == sum(r.verified for r in run.rounds) > 0

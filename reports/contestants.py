@@ -1,0 +1,199 @@
+"""Who competes in a benchmark, with which settings, and under which budget of cores. Torch-free.
+
+A contestant that is not there yet is a line in `ENTRIES`.
+"""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.configuration import Configuration
+from engine.peers import Peer
+from engine.sampling import Sampling
+
+Mode = Literal["greedy", "sampled"]
+MODES: tuple[Mode, ...] = ("greedy", "sampled")
+TEMPERATURE = 1.0
+AUTOREGRESSIVE, GENERATE = "autoregressive", "transformers generate"
+
+
+class Contestant(BaseModel):
+    """One way to write a text: ours or transformers', on the given cores (one thread each)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Configuration | Peer
+    cores: tuple[int, ...]
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is our engine's."""
+        return isinstance(self.method, Configuration)
+
+    @property
+    def draft(self) -> str | None:
+        """The draft's name, where one is used."""
+        return self.method.draft
+
+    def label(self) -> str:
+        """A short name for tables, with the number of cores."""
+        return f"{self.method.label()}, {len(self.cores)} core{'s' if len(self.cores) > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be used: `in_turn` cores where one model computes at a time, `at_once` where both do (or none)."""
+
+    number: int
+    title: str
+    in_turn: tuple[int, ...]
+    at_once: tuple[int, ...] | None
+
+
+def budgets_of(cores: Sequence[int]) -> tuple[Budget, ...]:
+    """The two budgets on a machine's cores; placements at once need two cores or more."""
+    one, several = tuple(cores[:1]), tuple(cores)
+    return (
+        Budget(1, "the target on one core", one, several[:2] if len(several) > 1 else None),
+        Budget(2, "all cores", several, several if len(several) > 1 else None),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A row of the competition: a method, and the settings among which its best one is chosen, likeliest first.
+
+    `per_draft`: a row for each draft, in these modes; elsewhere the draft is one more setting. `alone`: its row of
+    the first budget stands in the second one too. `balanced`: not chosen, but PEARL's ratio of times. `foresees`:
+    only for drafts with an H-RAD network.
+    """
+
+    name: str
+    peer: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    grid: tuple[Mapping[str, Any], ...] = ({},)
+    drafts: bool = False
+    at_once: bool = False
+    per_draft: tuple[Mode, ...] = ()
+    alone: bool = False
+    balanced: bool = False
+    foresees: bool = False
+
+    def contestants(self, cores: tuple[int, ...], drafts: Sequence[str]) -> tuple[Contestant, ...]:
+        """Every setting with every draft, settings first."""
+        made = []
+        for settings, draft in itertools.product(self.grid, drafts if self.drafts else (None,)):
+            given = {**self.fixed, **settings, **({"draft": draft} if draft else {})}
+            if not self.peer:
+                given["placement"] = "at-once" if self.at_once else "in-turn"
+            method = Peer(**given) if self.peer else Configuration(**given)
+            made.append(Contestant(method=method, cores=cores))
+        return tuple(made)
+
+
+def _grid(**values: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
+
+
+_LENGTHS = _grid(draft_length=(2, 3, 4, 1, 6))
+ENTRIES = (
+    Entry(GENERATE, True, {"method": "generate"}, alone=True,
+          grid=({}, {"attention": "eager"}, {"static_cache": True})),
+    Entry("transformers assisted", True, {"method": "assisted"}, drafts=True, per_draft=("greedy",),
+          grid=({}, *_grid(tokens=(2, 4, 1, 8), min_confidence=(0.0,)),
+                {"tokens": 5, "schedule": "heuristic", "min_confidence": 0.0})),
+    Entry("transformers prompt lookup", True, {"method": "prompt-lookup"},
+          grid=_grid(tokens=(3, 8), longest_match=(None, 3))),
+    Entry(AUTOREGRESSIVE, fixed={"policy": "autoregressive"}, alone=True),
+    Entry("prompt lookup", fixed={"policy": "prompt-lookup"},
+          grid=_grid(draft_length=(3, 8), longest_match=(3, 2))),
+    Entry("speculative", fixed={"policy": "speculative"}, drafts=True, per_draft=("greedy",), grid=_LENGTHS),
+    Entry("speculative, cut", fixed={"policy": "speculative"}, drafts=True, per_draft=("greedy",),
+          grid=_grid(draft_length=(6,), min_confidence=(0.5, 0.3, 0.7, 0.9))),
+    Entry("AdaEDL", fixed={"policy": "adaedl"}, drafts=True, per_draft=("greedy",),
+          grid=_grid(draft_length=(6,), min_bound=(0.4, 0.2, 0.6))),
+    Entry("PEARL", fixed={"policy": "pearl"}, drafts=True, at_once=True, per_draft=MODES,
+          grid=_grid(draft_length=(3, 2, 4, 6))),
+    Entry("PEARL, its own length", fixed={"policy": "pearl"}, drafts=True, at_once=True, per_draft=MODES,
+          balanced=True),
+    Entry("SpecBranch", fixed={"policy": "specbranch"}, drafts=True, at_once=True, per_draft=MODES,
+          grid=({"draft_length": 3, "branches": 4, "adaptive_branches": False},
+                {"draft_length": 3, "branches": 2, "adaptive_branches": False},
+                {"draft_length": 2, "branches": 4, "adaptive_branches": False},
+                {"draft_length": 4, "branches": 4, "adaptive_branches": False},
+                {"draft_length": 3, "branches": 6},
+                {"draft_length": 4, "branches": 4, "min_confidence": 0.3},
+                {"draft_length": 6, "branches": 6, "min_confidence": 0.5})),
+    Entry("SpecBranch, H-RAD", fixed={"policy": "specbranch", "hrad": True}, drafts=True, at_once=True,
+          per_draft=MODES, foresees=True,
+          grid=({"draft_length": 4, "branches": 4, "min_confidence": 0.5},
+                {"draft_length": 3, "branches": 4, "min_confidence": 0.3},
+                {"draft_length": 6, "branches": 4, "min_confidence": 0.5},
+                {"draft_length": 6, "branches": 6, "min_confidence": 0.7})),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """One row to be: an entry in a mode on given cores, with a draft of its own or with any; its candidates."""
+
+    entry: Entry
+    mode: Mode
+    budgets: tuple[int, ...]
+    cores: tuple[int, ...]
+    draft: str | None
+    candidates: tuple[Contestant, ...]
+
+    @property
+    def key(self) -> str:
+        """A name that no other family has."""
+        parts = (self.entry.name, self.draft or "any draft", f"{len(self.cores)} cores", self.mode)
+        return ", ".join(parts)
+
+
+def families(
+    mode: Mode,
+    budgets: Sequence[Budget],
+    drafts: Sequence[str],
+    predictors: Collection[str] = (),
+    most: int | None = None,
+    entries: Sequence[Entry] = ENTRIES,
+) -> tuple[Family, ...]:
+    """All rows of a mode; a row that two budgets would run alike is one row of both.
+
+    `predictors`: the drafts with an H-RAD network. `most`: the candidates that each one has at most, for a quick run.
+    """
+    found: dict[tuple[str, tuple[int, ...], str | None], Family] = {}
+    for budget, entry in itertools.product(budgets, entries):
+        cores = budget.at_once if entry.at_once else budget.in_turn
+        usable = [name for name in drafts if name in predictors or not entry.foresees]
+        if cores is None or (entry.drafts and not usable):
+            continue
+        separate = entry.drafts and mode in entry.per_draft
+        for group in [[name] for name in usable] if separate else [usable]:
+            draft = group[0] if separate else None
+            key = entry.name, cores, draft
+            numbers = (*found[key].budgets, budget.number) if key in found else (budget.number,)
+            if entry.alone and budget.number == 1:
+                numbers = (1, 2)
+            elif key in found and entry.alone:
+                continue  # on one core, both budgets are the same
+            candidates = entry.contestants(cores, group)[:most]
+            found[key] = Family(entry, mode, numbers, cores, draft, candidates)
+    return tuple(found.values())
+
+
+def drawn(contestant: Contestant) -> Contestant | None:
+    """The same with draft tokens that are drawn, where its policy can."""
+    method = contestant.method
+    if not isinstance(method, Configuration) or "draw_drafts" not in method.uses:
+        return None
+    return contestant.model_copy(update={"method": method.model_copy(update={"draw_drafts": True})})
+
+
+def sampling_of(mode: Mode, seed: int) -> Sampling:
+    """How a mode chooses tokens."""
+    return Sampling(temperature=TEMPERATURE if mode == "sampled" else 0.0, seed=seed)
