@@ -18,7 +18,8 @@ from typing import Any
 
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec, load_model
-from engine.policies.words import DraftLimits
+from engine.policies.outlook import classify
+from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
 DRAWS_A_JOB = 1 << 20  # more than a draft can draw
@@ -33,6 +34,7 @@ class Hosted:
     trusted: int = 0
     kept: dict[int, Any] = field(default_factory=dict)  # distributions that drafts were drawn from, by name
     rejected: Any = None  # the target's distribution where it rejected a drawn token
+    foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
 
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
@@ -90,7 +92,7 @@ def sit(host: Host, device: str, cores: list[int]) -> None:
                 "CUDA_VISIBLE_DEVICES= to compute on the CPU."
             )
         # On streams of their own, two workers of one process can share a device at the same time.
-        host.stream = torch.cuda.Stream(torch.device(device))
+        host.stream = torch.cuda.Stream(torch.device(device))  # type: ignore[no-untyped-call]
     if cores:
         torch.get_num_threads()  # a thread takes the whole process's number when it first asks, so before its own
         torch.set_num_threads(len(cores))
@@ -115,6 +117,16 @@ def load(host: Host, name: str, spec: dict[str, Any]) -> None:
         host.models[name] = Hosted(load_model(ModelSpec.model_validate(spec), host.device))
 
 
+def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) -> None:
+    """Give the target H-RAD's network for a draft."""
+    from pathlib import Path
+
+    from engine.hrad import load_predictor
+
+    hosted = host.models[name]
+    hosted.foresight[draft] = load_predictor(Path(path), hosted.model.decoder, ModelSpec.model_validate(spec))
+
+
 def verify(
     host: Host,
     name: str,
@@ -123,24 +135,32 @@ def verify(
     line: list[int],
     draws: list[Any] | None = None,
     sampling: dict[str, Any] | None = None,
-) -> tuple[int, int | None, int]:
-    """Accepted tokens, the target's own token, and how many tokens the model read.
+    foresee: int = 0,
+    draft: str = "",
+) -> tuple[int, int | None, int, Outlook | None]:
+    """Accepted tokens, the target's own token, how many tokens the model read, and the outlook.
 
-    No token where a drawn one was rejected: `correct` gives it.
+    No token where a drawn one was rejected: `correct` gives it. The outlook, for the next `foresee` tokens of
+    `draft`, if that is not 0 and the whole line was accepted: else what the draft wrote meanwhile is lost anyway.
     """
     from engine import decoding
+    from engine.hrad import watched
 
     hosted = host.models[name]
     hosted.hear(base, news)
-    before = hosted.model.ledger.tokens_read
+    before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
+    decoder.watch = foresee > 0
     accepted, token = decoding.verify(
         hosted.model, hosted.text, line, draws or (), Sampling(**sampling or {}), hosted.noted()
     )
-    read = hosted.model.ledger.tokens_read - before
-    if isinstance(token, int):
-        return accepted, token, read
-    hosted.rejected = token
-    return accepted, None, read
+    read, outlook = hosted.model.ledger.tokens_read - before, None
+    if not isinstance(token, int):
+        hosted.rejected = token
+        return accepted, None, read, None
+    if foresee and accepted == len(line):
+        (chances,) = hosted.foresight[draft].outlook(watched(decoder, [accepted], [token])).tolist()
+        outlook = classify(chances, foresee)
+    return accepted, token, read, outlook
 
 
 def draft(

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -149,12 +150,24 @@ def start(*names: str) -> tuple[Worker, ...]:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Ctrl-C waits, and never reaches a process started meanwhile: it is the driver's to handle."""
-    if not hasattr(signal, "pthread_sigmask"):
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    resource_tracker.ensure_running()  # it lets signals through when it has started, so not after the next line
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    caught: list[int] = []
+    # A process inherits what is blocked. Here that does not suffice: a library's thread may take the signal.
+    signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
     try:
-        yield
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # it lets signals through when it has started, so not after this
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        else:
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(signal.SIGINT, None)

@@ -17,6 +17,7 @@ from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
 from engine.pair import Pair, open_pair
+from engine.placement import PLACEMENTS
 from engine.tokenizer import Tokenizer
 from engine.worker_process import Host
 from reports.verify import Plan, verify
@@ -25,7 +26,8 @@ from sim.grid import Grid
 from sim.tune import tune
 
 EFFORT = Effort("check", prompts=6, tokens=64, passes=3, together_seconds=1.0)
-EXACT_TOKENS = 32
+GRID = Grid(draft_lengths=(1, 2, 4, 6), branches=(1, 4), cuts=(0.0,), bounds=(0.4,))
+EXACT_TOKENS, EXACT_PROMPTS = 32, 3
 POLICIES = (
     Configuration(policy="speculative", draft_length=4),
     Configuration(policy="pearl", draft_length=3),
@@ -58,57 +60,69 @@ def check(
     out: Path,
     say: Callable[[str], None],
     effort: Effort = EFFORT,
-    grid: Grid | None = None,
+    grid: Grid = GRID,
 ) -> dict[str, Any]:
     """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
 
-    SpecBranchError if a policy writes another text than the target alone does in float32.
+    `out` is written after each step, so that a step that fails takes nothing along. SpecBranchError if a policy
+    writes another text than the target alone does in float32.
     """
     began = time.monotonic()
     half = len(prompts) // 2
+    record: dict[str, Any] = {"hardware": hardware(), "software": software()}
+
+    def note(step: str, found: Any) -> None:
+        record[step] = found
+        record["seconds"] = time.monotonic() - began
+        write_whole(out, json.dumps(record).encode())
+        say(f"{record['seconds']:.0f} s: {step} done")
+
     exact = target.model_copy(update={"precision": "float32"})
     with open_pair(exact, drafts) as (pair, tokenizer):
         player, _ = pair.players("in-turn", None)
-        found = player.worker.call(devices)
-        exactness = _exactness(pair, tokenizer, prompts[half:])
+        note("devices", player.worker.call(devices))
+        exactness = _exactness(pair, tokenizer, prompts[half:][:EXACT_PROMPTS])
     say(f"float32: {exactness['identical']} of {exactness['texts']} texts identical")
+    note("exactness", exactness)
     folder = out.with_suffix("")
     with open_pair(target, drafts) as (pair, tokenizer):
         artifact = calibrate(pair, tokenizer, prompts[:half], effort, folder)
         for line in describe(artifact):
             say(line)
+        note("calibration", artifact.calibration.model_dump(mode="json"))
         tuned = TunedConfiguration.of(tune(artifact, grid, jobs=1), folder, artifact.digest)
         say(tuned.advice)
         verification = verify(
-            pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=2)
+            pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=1)
         )
-    record = {
-        "hardware": hardware(),
-        "software": software(),
-        "devices": found,
-        "exactness": exactness,
-        "calibration": artifact.calibration.model_dump(mode="json"),
-        "verification": verification.model_dump(mode="json"),
-        "seconds": time.monotonic() - began,
-    }
-    write_whole(out, json.dumps(record).encode())
+    note("verification", verification.model_dump(mode="json"))
     if exactness["identical"] < exactness["texts"]:
         raise SpecBranchError(f"the engine is not exact on this machine: {exactness}; see {out}.")
     return record
 
 
 def _exactness(pair: Pair, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """How many texts of every policy, draft and placement are the target's own."""
+    """How many texts of every policy, draft and placement are the target's own; on CUDA in all placements there are."""
     texts = identical = 0
+    warnings: list[str] = []
+    placements = PLACEMENTS if pair.cuda_devices else placements_of(pair)
     for prompt in prompts:
         ids = tokenizer.encode(prompt.text)
         alone = pair.generate(
             Configuration(policy="autoregressive", placement="in-turn"), ids, max_tokens=EXACT_TOKENS
         )
         for draft in pair.drafts:
-            for placement in placements_of(pair):
+            for placement in placements:
                 for policy in POLICIES:
                     chosen = policy.model_copy(update={"draft": draft, "placement": placement})
+                    run = pair.generate(chosen, ids, max_tokens=EXACT_TOKENS)
                     texts += 1
-                    identical += pair.generate(chosen, ids, max_tokens=EXACT_TOKENS).tokens == alone.tokens
-    return {"prompts": len(prompts), "tokens": EXACT_TOKENS, "texts": texts, "identical": identical}
+                    identical += run.tokens == alone.tokens
+                    warnings += [run.warning] if run.warning else []
+    return {
+        "prompts": len(prompts),
+        "tokens": EXACT_TOKENS,
+        "texts": texts,
+        "identical": identical,
+        "warnings": warnings,
+    }

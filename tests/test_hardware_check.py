@@ -25,4 +25,6 @@ def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:
     assert record["exactness"]["identical"] == record["exactness"]["texts"] == 2 * 2 * 3
     assert len(record["verification"]["compared"]) >= 6
     assert record["devices"] == []
-    assert said
+    assert record["exactness"]["warnings"] == []
+    steps = ("devices", "exactness", "calibration", "verification")
+    assert [step for line in said for step in steps if line.endswith(f"{step} done")] == list(steps)

@@ -1,0 +1,165 @@
+"""What fails in the middle of a text: a draft costs speed, a target is an error, and no process is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
+
+from engine import worker_process
+from engine.configuration import Configuration
+from engine.errors import OutOfMemory, WorkerLost
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.placement import PLACEMENTS, Placement, usable_cores
+from engine.worker_process import Host
+
+pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 60.0
+
+
+def draft_until_memory_ends(host: Host, job: int, **arguments: Any) -> Any:
+    if job == 2:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+    return worker_process.draft(host, job=job, **arguments)
+
+
+def verify_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:
+    if base > len(PROMPTS[0]):
+        raise MemoryError
+    return worker_process.verify(host, base=base, **arguments)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("target"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("other"), seed=5)
+
+
+@pytest.fixture
+def pair(target: str, other: str) -> Iterator[Pair]:
+    spec = ModelSpec(source=target, precision="float32")
+    draft = spec.model_copy(update={"source": other})
+    with Pair(spec, {"other": draft}, cores=usable_cores()[:2]) as pair:
+        yield pair
+
+
+def configuration(placement: Placement) -> Configuration:
+    return Configuration(policy="specbranch", draft_length=4, branches=2, placement=placement)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_draft_out_of_memory_costs_nothing_but_speed(
+    pair: Pair, target: str, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, drafter = pair.players(placement, "other")
+    assert drafter is not None
+    heard: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_process, "draft", draft_until_memory_ends)
+        run = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS, on_text=heard.extend)
+    assert run.tokens == tuple(heard) == own_text(target, PROMPTS[0])
+    assert run.warning is not None
+    assert "ran out of memory" in run.warning
+    assert "went on alone" in run.warning
+    assert 0 < sum(job.model == "draft" for job in run.jobs) < len(run.rounds)
+    assert drafter.worker.process.is_alive() == (placement != "at-once")
+    again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert (again.tokens, again.warning) == (run.tokens, None)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_target_out_of_memory_is_an_error_and_leaves_no_process(
+    pair: Pair, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    players = pair.players(placement, "other")
+    monkeypatch.setattr(worker_process, "verify", verify_until_memory_ends)
+    with pair, pytest.raises(OutOfMemory, match="the target worker ran out of memory"):
+        pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert not any(player.worker.process.is_alive() for player in players if player)
+
+
+@pytest.mark.parametrize("placement", ["in-turn", "threads"])
+def test_the_death_of_a_process_with_both_models_is_an_error(
+    pair: Pair, target: str, placement: Placement
+) -> None:
+    players = pair.players(placement, "other")
+    process = players[0].worker.process
+
+    def kill(tokens: object) -> None:
+        assert process.pid
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+    with pytest.raises(WorkerLost, match=r"worker (died|is gone)"):
+        pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS, on_text=kill)
+    assert all(player.worker.lost for player in players if player)
+    again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert again.tokens == own_text(target, PROMPTS[0])
+
+
+def members(session: int) -> list[str]:
+    """The command lines of a session's processes, but for those that have ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, theirs = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(theirs) == session and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("moment", ["starting", "writing"])
+@pytest.mark.parametrize("placement", ["at-once", "threads"])
+def test_an_interrupt_ends_everything(target: str, other: str, placement: Placement, moment: str) -> None:
+    command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", placement]
+    command += [
+        "--target",
+        target,
+        "--draft-model",
+        other,
+        "--precision",
+        "float32",
+        "--max-tokens",
+        "9999999",
+    ]
+    driver = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT
+    )
+    assert driver.stdout is not None
+    try:
+        if moment == "writing":
+            assert driver.stdout.read(20)
+            assert len(members(driver.pid)) >= (3 if placement == "at-once" else 2)
+        else:
+            until = time.monotonic() + SECONDS
+            while not any("spawn_main" in line for line in members(driver.pid)):
+                assert time.monotonic() < until
+                assert driver.poll() is None
+                time.sleep(0.01)
+        os.killpg(driver.pid, signal.SIGINT)
+        _, errors = driver.communicate(timeout=SECONDS)
+        assert driver.returncode == 130, errors
+        assert b"Traceback" not in errors
+        until = time.monotonic() + SECONDS
+        while members(driver.pid):
+            assert time.monotonic() < until, members(driver.pid)
+            time.sleep(0.05)
+    finally:
+        if driver.poll() is None or members(driver.pid):
+            os.killpg(driver.pid, signal.SIGKILL)
