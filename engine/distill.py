@@ -1,9 +1,10 @@
 """Make a small draft of a Llama target: keep some layers and distil them on text that the target writes.
 
-Three stages, each of which continues where it was interrupted: the target writes answers to composed prompts
+The work continues where it was interrupted: the target writes answers to composed prompts
 (`engine.self_written`); the kept layers are trained to give the target's distributions at every token of
-them; the result is rounded, judged on held-out prompts and saved (`engine.distilled`). Training is counted
-in tokens, never in time, so a slow machine makes the same draft as a fast one.
+them, in stages that may each add layers; the result is rounded, judged on held-out prompts and saved
+(`engine.distilled`). Training is counted in tokens, never in time, so a slow machine makes the same draft as
+a fast one.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from engine.distilled import (
 from engine.errors import SpecBranchError
 from engine.rounding import dequantise, quantise
 from engine.self_written import Row, Shard, TextPlan, held_out_text, spans, written_text
-from engine.student import Agreement, Student, divergence, judge, prune
+from engine.student import Agreement, Student, divergence, grow, judge
 from engine.training_prompts import KINDS, TrainingPrompt
 
 CHECKPOINT_STEPS = 50
@@ -39,21 +40,38 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stretch of training: the target's `layers`, on its answers to prompts `first` to `end` (None: the last).
+
+    Training passes over them `epochs` times; the rate of AdamW rises to `rate` and falls again within the stage.
+    The output head has the `kept_tokens` most frequent tokens of these answers. Layers of the stage before go
+    on from where it left them; new ones come from the target, silenced (`engine.student.grow`).
+    """
+
+    layers: tuple[int, ...]
+    epochs: int
+    rate: float
+    first: int = 0
+    end: int | None = None
+    kept_tokens: int = 16384
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that the result depends on besides the target.
 
-    `layers` are the target's layers to keep, `kept_tokens` the size of the output head. Training passes over
-    the text `epochs` times in steps of about `batch_tokens` tokens, `part_tokens` of them at once; the rate of
-    AdamW rises over `warmup` steps to `rate` and falls along a cosine to `final_rate` of it.
+    The `stages` are trained one after the other, on `text`. Steps are of about `batch_tokens` tokens,
+    `part_tokens` of them at once; the rate of AdamW rises over `warmup` steps to the stage's and falls along a
+    cosine to `final_rate` of it.
     """
 
     text: TextPlan = field(default_factory=TextPlan)
-    layers: tuple[int, ...] = (0, 1, 2, 3)
-    kept_tokens: int = 16384
-    epochs: int = 3
+    stages: tuple[Stage, ...] = (
+        Stage(layers=(0, 1, 2, 3), epochs=3, rate=2e-3, end=7168),
+        Stage(layers=(0, 1, 2, 3, 4), epochs=1, rate=1e-3, first=3072),
+    )
     batch_tokens: int = 2048
     part_tokens: int = 1024
-    rate: float = 2e-3
     final_rate: float = 0.05
     warmup: int = 50
     weight_decay: float = 0.1
@@ -155,10 +173,25 @@ def train(
     source: dict[str, Tensor] = target.state_dict()
     embedding = source[EMBEDDING]
     rows = [row for shard in text for row in shard.rows()]
-    counts = torch.cat([row.answer for row in rows]).bincount(minlength=len(embedding))
-    kept = choose_kept(counts, always, recipe.kept_tokens)
-    weights = prune(source, recipe.layers)
-    steps = _run_training(weights, embedding, target.config, kept, rows, cache / "training", recipe, progress)
+    weights: dict[str, Tensor] = {}
+    layers: tuple[int, ...] = ()
+    history, steps = "", 0
+    for number, stage in enumerate(recipe.stages, start=1):
+        mine = rows[stage.first : stage.end]
+        counts = torch.cat([row.answer for row in mine]).bincount(minlength=len(embedding))
+        kept = choose_kept(counts, always, stage.kept_tokens)
+        weights = grow(weights, layers, source, stage.layers)
+        layers = stage.layers
+        plan = plan_batches([len(row.tokens) for row in mine], stage.epochs, recipe)
+        head = embedding[kept].to(torch.bfloat16)
+        if not history:
+            _calm(weights, embedding, target.config, head, [mine[row] for row in plan[0][0]])
+        # A stage's result depends on all stages before it, so its checkpoint is named after them too.
+        history = _stage_label(history, stage, recipe, embedding, kept, mine)
+        training = _Training(weights, embedding, target.config, head, mine, plan, stage.rate, recipe)
+        name = f"training, stage {number} of {len(recipe.stages)}"
+        training.run(cache / "training" / f"{history}.safetensors", name, progress)
+        steps += len(plan)
     for weight in weights.values():  # what is judged is what will be loaded
         if weight.dim() == 2:
             weight.copy_(dequantise(*quantise(weight, BITS)))
@@ -167,23 +200,24 @@ def train(
     each = len(asked) // len(KINDS)
     by_kind = {kind: judge(student, kept, asked[i * each : (i + 1) * each]) for i, kind in enumerate(KINDS)}
     everything = judge(student, kept, asked)
+    tokens = sum(len(row.answer) for row in rows)
     how = {
         "made by": "specbranch distill",
         "recipe": json.dumps(asdict(recipe), sort_keys=True),
-        "text": f"{int(counts.sum())} tokens that the target wrote after {len(rows)} composed prompts",
+        "text": f"{tokens} tokens that the target wrote after {len(rows)} composed prompts",
         "held out": json.dumps(asdict(everything), sort_keys=True),
     }
     save_distilled(out, weights, kept, source, how)
-    return Report(out, everything, by_kind, int(counts.sum()), steps)
+    return Report(out, everything, by_kind, tokens, steps)
 
 
-def plan_batches(lengths: Sequence[int], recipe: Recipe) -> list[list[list[int]]]:
+def plan_batches(lengths: Sequence[int], epochs: int, recipe: Recipe) -> list[list[list[int]]]:
     """The rows (indices into `lengths`, tokens each) of every training step, in order, for all epochs.
 
     A step's rows come in parts of similar length that are padded and run together.
     """
     steps: list[list[list[int]]] = []
-    for epoch in range(recipe.epochs):
+    for epoch in range(epochs):
         draw = random.Random(f"{recipe.text.seed}:order:{epoch}")
         order = list(range(len(lengths)))
         draw.shuffle(order)
@@ -194,46 +228,49 @@ def plan_batches(lengths: Sequence[int], recipe: Recipe) -> list[list[list[int]]
     return steps
 
 
-def _run_training(
-    weights: Mapping[str, Tensor],
-    embedding: Tensor,
-    config: Any,
-    kept: Tensor,
-    rows: Sequence[Row],
-    folder: Path,
-    recipe: Recipe,
-    progress: Progress,
-) -> int:
-    """Train `weights` in place, from the checkpoint of the same recipe and text if any; the steps of it all."""
-    plan = plan_batches([len(row.tokens) for row in rows], recipe)
-    head = embedding[kept].to(torch.bfloat16)
-    _calm(weights, embedding, config, head, [rows[row] for row in plan[0][0]])
-    decays = [weight for weight in weights.values() if weight.dim() == 2]
-    stays = [weight for weight in weights.values() if weight.dim() == 1]
-    groups = [{"params": decays, "weight_decay": recipe.weight_decay}, {"params": stays, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-    checkpoint = folder / f"{_training_label(recipe, embedding, kept, rows)}.safetensors"
-    done = _restore(checkpoint, weights, optimiser)
-    # The forward runs on a bfloat16 copy; steps are too small for it and go to the float32 weights.
-    copies = {name: weight.to(torch.bfloat16).requires_grad_() for name, weight in weights.items()}
-    student = Student(copies, embedding.to(torch.bfloat16), config)
-    for step in range(done, len(plan)):
-        positions = sum(len(rows[row].answer) for part in plan[step] for row in part)
-        loss = sum(student.learn(head, [rows[row] for row in part], positions) for part in plan[step])
-        for name, copy in copies.items():
-            weights[name].grad = copy.grad.float() if copy.grad is not None else None
-        nn.utils.clip_grad_norm_(weights.values(), 1.0)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _schedule(step, len(plan), recipe)
-        optimiser.step()
-        with torch.no_grad():
-            for name, copy in copies.items():
-                copy.copy_(weights[name])
-                copy.grad = None
-        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == len(plan):
-            save_tensors(checkpoint, _training_state(weights, optimiser), {"steps": str(step + 1)})
-        progress(f"training, loss {loss:.2f}", step + 1, len(plan))
-    return len(plan)
+@dataclass(frozen=True)
+class _Training:
+    """One stage: `weights` are trained in place on `rows` by the steps of `plan`, over the tokens of `head`."""
+
+    weights: Mapping[str, Tensor]
+    embedding: Tensor
+    config: Any
+    head: Tensor
+    rows: Sequence[Row]
+    plan: Sequence[Sequence[Sequence[int]]]
+    rate: float
+    recipe: Recipe
+
+    def run(self, checkpoint: Path, name: str, progress: Progress) -> None:
+        """Train to the end, from `checkpoint` if it is there."""
+        weights, plan = self.weights, self.plan
+        decay = {
+            "params": [w for w in weights.values() if w.dim() == 2],
+            "weight_decay": self.recipe.weight_decay,
+        }
+        stay = {"params": [w for w in weights.values() if w.dim() == 1], "weight_decay": 0.0}
+        optimiser = torch.optim.AdamW([decay, stay], betas=(0.9, 0.98))
+        done = _restore(checkpoint, weights, optimiser)
+        # The forward runs on a bfloat16 copy; steps are too small for it and go to the float32 weights.
+        copies = {key: weight.to(torch.bfloat16).requires_grad_() for key, weight in weights.items()}
+        student = Student(copies, self.embedding.to(torch.bfloat16), self.config)
+        for step in range(done, len(plan)):
+            parts = [[self.rows[row] for row in part] for part in plan[step]]
+            positions = sum(len(row.answer) for part in parts for row in part)
+            loss = sum(student.learn(self.head, part, positions) for part in parts)
+            for key, copy in copies.items():
+                weights[key].grad = copy.grad.float() if copy.grad is not None else None
+            nn.utils.clip_grad_norm_(weights.values(), 1.0)
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate * _schedule(step, len(plan), self.recipe)
+            optimiser.step()
+            with torch.no_grad():
+                for key, copy in copies.items():
+                    copy.copy_(weights[key])
+                    copy.grad = None
+            if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == len(plan):
+                save_tensors(checkpoint, _training_state(weights, optimiser), {"steps": str(step + 1)})
+            progress(f"{name}, loss {loss:.2f}", step + 1, len(plan))
 
 
 def _schedule(step: int, steps: int, recipe: Recipe) -> float:
@@ -244,8 +281,12 @@ def _schedule(step: int, steps: int, recipe: Recipe) -> float:
     return recipe.final_rate + (1 - recipe.final_rate) * 0.5 * (1 + math.cos(math.pi * through))
 
 
-def _training_label(recipe: Recipe, embedding: Tensor, kept: Tensor, rows: Sequence[Row]) -> str:
-    digest = hashlib.sha256(repr(recipe).encode())
+def _stage_label(
+    before: str, stage: Stage, recipe: Recipe, embedding: Tensor, kept: Tensor, rows: Sequence[Row]
+) -> str:
+    """Names all that a stage's result depends on; `before` is the label of the stage before it."""
+    schedule = recipe.batch_tokens, recipe.part_tokens, recipe.final_rate, recipe.warmup, recipe.weight_decay
+    digest = hashlib.sha256(repr((before, stage, schedule, recipe.text.seed)).encode())
     for tensor in (embedding, kept, *(row.tokens for row in rows)):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:24]

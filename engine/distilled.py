@@ -1,4 +1,4 @@
-"""The carried file of a distilled draft: its layers as int8; all else comes from the target at load time.
+"""The carried file of a distilled draft: its layers as 6-bit codes; all else comes from the target at load time.
 
 The draft's embedding is the target's, and its output head is the rows of that embedding for the kept tokens,
 so neither is carried. A file only fits the target it was made from, which is checked.
@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import SpecBranchError
-from engine.rounding import dequantise, quantise
+from engine.rounding import dequantise, pack, quantise, unpack
 
 FORMAT = "specbranch-distilled"
-VERSION = "1"
-BITS = 8
+VERSION = "2"
+BITS = 6
 EMBEDDING = "model.embed_tokens.weight"
-CODES, SCALES = ".int8", ".scales"
+CODES, SCALES = ".codes", ".scales"
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,16 @@ def save_distilled(
 ) -> None:
     """Write a draft's own weights (`model.layers.*`, `model.norm.weight`) to `path`.
 
-    Matrices [out, in] become int8 with one scale for each row (`engine.rounding.quantise`), vectors stay
-    float32. `kept_tokens` are int64 ids [kept], ascending; `how` is free text for whoever opens the file.
+    Matrices [out, in] become packed 6-bit codes with one scale for each row (`engine.rounding`), vectors stay
+    float32; the width of a matrix must be a multiple of 4, so that it follows from the packed one.
+    `kept_tokens` are int64 ids [kept], ascending; `how` is free text for whoever opens the file.
     """
     tensors: dict[str, Tensor] = {"kept_tokens": kept_tokens.to(torch.int32)}
     for name, weight in weights.items():
         if weight.dim() == 2:
-            # By row, as `engine.linear` rounds an int8 layer: rounding again then changes nothing.
+            # By row, as `engine.linear` rounds an int8 layer: its finer steps then cover the same range.
             codes, scales = quantise(weight, BITS)
-            tensors[name + CODES], tensors[name + SCALES] = codes.to(torch.int8), scales
+            tensors[name + CODES], tensors[name + SCALES] = pack(codes, BITS), scales
         else:
             tensors[name] = weight.detach().float()
     header = {
@@ -110,7 +111,8 @@ def load_distilled(path: Path, target_state: Mapping[str, Tensor]) -> DistilledW
     for name, tensor in tensors.items():
         if name.endswith(CODES):
             stem = name.removesuffix(CODES)
-            state[stem] = dequantise(tensor, tensors[stem + SCALES])
+            codes = unpack(tensor, BITS, tensor.shape[1] * 8 // BITS)
+            state[stem] = dequantise(codes, tensors[stem + SCALES])
         elif not name.endswith(SCALES):
             state[name] = tensor
     embedding = target_state[EMBEDDING].detach().float()

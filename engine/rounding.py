@@ -4,6 +4,7 @@ Rounded values held in float32 make the draft's tokens independent of how many i
 replay needs; `engine.linear` runs the same values through packed kernels where speed is wanted.
 """
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -49,3 +50,22 @@ def dequantise(codes: Tensor, scales: Tensor, offsets: Tensor | None = None) -> 
     if offsets is not None:
         weight += offsets[..., None]
     return weight.view(rows, columns)
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """`quantise`'s codes [out, in] for `bits` (2 to 8), close together: uint8 [out, ceil(in x bits / 8)].
+
+    A code is stored as code + 2^(bits-1), its lowest bit first; a row ends on a whole byte.
+    """
+    unsigned = (codes + 2 ** (bits - 1)).to(torch.uint8).numpy()
+    each = numpy.unpackbits(unsigned[..., None], axis=-1, count=bits, bitorder="little")
+    return torch.from_numpy(numpy.packbits(each.reshape(len(unsigned), -1), axis=-1, bitorder="little"))
+
+
+def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """The codes int32 [out, columns] that `pack` made `packed` of."""
+    each = numpy.unpackbits(packed.numpy(), axis=-1, count=columns * bits, bitorder="little")
+    each = each.reshape(len(packed), columns, bits)
+    unsigned = numpy.packbits(each, axis=-1, bitorder="little")[..., 0]
+    codes: Tensor = torch.from_numpy(unsigned).to(torch.int32) - 2 ** (bits - 1)
+    return codes

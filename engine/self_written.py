@@ -70,7 +70,7 @@ class TextPlan:
     """What to write: answers of up to `answer_tokens` tokens to `prompts` prompts, `rows` at a time."""
 
     seed: int = 1
-    prompts: int = 7168
+    prompts: int = 14336
     answer_tokens: int = 128
     rows: int = 256
 

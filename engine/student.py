@@ -20,6 +20,9 @@ HEAD_ROWS = (
 )
 
 
+SPEAKING = ("self_attn.o_proj.weight", "mlp.down_proj.weight")  # what adds to the residual stream
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How well a draft predicts what the target wrote greedily: `positions` tokens after `prompts` prompts.
@@ -49,6 +52,38 @@ def prune(target_state: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str
         for name in (name for name in target_state if name.startswith(prefix)):
             weight = target_state[name].detach().float().clone()
             state[f"model.layers.{new}.{name.removeprefix(prefix)}"] = weight
+    return state
+
+
+def grow(
+    weights: Mapping[str, Tensor],
+    before: Sequence[int],
+    target_state: Mapping[str, Tensor],
+    layers: Sequence[int],
+) -> dict[str, Tensor]:
+    """The pruned `weights` of the target's layers `before`, with further ones, as those of `layers`.
+
+    A new layer is the target's, but adds nothing to the residual stream (its two output projections are zero),
+    so that what was learnt is kept; training lets it speak. Without `before`, this is `prune`. SpecBranchError
+    if `layers` lack one of `before`.
+    """
+    state = prune(target_state, layers)
+    if not before:
+        return state
+    if not set(before) <= set(layers):
+        raise SpecBranchError(
+            f"the layers {list(layers)} lack some of {list(before)}, which are trained before"
+        )
+    state["model.norm.weight"] = weights["model.norm.weight"].detach().clone()
+    for new, layer in enumerate(layers):
+        names = [name for name in state if name.startswith(f"model.layers.{new}.")]
+        for name in names:
+            part = name.split(".", 3)[3]
+            if layer in before:
+                old = f"model.layers.{before.index(layer)}.{part}"
+                state[name] = weights[old].detach().clone()
+            elif part in SPEAKING:
+                state[name].zero_()
     return state
 
 

@@ -128,8 +128,6 @@ def _predicted(role: str, scored: Scored) -> Predicted:
 def _short(configuration: Configuration) -> dict[str, Any]:
     """What a reader has to see: what differs from the defaults, and the basics whatever they are."""
     shown = configuration.model_dump(mode="json", exclude_defaults=True)
-    basics = {"policy", "placement"} | (
-        {"draft_length"} if configuration.drafts else set()
-    )
+    basics = {"policy", "placement"} | ({"draft_length"} if configuration.drafts else set())
     data = configuration.model_dump(mode="json")
     return {key: value for key, value in data.items() if key in basics or key in shown}

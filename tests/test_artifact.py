@@ -7,7 +7,7 @@ import pytest
 from artifacts import artifact as build_artifact
 from hypothesis import HealthCheck, given, settings
 
-from calibrate.artifact import ARRAYS_NAME, JSON_NAME, load_artifact, save_artifact
+from calibrate.artifact import ARRAYS_NAME, JSON_NAME, VERSION, load_artifact, save_artifact
 from engine.errors import CalibrationError
 
 
@@ -52,6 +52,6 @@ def test_any_flipped_byte_or_truncation_is_detected(
 def test_another_version_is_named(tmp_path: Path) -> None:
     save_artifact(tmp_path, build_artifact())
     path = tmp_path / JSON_NAME
-    path.write_text(path.read_text().replace('"version":1,', '"version":99,', 1))
+    path.write_text(path.read_text().replace(f'"version":{VERSION},', '"version":99,', 1))
     with pytest.raises(CalibrationError, match="version 99"):
         load_artifact(tmp_path)

@@ -9,19 +9,18 @@ import torch
 from tiny_models import tiny_llama
 
 from engine import self_written
-from engine.distill import Recipe, Report, plan_batches, train
+from engine.distill import Recipe, Report, Stage, plan_batches, train
 from engine.distilled import EMBEDDING, load_distilled
 from engine.errors import SpecBranchError
 from engine.self_written import BatchWriter, Shard, TextPlan, held_out_text, written_text
-from engine.student import Agreement, Student, divergence, judge, prune
+from engine.student import Agreement, Student, divergence, grow, judge, prune
 from engine.training_prompts import KINDS, TrainingPrompt, held_out_prompts, training_prompts
 
 VOCABULARY = 64
 END = 2
 PLAN = TextPlan(prompts=32, answer_tokens=12, rows=8)
-RECIPE = Recipe(
-    text=PLAN, layers=(0, 2), kept_tokens=48, epochs=2, batch_tokens=96, part_tokens=96, rate=3e-3, warmup=4
-)
+STAGE = Stage(layers=(0, 2), epochs=2, rate=3e-3, kept_tokens=48)
+RECIPE = Recipe(text=PLAN, stages=(STAGE,), batch_tokens=96, part_tokens=96, warmup=4)
 
 
 def tiny(seed: int = 0) -> Any:
@@ -38,7 +37,7 @@ def write(target: Any, folder: Path, plan: TextPlan = PLAN) -> list[Shard]:
 
 
 def learn(target: Any, folder: Path, out: Path, **changes: Any) -> Report:
-    recipe = dataclasses.replace(RECIPE, **changes)
+    recipe = dataclasses.replace(RECIPE, stages=(dataclasses.replace(STAGE, **changes),))
     held_out = held_out_text(target, encode, [END], folder / "text", PLAN)
     text = write(target, folder / "text")
     return train(target, text, held_out, [END], out, folder, recipe, lambda stage, done, total: None)
@@ -114,7 +113,7 @@ def test_text_is_written_once_and_a_longer_plan_continues_it(
 def test_every_epoch_meets_every_row_once() -> None:
     lengths = [5 + i * 7 % 23 for i in range(200)]
     recipe = dataclasses.replace(RECIPE, batch_tokens=300, part_tokens=96)
-    steps = plan_batches(lengths, recipe)
+    steps = plan_batches(lengths, 2, recipe)
     assert sorted(row for step in steps for part in step for row in part) == sorted(
         [*range(200), *range(200)]
     )
@@ -203,6 +202,49 @@ def test_training_helps_and_the_report_tells_what_the_file_does(tmp_path: Path) 
     assert sum(kind.positions for kind in report.by_kind.values()) == report.held_out.positions
     student = Student(weights.state, embedding, target.config)
     assert judge(student, weights.kept_tokens, rows) == report.held_out
+
+
+def test_a_new_layer_changes_nothing_until_it_is_trained() -> None:
+    source = tiny().state_dict()
+    small = prune(source, [0, 2])
+    small["model.norm.weight"] *= 0.5
+    small["model.layers.1.mlp.up_proj.weight"] *= 0.5
+    large = grow(small, [0, 2], source, [0, 1, 2])
+    assert large["model.layers.1.mlp.up_proj.weight"].equal(source["model.layers.1.mlp.up_proj.weight"])
+    ids = torch.tensor([[1, 3, 9, 11, 40, 2]])
+    states = [Student(weights, source[EMBEDDING], tiny().config).states(ids) for weights in (small, large)]
+    torch.testing.assert_close(states[1], states[0])
+    with pytest.raises(SpecBranchError, match="lack"):
+        grow(small, [0, 2], source, [0, 1])
+
+
+def test_stages_continue_one_another_and_are_found_again(tmp_path: Path) -> None:
+    target = tiny()
+    stages = (
+        dataclasses.replace(STAGE, end=16, rate=0.0),
+        dataclasses.replace(STAGE, layers=(0, 1, 2), epochs=1),
+    )
+    recipe = dataclasses.replace(RECIPE, stages=stages)
+    held_out = held_out_text(target, encode, [END], tmp_path / "text", PLAN)
+    text = write(target, tmp_path / "text")
+    begun: list[str] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        begun.append(stage.split(", loss")[0])
+
+    out = tmp_path / "draft.safetensors"
+    report = train(target, text, held_out, [END], out, tmp_path, recipe, progress)
+    assert begun == sorted(begun)
+    assert set(begun) == {"training, stage 1 of 2", "training, stage 2 of 2"}
+    assert report.steps == len(begun)
+    assert load_distilled(out, target.state_dict()).layers == 3
+    begun.clear()
+    again = train(target, text, held_out, [END], out, tmp_path, recipe, progress)
+    assert (begun, again.held_out) == ([], report.held_out)
+    # What a stage depends on includes the stages before it.
+    other = dataclasses.replace(recipe, stages=(dataclasses.replace(stages[0], epochs=1), stages[1]))
+    train(target, text, held_out, [END], out, tmp_path, other, progress)
+    assert set(begun) == {"training, stage 1 of 2", "training, stage 2 of 2"}
 
 
 def test_the_target_agrees_with_itself(tmp_path: Path) -> None:

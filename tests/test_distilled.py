@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.distilled import choose_kept, fingerprint, load_distilled, save_distilled, save_tensors
 from engine.errors import SpecBranchError
+from engine.rounding import dequantise, pack, quantise, unpack
 
 KEPT = torch.tensor([0, 2, 5, 7, 40])
 
@@ -45,12 +48,31 @@ def test_round_trip_is_within_rounding_and_happens_once(tmp_path: Path) -> None:
     assert loaded.state["model.embed_tokens.weight"].equal(embedding)
     assert loaded.state["lm_head.weight"].equal(embedding[KEPT])
     for name, weight in own_weights(draft).items():
-        step = weight.abs().amax(dim=-1, keepdim=True) / 127 if weight.dim() == 2 else torch.zeros(1)
+        step = weight.abs().amax(dim=-1, keepdim=True) / 31 if weight.dim() == 2 else torch.zeros(1)
         assert ((loaded.state[name] - weight).abs() <= step / 2 + 1e-7).all(), name
     again = {name: loaded.state[name] for name in own_weights(draft)}
     save_distilled(tmp_path / "b", again, KEPT, target.state_dict(), {})
     for name, weight in load_distilled(tmp_path / "b", target.state_dict()).state.items():
         torch.testing.assert_close(weight, loaded.state[name], rtol=1e-6, atol=0)
+
+
+@given(st.integers(2, 8), st.integers(1, 7), st.integers(1, 70), st.integers(0, 2**32))
+def test_packed_codes_come_back(bits: int, rows: int, columns: int, seed: int) -> None:
+    top = 2 ** (bits - 1) - 1
+    draw = torch.Generator().manual_seed(seed)
+    codes = torch.randint(-top, top + 1, (rows, columns), generator=draw, dtype=torch.int32)
+    packed = pack(codes, bits)
+    assert packed.dtype == torch.uint8
+    assert packed.shape == (rows, -(-columns * bits // 8))
+    assert unpack(packed, bits, columns).equal(codes)
+
+
+def test_int8_of_a_6_bit_weight_is_within_an_eighth_of_its_step() -> None:
+    weight = torch.randn(40, 96, generator=torch.Generator().manual_seed(0))
+    codes, scales = quantise(weight, 6)
+    rounded = dequantise(codes, scales)
+    again = dequantise(*quantise(rounded, 8))
+    assert ((again - rounded).abs() <= scales * (31 / 127 / 2 + 1e-5)).all()
 
 
 def test_it_runs_in_a_llama_model(tmp_path: Path) -> None:
@@ -60,7 +82,7 @@ def test_it_runs_in_a_llama_model(tmp_path: Path) -> None:
     draft = tiny(3)
     draft.load_state_dict(loaded.state)
     ids = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
-    torch.testing.assert_close(draft(ids).logits, target(ids).logits, atol=0.02, rtol=0.05)
+    torch.testing.assert_close(draft(ids).logits, target(ids).logits, atol=0.05, rtol=0.1)
 
 
 def test_a_bfloat16_target_is_the_same_target() -> None:
@@ -84,7 +106,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     save_tensors(path, {"x": torch.zeros(1)}, {})
     with pytest.raises(SpecBranchError, match="not a distilled draft"):
         load_distilled(path, target.state_dict())
-    save_tensors(path, {"x": torch.zeros(1)}, {"format": "specbranch-distilled", "version": "0"})
+    save_tensors(path, {"x": torch.zeros(1)}, {"format": "specbranch-distilled", "version": "1"})
     with pytest.raises(SpecBranchError, match="another version"):
         load_distilled(path, target.state_dict())
 
