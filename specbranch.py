@@ -426,7 +426,7 @@ def distill(
 ) -> None:
     """Make the default pair's small draft again: prune the target and distil it on text it writes itself.
 
-    It takes an hour of one free core; interrupted, it resumes.
+    It takes two hours of one free core; interrupted, it resumes.
     """
     from dataclasses import asdict
 
