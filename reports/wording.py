@@ -7,7 +7,7 @@ from engine.configuration import Configuration
 from engine.metrics import Estimate
 
 MINUS, TIMES = "\u2212", "\u00d7"
-NAMES = {"pearl": "PEARL", "specbranch": "SpecBranch"}
+NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
 PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
 
 
