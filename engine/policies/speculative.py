@@ -1,7 +1,8 @@
 """Standard speculative decoding (Leviathan et al. 2023): draft, then verify, in turn."""
 
+from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, DraftLimits, Session, Steps, result, settle
+from engine.policies.words import DraftLimits, Session, Steps
 
 USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts"})
 
@@ -13,9 +14,4 @@ def decode(session: Session, settings: Settings) -> Steps:
         drawn_from=0 if settings.draw_drafts else None,
     )
     while not session.finished:
-        draft = session.draft(EMPTY, limits)
-        yield (draft,)
-        line = result(draft).branches[0]
-        verdict = session.verify(line)
-        yield (verdict,)
-        settle(session, line, result(verdict), None)
+        yield from draft_then_verify(session, limits)
