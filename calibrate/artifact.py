@@ -9,8 +9,9 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models import ModelSpec
 from engine.placement import Placement
+from engine.record import Run
 
-VERSION = 2
+VERSION = 3
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
@@ -33,11 +36,17 @@ class _Record(BaseModel):
 
 
 class Cell(_Record):
-    """Samples (seconds, in the order measured) of one operation over `tokens` tokens behind `context` tokens."""
+    """Samples (seconds, in the order measured) of one operation over `tokens` tokens behind `context` tokens.
+
+    `visits`: how many samples were taken at each visit; what is common to a visit is not independent. `excluded`:
+    samples of visits at which the machine was disturbed, by the rule of `calibrate.laps`.
+    """
 
     tokens: int = Field(ge=0)
     context: int = Field(ge=0)
     seconds: tuple[float, ...] = Field(min_length=1)
+    visits: tuple[int, ...] = ()
+    excluded: tuple[float, ...] = ()
 
 
 class Together(_Record):
@@ -61,23 +70,32 @@ class DraftCosts(_Record):
     """What a draft costs in one placement.
 
     `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
-    each; `fork`: selecting one of `tokens` branches in a rewind. `together`: against the target, where
-    they run at once.
+    each; `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
+    temperature takes beyond choosing them. `together`: against the target, where they run at once.
     """
 
     forward: tuple[Cell, ...]
     branch: tuple[Cell, ...]
     fork: tuple[Cell, ...]
+    draw: tuple[Cell, ...] = ()
     together: Together | None = None
 
 
 class PlacementCosts(_Record):
-    """Costs where the models sit as `placement` says. `hand_over`: a job's seconds beyond its forwards."""
+    """Costs where the models sit as `placement` says.
+
+    `target`: reading `tokens` in a row and choosing a token behind each; `rollback`: forgetting the last `tokens`
+    of its cache; `draw`: what drawing `tokens` tokens at a temperature takes beyond choosing them; `foresight`:
+    H-RAD's inference, once. `hand_over`: a job's seconds beyond its forwards.
+    """
 
     placement: Placement
     target_seat: str
     draft_seat: str
     target: tuple[Cell, ...]
+    rollback: tuple[Cell, ...] = ()
+    draw: tuple[Cell, ...] = ()
+    foresight: tuple[Cell, ...] = ()
     drafts: dict[str, DraftCosts]
     hand_over: tuple[float, ...] = Field(min_length=1)
 
@@ -99,8 +117,21 @@ class PromptRecord(_Record):
     path_tokens: int
 
 
+class Rehearsal(_Record):
+    """A real generation on the prompt of this index, greedy, to hold the costs against."""
+
+    configuration: Configuration
+    prompt: int
+    run: Run
+
+
 class Calibration(_Record):
-    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded."""
+    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded.
+
+    `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
+    `temperature`: of the sampled texts, if there are any (see `Artifact.sampled`), of up to `sampled_tokens` tokens
+    and drawn with `seed`.
+    """
 
     version: int = VERSION
     created: str
@@ -113,7 +144,10 @@ class Calibration(_Record):
     placements: tuple[PlacementCosts, ...]
     prompts: tuple[PromptRecord, ...]
     max_tokens: int
-    reference_seconds: dict[str, tuple[float, ...]]  # of a fixed operation, by placement: how steady it was
+    temperature: float | None = None
+    sampled_tokens: int = 0
+    reference_seconds: dict[str, tuple[float, ...]]
+    rehearsals: tuple[Rehearsal, ...] = ()
     notes: tuple[str, ...] = ()
     traces_sha256: str = ""
     seal: str = ""  # sha256 of this record's JSON with an empty seal
@@ -139,7 +173,7 @@ class DraftTrace:
     `tokens` int32 [T, K] and `chances` float32 [T, K]: its candidates at each position behind the true tokens,
     best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
     own greedy continuation behind that candidate (NaN chances where not recorded); `true_chance` float32 [T]:
-    its probability of the target's token; `bounds` float32 [T] and `off_bounds` float32 [T, L]: AdaEDL's bound
+    its probability of the target's token, q(y); `bounds` float32 [T] and `off_bounds` float32 [T, L]: AdaEDL's bound
     of the acceptance where `chances` and `off_chances` are. `foreseen` float32 [T, R + 1]: H-RAD's chances of
     how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or more, by a network that
     never saw the prompt; no rows where none was trained.
@@ -157,19 +191,29 @@ class DraftTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """One prompt's tokens int32 [P], its path int32 [T] (the target's own greedy tokens), and each draft's view."""
+    """One prompt's tokens int32 [P], its path int32 [T] (the target's own text), and each draft's view.
+
+    `chances` float32 [T]: the target's probability of each token of the path, p(y); no rows where not recorded.
+    """
 
     prompt: NDArray[np.int32]
     path: NDArray[np.int32]
     drafts: Mapping[str, DraftTrace]
+    chances: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A calibration and its traces, one for each of `calibration.prompts`."""
+    """A calibration and its traces, one for each of `calibration.prompts`.
+
+    `traces` are of the target's greedy texts, `sampled` of texts at `calibration.temperature`, if there are any.
+    `temperature`: of `traces`, where another was chosen to be replayed (see `sim.temperature`).
+    """
 
     calibration: Calibration
     traces: tuple[Trace, ...]
+    sampled: tuple[Trace, ...] = ()
+    temperature: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -178,16 +222,19 @@ class Artifact:
 
 
 _DRAFT_ARRAYS = tuple(DraftTrace.__dataclass_fields__)
+_TRACE_ARRAYS = ("prompt", "path", "chances")
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
     """Write a calibration folder; the JSON, written last and renamed into place, makes it whole."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[np.generic]] = {}
-    for index, trace in enumerate(artifact.traces):
-        arrays[f"{index}.prompt"], arrays[f"{index}.path"] = trace.prompt, trace.path
-        for name, seen in trace.drafts.items():
-            arrays.update({f"{index}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS})
+    for kind, traces in (("greedy", artifact.traces), ("sampled", artifact.sampled)):
+        for index, trace in enumerate(traces):
+            place = f"{kind}.{index}"
+            arrays |= {f"{place}.{key}": getattr(trace, key) for key in _TRACE_ARRAYS}
+            for name, seen in trace.drafts.items():
+                arrays |= {f"{place}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS}
     data = save_arrays(arrays)
     calibration = artifact.calibration.model_copy(
         update={"traces_sha256": hashlib.sha256(data).hexdigest(), "version": VERSION}
@@ -240,19 +287,26 @@ def load_artifact(folder: Path) -> Artifact:
         )
     try:
         arrays = load_arrays(data)
-        traces = tuple(
-            Trace(
-                arrays[f"{index}.prompt"],
-                arrays[f"{index}.path"],
-                {
-                    name: DraftTrace(**{key: arrays[f"{index}.{name}.{key}"] for key in _DRAFT_ARRAYS})
-                    for name in calibration.drafts
-                },
-            )
-            for index in range(len(calibration.prompts))
-        )
+        traces = _traces(calibration, arrays, "greedy")
+        drawn = any(key.startswith("sampled.") for key in arrays)
+        sampled = _traces(calibration, arrays, "sampled") if drawn else ()
     except (SafetensorError, KeyError) as error:
         raise CalibrationError(
             f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again'."
         ) from error
-    return Artifact(calibration, traces)
+    return Artifact(calibration, traces, sampled)
+
+
+def _traces(calibration: Calibration, arrays: Mapping[str, NDArray[Any]], kind: str) -> tuple[Trace, ...]:
+    """KeyError if one is not there."""
+
+    def seen(place: str) -> DraftTrace:
+        return DraftTrace(**{key: arrays[f"{place}.{key}"] for key in _DRAFT_ARRAYS})
+
+    return tuple(
+        Trace(
+            drafts={name: seen(f"{kind}.{index}.{name}") for name in calibration.drafts},
+            **{key: arrays[f"{kind}.{index}.{key}"] for key in _TRACE_ARRAYS},
+        )
+        for index in range(len(calibration.prompts))
+    )

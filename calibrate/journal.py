@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.artifact import write_whole
+from engine.errors import CalibrationError
 
 
 class Journal:
@@ -23,14 +24,23 @@ class Journal:
         self.resumed = 0
 
     def step(self, key: str, measure: Callable[[], Any]) -> Any:
-        """The step's JSON value: what was noted, or `measure()`, noted now."""
+        """The step's JSON value: what was noted, or `measure()`, noted now.
+
+        CalibrationError if it cannot be noted.
+        """
         path = self.folder / f"{key}.json"
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            value = json.loads(json.dumps(measure()))
-            write_whole(path, json.dumps(value).encode())
-            return value
+            text = json.dumps(measure())
+            try:
+                write_whole(path, text.encode())
+            except OSError as error:
+                raise CalibrationError(
+                    f"{path.parent} cannot be written ({error.strerror}); the steps before are kept: make room and "
+                    "run the same command again."
+                ) from error
+            return json.loads(text)
         self.resumed += 1
         return value
 

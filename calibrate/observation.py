@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from calibrate.artifact import DraftTrace
+from engine.sampling import GREEDY, Sampling
 from engine.session import Player
 from engine.worker_process import Host
 
@@ -12,10 +13,16 @@ CANDIDATES = 8  # recorded at each position, the most branches a replay can open
 CONTINUATION = 12  # recorded tokens behind a wrong first candidate
 
 
-def view(player: Player, prompt: list[int], path: list[int]) -> dict[str, Any]:
+def view(player: Player, prompt: list[int], path: list[int], sampling: Sampling = GREEDY) -> dict[str, Any]:
     """`observe` in the worker of a draft."""
     seen: dict[str, Any] = player.worker.call(
-        observe, name=player.model, prompt=prompt, path=path, count=CANDIDATES, length=CONTINUATION
+        observe,
+        name=player.model,
+        prompt=prompt,
+        path=path,
+        count=CANDIDATES,
+        length=CONTINUATION,
+        sampling=sampling.model_dump(mode="json"),
     )
     return seen
 
@@ -35,9 +42,17 @@ def as_trace(seen: dict[str, Any]) -> DraftTrace:
 
 
 def observe(
-    host: Host, name: str, prompt: list[int], path: list[int], count: int, length: int
+    host: Host,
+    name: str,
+    prompt: list[int],
+    path: list[int],
+    count: int,
+    length: int,
+    sampling: dict[str, Any],
 ) -> dict[str, Any]:
     """The arrays of `calibrate.artifact.DraftTrace` as lists, for a path of T tokens behind `prompt`.
+
+    Only the chance of the path's token depends on `sampling`: confidences never do.
 
     One pass over prompt and path gives the candidates at each position; then all wrong first candidates are
     continued greedily side by side, each seeing the true text before it and its own tokens alone.
@@ -50,7 +65,7 @@ def observe(
     model = host.models[name].model
     model.clear()
     logits = model.read([*prompt, *path[:-1]], last=len(path))
-    chances = logits.softmax(dim=-1)
+    chances = _distribution(logits, Sampling(**sampling))
     best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:
@@ -89,6 +104,30 @@ def observe(
         "bounds": bounds,
         "off_bounds": off_bounds,
     }
+
+
+def certainty(
+    host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]
+) -> list[float]:
+    """The target's probability of each token of a path behind `prompt`, by one pass over both."""
+    import torch
+
+    model = host.models[name].model
+    model.clear()
+    logits = model.read([*prompt, *path[:-1]], last=len(path))
+    truth = torch.tensor(path, device=logits.device)
+    chances: list[float] = (
+        _distribution(logits, Sampling(**sampling)).gather(1, truth[:, None])[:, 0].tolist()
+    )
+    model.clear()
+    return chances
+
+
+def _distribution(logits: Any, sampling: Sampling) -> Any:
+    """What tokens are drawn from; of greedy decoding, what they would be drawn from at temperature 1."""
+    from engine.distributions import distribution
+
+    return logits.float().softmax(dim=-1) if sampling.greedy else distribution(logits, sampling)
 
 
 def audit(host: Host, name: str, prompt: list[int], tokens: list[int]) -> list[float]:

@@ -15,6 +15,7 @@ from engine.worker_process import Host, Hosted
 LONGEST_LINE = 32
 CANDIDATES = 4
 FORK_DEPTH = 3
+SLOW = 0.3  # seconds; what takes longer is warm soon, and dear to repeat
 FILLED = 64  # context of the model that goes before
 
 
@@ -34,8 +35,9 @@ def _fill(hosted: Hosted, context: int) -> Any:
 
 
 def _repeat(sample: Callable[[], float], repeats: int, seconds: float) -> list[float]:
-    """One warm-up, then `repeats` samples and more until `seconds` are over."""
-    sample()
+    """One warm-up, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
+    if sample() > SLOW:
+        repeats = 1
     until = time.perf_counter() + seconds
     samples: list[float] = []
     while len(samples) < repeats or time.perf_counter() < until:
@@ -83,13 +85,13 @@ def time_forward(
 
 
 def time_branches(
-    host: Host, name: str, branches: int, context: int, repeats: int, seconds: float = 0.0
+    host: Host, name: str, tokens: int, context: int, repeats: int, seconds: float = 0.0
 ) -> list[float]:
-    """One step of `branches` branches behind `context`."""
+    """One step of `tokens` branches behind `context`, a token each."""
     from engine.decoding import candidates
 
     model = _fill(host.models[name], context)
-    rows = [(branch, 5 + branch) for branch in range(branches)]
+    rows = [(branch, 5 + branch) for branch in range(tokens)]
 
     def sample() -> float:
         start = time.perf_counter()
@@ -101,14 +103,14 @@ def time_branches(
     return _repeat(sample, repeats, seconds)
 
 
-def time_fork(host: Host, name: str, branches: int, context: int, repeats: int) -> list[float]:
-    """Selecting the last of `branches` branches, `FORK_DEPTH` tokens deep, behind `context`."""
+def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Selecting the last of `tokens` branches, each `FORK_DEPTH` tokens deep, behind `context`."""
     model = _fill(host.models[name], context)
 
     def sample() -> float:
         for depth in range(FORK_DEPTH):
-            model.read_branches([(branch, 5 + branch + depth) for branch in range(branches)])
-        chosen = [5 + branches - 1 + depth for depth in range(FORK_DEPTH)]
+            model.read_branches([(branch, 5 + branch + depth) for branch in range(tokens)])
+        chosen = [5 + tokens - 1 + depth for depth in range(FORK_DEPTH)]
         host.synchronise()
         start = time.perf_counter()
         model.rewind([*_filler(context), *chosen, 0], context)
@@ -120,18 +122,105 @@ def time_fork(host: Host, name: str, branches: int, context: int, repeats: int) 
     return _repeat(sample, repeats, 0.0)
 
 
-def time_reference(host: Host) -> float:
-    """A fixed product of matrices: the same work whatever the models, to see how steady the machine is."""
-    import torch
+def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Forgetting the last `tokens` behind `context`."""
+    model = _fill(host.models[name], context)
+    line = _filler(context + tokens)
 
-    def product(times: int) -> float:
-        left = torch.ones(512, 512, device=host.device)
+    def sample() -> float:
+        model.read(model.rewind([*line, 0], context)[:-1], last=1)
+        host.synchronise()
         start = time.perf_counter()
-        for _ in range(times):
-            left = left @ left / 512.0
-        float(left[0, 0])
+        model.rewind([*line[:context], 0], context)
+        host.synchronise()
         return time.perf_counter() - start
 
+    return _repeat(sample, repeats, 0.0)
+
+
+def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Drawing `tokens` tokens at temperature 1, beyond what choosing them would take.
+
+    A draft's candidates are chosen in any case; the target draws in place of choosing.
+    """
+    from engine.decoding import choices
+    from engine.distributions import distribution, draw
+    from engine.sampling import Sampling, uniform
+
+    model = _fill(host.models[name], context)
+    logits = model.read(_filler(1), last=1).expand(tokens, -1).contiguous()
+    model.rewind([*_filler(context), 0], context)
+
+    def sample() -> float:
+        start = time.perf_counter()
+        found = draw(
+            distribution(logits, Sampling(temperature=1.0)), [uniform(0, "text", i) for i in range(tokens)]
+        )
+        middle = time.perf_counter()
+        if name != TARGET:
+            model.token_ids(logits.new_tensor(found, dtype=int)).tolist()
+            return time.perf_counter() - start
+        choices(model, logits)
+        return 2.0 * middle - start - time.perf_counter()
+
+    return _repeat(sample, repeats, 0.0)
+
+
+def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """H-RAD's inference behind a forward of the target: an untrained network takes as long as a trained one."""
+    import torch
+
+    from calibrate.hrad_training import Plan
+    from engine.hrad import LONGEST, Predictor, watched
+    from engine.policies.outlook import classify
+
+    model = _fill(host.models[name], context)
+    model.decoder.watch = True
+    model.read(_filler(tokens), last=1)
+    features = watched(model.decoder, [0], [0])
+    wide, hidden = features.shape[-1], Plan().hidden
+    shapes = {"mean": (wide,), "scale": (wide,), "inner": (hidden, wide), "inner_bias": (hidden,)}
+    shapes |= {"outer": (LONGEST, hidden), "outer_bias": (LONGEST,)}
+    network = Predictor(**{key: torch.zeros(shape, device=features.device) for key, shape in shapes.items()})
+
+    def sample() -> float:
+        start = time.perf_counter()
+        (chances,) = network.outlook(watched(model.decoder, [0], [0])).tolist()
+        classify(chances, tokens)
+        return time.perf_counter() - start
+
+    samples = _repeat(sample, repeats, 0.0)
+    model.decoder.watch = False
+    model.rewind([*_filler(context), 0], context)
+    return samples
+
+
+def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float]:
+    """Samples of the operation `time_OPERATION`, and the reference operation's time just before them."""
+    reference = time_reference(host)
+    samples: list[float] = _OPERATIONS[operation](host, **arguments)
+    return samples, reference
+
+
+_OPERATIONS: dict[str, Callable[..., list[float]]] = {
+    "forward": time_forward,
+    "branch": time_branches,
+    "fork": time_fork,
+    "rollback": time_rollback,
+    "draw": time_draw,
+    "foresight": time_foresight,
+}
+
+
+def time_reference(host: Host) -> float:
+    """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models."""
+    import torch
+
     with torch.inference_mode():
-        product(2)  # threads that have just moved to another seat warm up
-        return product(8)
+        if host.reference is None:
+            host.reference = torch.ones(4096, 4096, device=host.device), torch.ones(4096, device=host.device)
+            float((host.reference[0] @ host.reference[1])[0])
+        matrix, vector = host.reference
+        start = time.perf_counter()
+        float((matrix @ vector)[0])
+        return time.perf_counter() - start

@@ -77,18 +77,9 @@ def measure(runs: Sequence[Run]) -> Metrics:
         target_idle=1.0 - target - (draft if shared else 0.0),
         draft_idle=1.0 - draft - (target if shared else 0.0),
         first_token_seconds=sum(run.first_token_seconds for run in runs) / len(runs),
-        hand_over=1.0 - sum(_computing(run) for run in runs) / seconds,
+        hand_over=1.0 - sum(run.computing() for run in runs) / seconds,
         limit=tokens / (target * seconds),
     )
-
-
-def _computing(run: Run) -> float:
-    """Seconds in which at least one model computes."""
-    total = until = 0.0
-    for job in sorted(run.jobs, key=lambda job: job.start):
-        total += max(0.0, job.end - max(job.start, until))
-        until = max(until, job.end)
-    return total
 
 
 def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
@@ -109,7 +100,7 @@ def speed(runs: Sequence[Timed], texts: Sequence[int] | None = None) -> Estimate
     `texts` names the text of each run, where some were run more than once; none: each run is a text of its own.
     """
     return ratio_of_sums(
-        _by_text([len(run.tokens) for run in runs], texts), _by_text([run.seconds for run in runs], texts)
+        by_text([len(run.tokens) for run in runs], texts), by_text([run.seconds for run in runs], texts)
     )
 
 
@@ -120,11 +111,17 @@ def speed_up(
 
     The baseline's seconds are those for as many tokens, should the two texts differ in length.
     """
-    theirs = [b.seconds * len(r.tokens) / len(b.tokens) for r, b in zip(runs, baseline, strict=True)]
-    return ratio_of_sums(_by_text(theirs, texts), _by_text([run.seconds for run in runs], texts))
+    theirs = as_many_tokens(baseline, runs)
+    return ratio_of_sums(by_text(theirs, texts), by_text([run.seconds for run in runs], texts))
 
 
-def _by_text(values: Sequence[float], texts: Sequence[int] | None) -> list[float]:
+def as_many_tokens(baseline: Sequence[Timed], runs: Sequence[Timed]) -> list[float]:
+    """The seconds of each run of `baseline`, for as many tokens as its counterpart in `runs` wrote."""
+    return [b.seconds * len(r.tokens) / len(b.tokens) for r, b in zip(runs, baseline, strict=True)]
+
+
+def by_text(values: Sequence[float], texts: Sequence[int] | None) -> list[float]:
+    """Sums of the values of each text, in the order in which the texts first come; none: a text a value."""
     if texts is None:
         return list(values)
     sums: dict[int, float] = {}

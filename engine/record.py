@@ -43,3 +43,11 @@ class Run:
     def busy(self, model: Literal["target", "draft"]) -> float:
         """Seconds a model computed."""
         return sum(job.end - job.start for job in self.jobs if job.model == model)
+
+    def computing(self) -> float:
+        """Seconds in which at least one model computed."""
+        total = until = 0.0
+        for job in sorted(self.jobs, key=lambda job: job.start):
+            total += max(0.0, job.end - max(job.start, until))
+            until = max(until, job.end)
+        return total

@@ -54,7 +54,7 @@ class Host:
     """The models of one worker, by name.
 
     `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
-    hosts of the process.
+    hosts of the process. `reference`: what the reference operation works on, once it was timed.
     """
 
     device: str = "cpu"
@@ -62,6 +62,7 @@ class Host:
     stream: Any = None
     threads: set[int] = field(default_factory=set)
     beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
+    reference: Any = None
 
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""

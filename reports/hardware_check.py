@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.artifact import write_whole
+from calibrate.costs import Laps, placements_of
 from calibrate.hardware import hardware, software
 from calibrate.prompts import Prompt
-from calibrate.run import Effort, calibrate, describe, placements_of
+from calibrate.run import Effort, calibrate
+from calibrate.summary import describe
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
@@ -22,10 +24,11 @@ from engine.tokenizer import Tokenizer
 from engine.worker_process import Host
 from reports.verify import Plan, verify
 from scenarios.tuned import TunedConfiguration
+from sim.explained import describe as describe_share
 from sim.grid import Grid
 from sim.tune import tune
 
-EFFORT = Effort("check", prompts=6, tokens=64, passes=3, together_seconds=1.0)
+EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.5), sampled=32, rehearsals=6)
 GRID = Grid(draft_lengths=(1, 2, 4, 6), branches=(1, 4), cuts=(0.0,), bounds=(0.4,))
 EXACT_TOKENS, EXACT_PROMPTS = 32, 3
 POLICIES = (
@@ -87,14 +90,14 @@ def check(
     folder = out.with_suffix("")
     with open_pair(target, drafts) as (pair, tokenizer):
         artifact = calibrate(pair, tokenizer, prompts[:half], effort, folder)
-        for line in describe(artifact):
+        for line in [*describe(artifact), *describe_share(artifact)]:
             say(line)
         note("calibration", artifact.calibration.model_dump(mode="json"))
         tuned = TunedConfiguration.of(tune(artifact, grid, jobs=1), folder, artifact.digest)
         say(tuned.advice)
         verification = verify(
             pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=1)
-        )
+        ).verification
     note("verification", verification.model_dump(mode="json"))
     if exactness["identical"] < exactness["texts"]:
         raise SpecBranchError(f"the engine is not exact on this machine: {exactness}; see {out}.")

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import own_text, save_tiny
+from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate.artifact import Artifact, load_artifact
+from calibrate.costs import FORWARD_CONTEXTS, PROMPT_TOKENS, TARGET_TOKENS, Laps
 from calibrate.prompts import Prompt
-from calibrate.run import Effort, calibrate, count_steps, describe
+from calibrate.run import Effort, calibrate
+from calibrate.summary import describe
 from engine.configuration import Configuration
 from engine.models import ModelSpec
 from engine.pair import Pair
+from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
+from sim.explained import explain
 
-EFFORT = Effort("tiny", prompts=2, tokens=16, passes=1, together_seconds=0.05)
+EFFORT = Effort("tiny", 2, 16, Laps(2, seconds=0.0, together_seconds=0.05), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
 
 
@@ -35,9 +39,9 @@ def pair(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def artifact(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     out = tmp_path_factory.mktemp("calibration")
-    steps: list[str] = []
-    made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, advance=steps.append)
-    assert len(steps) == count_steps(pair, EFFORT, PROMPTS)
+    steps: list[tuple[str, int, int]] = []
+    made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=lambda *step: steps.append(step))
+    assert all(0 <= done <= total for _, done, total in steps)
     assert {path.name for path in out.iterdir()} == {"calibration.json", "traces.safetensors"}
     loaded = load_artifact(out)
     assert loaded.calibration.target == made.calibration.target
@@ -53,9 +57,10 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
             cells += [*draft.forward, *draft.branch, *draft.fork]
             assert (draft.together is not None) == (costs.placement == "at-once")
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
-        grid = [(cell.tokens, cell.context) for cell in costs.target]
-        tokens, contexts = ({g[i] for g in grid} for i in (0, 1))
-        assert sorted(grid) == sorted(itertools.product(tokens, contexts))
+        assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
+        grid = {(cell.tokens, cell.context) for cell in costs.target}
+        lines = set(itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS))
+        assert grid == lines | {(tokens, 0) for tokens in PROMPT_TOKENS}
         assert len(costs.hand_over) >= 1
 
 
@@ -93,21 +98,18 @@ def test_an_interrupted_calibration_resumes(pair: Pair, spec: ModelSpec, tmp_pat
     class Interrupted(Exception):
         pass
 
-    seen: list[str] = []
-
-    def stop(what: str) -> None:
-        seen.append(what)
-        if what == "traces of rounded":
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("greedy texts"):
             raise Interrupted
 
+    tokenizer = Tokenizer(spec)
     with pytest.raises(Interrupted):
-        calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, tmp_path, advance=stop)
+        calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path, show=stop)
     assert not (tmp_path / "calibration.json").exists()
-    again: list[str] = []
-    artifact = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, tmp_path, advance=again.append)
-    # Costs are not measured again: what is left are the traces' steps.
-    assert set(again) <= {"the target's text", "traces of rounded", "traces of other"}
-    assert "resumed" in artifact.calibration.notes[0]
+    noted = {path: path.read_bytes() for path in tmp_path.glob("partial-*/*.json")}
+    assert any("costs" in path.name for path in noted)
+    artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path)
+    assert f"{len(noted)} steps were resumed" in artifact.calibration.notes[0]
     assert load_artifact(tmp_path).calibration.notes == artifact.calibration.notes
 
 
@@ -115,6 +117,34 @@ def test_other_conditions_do_not_resume(pair: Pair, spec: ModelSpec, tmp_path: P
     calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path)
     artifact = calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path, seed=1)
     assert "resumed" not in artifact.calibration.notes[0]
+
+
+def test_sampled_texts_are_the_targets_own_draws(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:
+    """With the calibration's seed the engine draws the recorded texts; each token's chance is the target's."""
+    sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed)
+    for prompt, trace in zip(PROMPTS, artifact.sampled, strict=True):
+        ids = Tokenizer(spec).encode(prompt.text)
+        run = pair.generate(
+            Configuration(policy="autoregressive"), ids, max_tokens=12, end_tokens={2}, sampling=sampling
+        )
+        assert run.tokens == tuple(trace.path)
+        np.testing.assert_allclose(
+            trace.chances, chances_of(spec.source, ids, trace.path.tolist()), rtol=1e-4
+        )
+        for name in ("other", "rounded"):
+            seen = trace.drafts[name]
+            hit = seen.tokens[:, 0] == trace.path
+            np.testing.assert_allclose(seen.true_chance[hit], seen.chances[hit, 0], rtol=1e-5)
+
+
+def test_costs_account_for_real_rounds(artifact: Artifact) -> None:
+    """Each rehearsal is replayed round by round; how much of the time is explained depends on the machine."""
+    found = explain(artifact)
+    assert {f.configuration.policy for f in found} == {"speculative", "specbranch"}
+    for one in found:
+        assert (one.runs, one.unlike) == (2, 0)
+        assert one.share.value > 0
+        assert set(one.parts) == {"target", "draft", "neither"}
 
 
 def test_the_pair_still_generates(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:

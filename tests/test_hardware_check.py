@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from calibrate.costs import Laps
 from calibrate.prompts import Prompt
 from calibrate.run import Effort
 from engine.models import ModelSpec
@@ -10,7 +11,7 @@ from engine.random_pair import make_random_target
 from reports.hardware_check import check
 from sim.grid import Grid
 
-EFFORT = Effort("tiny", prompts=2, tokens=12, passes=1, together_seconds=0.05)
+EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.05))
 
 
 def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tiny_models import save_tiny
 
 from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
+from calibrate.costs import Laps
 from calibrate.hrad_examples import outlooks
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
@@ -18,7 +19,7 @@ from engine.pair import Pair, find_predictors
 from engine.tokenizer import Tokenizer
 from sim.replay import Replay
 
-EFFORT = Effort("tiny", prompts=4, tokens=40, passes=1, together_seconds=0.05, hrad=True)
+EFFORT = Effort("tiny", prompts=4, tokens=40, laps=Laps(1, seconds=0.0, together_seconds=0.05), hrad=True)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),

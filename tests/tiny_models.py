@@ -58,3 +58,11 @@ def own_text(source: str, prompt: list[int], tokens: int = TOKENS, end: int | No
     while len(text) < len(prompt) + tokens and (len(text) == len(prompt) or text[-1] != end):
         text.append(int(model(torch.tensor([text])).logits[0, -1].argmax()))
     return tuple(text[len(prompt) :])
+
+
+@torch.inference_mode()
+def chances_of(source: str, prompt: list[int], path: list[int]) -> list[float]:
+    """The model's probability of each token of a path behind a prompt, at temperature 1, by one whole forward."""
+    logits = _loaded(source)(torch.tensor([prompt + path])).logits[0, len(prompt) - 1 : -1]
+    chances: list[float] = logits.softmax(dim=-1).gather(1, torch.tensor(path)[:, None])[:, 0].tolist()
+    return chances

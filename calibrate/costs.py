@@ -1,0 +1,236 @@
+"""What operations cost in each placement: laps over all cells, both models at once, and the hand-over."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from calibrate import operations
+from calibrate.artifact import DraftCosts, PlacementCosts, Together
+from calibrate.journal import Journal
+from calibrate.laps import Course, Key, Show, add_lap, run_lap
+from engine.configuration import Configuration
+from engine.models import TARGET
+from engine.pair import Pair
+from engine.placement import Placement, candidate_placements
+from engine.session import Player
+
+TOGETHER_TOKENS, TOGETHER_CONTEXT = 5, 128
+HAND_OVER_TOKENS = 12  # of text in each lap
+
+# Tokens x context. Past four rows the packed kernels give way to dense ones (engine.linear), hence the step from
+# 4 to 5. So many tokens as those of a prompt are only ever read behind nothing.
+TARGET_TOKENS = (1, 2, 3, 5, 9, 17)
+DRAFT_TOKENS = (1, 2, 4, 5, 17)
+PROMPT_TOKENS = (33, 256)
+FORWARD_CONTEXTS = (0, 384)
+BRANCHES = (1, 2, 3, 4, 5, 8)
+BRANCH_CONTEXTS = (32, 384)
+
+
+@dataclass(frozen=True)
+class Laps:
+    """How long costs are measured: `fewest` laps, then more over what is not known well enough, for `seconds` in all.
+
+    `together_seconds`: how long both models run at once in each lap.
+    """
+
+    fewest: int
+    seconds: float
+    together_seconds: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Costs by placement, times of the reference operation by placement, and what a reader has to know."""
+
+    placements: tuple[PlacementCosts, ...]
+    reference: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Beside:
+    """What a lap finds beside the cells: samples of both models at once, by draft, and of the hand-over."""
+
+    together: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    hand_over: list[float] = field(default_factory=list)
+
+
+def placements_of(pair: Pair) -> tuple[Placement, ...]:
+    """The placements worth measuring on this machine."""
+    return candidate_placements(pair.cores, pair.cuda_devices)
+
+
+def measure_costs(
+    pair: Pair, prompt: Sequence[int], laps: Laps, seed: int, journal: Journal, show: Show, *, hrad: bool
+) -> Measured:
+    """All costs of a pair; `prompt` is what the hand-over is timed on, `hrad` whether H-RAD's inference is too.
+
+    `show` hears of the time spent and how many cells are still open. Raises WorkerLost if a worker dies.
+    """
+    courses = {
+        placement: [Course(placement, model, _plan(model, hrad)) for model in (TARGET, *pair.drafts)]
+        for placement in placements_of(pair)
+    }
+    everything = [course for some in courses.values() for course in some]
+    beside = {placement: _Beside() for placement in courses}
+    spent = 0.0
+    for number in itertools.count():
+        for course in everything:
+            if number >= laps.fewest and (spent >= laps.seconds or not course.open()):
+                continue
+            found = journal.step(
+                f"costs.{course.placement}.{course.model}.{number}",
+                lambda course=course, number=number: _lap(  # type: ignore[misc]
+                    pair, prompt, course, number, laps, seed
+                ),
+            )
+            add_lap(course, found["visits"])
+            _note(beside[course.placement], course.model, found)
+            spent += found["seconds"]
+            left = sum(len(some.open()) for some in everything)
+            cells = sum(len(some.plan) for some in everything)
+            floor = round(spent / (number + 1) * max(laps.fewest, number + 1))
+            show(f"costs: {left} of {cells} cells open", round(spent), max(round(laps.seconds), floor, 1))
+        if number + 1 >= laps.fewest and (spent >= laps.seconds or not any(c.open() for c in everything)):
+            break
+    return Measured(
+        tuple(
+            _placement_costs(pair, placement, courses[placement], beside[placement]) for placement in courses
+        ),
+        {
+            placement: tuple(visit.before for course in some for visit in course.visits)
+            for placement, some in courses.items()
+        },
+        tuple(_notes(everything)),
+    )
+
+
+def _plan(model: str, hrad: bool) -> list[Key]:
+    def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
+        return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
+
+    plan = grid("forward", PROMPT_TOKENS, (0,))
+    if model == TARGET:
+        plan += grid("forward", TARGET_TOKENS, FORWARD_CONTEXTS)
+        plan += grid("rollback", (8,), FORWARD_CONTEXTS) + grid("draw", (1, 5, 17), (0,))
+        return plan + grid("foresight", (8,), (0,)) if hrad else plan
+    plan += grid("forward", DRAFT_TOKENS, FORWARD_CONTEXTS) + grid("branch", BRANCHES, BRANCH_CONTEXTS)
+    return plan + grid("fork", (2, 8), BRANCH_CONTEXTS) + grid("draw", (1, 4), (0,))
+
+
+def _lap(
+    pair: Pair, prompt: Sequence[int], course: Course, number: int, laps: Laps, seed: int
+) -> dict[str, Any]:
+    """One lap of a model in a placement, as JSON."""
+    placement = course.placement
+    draft = None if course.model == TARGET else course.model
+    target, other = pair.players(placement, draft)
+    shared = pair.seating(placement).shared
+    began = time.monotonic()
+    found: dict[str, Any] = {
+        "visits": run_lap(other or target, course, number, seed, TARGET if shared and draft else None)
+    }
+    if other is None:
+        found["hand_over"] = _hand_over(pair, prompt, placement)
+    elif not shared:
+        found["together"] = _together(target, other, laps.together_seconds)
+    return {**found, "seconds": time.monotonic() - began}
+
+
+def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
+    beside.hand_over += found.get("hand_over", [])
+    for key, samples in found.get("together", {}).items():
+        beside.together.setdefault(model, {}).setdefault(key, []).extend(samples)
+
+
+def _together(target: Player, draft: Player, seconds: float) -> dict[str, list[float]]:
+    """Target forwards and draft steps alone, at the same time, and alone again."""
+    plan = {"context": TOGETHER_CONTEXT, "repeats": 3}
+
+    def forward(duration: float) -> Any:
+        return target.worker.submit(
+            operations.time_forward, name=target.model, tokens=TOGETHER_TOKENS, seconds=duration, **plan
+        )
+
+    def steps(duration: float) -> Any:
+        return draft.worker.submit(
+            operations.time_branches, name=draft.model, tokens=1, seconds=duration, **plan
+        )
+
+    before = forward(seconds / 2).wait().value, steps(seconds / 2).wait().value
+    both = forward(seconds), steps(seconds)
+    together = [ticket.wait().value for ticket in both]
+    after = forward(seconds / 2).wait().value, steps(seconds / 2).wait().value
+    return {
+        "target_alone": before[0] + after[0],
+        "target_together": together[0],
+        "draft_alone": before[1] + after[1],
+        "draft_together": together[1],
+    }
+
+
+def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement) -> list[float]:
+    """From the end of one job to the start of the next, in a real autoregressive run: all that is not computing."""
+    run = pair.generate(
+        Configuration(policy="autoregressive", placement=placement), prompt, max_tokens=HAND_OVER_TOKENS
+    )
+    return [after.start - before.end for before, after in itertools.pairwise(run.jobs)]
+
+
+def _placement_costs(
+    pair: Pair, placement: Placement, courses: Sequence[Course], beside: _Beside
+) -> PlacementCosts:
+    seating = pair.seating(placement)
+    target, *drafts = courses
+    return PlacementCosts(
+        placement=placement,
+        target_seat=str(seating.target),
+        draft_seat=str(seating.draft),
+        target=target.cells("forward"),
+        rollback=target.cells("rollback"),
+        draw=target.cells("draw"),
+        foresight=target.cells("foresight"),
+        drafts={
+            course.model: DraftCosts(
+                forward=course.cells("forward"),
+                branch=course.cells("branch"),
+                fork=course.cells("fork"),
+                draw=course.cells("draw"),
+                together=Together.model_validate(
+                    {
+                        "target_tokens": TOGETHER_TOKENS,
+                        "context": TOGETHER_CONTEXT,
+                        **beside.together[course.model],
+                    }
+                )
+                if course.model in beside.together
+                else None,
+            )
+            for course in drafts
+        },
+        hand_over=tuple(beside.hand_over),
+    )
+
+
+def _notes(courses: Sequence[Course]) -> list[str]:
+    """What was excluded, and which cells are not known as well as is wanted."""
+    visits = sum(len(course.visits) for course in courses)
+    disturbed = sum(len(course.sifted()[1]) for course in courses)
+    left = [(course, key) for course in courses for key in course.open()]
+    cells = sum(len(course.plan) for course in courses)
+    notes = [
+        f"{disturbed} of {visits} visits were disturbed and are excluded"
+        if disturbed
+        else f"none of {visits} visits was excluded"
+    ]
+    if left:
+        shown = ", ".join(
+            f"{course.placement} {course.model} {operation} {tokens}@{context}"
+            for course, (operation, tokens, context) in left[:6]
+        )
+        more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+        notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
+    return notes

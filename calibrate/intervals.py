@@ -1,0 +1,39 @@
+"""How well a measured time is known."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, median, stdev
+
+from scipy.stats import t
+
+from calibrate.artifact import Cell
+
+LEVEL = 0.95
+
+
+def half_width(visits: Sequence[Sequence[float]]) -> float:
+    """Half of the 95% interval of a time, in seconds, by Student's t over the means of visits.
+
+    Samples of one visit follow one another and share what the machine was doing, so a visit counts once. Infinite
+    for fewer than two visits.
+    """
+    means = [fmean(samples) for samples in visits]
+    if len(means) < 2:
+        return float("inf")
+    quantile = float(t.ppf(0.5 + LEVEL / 2.0, len(means) - 1))
+    return quantile * stdev(means) / math.sqrt(len(means))
+
+
+def visits_of(cell: Cell) -> list[tuple[float, ...]]:
+    """A cell's samples by visit; every sample is a visit of its own where none were noted."""
+    found, begin = [], 0
+    for count in cell.visits or (1,) * len(cell.seconds):
+        found.append(cell.seconds[begin : begin + count])
+        begin += count
+    return found
+
+
+def uncertainty(cell: Cell) -> float:
+    """Half of the 95% interval of a cell's time as a share of its median; infinite where it is not known."""
+    middle = median(cell.seconds)
+    return half_width(visits_of(cell)) / middle if middle > 0.0 else float("inf")

@@ -1,0 +1,145 @@
+"""Timing all operations of a model, lap after lap, until each is known well enough.
+
+A lap visits the cells (operation, tokens, context) in a random order, and a fixed reference operation is timed
+before each visit. Laps of all models and placements alternate, so that a slow stretch of the machine falls on
+all of them, and no cell's samples come from one stretch alone.
+
+Exclusion, by a rule fixed beforehand: a visit was disturbed if the reference operation took more than `DISTURBED`
+times its median, over all laps of that model and placement, on both sides of it. Its samples are kept apart and
+counted, and used for nothing. If more than `MOST` of the visits are, then this is the machine's state and no
+disturbance: all count.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+from calibrate import operations
+from calibrate.artifact import Cell
+from calibrate.intervals import half_width
+from engine.placement import Placement
+from engine.session import Player
+
+SAMPLES = 2  # of each visit, behind one warm-up
+DISTURBED = 1.25
+MOST = 1 / 3
+WANTED = 0.02  # of a time, either side: what is sought
+NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
+
+Key = tuple[str, int, int]  # operation, tokens, context
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Samples of a cell, and the reference operation's time just before and just after them; seconds."""
+
+    key: Key
+    seconds: tuple[float, ...]
+    before: float
+    after: float
+
+    @property
+    def reference(self) -> float:
+        """The quicker of the two: a disturbance that lasted through the visit slows both."""
+        return min(self.before, self.after)
+
+
+@dataclass
+class Course:
+    """A model in one placement, the cells it is timed on, and the visits made so far.
+
+    `once`: operations whose set-up costs far more than they do; they are left out from the third lap on.
+    """
+
+    placement: Placement
+    model: str
+    plan: Sequence[Key]
+    once: frozenset[str] = frozenset({"fork", "rollback"})
+    visits: list[Visit] = field(default_factory=list)
+
+    def sifted(self) -> tuple[list[Visit], list[Visit]]:
+        """The visits that count, and those that were disturbed."""
+        if not self.visits:
+            return [], []
+        limit = DISTURBED * median(visit.before for visit in self.visits)
+        disturbed = [visit for visit in self.visits if visit.reference > limit]
+        if len(disturbed) > MOST * len(self.visits):
+            return list(self.visits), []
+        return [visit for visit in self.visits if visit.reference <= limit], disturbed
+
+    def open(self) -> list[Key]:
+        """The cells that are not known well enough yet."""
+        kept: dict[Key, list[tuple[float, ...]]] = {key: [] for key in self.plan}
+        for visit in self.sifted()[0]:
+            kept[visit.key].append(visit.seconds)
+        return [key for key, visits in kept.items() if not well_known(visits)]
+
+    def cells(self, operation: str) -> tuple[Cell, ...]:
+        """What was found of an operation."""
+        kept, disturbed = self.sifted()
+        cells = []
+        for key in (key for key in self.plan if key[0] == operation):
+            mine = [visit.seconds for visit in kept if visit.key == key]
+            apart = [visit.seconds for visit in disturbed if visit.key == key]
+            if not mine:  # every visit of this cell was disturbed, which is better than nothing
+                mine, apart = apart, []
+            cells.append(
+                Cell(
+                    tokens=key[1],
+                    context=key[2],
+                    seconds=tuple(second for samples in mine for second in samples),
+                    visits=tuple(map(len, mine)),
+                    excluded=tuple(second for samples in apart for second in samples),
+                )
+            )
+        return tuple(cells)
+
+
+def well_known(visits: Sequence[Sequence[float]]) -> bool:
+    """Whether the interval of these samples is as narrow as is wanted."""
+    if len(visits) < 2:
+        return False
+    width = half_width(visits)
+    return width <= NEGLIGIBLE or width <= WANTED * fmean(fmean(samples) for samples in visits)
+
+
+def run_lap(player: Player, course: Course, number: int, seed: int, after: str | None) -> list[list[Any]]:
+    """One lap over the cells that are due, as JSON; see `add_lap`.
+
+    A lap takes contexts one after the other, since changing the context means reading it. `after`: see
+    `operations.time_forward`.
+    """
+    rng = random.Random(f"{seed} {course.placement} {course.model} {number}")
+    due = [key for key in course.plan if number < 2 or key[0] not in course.once]
+    if number >= 2:
+        wanted = set(course.open())
+        due = [key for key in due if key in wanted]
+    contexts = sorted({context for _, _, context in due})
+    visits: list[list[Any]] = []
+    for context in rng.sample(contexts, len(contexts)):
+        keys = [key for key in due if key[2] == context]
+        for operation, tokens, _ in rng.sample(keys, len(keys)):
+            arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
+            if after and operation == "forward":
+                arguments["after"] = after
+            samples, reference = player.worker.call(
+                operations.visit, operation=operation, repeats=SAMPLES, **arguments
+            )
+            visits.append([operation, tokens, context, samples, reference])
+    closing = player.worker.call(operations.time_reference) if visits else 0.0
+    return [*visits, ["", 0, 0, [], closing]]
+
+
+def add_lap(course: Course, found: Sequence[Sequence[Any]]) -> None:
+    """Note the visits of a lap."""
+    for (operation, tokens, context, samples, before), following in itertools.pairwise(found):
+        course.visits.append(
+            Visit((operation, tokens, context), tuple(samples), before=before, after=following[4])
+        )
+
+
+Show = Callable[[str, int, int], None]
+"""Hears what is being done, how much of it is done, and of how much."""

@@ -1,0 +1,81 @@
+"""A calibration in words, for a person."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+
+from calibrate.artifact import Artifact, Calibration, Cell, PlacementCosts
+from calibrate.intervals import uncertainty
+
+
+def describe(artifact: Artifact) -> Iterator[str]:
+    """A calibration for a person, line by line."""
+    calibration = artifact.calibration
+    machine = calibration.hardware
+    yield f"measured {calibration.created} on {machine['processor']}, {machine['cores']} cores ({calibration.effort})"
+    yield f"target {calibration.target.spec.source} in {calibration.target.spec.precision}"
+    yield from _autoregressive(calibration)
+    for costs in calibration.placements:
+        gap = median(costs.hand_over) * 1e3
+        yield f"{costs.placement}: target on {costs.target_seat}, draft on {costs.draft_seat}; hand-over {gap:.2f} ms"
+        yield f"  target, ms a forward over n tokens behind 0: {_row(costs.target, 0)}"
+        for name, draft in costs.drafts.items():
+            yield f"  {name}, ms a step of b branches behind 32: {_row(draft.branch, 32)}"
+            if draft.together:
+                target, slowed = draft.together.slow_down()
+                yield f"    together: target x{target:.2f}, {name} x{slowed:.2f}"
+        yield from _small(costs)
+    for name in calibration.drafts:
+        hits = np.concatenate([trace.drafts[name].tokens[:, 0] == trace.path for trace in artifact.traces])
+        yield (
+            f"{name}: its first candidate is the target's token at {hits.mean():.1%} of {len(hits)} positions "
+            f"on {len(artifact.traces)} prompts"
+        )
+    for placement, seconds in calibration.reference_seconds.items():
+        low, middle, high = (1e3 * float(x) for x in np.percentile(seconds, [5, 50, 95]))
+        yield (
+            f"reference operation, {placement}: {middle:.1f} ms, 5th to 95th percentile {low:.1f} to {high:.1f}, over "
+            f"{len(seconds)} timings"
+        )
+    yield from calibration.notes
+
+
+def _autoregressive(calibration: Calibration) -> Iterator[str]:
+    """Which placement decodes fastest without a draft, by a forward of one token behind the longest context."""
+    steps = {}
+    for costs in calibration.placements:
+        ones = [cell for cell in costs.target if cell.tokens == 1]
+        steps[costs.placement] = max(ones, key=lambda cell: cell.context)
+    best = min(steps, key=lambda placement: median(steps[placement].seconds))
+    shown = ", ".join(f"{p} {median(c.seconds) * 1e3:.1f} ms {_known(c)}" for p, c in steps.items())
+    yield f"best autoregressive set-up: {best} (a token behind {steps[best].context}: {shown})"
+
+
+def _small(costs: PlacementCosts) -> Iterator[str]:
+    """What is done beside forwards."""
+    parts = [
+        ("forget 8 tokens", costs.rollback),
+        *((f"select a branch ({name})", draft.fork) for name, draft in costs.drafts.items()),
+        ("draw at a temperature", costs.draw),
+        ("H-RAD", costs.foresight),
+    ]
+    shown = [
+        f"{what} {min(times):.0f} to {max(times):.0f}"
+        for what, cells in parts
+        if (times := [median(cell.seconds) * 1e6 for cell in cells])
+    ]
+    if shown:
+        yield f"  beside forwards, us: {', '.join(shown)}"
+
+
+def _row(cells: Sequence[Cell], context: int) -> str:
+    return ", ".join(
+        f"{c.tokens}: {median(c.seconds) * 1e3:.1f} {_known(c)}" for c in cells if c.context == context
+    )
+
+
+def _known(cell: Cell) -> str:
+    """Half of the 95% interval."""
+    share = uncertainty(cell)
+    return f"(+-{share:.1%})" if share < 10.0 else "(+-?)"

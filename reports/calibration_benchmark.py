@@ -1,0 +1,267 @@
+"""Whether a calibration can be trusted: repeated at once, held against real rounds, and repeated under load.
+
+Each calibration starts its own workers, so that what changes from one start to the next is part of the difference.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean, median
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from calibrate.artifact import Artifact, Calibration, Cell, load_artifact
+from calibrate.intervals import half_width, visits_of
+from calibrate.prompts import Prompt
+from calibrate.run import Effort, calibrate
+from engine.models import ModelSpec
+from engine.pair import open_pair
+from sim.explained import Explained, explain
+
+LOAD_SECONDS = 2.0  # that the load works, and then rests
+CALIBRATIONS = ("first", "second", "under load")
+
+Show = Callable[[str, int, int], None]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Difference(_Part):
+    """A cell in two calibrations: means over visits in seconds, and half of the 95% interval of their difference."""
+
+    placement: str
+    model: str
+    operation: str
+    tokens: int
+    context: int
+    first: float
+    second: float
+    half: float
+
+    @property
+    def share(self) -> float:
+        """Signed, of the first."""
+        return self.second / self.first - 1.0
+
+    @property
+    def covered(self) -> bool:
+        """Whether the interval of the difference holds 0."""
+        return abs(self.second - self.first) <= self.half
+
+
+class Noise(_Part):
+    """How steady one calibration found the machine.
+
+    `reference`: 5th, 50th and 95th percentile of the reference operation, seconds, by placement; `excluded`
+    samples of all `samples`.
+    """
+
+    seconds: float
+    samples: int
+    excluded: int
+    reference: dict[str, tuple[float, float, float]]
+    notes: tuple[str, ...]
+
+
+class CalibrationBenchmark(_Part):
+    """Three calibrations: the differences of the second and of the third, made under load, from the first."""
+
+    hardware: dict[str, str]
+    software: dict[str, str]
+    effort: str
+    noise: dict[str, Noise]
+    explained: dict[str, tuple[Explained, ...]]
+    again: tuple[Difference, ...]
+    loaded: tuple[Difference, ...]
+
+
+def measure(
+    target: ModelSpec,
+    drafts: Mapping[str, ModelSpec],
+    prompts: Sequence[Prompt],
+    effort: Effort,
+    folder: Path,
+    show: Show,
+) -> CalibrationBenchmark:
+    """Calibrate three times into folders under `folder`, the last time beside a process that computes by fits."""
+    made: dict[str, Artifact] = {}
+    noise = {}
+    for name in CALIBRATIONS:
+        out = folder / name.replace(" ", "-")
+        began = time.monotonic()
+        with open_pair(target, drafts) as (pair, tokenizer):
+            if name == "under load":
+                with load():
+                    calibrate(pair, tokenizer, prompts, effort, out, show=_named(name, show))
+            else:
+                calibrate(pair, tokenizer, prompts, effort, out, show=_named(name, show))
+        made[name] = load_artifact(out)
+        noise[name] = noise_of(made[name].calibration, time.monotonic() - began)
+    first, second, third = (made[name] for name in CALIBRATIONS)
+    return CalibrationBenchmark(
+        hardware=first.calibration.hardware,
+        software=first.calibration.software,
+        effort=effort.name,
+        noise=noise,
+        explained={name: tuple(explain(artifact)) for name, artifact in made.items()},
+        again=tuple(differences(first.calibration, second.calibration)),
+        loaded=tuple(differences(first.calibration, third.calibration)),
+    )
+
+
+def _named(name: str, show: Show) -> Show:
+    return lambda what, done, total: show(f"{name}: {what}", done, total)
+
+
+@contextmanager
+def load() -> Iterator[None]:
+    """Another process that computes on one core for a while, rests as long, and so on."""
+    process = multiprocessing.get_context("spawn").Process(target=compute_by_fits, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def compute_by_fits() -> None:
+    """Runs until it is ended."""
+    rng = np.random.default_rng(0)
+    numbers = rng.random(1 << 20)
+    while True:
+        until = time.monotonic() + LOAD_SECONDS
+        while time.monotonic() < until:
+            np.sort(numbers)
+        time.sleep(LOAD_SECONDS)
+
+
+def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[str, str, str], Cell]]:
+    """Every cell with its placement, model and operation."""
+    for costs in calibration.placements:
+        for operation in ("target", "rollback", "draw", "foresight"):
+            name = "forward" if operation == "target" else operation
+            yield from (((costs.placement, "target", name), cell) for cell in getattr(costs, operation))
+        for draft, mine in costs.drafts.items():
+            for operation in ("forward", "branch", "fork", "draw"):
+                yield from (((costs.placement, draft, operation), cell) for cell in getattr(mine, operation))
+
+
+def differences(first: Calibration, second: Calibration) -> Iterator[Difference]:
+    """Of the cells that both calibrations have."""
+    theirs = {(key, cell.tokens, cell.context): cell for key, cell in cells_of(second)}
+    for key, mine in cells_of(first):
+        other = theirs.get((key, mine.tokens, mine.context))
+        if other is None:
+            continue
+        means, halves = zip(*(_mean(cell) for cell in (mine, other)), strict=True)
+        yield Difference(
+            placement=key[0],
+            model=key[1],
+            operation=key[2],
+            tokens=mine.tokens,
+            context=mine.context,
+            first=means[0],
+            second=means[1],
+            half=float(np.hypot(*halves)),
+        )
+
+
+def _mean(cell: Cell) -> tuple[float, float]:
+    visits = visits_of(cell)
+    return fmean(fmean(samples) for samples in visits), half_width(visits)
+
+
+def noise_of(calibration: Calibration, seconds: float) -> Noise:
+    """What a calibration of so many seconds tells of the machine."""
+    cells = [cell for _, cell in cells_of(calibration)]
+    return Noise(
+        seconds=seconds,
+        samples=sum(len(cell.seconds) + len(cell.excluded) for cell in cells),
+        excluded=sum(len(cell.excluded) for cell in cells),
+        reference={
+            placement: tuple(float(x) for x in np.percentile(times, [5, 50, 95]))  # type: ignore[misc]
+            for placement, times in calibration.reference_seconds.items()
+        },
+        notes=calibration.notes,
+    )
+
+
+def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
+    """The benchmark as a document."""
+    machine = benchmark.hardware
+    lines = [
+        "# Can a calibration be trusted?",
+        "",
+        f"Written by `{command}` ({benchmark.effort} effort) on {machine['processor']}, {machine['cores']} cores, "
+        f"torch {benchmark.software['torch']}. Three calibrations one after another, each with workers of its own; "
+        f"during the third another process computes on one core for {LOAD_SECONDS:g} s, rests as long, and so on.",
+        "",
+        "## Repeated",
+        "",
+        "Differences of a cell's mean between the first and another calibration. *Covered*: the 95% interval of the "
+        "difference (Student's t over visits, of both) holds 0; of a machine that does not change, 95% should be.",
+        "",
+        "| against the first | cells | covered | median difference | 90th percentile | largest | median interval |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(_row(name, some) for name, some in _groups(benchmark)),
+        "",
+        "## Costs against real rounds",
+        "",
+        "Real generations on the calibration's prompts, and the same rounds replayed with the calibration's costs "
+        "(95% over prompts).",
+        "",
+        "| calibration | configuration | prompts | rounds | time accounted for | target | draft | neither |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_share(name, found) for name, some in benchmark.explained.items() for found in some),
+        "",
+        "## The machine meanwhile",
+        "",
+        "| calibration | took | samples | excluded | reference operation, ms: 5th, 50th, 95th percentile | notes |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(_noise(name, noise) for name, noise in benchmark.noise.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _groups(benchmark: CalibrationBenchmark) -> Iterator[tuple[str, Sequence[Difference]]]:
+    yield "second, all cells", benchmark.again
+    for operation in dict.fromkeys(d.operation for d in benchmark.again):
+        yield f"second, {operation}", [d for d in benchmark.again if d.operation == operation]
+    yield "under load, all cells", benchmark.loaded
+
+
+def _row(name: str, some: Sequence[Difference]) -> str:
+    shares = [abs(d.share) for d in some]
+    covered = fmean(d.covered for d in some)
+    widths = [d.half / d.first for d in some if np.isfinite(d.half)]
+    width = f"±{median(widths):.1%}" if widths else "not known"
+    return (
+        f"| {name} | {len(some)} | {covered:.0%} | {median(shares):.1%} | {np.percentile(shares, 90):.1%} | "
+        f"{max(shares):.1%} | {width} |"
+    )
+
+
+def _share(name: str, found: Explained) -> str:
+    parts = " | ".join(f"{replayed / real:.1%}" if real else "" for real, replayed in found.parts.values())
+    return (
+        f"| {name} | {found.configuration.label()} | {found.runs} | {found.rounds} | {found.share.value:.1%} "
+        f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} |"
+    )
+
+
+def _noise(name: str, noise: Noise) -> str:
+    reference = "; ".join(
+        f"{placement} {', '.join(f'{1e3 * x:.1f}' for x in times)}"
+        for placement, times in noise.reference.items()
+    )
+    return (
+        f"| {name} | {noise.seconds:.0f} s | {noise.samples} | {noise.excluded} | {reference} | "
+        f"{'; '.join(noise.notes)} |"
+    )

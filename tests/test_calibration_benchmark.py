@@ -1,0 +1,88 @@
+"""Calibrations against each other."""
+
+import numpy as np
+import pytest
+from artifacts import artifact
+
+from calibrate.artifact import Calibration, Cell
+from reports.calibration_benchmark import (
+    CalibrationBenchmark,
+    Difference,
+    cells_of,
+    differences,
+    markdown,
+    noise_of,
+)
+
+
+def scaled(calibration: Calibration, factor: float) -> Calibration:
+    """The target's forwards take `factor` times as long."""
+
+    def slower(cell: Cell) -> Cell:
+        return cell.model_copy(update={"seconds": tuple(factor * s for s in cell.seconds)})
+
+    placements = tuple(
+        costs.model_copy(update={"target": tuple(map(slower, costs.target))})
+        for costs in calibration.placements
+    )
+    return calibration.model_copy(update={"placements": placements})
+
+
+def test_a_calibration_agrees_with_itself() -> None:
+    mine = artifact().calibration
+    found = list(differences(mine, mine))
+    assert len(found) == len(list(cells_of(mine)))
+    assert all(d.share == 0.0 and d.covered for d in found)
+
+
+def test_a_slower_target_is_found_and_nothing_else() -> None:
+    mine = artifact(jitter=False).calibration
+    for d in differences(mine, scaled(mine, 1.1)):
+        if d.model == "target":
+            assert d.share == pytest.approx(0.1)
+            assert not d.covered
+        else:
+            assert (d.share, d.covered) == (0.0, True)
+
+
+def test_intervals_of_differences_cover() -> None:
+    """Two calibrations drawn from one law: about 95% of the differences hold 0."""
+    rng = np.random.default_rng(1)
+
+    def drawn() -> Cell:
+        return Cell(tokens=1, context=0, seconds=tuple(rng.normal(1.0, 0.02, size=8)))
+
+    mine = artifact().calibration
+    hits = []
+    for _ in range(400):
+        a, b = (
+            mine.model_copy(
+                update={
+                    "placements": (
+                        mine.placements[0].model_copy(update={"target": (drawn(),), "drafts": {}}),
+                    )
+                }
+            )
+            for _ in range(2)
+        )
+        hits += [d.covered for d in differences(a, b)]
+    assert abs(np.mean(hits) - 0.95) < 5 * (0.95 * 0.05 / len(hits)) ** 0.5
+
+
+def test_the_document_tells_every_group() -> None:
+    mine = artifact().calibration
+    again: tuple[Difference, ...] = tuple(differences(mine, mine))
+    text = markdown(
+        CalibrationBenchmark(
+            hardware=mine.hardware,
+            software={"torch": "2"},
+            effort="quick",
+            noise={"first": noise_of(mine, 12.0)},
+            explained={},
+            again=again,
+            loaded=again,
+        ),
+        "specbranch bench-calibration",
+    )
+    for word in ("second, all cells", "second, branch", "under load, all cells", "12 s", "100%"):
+        assert word in text

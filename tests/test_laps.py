@@ -1,0 +1,73 @@
+"""Which visits count, and when a cell is known well enough."""
+
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from calibrate.artifact import Cell
+from calibrate.intervals import half_width, uncertainty
+from calibrate.laps import DISTURBED, MOST, WANTED, Course, add_lap
+
+KEYS = [("forward", n, 0) for n in (1, 2, 5)]
+
+
+def course(references: list[float]) -> Course:
+    """Laps over the same cells; `references` are the times of the reference operation, one more than visits."""
+    made = Course("in-turn", "target", KEYS)
+    found = [[*KEYS[i % 3], [0.01 + i, 0.01 + i], r] for i, r in enumerate(references[:-1])]
+    add_lap(made, [*found, ["", 0, 0, [], references[-1]]])
+    return made
+
+
+@given(st.lists(st.floats(0.001, 0.1), min_size=4, max_size=40))
+def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
+    made = course(references)
+    kept, apart = made.sifted()
+    assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)
+    assert len(apart) <= MOST * len(made.visits)
+    cells = made.cells("forward")
+    assert [(c.tokens, c.context) for c in cells] == [key[1:] for key in KEYS]
+    assert sum(len(c.seconds) + len(c.excluded) for c in cells) == 2 * len(made.visits)
+
+
+def test_only_what_was_slow_on_both_sides_is_apart() -> None:
+    slow = 0.01 * DISTURBED * 1.01
+    made = course([0.01, 0.01, slow, 0.01, 0.01, slow, slow, 0.01, 0.01, 0.01])
+    assert [v.seconds[0] for v in made.sifted()[1]] == [pytest.approx(5.01)]
+
+
+def test_a_machine_that_is_slow_half_of_the_time_is_taken_as_it_is() -> None:
+    made = course([0.01] * 6 + [0.02] * 6)
+    assert made.sifted()[1] == []
+
+
+@given(st.floats(0.001, 1.0), st.integers(2, 30))
+def test_equal_visits_are_known_for_sure(seconds: float, visits: int) -> None:
+    assert half_width([[seconds, seconds]] * visits) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_one_visit_says_nothing_of_its_spread() -> None:
+    assert math.isinf(half_width([[1.0, 1.0]]))
+    assert math.isinf(uncertainty(Cell(tokens=1, context=0, seconds=(1.0, 1.0), visits=(2,))))
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    """Of 2,000 cells of 5 visits each, whose visits share a slow-down: within 5 standard errors of 95%."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        shared = rng.normal(1.0, 0.05, size=5)
+        visits = [[s + rng.normal(0.0, 0.01) for _ in range(2)] for s in shared]
+        hits += abs(np.mean(visits) - 1.0) <= half_width(visits)
+    assert abs(hits / 2000 - 0.95) < 5 * (0.95 * 0.05 / 2000) ** 0.5
+
+
+def test_what_is_wide_stays_open() -> None:
+    made = Course("in-turn", "target", KEYS)
+    for wobble in (1.0, 1.0 + 4 * WANTED, 1.0):
+        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[:1]] + [["", 0, 0, [], 0.01]])
+        add_lap(made, [[*key, [0.01], 0.01] for key in KEYS[1:]] + [["", 0, 0, [], 0.01]])
+    assert made.open() == KEYS[:1]
