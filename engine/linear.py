@@ -17,21 +17,37 @@ Linear = Callable[[Tensor], Tensor]
 # dense product of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
 PACKED_ROWS = 4
 INT4_GROUP = 64
+WIDE_BYTES = 4 << 30  # of float32 weights, the most that a model may take for speed alone
 
 
-def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None) -> Linear:
+def lacks_bfloat16(dtype: torch.dtype, device: torch.device, parameters: int) -> bool:
+    """Whether a model computes in a bfloat16 that this processor lacks, and is small enough to be held twice.
+
+    Without AVX-512, a bfloat16 product of n rows takes n times as long as that of one row, however many there are.
+    """
+    there: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.bfloat16 and device.type == "cpu" and not there and 4 * parameters <= WIDE_BYTES
+
+
+def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, wide: bool = False) -> Linear:
     """A linear layer of `weight` [out, in]; `bits` 8 or 4 rounds it (int8 by row, int4 by spans of 64).
 
-    A layer whose width does not fit the groups stays dense and unrounded.
+    A layer whose width does not fit the groups stays dense and unrounded. With `wide` (see `lacks_bfloat16`)
+    products of several rows are computed in float32 and then rounded to `dtype`, as a bfloat16 unit does.
     """
     if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
-        return _dense(weight.to(dtype).contiguous())
+        dense = _dense(weight.to(dtype).contiguous())
+        return _by_rows(dense, _widened(weight.to(dtype))) if wide else dense
     rounded = quantise(weight, 8) if bits == 8 else quantise_spans(weight, 4, INT4_GROUP)
-    dense = _dense(dequantise(*rounded).to(dtype))
+    exact = dequantise(*rounded).to(dtype)
+    dense = _widened(exact) if wide else _dense(exact)
     if dtype != torch.bfloat16 or weight.device.type != "cpu":
         return dense
-    packed = _packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded)
-    return lambda x: packed(x) if x.shape[0] <= PACKED_ROWS else dense(x)
+    return _by_rows(_packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded), dense)
+
+
+def _by_rows(few: Linear, many: Linear) -> Linear:
+    return lambda x: few(x) if x.shape[0] <= PACKED_ROWS else many(x)
 
 
 def round_weight(weight: Tensor, bits: int) -> Tensor:
@@ -43,6 +59,12 @@ def round_weight(weight: Tensor, bits: int) -> Tensor:
 
 def _dense(weight: Tensor) -> Linear:
     return lambda x: functional.linear(x, weight)
+
+
+def _widened(weight: Tensor) -> Linear:
+    wide = weight.float().contiguous()
+    dtype = weight.dtype
+    return lambda x: functional.linear(x.float(), wide).to(dtype)
 
 
 def _packed_int8(codes: Tensor, scales: Tensor) -> Linear:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS
-from engine.linear import Linear, make_linear
+from engine.linear import Linear, lacks_bfloat16, make_linear
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,14 @@ class Llama:
         self.epsilon = float(config.rms_norm_eps)
         self.config = config
         self.watch, self.features = False, torch.empty(0)
+        wide = lacks_bfloat16(dtype, self.device, sum(tensor.numel() for tensor in state.values()))
 
         def weight(name: str) -> Tensor:
             return state[name].to(self.device)
 
         def linear(*names: str) -> Linear:
-            return make_linear(torch.cat([weight(f"{name}.weight") for name in names]), dtype, bits)
+            whole = torch.cat([weight(f"{name}.weight") for name in names])
+            return make_linear(whole, dtype, bits, wide=wide)
 
         def layer(prefix: str) -> Layer:
             attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"

@@ -5,7 +5,14 @@ import pytest
 import torch
 from hypothesis import given
 
-from engine.linear import INT4_GROUP, PACKED_ROWS, make_linear, round_weight
+from engine.linear import (
+    INT4_GROUP,
+    PACKED_ROWS,
+    WIDE_BYTES,
+    lacks_bfloat16,
+    make_linear,
+    round_weight,
+)
 from engine.rounding import dequantise, quantise, quantise_spans
 
 
@@ -47,6 +54,24 @@ def test_packed_kernels_compute_the_rounded_product(bits: int, rows: int) -> Non
     got = make_linear(weight, torch.bfloat16, bits)(x.bfloat16()).float()
     assert float((got - exact).norm() / exact.norm()) < 0.01
     torch.testing.assert_close(make_linear(weight, torch.float32, bits)(x), x @ rounded.T)
+
+
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("rows", [1, PACKED_ROWS + 1, 32])
+def test_widened_products_are_bfloat16_products(bits: int | None, rows: int) -> None:
+    """Of the same weights and inputs, within the rounding of the last bits of bfloat16."""
+    draw = torch.Generator().manual_seed(rows)
+    weight, x = torch.randn(96, 2 * INT4_GROUP, generator=draw), torch.randn(rows, 128, generator=draw)
+    narrow, wide = (make_linear(weight, torch.bfloat16, bits, wide=w)(x.bfloat16()) for w in (False, True))
+    assert wide.dtype == torch.bfloat16
+    torch.testing.assert_close(wide.float(), narrow.float(), rtol=2**-7, atol=0.1)
+
+
+def test_only_a_small_bfloat16_model_is_held_twice() -> None:
+    cpu = torch.device("cpu")
+    assert not lacks_bfloat16(torch.float32, cpu, 1000)
+    assert not lacks_bfloat16(torch.bfloat16, cpu, WIDE_BYTES)
+    assert not lacks_bfloat16(torch.bfloat16, torch.device("meta"), 1000)
 
 
 def test_a_width_that_fits_no_group_stays_unrounded() -> None:
