@@ -1,0 +1,25 @@
+"""Which of a calibration's texts are replayed: the greedy ones, or those drawn at a temperature."""
+
+from calibrate.artifact import Artifact
+from engine.errors import ConfigurationError
+
+
+def at_temperature(artifact: Artifact, temperature: float) -> Artifact:
+    """The calibration with its texts of that temperature for traces; 0: greedy.
+
+    ConfigurationError if it has none.
+    """
+    if temperature == artifact.temperature:
+        return artifact
+    calibration = artifact.calibration
+    if not artifact.sampled or temperature != calibration.temperature:
+        drawn = f" and {calibration.temperature:g}" if artifact.sampled else " alone"
+        raise ConfigurationError(
+            f"the calibration holds no texts at temperature {temperature:g}, but at {artifact.temperature:g}{drawn}."
+        )
+    lengths = tuple(
+        record.model_copy(update={"path_tokens": len(trace.path)})
+        for record, trace in zip(calibration.prompts, artifact.sampled, strict=True)
+    )
+    update = {"prompts": lengths, "max_tokens": calibration.sampled_tokens}
+    return Artifact(calibration.model_copy(update=update), artifact.sampled, temperature=temperature)

@@ -1,0 +1,135 @@
+"""Which texts are replayed, and that a replay at a temperature is the engine's."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy.stats import chi2_contingency
+from tiny_models import save_tiny
+
+from calibrate.artifact import Artifact, Trace
+from calibrate.costs import Laps
+from calibrate.observation import as_trace, certainty, view
+from calibrate.prompts import Prompt
+from calibrate.run import Effort, calibrate
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.sampling import Sampling
+from engine.tokenizer import Tokenizer
+from sim.replay import Replay
+from sim.temperature import at_temperature
+from sim.what_if import WhatIf
+
+TOKENS = 40
+EFFORT = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.05), sampled=TOKENS)
+PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
+FALSE_ALARM = 1e-4  # of each comparison of distributions
+SAMPLED = WhatIf(temperature=1.0)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Tokenizer, Artifact]]:
+    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), 0), precision="float32")
+    drafts = {"near": target.model_copy(update={"bits": 4})}
+    tokenizer = Tokenizer(target)
+    with Pair(target, drafts, cores=(0, 1)) as pair:
+        yield (
+            pair,
+            tokenizer,
+            calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path_factory.mktemp("calibration")),
+        )
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        Configuration(policy="autoregressive"),
+        Configuration(policy="speculative", draft_length=4),
+        Configuration(policy="speculative", draft_length=6, min_confidence=0.3),
+        Configuration(policy="adaedl", draft_length=6, min_bound=0.2),
+        Configuration(policy="pearl", draft_length=3),
+        Configuration(policy="specbranch", draft_length=4, branches=4, adaptive_branches=False),
+    ],
+    ids=lambda c: c.label(),
+)
+def test_deterministic_drafts_take_the_engines_rounds(
+    measured: tuple[Pair, Tokenizer, Artifact], configuration: Configuration
+) -> None:
+    """One seed is one text, so a replay of the drawn text is the engine's run, round by round."""
+    pair, tokenizer, artifact = measured
+    for prompt, expected in zip(PROMPTS, Replay(artifact, SAMPLED).runs(configuration), strict=True):
+        run = pair.generate(
+            configuration,
+            tokenizer.encode(prompt.text),
+            max_tokens=TOKENS,
+            end_tokens=tokenizer.end_tokens,
+            sampling=Sampling(temperature=1.0),
+        )
+        assert run.tokens == expected.tokens
+        assert run.ending == expected.ending
+        whole = len(run.rounds) - 1 - (configuration.draft_length > 0)
+        assert run.rounds[:whole] == expected.rounds[:whole]
+        assert [r.emitted for r in run.rounds] == [r.emitted for r in expected.rounds]
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        Configuration(policy="speculative", draft_length=3, draw_drafts=True),
+        Configuration(policy="pearl", draft_length=3, draw_drafts=True),
+    ],
+    ids=lambda c: c.label(),
+)
+def test_drawn_drafts_are_accepted_as_often_as_in_the_engine(
+    measured: tuple[Pair, Tokenizer, Artifact], configuration: Configuration
+) -> None:
+    """Accepted tokens of a round, in 50 texts of the engine and in 4 replays of these very texts.
+
+    Compared by a chi-square test of two samples at level 1e-4.
+    """
+    pair, tokenizer, artifact = measured
+    ids = tokenizer.encode(PROMPTS[0].text)
+    real: Counter[int] = Counter()
+    traces = []
+    for seed in range(50):
+        sampling = Sampling(temperature=1.0, seed=seed)
+        run = pair.generate(configuration, ids, max_tokens=TOKENS, sampling=sampling)
+        real.update(r.accepted for r in run.rounds[:-2])
+        traces.append(traced(pair, ids, list(run.tokens), sampling))
+    written = Artifact(artifact.calibration, tuple(traces), temperature=1.0)
+    replayed: Counter[int] = Counter()
+    for seed in range(4):
+        for expected in Replay(written, SAMPLED, seed=1000 * seed).runs(configuration):
+            replayed.update(r.accepted for r in expected.rounds[:-2])
+    counts = [[c[n] for n in range(configuration.draft_length + 1)] for c in (real, replayed)]
+    table = np.array(counts)[:, np.sum(counts, axis=0) >= 20]
+    assert table.shape[1] > 1
+    assert chi2_contingency(table).pvalue > FALSE_ALARM
+
+
+def traced(pair: Pair, ids: list[int], path: list[int], sampling: Sampling) -> Trace:
+    target, near = pair.players("in-turn", "near")
+    assert near is not None
+    chances = target.worker.call(
+        certainty, name=target.model, prompt=ids, path=path, sampling=sampling.model_dump(mode="json")
+    )
+    views = {"near": as_trace(view(near, ids, path, sampling))}
+    return Trace(np.array(ids), np.array(path), views, np.array(chances, dtype=np.float32))
+
+
+def test_greedy_texts_are_replayed_unless_asked(measured: tuple[Pair, Tokenizer, Artifact]) -> None:
+    artifact = measured[2]
+    assert at_temperature(artifact, 0.0) is artifact
+    drawn = at_temperature(artifact, 1.0)
+    assert drawn.traces == artifact.sampled
+    assert at_temperature(drawn, 1.0) is drawn
+
+
+def test_a_temperature_that_was_not_recorded_is_named(
+    measured: tuple[Pair, Tokenizer, Artifact],
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"temperature 0.7, but at 0 and 1"):
+        at_temperature(measured[2], 0.7)
