@@ -15,10 +15,12 @@ from engine.errors import ConfigurationError
 from engine.metrics import Estimate
 from engine.policies import load_policy
 from scenarios.files import YamlFile
+from sim.objectives import Bounds, Objective
 from sim.tune import Scored, Tuning
 from sim.what_if import WhatIf
 
 SHOWN_TIES = 20
+LISTS = ("baselines", "others", "tied", "front")  # of configurations
 
 
 class _Part(BaseModel):
@@ -37,15 +39,18 @@ class Predicted(_Part):
 class TunedConfiguration(_Part):
     """What a search on a calibration found.
 
-    `chosen`: the simplest configuration that is statistically tied with the fastest. `baselines`: autoregressive
-    decoding in each placement, the faster first, and the best of each other policy and draft. `others`: some
-    more, to test predictions on. `tied`: the fastest of all those tied with the best.
+    `chosen`: the simplest configuration that is statistically tied with the best by the `objective` and within the
+    `bounds`. `baselines`: autoregressive decoding in each placement, the better first, and the best of each other
+    policy and draft. `others`: some more, to test predictions on. `tied`: the best of all those tied with the
+    best. `front`: those that none is better than in tokens/s, tokens/s for each device and waste at once.
     """
 
     calibration: Path = Field(description="the folder that was searched; in the file relative to it")
     calibration_digest: str
     what_if: WhatIf = WhatIf()
     seed: int = Field(default=0, ge=0)
+    objective: Objective = "tokens-per-second"
+    bounds: Bounds = Bounds()
     searched: int = Field(ge=1, description="configurations")
     advice: str
     chosen: Configuration
@@ -53,6 +58,7 @@ class TunedConfiguration(_Part):
     others: tuple[Configuration, ...] = ()
     tied: tuple[Configuration, ...] = ()
     tied_in_all: int = Field(default=1, ge=1)
+    front: tuple[Configuration, ...] = ()
     predicted: tuple[Predicted, ...] = ()
 
     @classmethod
@@ -66,6 +72,8 @@ class TunedConfiguration(_Part):
             calibration_digest=digest,
             what_if=tuning.what_if,
             seed=tuning.seed,
+            objective=tuning.objective,
+            bounds=tuning.bounds,
             searched=len(tuning.scored),
             advice=tuning.advice,
             chosen=tuning.chosen.configuration,
@@ -73,6 +81,7 @@ class TunedConfiguration(_Part):
             others=_configurations(tuning.others),
             tied=_configurations(tuning.tied[:SHOWN_TIES]),
             tied_in_all=len(tuning.tied),
+            front=_configurations(tuning.front),
             predicted=tuple(_predicted(role, scored) for role, scored in roles),
         )
 
@@ -82,8 +91,9 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
     data = tuned.model_dump(mode="json")
     data["calibration"] = os.path.relpath(tuned.calibration, path.parent)
     data["what_if"] = tuned.what_if.model_dump(mode="json", exclude_defaults=True)
+    data["bounds"] = tuned.bounds.model_dump(mode="json", exclude_defaults=True)
     data["chosen"] = _short(tuned.chosen)
-    for key in ("baselines", "others", "tied"):
+    for key in LISTS:
         data[key] = [_short(configuration) for configuration in getattr(tuned, key)]
     comments = [
         "Written by 'specbranch tune'; 'specbranch verify' and 'specbranch generate --config' read it.",
@@ -102,7 +112,7 @@ def load_tuned(path: Path) -> TunedConfiguration:
     file = YamlFile.read(path, "a tuned configuration")
     tuned = file.validate(TunedConfiguration, file.data)
     places: list[tuple[tuple[str | int, ...], Configuration]] = [(("chosen",), tuned.chosen)]
-    for key in ("baselines", "others", "tied"):
+    for key in LISTS:
         places += [((key, index), c) for index, c in enumerate(getattr(tuned, key))]
     for place, configuration in places:
         try:

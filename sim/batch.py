@@ -5,19 +5,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import joblib  # type: ignore[import-untyped]
-
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
+from sim.objectives import Tally
 from sim.replay import Replay
 from sim.what_if import WhatIf
+
+
+def usable_processes() -> int:
+    """As many as there are cores to use."""
+    import joblib  # type: ignore[import-untyped]  # half of what importing this module would take
+
+    return int(joblib.cpu_count())
+
 
 PARTS = 6  # for each process, so that none waits long for the last one
 
 
 @dataclass
 class Batch:
-    """A calibration under a what-if, for `seconds` of many configurations at once.
+    """A calibration under a what-if, for `tallies` of many configurations at once.
 
     `processes`: how many. `outside` counts the operations beyond what was measured, `operations` all.
     """
@@ -25,32 +32,34 @@ class Batch:
     artifact: Artifact
     what_if: WhatIf
     seed: int
-    processes: int = field(default_factory=joblib.cpu_count)
+    processes: int = field(default_factory=usable_processes)
     outside: Counter[str] = field(default_factory=Counter)
     operations: int = 0
 
-    def seconds(
+    def tallies(
         self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
-    ) -> dict[Configuration, list[float]]:
-        """Seconds of each configuration on each prompt; `done` hears how many configurations were just finished."""
+    ) -> dict[Configuration, list[Tally]]:
+        """Each configuration on each prompt in brief; `done` hears how many configurations were just finished."""
         parts = list(_parts(configurations, self.processes))
         world = (self.artifact, self.what_if, self.seed, prompts)
         finished: Iterable[_Finished]
         if self.processes == 1:
             finished = (_replay_part(part, *world) for part in parts)
         else:
+            import joblib
+
             parallel = joblib.Parallel(n_jobs=self.processes, return_as="generator_unordered")
             finished = parallel(joblib.delayed(_replay_part)(part, *world) for part in parts)
-        found: dict[Configuration, list[float]] = {}
-        for seconds, outside, operations in finished:
-            found.update(seconds)
+        found: dict[Configuration, list[Tally]] = {}
+        for tallies, outside, operations in finished:
+            found.update(tallies)
             self.outside += outside
             self.operations += operations
-            done(len(seconds))
+            done(len(tallies))
         return found
 
 
-_Finished = tuple[dict[Configuration, list[float]], Counter[str], int]
+_Finished = tuple[dict[Configuration, list[Tally]], Counter[str], int]
 
 
 def _replay_part(
@@ -59,7 +68,7 @@ def _replay_part(
     """Runs in a worker process."""
     world = Replay(artifact, what_if, seed, prompts)
     return (
-        {configuration: world.seconds(configuration) for configuration in part},
+        {configuration: world.tallies(configuration) for configuration in part},
         world.outside,
         world.operations,
     )

@@ -12,7 +12,9 @@ from engine.policies.pearl import balanced_length
 from engine.policies.settings import LONGEST_DRAFT
 from sim.batch import Batch
 from sim.grid import Grid, simplicity, spread
+from sim.objectives import Bounds, Objective, Occupancy, Tally, compare, cost, front, within
 from sim.replay import NO_CHANGE, Replay, replay_notes
+from sim.temperature import at_temperature
 from sim.what_if import WhatIf
 
 __all__ = ["Grid", "Scored", "Tuning", "tune"]
@@ -26,15 +28,18 @@ SAMPLE = 12
 LEAD = 0.9
 FIRST_OF_EACH = 3
 
+NO_BOUNDS = Bounds()
+
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A configuration's predicted seconds for each prompt of `prompts`.
+    """A configuration's predicted seconds for each prompt of `prompts`, and what it costs beside them.
 
     `speed` in tokens/s; `speed_up` over the best autoregressive placement, paired by prompt; each with its 95%
-    interval over prompts.
+    interval over prompts. Rates as in `engine.metrics.Metrics`; `waste`: rollback and hedge tokens for each token of
+    text; `devices`: cores or devices it occupies; `cost`: what the objective makes small.
     """
 
     configuration: Configuration
@@ -42,16 +47,28 @@ class Scored:
     seconds: tuple[float, ...]
     speed: Estimate
     speed_up: Estimate
+    rollback_rate: float = 0.0
+    hedge_rate: float = 0.0
+    waste: float = 0.0
+    devices: int = 1
+    cost: float = 0.0
+
+    @property
+    def traded(self) -> tuple[float, float, float]:
+        """What the Pareto front is about, more being better: tokens/s, those for each device, and little waste."""
+        return self.speed.value, self.speed.value / self.devices, -self.waste
 
 
 @dataclass(frozen=True)
 class Tuning:
     """What a search found. All speeds are predictions.
 
-    `tied`: those whose paired interval against the `best` one includes equality, the best itself first.
-    `chosen`: the simplest of them. `baselines`: autoregressive decoding in each placement, the faster first, and
-    the best of each other policy and draft. `others`: some more, spread over the grid, for `verify` to test
-    predictions on. `scored`: the whole grid; first those replayed on all `prompts`, each part fastest first.
+    `tied`: those whose paired interval against the `best` one includes equality, the best itself first; both within
+    the `bounds`, and by the `objective`. `chosen`: the simplest of them. `front`: those replayed on all prompts
+    that no other one is better than in tokens/s, in tokens/s for each device and in waste (see `Scored.traded`),
+    fastest first. `baselines`: autoregressive decoding in each placement, the better first, and the best of each
+    other policy and draft. `others`: some more, spread over the grid, for `verify` to test predictions on.
+    `scored`: the whole grid; first those replayed on all `prompts`, each part best first.
     """
 
     scored: tuple[Scored, ...]
@@ -59,6 +76,9 @@ class Tuning:
     chosen: Scored
     baselines: tuple[Scored, ...]
     others: tuple[Scored, ...]
+    front: tuple[Scored, ...]
+    objective: Objective
+    bounds: Bounds
     prompts: int
     tokens: int
     seed: int
@@ -67,7 +87,7 @@ class Tuning:
 
     @property
     def best(self) -> Scored:
-        """The fastest."""
+        """The best by the objective, within the bounds."""
         return self.tied[0]
 
     @property
@@ -84,37 +104,56 @@ class Tuning:
     def advice(self) -> str:
         """The finding in a sentence."""
         c, value = self.chosen.configuration, self.chosen.speed.value
+        goal = _GOALS[self.objective]
         if not self.speculate:
             why = (
-                "faster than every configuration that drafts"
+                f"{goal} than every configuration that drafts"
                 if self.best is self.chosen
-                else f"statistically tied with the fastest configuration, {self.best.configuration.label()}"
+                else f"statistically tied with the {_BEST[self.objective]} configuration, "
+                f"{self.best.configuration.label()}"
             )
             return f"do not speculate: {c.label()} is predicted at {value:.1f} tokens/s, {why}."
         up = self.chosen.speed_up
         return (
             f"use {c.label()}: predicted {value:.1f} tokens/s, {up.value:.2f} times the best autoregressive decoding "
             f"({up.low:.2f} to {up.high:.2f}); {len(self.tied)} of {len(self.scored)} configurations are "
-            "statistically tied with the fastest."
+            f"statistically tied with the {_BEST[self.objective]}."
         )
+
+
+_BEST: dict[Objective, str] = {
+    "tokens-per-second": "fastest",
+    "tokens-per-device-second": "fastest for each device it occupies",
+    "p95-token-seconds": "best 95th percentile of the time for each token",
+}
+_GOALS: dict[Objective, str] = {
+    "tokens-per-second": "faster",
+    "tokens-per-device-second": "faster for each device it occupies",
+    "p95-token-seconds": "better at the 95th percentile of the time for each token",
+}
 
 
 def tune(
     artifact: Artifact,
     grid: Grid | None = None,
     *,
+    objective: Objective = "tokens-per-second",
+    bounds: Bounds = NO_BOUNDS,
     what_if: WhatIf = NO_CHANGE,
     seed: int = 0,
     jobs: int | None = None,
+    listed: int = FEWEST,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Find the configuration with the most tokens/s on a calibration.
+    """Find the configuration that is best by an objective on a calibration, among those within bounds.
 
     Configurations replay the same recorded texts with common random numbers: the whole grid a sample of them,
-    the leaders all. `jobs`: processes (none: one for each core). `progress` hears (done, of all), which may
-    grow once the leaders are known. ConfigurationError if the grid asks for what the calibration does not
-    have, or holds nothing.
+    the leaders all. `jobs`: processes (none: one for each core). `listed`: how many configurations are there
+    for `verify` in all, or more, where policies and drafts are. `progress` hears (done, of all), which may grow
+    once the leaders are known. ConfigurationError if the grid asks for what the calibration does not have, or
+    holds nothing, or nothing within the bounds.
     """
+    artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
     foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
     grid = grid or Grid(hrad=(False, True) if foreseen else (False,))
@@ -131,20 +170,28 @@ def tune(
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
     batch = Batch(artifact, what_if, seed) if jobs is None else Batch(artifact, what_if, seed, jobs)
-    board = _replay_leaders(batch, everything, alone, progress)
+    course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed)
+    board = _replay_leaders(course, everything, progress)
     scored = [s for s in board if s.configuration in set(configurations)]
-    tied = [scored[0], *(s for s in scored[1:] if _may_reach(scored[0], s, 1.0))]
-    chosen = min(tied, key=lambda s: (simplicity(s.configuration), sum(s.seconds)))
+    fit = within(scored, bounds)
+    tied = [fit[0], *(s for s in fit[1:] if course.may_reach(fit[0], s, 1.0))]
+    chosen = min(tied, key=lambda s: (simplicity(s.configuration), s.cost))
     baselines = [s for s in board if s.configuration in alone]
     baselines += _first_of_each(scored, 1, [chosen, *baselines])
     taken = [s.configuration for s in (chosen, *baselines)]
-    others = spread(taken, [s.configuration for s in scored], max(FEWEST_OTHERS, FEWEST - len(set(taken))))
+    others = spread(taken, [s.configuration for s in scored], max(FEWEST_OTHERS, listed - len(set(taken))))
+    whole = [s for s in scored if s.prompts == fit[0].prompts]
     return Tuning(
         scored=tuple(scored),
         tied=tuple(tied),
         chosen=chosen,
         baselines=tuple(baselines),
         others=tuple(s for s in scored if s.configuration in others),
+        front=tuple(
+            sorted((whole[i] for i in front([s.traded for s in whole])), key=lambda s: -s.speed.value)
+        ),
+        objective=objective,
+        bounds=bounds,
         prompts=len(artifact.traces),
         tokens=sum(len(trace.path) for trace in artifact.traces),
         seed=seed,
@@ -166,14 +213,68 @@ def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> li
     return found
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What all configurations of a search are scored by."""
+
+    batch: Batch
+    objective: Objective
+    bounds: Bounds
+    alone: Sequence[Configuration]
+    occupancy: Occupancy
+    seed: int
+
+    def board(
+        self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
+    ) -> list[Scored]:
+        """Scores on the same prompts, best first."""
+        tallies = self.batch.tallies(configurations, prompts, done)
+        tokens = [len(self.batch.artifact.traces[index].path) for index in prompts]
+        seconds = {c: [t.seconds for t in mine] for c, mine in tallies.items()}
+        baseline = min((seconds[c] for c in self.alone), key=sum)
+        scored = [self._score(c, mine, seconds[c], baseline, tokens, prompts) for c, mine in tallies.items()]
+        # Equals come in an order that does not depend on which process was faster.
+        return sorted(scored, key=lambda s: (s.cost, simplicity(s.configuration), s.configuration.label()))
+
+    def _score(
+        self,
+        configuration: Configuration,
+        tallies: Sequence[Tally],
+        seconds: Sequence[float],
+        baseline: Sequence[float],
+        tokens: Sequence[int],
+        prompts: Sequence[int],
+    ) -> Scored:
+        drafted, rollback, hedge = (sum(column) for column in list(zip(*tallies, strict=True))[1:])
+        devices = self.occupancy.devices(configuration)
+        return Scored(
+            configuration,
+            tuple(prompts),
+            tuple(seconds),
+            ratio_of_sums(tokens, seconds),
+            ratio_of_sums(baseline, seconds),
+            rollback_rate=rollback / (drafted - hedge) if drafted > hedge else 0.0,
+            hedge_rate=hedge / drafted if drafted else 0.0,
+            waste=(rollback + hedge) / sum(tokens),
+            devices=devices,
+            cost=cost(self.objective, seconds, tokens, devices),
+        )
+
+    def may_reach(self, best: Scored, other: Scored, share: float) -> bool:
+        """Whether `other` can be `share` as good as the best, by the paired interval of the objective."""
+        if best.prompts != other.prompts:
+            return False
+        tokens = [len(self.batch.artifact.traces[index].path) for index in best.prompts]
+        devices = other.devices, best.devices
+        ratio = compare(self.objective, other.seconds, best.seconds, tokens, devices, self.seed)
+        return max(ratio.value, ratio.high) >= share
+
+
 def _replay_leaders(
-    batch: Batch,
-    everything: Sequence[Configuration],
-    alone: Sequence[Configuration],
-    progress: Progress | None,
+    course: _Course, everything: Sequence[Configuration], progress: Progress | None
 ) -> list[Scored]:
-    """Everything on a sample of the prompts, then the leaders on all; these first, each part fastest first."""
-    count, finished, total = len(batch.artifact.traces), 0, len(everything)
+    """Everything on a sample of the prompts, then the leaders on all; these first, each part best first."""
+    count, finished, total = len(course.batch.artifact.traces), 0, len(everything)
 
     def done(more: int) -> None:
         nonlocal finished
@@ -183,50 +284,17 @@ def _replay_leaders(
 
     few = count <= 2 * SAMPLE  # then a sample would save little
     sample = list(range(count)) if few else [index * count // SAMPLE for index in range(SAMPLE)]
-    board = _board(batch, batch.seconds(everything, sample, done), sample, alone)
+    board = course.board(everything, sample, done)
     if few:
         return board
-    leaders = {s.configuration for s in board if _may_reach(board[0], s, LEAD)}
-    leaders |= {s.configuration for s in _first_of_each(board, FIRST_OF_EACH)} | set(alone)
+    # A sample's rates are not those of all prompts, so bounds are taken for hard on all prompts only.
+    fit = within(board, course.bounds)
+    leaders = {s.configuration for s in fit if course.may_reach(fit[0], s, LEAD)} | set(course.alone)
+    leaders |= {s.configuration for some in (board, fit) for s in _first_of_each(some, FIRST_OF_EACH)}
+    leaders |= {board[index].configuration for index in front([s.traded for s in board])}
     total += len(leaders)
-    everywhere = list(range(count))
-    final = _board(
-        batch, batch.seconds([c for c in everything if c in leaders], everywhere, done), everywhere, alone
-    )
+    final = course.board([c for c in everything if c in leaders], list(range(count)), done)
     return final + [s for s in board if s.configuration not in leaders]
-
-
-def _board(
-    batch: Batch,
-    seconds: dict[Configuration, list[float]],
-    prompts: Sequence[int],
-    alone: Sequence[Configuration],
-) -> list[Scored]:
-    """Scores on the same prompts, fastest first."""
-    lengths = [len(batch.artifact.traces[index].path) for index in prompts]
-    baseline = min((seconds[c] for c in alone), key=sum)
-    scored = [
-        Scored(
-            configuration,
-            tuple(prompts),
-            tuple(mine),
-            ratio_of_sums(lengths, mine),
-            ratio_of_sums(baseline, mine),
-        )
-        for configuration, mine in seconds.items()
-    ]
-    # Equals come in an order that does not depend on which process was faster.
-    return sorted(
-        scored, key=lambda s: (sum(s.seconds), simplicity(s.configuration), s.configuration.label())
-    )
-
-
-def _may_reach(best: Scored, other: Scored, share: float) -> bool:
-    """Whether `other` can have `share` of the best speed, by the paired interval of their times."""
-    if best.prompts != other.prompts:
-        return False
-    ratio = ratio_of_sums(best.seconds, other.seconds)
-    return max(ratio.value, ratio.high) >= share
 
 
 def _first_of_each(scored: Sequence[Scored], count: int, taken: Sequence[Scored] = ()) -> list[Scored]:

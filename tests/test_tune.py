@@ -13,6 +13,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
 from sim.grid import Grid, simplicity
+from sim.objectives import OBJECTIVES, Bounds, Objective
 from sim.replay import replay
 from sim.tune import LEAD, Tuning, tune
 
@@ -115,6 +116,46 @@ def test_a_bad_draft_is_not_worth_it() -> None:
     assert not result.speculate
     assert result.chosen.configuration == Configuration(policy="autoregressive", placement="in-turn")
     assert result.advice.startswith("do not speculate")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_best_by_any_objective_is_among_the_tied(objective: Objective) -> None:
+    result = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, objective=objective)
+    costs = [s.cost for s in result.scored]
+    assert costs == sorted(costs)
+    assert result.tied[0].cost == min(costs)
+    assert result.chosen in result.tied
+
+
+def test_bounds_leave_out_what_exceeds_them() -> None:
+    free = tuning()
+    waste = free.chosen.rollback_rate
+    assert waste > 0.0
+    bounds = Bounds(rollback_rate=waste / 2, devices=1)
+    bound = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, bounds=bounds)
+    assert all(s.rollback_rate <= waste / 2 and s.devices == 1 for s in bound.tied)
+    assert len(bound.scored) == len(free.scored)
+    with pytest.raises(ConfigurationError, match="the nearest"):
+        tune(
+            artifact(prompts=5, tokens=30),
+            Grid(policies=("pearl",), draft_lengths=(4,)),
+            jobs=1,
+            bounds=Bounds(rollback_rate=0.0),
+        )
+
+
+def test_the_front_holds_the_fastest_and_the_thriftiest() -> None:
+    result = tuning()
+    speeds = [s.speed.value for s in result.front]
+    assert speeds == sorted(speeds, reverse=True)
+    assert speeds[0] == max(s.speed.value for s in result.scored)
+    assert min(s.waste for s in result.front) == min(s.waste for s in result.scored)
+
+
+def test_as_many_are_listed_as_asked_for() -> None:
+    result = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, listed=24)
+    run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
+    assert len(run) == 24
 
 
 def test_a_tie_goes_to_the_simplest() -> None:
