@@ -25,6 +25,17 @@ class Seat:
     def __str__(self) -> str:
         return self.device + (f" cores {','.join(map(str, self.cores))}" if self.cores else "")
 
+    @classmethod
+    def of(cls, written: str) -> "Seat":
+        """A seat from what `str` makes of it."""
+        device, _, cores = written.partition(" cores ")
+        return cls(device, tuple(map(int, cores.split(","))) if cores else ())
+
+    @property
+    def units(self) -> frozenset[str]:
+        """What it occupies: its cores, or its one device."""
+        return frozenset(f"core {core}" for core in self.cores) or frozenset([self.device])
+
 
 @dataclass(frozen=True, slots=True)
 class Seating:

@@ -40,6 +40,8 @@ class AcceptanceSource(Protocol):
 
 def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> int:
     """How many tokens of `line` are those of the path from `position` on, up to the first that is not."""
+    if not line:
+        return 0
     ahead = path[position : position + len(line)]
     if ahead == line:
         return len(line)
@@ -63,7 +65,10 @@ def cut(written: Written, limits: DraftLimits) -> Line:
 
 def steps_of(branches: Sequence[Line], limits: DraftLimits) -> int:
     """Forwards spent on branches; one that stopped on a low confidence spent the forward that showed it."""
-    return 1 + min(max([len(branch.tokens) for branch in branches]), limits.length - 1)
+    longest = (
+        max([len(branch.tokens) for branch in branches]) if len(branches) > 1 else len(branches[0].tokens)
+    )
+    return longest + 1 if longest < limits.length else limits.length
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,18 @@ class Costs(Protocol):
         """A job's seconds beyond what its device is busy with."""
         ...
 
+    def target_draw(self, tokens: int) -> float:
+        """Drawing the target's tokens at a temperature, beyond choosing them."""
+        ...
+
+    def draft_draw(self, tokens: int) -> float:
+        """Drawing draft tokens at a temperature, beyond choosing candidates."""
+        ...
+
+    def foresight(self) -> float:
+        """H-RAD's inference."""
+        ...
+
 
 class LinearCosts(BaseModel):
     """Costs that grow linearly with branches and tokens; stated by the user, in milliseconds."""
@@ -69,6 +81,15 @@ class LinearCosts(BaseModel):
 
     def hand_over(self, context: int) -> float:
         return self.hand_over_ms / 1e3
+
+    def target_draw(self, tokens: int) -> float:
+        return 0.0
+
+    def draft_draw(self, tokens: int) -> float:
+        return 0.0
+
+    def foresight(self) -> float:
+        return 0.0
 
     def under(self, what_if: WhatIf) -> "LinearCosts":
         """These costs with the speeds, contention and overheads that a what-if wishes."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 Model = Literal["target", "draft"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Handle(Generic[T]):
     """A job and its result: `value`, which a policy may read once the clock has reached `ready`.
 
@@ -33,7 +33,7 @@ class Handle(Generic[T]):
         return self.end + self.after
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Seat:
     """A device: when it is free (where that is known at once), the job on it, and those to come."""
 
@@ -69,16 +69,44 @@ class Devices:
             seat.free = handle.end = start + seconds
         else:
             self._advance(now)
-            seat.queue.append(handle)
+            if seat.job is None and not seat.queue and arrival <= self._clock:
+                seat.job, handle.start = handle, self._clock
+            else:
+                seat.queue.append(handle)
         return handle
 
     def ready(self, handle: Handle[Any]) -> float:
         """When a job's result is known, if nothing else is submitted before."""
         while handle.end == math.inf:
-            self._step(math.inf)
-        return handle.ready
+            if self._target.queue or self._draft.queue:
+                self._step(math.inf)
+            else:
+                self._end_next(self._target.job, self._draft.job)
+        return handle.end + handle.after
+
+    def _end_next(self, target: Handle[Any] | None, draft: Handle[Any] | None) -> None:
+        """`_step` where nothing waits, so that the next thing to happen is a job's end."""
+        clock = self._clock
+        if target is None or draft is None:
+            seat, alone = (self._target, target) if target else (self._draft, draft)
+            assert alone is not None
+            seat.job, alone.end = None, clock + alone.left
+            self._clock = alone.end
+            return
+        slow_target, slow_draft = self._target.slow_down, self._draft.slow_down
+        target_end, draft_end = clock + target.left * slow_target, clock + draft.left * slow_draft
+        if draft_end <= target_end:
+            self._draft.job, draft.end = None, draft_end
+            target.left = max(0.0, target.left - (draft_end - clock) / slow_target)
+        else:
+            self._target.job, target.end = None, target_end
+            draft.left = max(0.0, draft.left - (target_end - clock) / slow_draft)
+        self._clock = min(target_end, draft_end)
 
     def _advance(self, now: float) -> None:
+        idle = not (self._target.job or self._draft.job or self._target.queue or self._draft.queue)
+        if idle and self._clock < now:
+            self._clock = now
         while self._clock < now:
             self._step(now)
 

@@ -16,6 +16,9 @@ from engine.record import Run
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.alignment import Shifted, shift_alignment
 from sim.calibrated_costs import CostTables
+from sim.drawn_acceptance import DrawnAcceptance
+from sim.objectives import Tally
+from sim.temperature import at_temperature
 from sim.what_if import WhatIf
 from sim.world import PROMPT_TOKEN, Setting, SimulatedSession, play, record
 
@@ -38,11 +41,12 @@ class Replay:
     tokens: int | None = None
     outside: Counter[str] = field(default_factory=Counter)
     operations: int = 0
-    _sources: dict[tuple[str | None, bool], list[AcceptanceSource]] = field(default_factory=dict)
+    _sources: dict[tuple[str | None, bool, bool], list[AcceptanceSource]] = field(default_factory=dict)
     _shifted: dict[str, Shifted] = field(default_factory=dict)
     _tables: dict[tuple[Placement, str | None], CostTables] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.artifact = at_temperature(self.artifact, self.what_if.temperature)
         count = len(self.artifact.traces)
         self._chosen = range(count) if self.prompts is None else self.prompts
         self._prompts = [trace.prompt.tolist() or [PROMPT_TOKEN] for trace in self.artifact.traces]
@@ -70,17 +74,30 @@ class Replay:
         """The seconds of each of `runs`, without making records."""
         return [float(session.env.now) for _, session, _ in self._play(configuration)]
 
+    def tallies(self, configuration: Configuration) -> list[Tally]:
+        """Each of `runs` in brief, without making records."""
+        return [
+            Tally(
+                float(session.env.now),
+                sum([r.drafted for r in session.rounds]),
+                sum([r.rollback for r in session.rounds]),
+                sum([r.hedge for r in session.rounds]),
+            )
+            for _, session, _ in self._play(configuration)
+        ]
+
     def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
         drafts = self.artifact.calibration.drafts
         policy, draft = load_policy(configuration.policy), configuration.draft_among(drafts)
-        tables, by_bound = self._costs(configuration.placement, draft), "min_bound" in configuration.uses
-        for index, source in zip(self._chosen, self._source(draft, by_bound), strict=True):
+        tables = self._costs(configuration.placement, draft)
+        for index, source in zip(self._chosen, self.sources(configuration), strict=True):
             costs = tables.of_run(index)
             setting = Setting(
                 costs,
                 shared=configuration.placement == "in-turn" and draft is not None,
                 prompt=self._prompts[index],
                 link=self.what_if.link,
+                sampled=self.artifact.temperature > 0.0,
             )
             session = play(configuration, policy, source, setting)
             self.outside += costs.outside
@@ -97,12 +114,23 @@ class Replay:
     def _is_cut(self, index: int) -> bool:
         return self.tokens is not None and self.tokens < len(self.artifact.traces[index].path)
 
-    def _source(self, draft: str | None, by_bound: bool) -> list[AcceptanceSource]:
-        if (draft, by_bound) not in self._sources:
-            self._sources[draft, by_bound] = list(
-                map(self._path, self._chosen) if draft is None else self._traced(draft, by_bound)
-            )
-        return self._sources[draft, by_bound]
+    def sources(self, configuration: Configuration) -> list[AcceptanceSource]:
+        """Where the tokens of each text come from. ConfigurationError or CalibrationError as for `runs`."""
+        draft = configuration.draft_among(self.artifact.calibration.drafts)
+        by_bound = "min_bound" in configuration.uses
+        drawn = (
+            configuration.draw_drafts
+            and "draw_drafts" in configuration.uses
+            and self.artifact.temperature > 0.0
+        )
+        key = draft, by_bound, drawn
+        if key not in self._sources:
+            if draft is None:
+                self._sources[key] = [self._path(index) for index in self._chosen]
+            else:
+                traced = self._traced(draft, by_bound)
+                self._sources[key] = list(self._drawn(draft, traced) if drawn else traced)
+        return self._sources[key]
 
     def _path(self, index: int) -> PathOnly:
         return PathOnly(tuple(self.artifact.traces[index].path[: self.tokens].tolist()))
@@ -130,6 +158,20 @@ class Replay:
             )
             for index in self._chosen
         ]
+
+    def _drawn(self, draft: str, traced: Sequence[TraceAcceptance]) -> Iterator[DrawnAcceptance]:
+        if self.what_if.alignment is not None:
+            raise ConfigurationError(
+                "a shifted alignment says nothing of drawn draft tokens; replay it with draw_drafts: false."
+            )
+        for index, source in zip(self._chosen, traced, strict=True):
+            trace = self.artifact.traces[index]
+            yield DrawnAcceptance.of(
+                source,
+                trace.drafts[draft].true_chance[: self.tokens],
+                trace.chances[: self.tokens],
+                self.seed + index,
+            )
 
     def views(self, draft: str) -> Sequence[DraftTrace]:
         """How a draft sees each trace, shifted to the alignment that is wished."""

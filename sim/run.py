@@ -1,5 +1,6 @@
 """Run every configuration of a scenario over the same texts."""
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ from engine.placement import PLACEMENTS, Placement
 from engine.policies import load_policy
 from engine.record import Run
 from scenarios.calibrations import open_calibration
-from scenarios.schema import Scenario, Workload
-from sim.acceptance import IndependentAcceptance
+from scenarios.schema import Scenario
+from sim.acceptance import AcceptanceSource
+from sim.costs import Costs
+from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
 from sim.what_if import WhatIf
 from sim.world import PROMPT_TOKEN, Setting, play, record
@@ -64,8 +67,12 @@ def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[C
 
 def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterator[Outcome]:
     work = scenario.workload
-    prompts = _spread(work, len(artifact.traces))
+    prompts = _pick(scenario, [prompt.kind for prompt in artifact.calibration.prompts])
     world = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+    if scenario.hardware is not None:
+        texts = [world.artifact.traces[index].prompt.tolist() or [PROMPT_TOKEN] for index in prompts]
+        yield from _elsewhere(scenario, scenario.hardware, what_if, texts, world.sources)
+        return
     _, baseline = best_autoregressive(world.runs, world.placements)
     elsewhere: tuple[str, ...] = ()
     if not same_hardware(artifact.calibration.hardware, hardware()):
@@ -78,40 +85,97 @@ def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterat
         yield _outcome(configuration, what_if, runs, baseline, elsewhere + world.notes())
 
 
-def _spread(work: Workload, available: int) -> list[int] | None:
-    """As many prompts as wanted, evenly over those there are, so that every kind of text is among them."""
+def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
+    """As many prompts of the wanted kinds as wanted, evenly over those there are."""
+    work = scenario.workload
+    for place, kind in enumerate(work.kinds or ()):
+        if kind not in kinds:
+            nearest = difflib.get_close_matches(kind, dict.fromkeys(kinds), n=1)
+            there = f"did you mean '{nearest[0]}'? " if nearest else ""
+            raise scenario.error(
+                ("workload", "kinds", place),
+                f"the calibration has no prompts of kind '{kind}'; {there}"
+                f"its kinds: {', '.join(dict.fromkeys(kinds))}.",
+            )
+    wanted = [index for index, kind in enumerate(kinds) if work.kinds is None or kind in work.kinds]
     if work.prompts is None:
-        return None
-    if work.prompts > available:
+        return wanted
+    if work.prompts > len(wanted):
+        of_kinds = " of these kinds" if work.kinds else ""
         raise ConfigurationError(
-            f"the workload asks for {work.prompts} prompts, but the calibration recorded {available}; ask for fewer."
+            f"the workload asks for {work.prompts} prompts, but the calibration recorded {len(wanted)}{of_kinds}; "
+            "ask for fewer."
         )
-    return [index * available // work.prompts for index in range(work.prompts)]
+    return [wanted[index * len(wanted) // work.prompts] for index in range(work.prompts)]
 
 
 def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Outcome]:
-    assert scenario.stated is not None
-    work, (acceptance, costs) = scenario.workload, scenario.stated
+    assert scenario.acceptance is not None
+    work = scenario.workload
     seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
-    paths = [
-        IndependentAcceptance.draw(work.tokens or STATED_TOKENS, acceptance.independent, seed)
-        for seed in seeds
-    ]
+    paths = [scenario.acceptance.draw(work.tokens or STATED_TOKENS, seed) for seed in seeds]
+    texts = [(PROMPT_TOKEN,) * work.prompt_tokens] * len(paths)
 
-    def run(configuration: Configuration) -> list[Run]:
-        shared = configuration.placement == "in-turn" and "draft" in configuration.uses
-        setting = Setting(costs.under(what_if), shared, (PROMPT_TOKEN,) * work.prompt_tokens, what_if.link)
-        decode = load_policy(configuration.policy)
+    def sources(configuration: Configuration) -> Sequence[AcceptanceSource]:
         if "longest_match" in configuration.uses:
             raise ConfigurationError(
                 f"'{configuration.policy}' looks for repetitions in real text; replay a calibration instead of "
-                "stated acceptance and costs."
+                "stated acceptance."
             )
-        return [record(play(configuration, decode, path, setting), setting) for path in paths]
+        return paths
+
+    if scenario.hardware is not None:
+        yield from _elsewhere(scenario, scenario.hardware, what_if, texts, sources)
+        return
+    assert scenario.costs is not None
+    costs = scenario.costs.under(what_if)
+
+    def run(configuration: Configuration) -> list[Run]:
+        return _run(configuration, costs, what_if, texts, sources(configuration))
 
     _, baseline = best_autoregressive(run, PLACEMENTS)
     for configuration in scenario.configurations:
         yield _outcome(configuration, what_if, run(configuration), baseline, ())
+
+
+def _elsewhere(
+    scenario: Scenario,
+    hardware: Hardware,
+    what_if: WhatIf,
+    texts: Sequence[Sequence[int]],
+    sources: Callable[[Configuration], Sequence[AcceptanceSource]],
+) -> Iterator[Outcome]:
+    """Outcomes of any acceptance with the costs of hardware that was not measured here."""
+
+    def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
+        costs = hardware.under(what_if, _shares(configuration))
+        return _run(configuration, costs, what_if, texts, sources(configuration)), costs
+
+    _, baseline = best_autoregressive(lambda configuration: run(configuration)[0], ("at-once",))
+    for configuration in scenario.configurations:
+        runs, costs = run(configuration)
+        notes = hardware.notes(_shares(configuration), "draft" in configuration.uses)
+        yield _outcome(configuration, what_if, runs, baseline, notes + costs.notes())
+
+
+def _run(
+    configuration: Configuration,
+    costs: Costs,
+    what_if: WhatIf,
+    texts: Sequence[Sequence[int]],
+    sources: Sequence[AcceptanceSource],
+) -> list[Run]:
+    """One run for each text, whose prompt and source are given."""
+    decode, shared, runs = load_policy(configuration.policy), _shares(configuration), []
+    for text, source in zip(texts, sources, strict=True):
+        setting = Setting(costs, shared, text, what_if.link)
+        runs.append(record(play(configuration, decode, source, setting), setting))
+    return runs
+
+
+def _shares(configuration: Configuration) -> bool:
+    """Whether both models take turns on one device."""
+    return configuration.placement == "in-turn" and "draft" in configuration.uses
 
 
 def _outcome(

@@ -36,6 +36,9 @@ class WhatIf(BaseModel):
         default=None, ge=0, le=1, description="mean share of positions where the draft's first token is right"
     )
     link: Link | None = Field(default=None, description="a network between target and draft")
+    temperature: float = Field(
+        default=0.0, ge=0, description="0: greedy texts; else that of the calibration's sampled texts"
+    )
     contention: bool = Field(default=True, description="models that run at once slow each other as measured")
     overheads: bool = Field(default=True, description="hand-over, fork and the spread of durations")
     jitter: bool = Field(default=True, description="durations vary as measured; off: medians")
@@ -51,6 +54,8 @@ class WhatIf(BaseModel):
             parts.append(f"alignment {self.alignment:.0%}")
         if self.link is not None:
             parts.append(f"link {self.link.latency_ms:g} ms {self.link.megabits_per_second:g} Mbit/s")
+        if self.temperature:
+            parts.append(f"temperature {self.temperature:g}")
         for name in ("contention", "overheads", "jitter"):
             if not getattr(self, name):
                 parts.append(f"no {name}")

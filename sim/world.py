@@ -1,16 +1,16 @@
 """One simulated generation: the policy's session over SimPy.
 
-Tokens come from an acceptance source, durations from the costs, and what each forward has to read from the
-engine's own `Ledger`, kept here for both models as a worker keeps it (see `engine.worker_process.Hosted`).
+Tokens come from an acceptance source, durations from the costs, and what each forward has to read from `Books`,
+kept for both models as a worker keeps its `Ledger` (see `engine.worker_process.Hosted`).
 """
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import simpy
 
-from engine.ledger import Ledger, Rewound
 from engine.policies import Policy, load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
@@ -21,56 +21,63 @@ from sim.devices import Devices, Handle, Model
 from sim.what_if import Link
 
 PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
+# Many verdicts are the same, and to find one is faster than to make one.
+_verdict = lru_cache(maxsize=1 << 16)(Verdict)
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
 
 
-@dataclass
+@dataclass(slots=True)
 class Books:
-    """A model's cache, and the text it was last told, which its cache is known to agree with.
+    """What a model's cache holds, by counts: the same as `engine.ledger.Ledger` where the text only ever grows.
 
-    `branches` and `reads`: what the last job wrote, and how many tokens of each it read. They enter the ledger
-    when it is known which one the next context goes on with, since the slots of the others never matter.
+    The model was told `told` tokens of text and holds them, and `line` behind them; behind that, its last job
+    wrote `branches`, of which it read `reads` tokens each. Only tokens behind `told` are ever compared, so a
+    round costs no more where the text is long.
     """
 
-    ledger: Ledger = field(default_factory=Ledger)
     told: int = 0
+    line: tuple[int, ...] = ()
     branches: tuple[Line, ...] = ()
     reads: tuple[int, ...] = ()
 
-    def rewind(self, context: Sequence[int], told: int) -> Rewound:
-        """See `Ledger.rewind`; `told` tokens of the context are the text that this model now knows."""
-        at = len(self.ledger.tokens)
-        if self.branches and len(context) > at:
-            following = context[at]
-            self.ledger.branches = [
-                (list(branch.tokens[: self.reads[index]]), self._slots(index))
-                for index, branch in enumerate(self.branches)
-                if branch.tokens[0] == following
-            ]
-        rewound = self.ledger.rewind(context, self.told)
-        self.told = told
-        return rewound
+    def rewind(self, news: tuple[int, ...], line: tuple[int, ...]) -> tuple[int, int, int]:
+        """Go on with the text, `news` longer than was told, and `line`, which are read to their end.
 
-    def _slots(self, branch: int) -> list[int]:
-        """Where `Ledger.read_branches` puts a branch's tokens: each step reads the branches in their order."""
-        begin, count, read = len(self.ledger.tokens), len(self.reads), self.reads[branch]
-        if min(self.reads) == max(self.reads):
-            return list(range(begin + branch, begin + count * read, count))
-        slots = []
-        for step in range(read):
-            slots.append(begin + sum([other > step for other in self.reads[:branch]]))
-            begin += sum([other > step for other in self.reads])
-        return slots
+        How many tokens are kept, how many of a branch move to their place for it (as many as
+        `engine.ledger.Rewound.slots`), and how many are left to read: at least the last one.
+        """
+        following = news + line
+        last, held = len(following) - 1, len(self.line)
+        kept = agreement(following, 0, self.line) if held else 0
+        if kept > last:
+            kept = last
+        best = ahead = moved = 0
+        if kept == held < last:
+            for index, branch in enumerate(self.branches):
+                if branch.tokens[0] == following[held]:
+                    agreed = agreement(following[:last], held, branch.tokens[: self.reads[index]])
+                    if agreed > ahead:
+                        best, ahead = index, agreed
+            kept += ahead
+            # Every step reads the branches in their order, so only the first one begins in its place.
+            if best > 0 or (ahead > 1 and len(self.branches) > 1):
+                moved = ahead
+        start = self.told + kept
+        self.told, self.line, self.branches = self.told + len(news), line, ()
+        return start, moved, len(following) - kept
 
     def write(self, draft: Draft, limits: DraftLimits) -> Sequence[int]:
-        """Note a draft behind the prefix; returns how many branches each forward but the first one read.
+        """Note a draft behind the line; returns how many branches each forward but the first one read.
 
         A branch's tokens are all read but the last of one that reached the full length (see
         `engine.decoding.write_branches`).
         """
-        most, steps = limits.length - 1, draft.steps - 1
-        self.branches = draft.branches
-        self.reads = reads = tuple([min(len(branch.tokens), most) for branch in draft.branches])
+        most, steps, branches = limits.length - 1, draft.steps - 1, draft.branches
+        self.branches = branches if most else ()  # tokens of drafts of length 1 are never read
+        if len(branches) == 1:
+            self.reads = (steps,)
+            return (1,) * steps
+        self.reads = reads = tuple([min(len(branch.tokens), most) for branch in branches])
         if min(reads) == steps:
             return (len(reads),) * steps
         return [sum([read > step for read in reads]) for step in range(steps)]
@@ -80,7 +87,8 @@ class Books:
 class SimulatedSession:
     """Implements `engine.policies.words.Session` over a SimPy environment.
 
-    `text` begins with the prompt; `position` counts the tokens of the path that were written.
+    `text` begins with the prompt; `position` counts the tokens of the path that were written. `sampled`: tokens are
+    drawn, which takes longer than choosing them.
     """
 
     env: simpy.Environment
@@ -89,58 +97,73 @@ class SimulatedSession:
     costs: Costs
     text: list[int]
     link: Link | None = None
+    sampled: bool = False
     position: int = 0
     first_token_seconds: float = 0.0
     rounds: list[Round] = field(default_factory=list)
     jobs: list[tuple[Model, int, Handle[Any], int, int]] = field(default_factory=list)
+    _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
     _target: Books = field(default_factory=Books)
     _draft: Books = field(default_factory=Books)
 
     def __post_init__(self) -> None:
-        self._path = self.source.path
+        self._path, self._prompt = self.source.path, len(self.text)
 
     @property
     def finished(self) -> bool:
         return self.position >= len(self._path)
 
     def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
-        accepted = agreement(self._path, self.position, line.tokens)
+        tokens, path = line.tokens, self._path
+        accepted = self._agreement(tokens)
         at = self.position + accepted
-        outlook = self.source.foresee(at, foresee) if foresee and at < len(self._path) else None
-        verdict = Verdict(accepted, self._path[at] if at < len(self._path) else NO_TOKEN, outlook)
-        books = self._target
-        unread = books.rewind(self.text, len(self.text)).unread
-        context, reads = len(books.ledger.tokens), (*unread, *line.tokens)
-        books.ledger.read(reads)
-        seconds = self.costs.target_forward(len(reads), context)
-        handle = self.devices.submit(
-            self.env.now, "target", seconds, verdict, after=self.costs.hand_over(context)
-        )
-        self.jobs.append(("target", len(self.rounds), handle, 1, len(reads)))
+        outlook = self.source.foresee(at, foresee) if foresee and at < len(path) else None
+        verdict = _verdict(accepted, path[at] if at < len(path) else NO_TOKEN, outlook)
+        context, _, unread = self._target.rewind(self._news(self._target), tokens)
+        seconds, after = self.costs.target_forward(unread, context), self.costs.hand_over(context)
+        if self.sampled:
+            seconds += self.costs.target_draw(len(tokens) + 1)
+        if foresee:
+            seconds += self.costs.foresight()
+        handle = self.devices.submit(self.env.now, "target", seconds, verdict, after=after)
+        self.jobs.append(("target", len(self.rounds), handle, 1, unread))
         return handle
 
     def draft(self, line: Line, limits: DraftLimits) -> Handle[Draft]:
-        books, tokens = self._draft, line.tokens
-        news = len(self.text) - books.told + len(tokens)
-        opened = len(books.branches)
-        rewound = books.rewind([*self.text, *tokens] if tokens else self.text, len(self.text))
-        context, unread = len(books.ledger.tokens), len(rewound.unread)
-        books.ledger.read(rewound.unread)
-        agreed = agreement(self._path, self.position, tokens)
+        books, tokens, costs = self._draft, line.tokens, self.costs
+        news, opened = self._news(books), len(books.branches)
+        context, moved, unread = books.rewind(news, tokens)
+        agreed = self._agreement(tokens)
         draft = self.source.write(self.position, tokens, agreed, limits)
         active = books.write(draft, limits)
-        seconds = self.costs.draft_forward(unread, context)
+        seconds = costs.draft_forward(unread, context)
         if active:
-            seconds += self.costs.branch_steps(active, context + unread)
-        if rewound.slots:
-            seconds += self.costs.fork(opened, rewound.start)
-        before, after = 0.0, self.costs.hand_over(context)
+            seconds += costs.branch_steps(active, context + unread)
+        if moved:
+            seconds += costs.fork(opened, context - moved)
+        if self.sampled and limits.drawn_from is not None:
+            seconds += draft.steps * costs.draft_draw(len(draft.branches))
+        before, after = 0.0, costs.hand_over(context)
         if self.link is not None:
-            before = self.link.seconds(news)
+            before = self.link.seconds(len(news) + len(tokens))
             after += self.link.seconds(sum(map(len, draft.branches)))
         handle = self.devices.submit(self.env.now, "draft", seconds, draft, before, after)
         self.jobs.append(("draft", len(self.rounds), handle, draft.steps, unread + sum(active)))
         return handle
+
+    def _agreement(self, tokens: tuple[int, ...]) -> int:
+        """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""
+        if not tokens:
+            return 0
+        if self._compared[:2] != (self.position, tokens):
+            self._compared = self.position, tokens, agreement(self._path, self.position, tokens)
+        return self._compared[2]
+
+    def _news(self, books: Books) -> tuple[int, ...]:
+        """The text that a model was not told yet; all of it at first."""
+        if books.told:
+            return self._path[books.told - self._prompt : self.position]
+        return tuple(self.text)
 
     def emit(self, tokens: Sequence[int]) -> int:
         # Only accepted tokens and the target's own are ever written, so they are the path's.
@@ -167,6 +190,7 @@ class Setting:
     shared: bool = False
     prompt: Sequence[int] = (PROMPT_TOKEN,)
     link: Link | None = None
+    sampled: bool = False
 
 
 def play(settings: Settings, decode: Policy, source: AcceptanceSource, setting: Setting) -> SimulatedSession:
@@ -175,7 +199,7 @@ def play(settings: Settings, decode: Policy, source: AcceptanceSource, setting: 
     devices = Devices(setting.shared, setting.costs.slow_downs)
     text = list(setting.prompt)
     link = None if setting.shared else setting.link
-    session = SimulatedSession(env, devices, source, setting.costs, text, link)
+    session = SimulatedSession(env, devices, source, setting.costs, text, link, setting.sampled)
     env.run(env.process(_drive(env, devices, decode(session, settings))))
     return session
 
@@ -209,5 +233,6 @@ def _drive(env: simpy.Environment, devices: Devices, steps: Steps) -> Generator[
     for waits in steps:
         # Every handle of this world is a sim.devices.Handle.
         ready = max([devices.ready(handle) for handle in waits])  # type: ignore[arg-type]
-        if ready > env.now:
-            yield env.timeout(ready - env.now)
+        now = env.now
+        if ready > now:
+            yield env.timeout(ready - now)

@@ -5,11 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from artifacts import artifact, cells
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibrate.artifact import Cell, DraftCosts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from sim.calibrated_costs import BLOCK, CostTables, Table
+from sim.calibrated_costs import BLOCK, CostTables, Rows, Table
 from sim.costs import LinearCosts
 from sim.replay import Replay, replay
 from sim.what_if import WhatIf
@@ -22,8 +24,8 @@ STEADY = WhatIf(jitter=False)
 def at(tokens: int, context: int, table: Table | None = None) -> tuple[float, int]:
     """A time, and how many uses lay outside."""
     outside: Counter[str] = Counter()
-    seconds, _ = (table or Table.of("forwards", GRID, 1.0, None)).look_up(tokens, context, outside)
-    return seconds, outside["forwards"]
+    rows = Rows(table or Table.of("forwards", GRID, 1.0, None), 0, outside)
+    return rows.one(tokens, context), outside["forwards"]
 
 
 def plane(tokens: float, context: float) -> float:
@@ -63,13 +65,28 @@ def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
 
 def test_factors_are_the_cells_own_samples_over_their_median() -> None:
     cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
-    table = Table.of("forwards", [cell], 1.0, [3])
-    _, factors = table.look_up(1, 0, Counter())
+    factors = Table.of("forwards", [cell], 1.0, [3]).row(1, 0, BLOCK).seconds
     assert len(factors) == BLOCK
-    assert set(np.round(factors, 9)) == {0.5, 1.0, 2.5}
-    assert np.mean(factors) == pytest.approx(4 / 3, rel=0.05)
-    assert factors == Table.of("forwards", [cell], 1.0, [3]).look_up(1, 0, Counter())[1]
-    assert factors != Table.of("forwards", [cell], 1.0, [4]).look_up(1, 0, Counter())[1]
+    assert set(np.round(factors, 9)) == {0.01, 0.02, 0.05}
+    assert np.mean(factors) == pytest.approx(0.02 * 4 / 3, rel=0.05)
+    assert factors == Table.of("forwards", [cell], 1.0, [3]).row(1, 0, BLOCK).seconds
+    assert factors != Table.of("forwards", [cell], 1.0, [4]).row(1, 0, BLOCK).seconds
+
+
+def test_a_text_of_its_own_begins_elsewhere_among_the_same_factors() -> None:
+    cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
+    table = Table.of("forwards", [cell], 1.0, [3])
+    here, there = table.row(1, 0, BLOCK).seconds, table.row(1, 100, BLOCK).seconds
+    assert there == here[100:] + here[:100]
+
+
+@given(st.integers(1, 9), st.integers(0, 500), st.integers(0, 60))
+def test_several_operations_cost_and_count_what_each_does(tokens: int, context: int, count: int) -> None:
+    table, together, alone = Table.of("forwards", GRID, 1.0, [5]), Counter[str](), Counter[str]()
+    at_once = Rows(table, 7, together).several(tokens, context, count)
+    rows = Rows(table, 7, alone)
+    assert at_once == pytest.approx(sum(rows.one(tokens, context + i) for i in range(count)))
+    assert together["forwards"] == alone["forwards"]
 
 
 def test_nothing_measured_is_an_error() -> None:

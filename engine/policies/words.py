@@ -6,6 +6,7 @@ simulator's returns SimPy events. Both offer the protocol below, so a policy is 
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -82,6 +83,10 @@ class Round:
     rollback: int
     hedge: int
     cut: int = 0  # tokens of the line to judge next that were dropped before the target saw them
+
+
+# Many rounds have the same counts, and to find one is faster than to make one.
+_counts = lru_cache(maxsize=1 << 16)(Round)
 
 
 class Handle(Protocol[T_co]):
@@ -172,24 +177,27 @@ def settle(
     draft. Its branch that begins with the target's token survives if the whole line was accepted; else the
     first branch is rollback, and every other branch not taken is hedge. `cut` may shorten what survives.
     """
+    judged, accepted, token = len(line.tokens), verdict.accepted, verdict.token
+    emitted = session.emit((*line.tokens[:accepted], token))
     branches = draft.branches if draft else ()
-    emitted = session.emit((*line.tokens[: verdict.accepted], verdict.token))
-    taken: Line | None = None
-    if verdict.accepted == len(line):
-        taken = next((b for b in branches if b.tokens and b.tokens[0] == verdict.token), None)
-    dropped = sum(len(b) for b in branches) - (len(taken) if taken else 0)
-    lost_with_line = len(branches[0]) if branches and taken is None else 0
+    drafted, taken = 0, None
+    for branch in branches:
+        drafted += len(branch.tokens)
+        if accepted == judged and taken is None and branch.tokens and branch.tokens[0] == token:
+            taken = branch
+    dropped = drafted - (len(taken.tokens) if taken else 0)
+    lost_with_line = len(branches[0].tokens) if branches and taken is None else 0
     following = taken.after(1) if taken else EMPTY
     kept = cut(following, verdict.outlook) if cut else following
     session.close_round(
-        Round(
-            drafted=sum(len(b) for b in branches) if draft else len(line),
-            verified=len(line),
-            accepted=verdict.accepted,
-            emitted=emitted,
-            rollback=len(line) - verdict.accepted + lost_with_line,
-            hedge=dropped - lost_with_line,
-            cut=len(following) - len(kept),
+        _counts(
+            drafted if draft else judged,
+            judged,
+            accepted,
+            emitted,
+            judged - accepted + lost_with_line,  # rollback
+            dropped - lost_with_line,  # hedge
+            len(following.tokens) - len(kept.tokens),  # cut
         )
     )
     return kept

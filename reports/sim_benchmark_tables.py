@@ -1,0 +1,110 @@
+"""The simulator's benchmark for a reader: Markdown that a terminal shows as well."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from reports.sim_benchmark import SimBenchmark, Timing
+
+INTRODUCTION = """# The speed of the simulator
+
+`{command}` wrote this document. Every figure is a median with the range of {repeats} repeats, in seconds of the wall
+clock: {processor}, {cores} cores, Python {python}, SimPy {simpy}.
+
+The texts are those of a calibration made on {calibrated}. It holds fewer and shorter ones than are asked for here, so
+they take turns until there are {prompts}, and each is lengthened by those after it to {length} tokens: the replays
+are as long as that many texts would make them, and say nothing about a pair of models.
+"""
+
+READING = """## What remains
+
+A round takes one SimPy event, whatever its length, so the time goes by the round and not by the token: a policy that
+writes more tokens a round simulates more of them a second. SimPy alone, with one event a token and nothing else to do,
+would simulate {floor:,.0f} tokens/s of autoregressive decoding. Shares by module of a replay of `{profiled}`, by
+Python's profiler, which makes many small calls seem dearer than they are:
+
+| module | share |
+| --- | ---: |
+{shares}
+
+`engine/policies` is the policy itself, the same code that runs in the engine; `sim/world.py` asks for work and keeps
+what each model has read; `sim/acceptance.py` finds the draft's tokens along the recorded text; `sim/devices.py` is how
+two jobs slow each other; `sim/calibrated_costs.py` looks up what they cost.
+"""
+
+
+def markdown(b: SimBenchmark) -> str:
+    """The whole document."""
+    parts = [
+        INTRODUCTION.format(
+            command=b.command,
+            repeats=_counts(b),
+            processor=b.hardware["processor"],
+            cores=b.hardware["cores"],
+            python=b.software["python"],
+            simpy=b.software["simpy"],
+            calibrated=b.calibrated,
+            prompts=b.prompts,
+            length=b.length,
+        ),
+        *_lines(b),
+        READING.format(
+            floor=b.floor.speeds[0],
+            profiled=b.profiled,
+            shares="\n".join(f"| {name} | {share:.0%} |" for name, share in _large(b.shares)),
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def _large(shares: dict[str, float]) -> Iterator[tuple[str, float]]:
+    large = {name: share for name, share in shares.items() if share >= 0.02}
+    yield from large.items()
+    yield "others", 1.0 - sum(large.values())
+
+
+def _lines(b: SimBenchmark) -> Iterator[str]:
+    event = median(b.floor.seconds) / b.floor.rounds
+    yield from ("## Against the aims", "", "| what | aim | found |", "| --- | --- | --- |")
+    yield f"| start of `simulate`, without torch | under 0.7 s | {_seconds(b.start)} |"
+    fastest, slowest = (f(b.policies, key=lambda t: t.speeds[0]) for f in (max, min))
+    yield (
+        f"| tokens/s on one core, by policy | 700,000 | {slowest.speeds[0]:,.0f} ({slowest.name}) to "
+        f"{fastest.speeds[0]:,.0f} ({fastest.name}) |"
+    )
+    yield (
+        f"| {b.configurations} configurations x {b.prompts} prompts x {b.length} tokens on {b.processes} cores | "
+        f"{'under 10 s' if b.configurations == 500 else 'none'} | {_seconds(b.sweep)} |"
+    )
+    yield f"| SimPy alone: one process that sleeps | none | {1e6 * event:.2f} us an event |"
+    yield from ("", "## By policy, one core, texts prepared", "")
+    yield "| configuration | tokens a round | tokens/s (range) | us a round | of it SimPy's event |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for timing in b.policies:
+        each = median(timing.seconds) / timing.rounds
+        yield (
+            f"| {timing.name} | {timing.tokens / timing.rounds:.2f} | {_speed(timing)} | {1e6 * each:.1f} | "
+            f"{event / each:.0%} |"
+        )
+    yield from ("", "## How the cost grows, one core, the preparation of texts included but for branches", "")
+    yield from (
+        "| what grows | to | tokens | seconds (range) | tokens/s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    )
+    for what, timings in b.growth.items():
+        for t in timings:
+            yield f"| {what} | {t.name} | {t.tokens:,} | {_seconds(t)} | {t.speeds[0]:,.0f} |"
+    yield ""
+
+
+def _counts(b: SimBenchmark) -> str:
+    counts = {len(t.seconds) for t in (b.start, b.floor, *b.policies, b.sweep)}
+    return " to ".join(map(str, sorted(counts)))
+
+
+def _seconds(timing: Timing) -> str:
+    return f"{median(timing.seconds):.2f} s ({min(timing.seconds):.2f} to {max(timing.seconds):.2f})"
+
+
+def _speed(timing: Timing) -> str:
+    middle, least, most = timing.speeds
+    return f"{middle:,.0f} ({least:,.0f} to {most:,.0f})"
