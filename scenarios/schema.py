@@ -1,15 +1,20 @@
-"""The schema of scenario files: what-ifs over a calibration, or over stated costs and acceptance."""
+"""The schema of scenario files: what-ifs over a calibration or stated acceptance, with measured or other costs."""
 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies import load_policy
 from scenarios.files import Location, YamlFile, misplaced, product
+from scenarios.hardware_files import resolve_names
+from sim.acceptance import IndependentAcceptance
+from sim.bursty import Bursty
 from sim.costs import LinearCosts
+from sim.hardware_costs import Hardware
 from sim.what_if import WhatIf
 
 SWEEPS = ("configurations", "what_if")
@@ -20,6 +25,9 @@ class Workload(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kinds: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="of a calibration's prompts; none: all kinds"
+    )
     prompts: int | None = Field(default=None, ge=1, description="none: all of a calibration's, or 60")
     tokens: int | None = Field(default=None, ge=1, description="for each prompt; none: whole texts, or 128")
     prompt_tokens: int = Field(default=1, ge=1, description="for stated costs; a calibration has its own")
@@ -27,18 +35,33 @@ class Workload(BaseModel):
 
 
 class Acceptance(BaseModel):
-    """The chance that the draft's first candidate is the target's token, independent between positions."""
+    """How often the draft's first candidate is the target's token: independently at each position, or in runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    independent: float = Field(ge=0.0, le=1.0)
+    independent: float | None = Field(default=None, ge=0.0, le=1.0)
+    bursty: Bursty | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Acceptance":
+        if (self.independent is None) == (self.bursty is None):
+            raise PydanticCustomError("one_of", "needs either 'independent' or 'bursty'")
+        return self
+
+    def draw(self, length: int, seed: int) -> IndependentAcceptance:
+        """A path of `length` tokens from `seed`, and the draft's writing along it."""
+        if self.bursty is not None:
+            return self.bursty.draw(length, seed)
+        assert self.independent is not None
+        return IndependentAcceptance.draw(length, self.independent, seed)
 
 
 class Scenario(BaseModel):
     """The configurations to compare, under each what-if.
 
-    Either `acceptance` and `costs` are stated, or a `calibration` is replayed: this one or, if none is named,
-    the one that `scenarios.calibrations.find_calibration` finds.
+    Either `acceptance` is stated, with `costs` or `hardware`, or a `calibration` is replayed, with its own times or
+    those of other `hardware`: this one or, if none is named, the one that `scenarios.calibrations.find_calibration`
+    finds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,41 +70,71 @@ class Scenario(BaseModel):
     calibration: Path | None = None
     acceptance: Acceptance | None = None
     costs: LinearCosts | None = None
+    hardware: Hardware | None = None
     workload: Workload = Workload()
     what_if: tuple[WhatIf, ...] = Field(default=(WhatIf(),), min_length=1)
     configurations: tuple[Configuration, ...] = Field(min_length=1)
+    _file: YamlFile | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Scenario":
-        stated = {"acceptance": self.acceptance, "costs": self.costs}
-        missing = [key for key, value in stated.items() if value is None]
-        if len(missing) == 1:
-            other = next(key for key in stated if key not in missing)
+        if self.costs is not None and self.hardware is not None:
+            raise misplaced(("hardware",), "does not go with 'costs'; drop one or the other")
+        if self.costs is not None and self.acceptance is None:
             raise misplaced(
-                (other,), f"needs '{missing[0]}' beside it; without both a calibration is replayed"
+                ("costs",), "needs 'acceptance' beside it; without both a calibration is replayed"
             )
-        if missing:
-            return self
+        if self.hardware is not None:
+            self._can_be_placed()
+        if self.acceptance is not None:
+            self._goes_with_stated()
+        return self
+
+    def _can_be_placed(self) -> None:
+        for index, configuration in enumerate(self.configurations):
+            if configuration.placement == "threads":
+                raise misplaced(
+                    ("configurations", index, "placement"),
+                    "'threads' share a device in a way that only a calibration can tell; here at-once or in-turn",
+                )
+
+    def _goes_with_stated(self) -> None:
+        """Raise for what is said of a calibration where acceptance is stated."""
+        if self.costs is None and self.hardware is None:
+            raise misplaced(
+                ("acceptance",),
+                "needs 'costs' or 'hardware' beside it; without any a calibration is replayed",
+            )
         if self.calibration is not None:
-            raise misplaced(
-                ("calibration",), "does not go with stated 'acceptance' and 'costs'; drop one or the other"
-            )
+            raise misplaced(("calibration",), "does not go with stated 'acceptance'; drop one or the other")
+        if self.workload.kinds is not None:
+            raise misplaced(("workload", "kinds"), "picks a calibration's prompts; here no text is known")
         for index, what_if in enumerate(self.what_if):
             if what_if.alignment is not None:
                 raise misplaced(
                     ("what_if", index, "alignment"), "shifts a calibration; here state 'acceptance'"
                 )
+            if what_if.temperature:
+                raise misplaced(
+                    ("what_if", index, "temperature"),
+                    "picks a calibration's texts; here state the 'acceptance' at that temperature",
+                )
         for index, configuration in enumerate(self.configurations):
             if configuration.draft is not None:
                 raise misplaced(
-                    ("configurations", index, "draft"), "stated costs are of one draft without a name"
+                    ("configurations", index, "draft"), "stated acceptance is of one draft without a name"
                 )
-        return self
 
     @property
-    def stated(self) -> tuple[Acceptance, LinearCosts] | None:
-        """The stated acceptance and costs; None if a calibration is replayed."""
-        return None if self.acceptance is None or self.costs is None else (self.acceptance, self.costs)
+    def stated(self) -> Acceptance | None:
+        """The stated acceptance; None if a calibration is replayed."""
+        return self.acceptance
+
+    def error(self, place: Location, reason: str) -> ConfigurationError:
+        """What is wrong at a place outside `configurations` and `what_if`, by file and line if it came from a file."""
+        if self._file is not None:
+            return self._file.error(place, f": {reason}")
+        return ConfigurationError(f"key '{'.'.join(map(str, place))}': {reason}")
 
     @property
     def outcomes(self) -> int:
@@ -97,6 +150,9 @@ def load_scenario(path: Path) -> Scenario:
     for key in SWEEPS:
         if key in data:
             data[key], origins[key] = _sweep(data[key])
+
+    if "hardware" in data:
+        data["hardware"] = resolve_names(file, data["hardware"])
 
     def origin(place: Location) -> Location:
         """Where an expanded entry was written; one what-if may stand without a list."""
@@ -114,6 +170,7 @@ def load_scenario(path: Path) -> Scenario:
             raise file.error(origin(("configurations", index, "policy")), f": {error}") from error
     if scenario.calibration is not None:
         scenario = scenario.model_copy(update={"calibration": path.parent / scenario.calibration})
+    scenario._file = file
     return scenario
 
 

@@ -139,6 +139,7 @@ def artifact(
     jitter: bool = True,
     candidates: int = 8,
     prompt_tokens: int = 40,
+    kinds: tuple[str, str, str] = ("chat", "code", "story"),
 ) -> Artifact:
     """A calibration of `drafts` (name -> chance of a right token, seconds of a forward) on made-up texts.
 
@@ -159,7 +160,7 @@ def artifact(
         records.append(
             PromptRecord(
                 id=f"p{index}",
-                kind=("chat", "code", "story")[index % 3],
+                kind=kinds[index % 3],
                 digest=f"{index:064x}",
                 tokens=prompt_tokens + index,
                 path_tokens=length,

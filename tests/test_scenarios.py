@@ -47,13 +47,16 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_scenarios_run(path: Path) -> None:
     scenario = load_scenario(path)
-    outcomes = list(run_scenario(scenario, artifact(prompts=4, tokens=24)))
+    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"))
+    kinds = scenario.workload.kinds
+    tokens = 8 * 24 if kinds else 8 * 24 + 4 * 17  # stories end early
+    outcomes = list(run_scenario(scenario, made_up))
     assert len(outcomes) == scenario.outcomes
     for outcome in outcomes:
-        assert outcome.metrics.tokens == (60 * 128 if scenario.stated else 3 * 24 + 17)
+        assert outcome.metrics.tokens == (60 * 128 if scenario.stated else tokens)
         assert outcome.speed.low <= outcome.speed.value <= outcome.speed.high
         assert outcome.speed_up.low <= outcome.speed_up.value <= outcome.speed_up.high
-        assert not any("extrapolated" in note for note in outcome.notes)
+        assert any("extrapolated" in note for note in outcome.notes) is (scenario.hardware is not None)
 
 
 def test_there_are_scenarios_over_a_calibration_and_one_without() -> None:
@@ -133,6 +136,13 @@ def test_which_calibration_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             5,
             "'what_if.draft_sped' is unknown, did you mean 'draft_speed'?",
         ),
+        (STATED, "title: t", "title: t\nwhat_if: {temperature: [0, 1]}", 2, "picks a calibration's texts"),
+        (STATED, "title: t", "title: t\nworkload: {kinds: [code]}", 2, "here no text is known"),
+        (STATED, "independent: 0.5", "independant: 0.5", 2, "did you mean 'independent'?"),
+        (STATED, "independent: 0.5", "independent: 0.5, bursty: {acceptance: 0.5, mean_run: 4}", 2, "either"),
+        (STATED, "independent: 0.5", "bursty: {acceptance: 0.5, mean: 4}", 2, "did you mean 'mean_run'?"),
+        (STATED, "independent: 0.5", "bursty: {acceptance: 0.9, mean_run: 4}", 2, "9 tokens long on average"),
+        (REPLAYED, "prompts: 4", "kind: [code]", 3, "did you mean 'kinds'?"),
         (REPLAYED, "tokens: 20", "token: 20", 3, "did you mean 'tokens'?"),
         (REPLAYED, "    megabits_per_second: 100\n", "", 6, "'what_if.link.megabits_per_second' is missing"),
     ],
@@ -157,12 +167,41 @@ def test_a_list_of_what_ifs_is_named_by_its_entry(tmp_path: Path) -> None:
     [
         ("draft: int4", "draft: int3", "no draft 'int3'; its drafts: int8, int4, distilled"),
         ("prompts: 4", "prompts: 40", "asks for 40 prompts, but the calibration recorded 6"),
+        ("prompts: 4", "prompts: 4, kinds: [code]", "asks for 4 prompts, but the calibration recorded 2 of"),
+        (
+            "prompts: 4",
+            "kinds: [code, chta]",
+            r"s.yaml:3: key 'workload.kinds.1': .* no prompts of kind 'chta'; did you mean 'chat'",
+        ),
+        ("prompts: 4", "kinds: [zzz]", "no prompts of kind 'zzz'; its kinds: chat, code, story"),
     ],
 )
 def test_what_the_calibration_does_not_have(tmp_path: Path, old: str, new: str, says: str) -> None:
     scenario = load_scenario(write(tmp_path, REPLAYED.replace(old, new)))
     with pytest.raises(ConfigurationError, match=says):
         list(run_scenario(scenario, artifact(tokens=24)))
+
+
+def test_kinds_pick_prompts(tmp_path: Path) -> None:
+    text = "title: t\nworkload: {kinds: KINDS}\nconfigurations: [{policy: autoregressive}]\n"
+    made_up = artifact(prompts=6, tokens=24)  # of each kind two; stories have 17 tokens
+
+    def tokens(kinds: str) -> int:
+        (outcome,) = run_scenario(load_scenario(write(tmp_path, text.replace("KINDS", kinds))), made_up)
+        return outcome.metrics.tokens
+
+    assert tokens("[story]") == 2 * 17
+    assert tokens("[chat, code]") == 4 * 24
+    assert tokens("[story, chat, code]") == tokens("null") == 4 * 24 + 2 * 17
+
+
+def test_longer_runs_of_the_same_share_are_accepted_further(tmp_path: Path) -> None:
+    runs = "bursty: {acceptance: 0.5, mean_run: 12}"
+    (_, independent), (_, bursty) = (
+        run_scenario(load_scenario(write(tmp_path, STATED.replace("independent: 0.5", acceptance))))
+        for acceptance in ("independent: 0.5", runs)
+    )
+    assert bursty.metrics.mean_accepted_length > independent.metrics.mean_accepted_length
 
 
 def test_a_missing_calibration_is_one_sentence(tmp_path: Path) -> None:
