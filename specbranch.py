@@ -13,6 +13,7 @@ import typer
 from engine.errors import ConfigurationError, SpecBranchError
 
 if TYPE_CHECKING:
+    from calibrate.artifact import Artifact
     from engine.models import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -20,8 +21,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 CALIBRATION = Path("runs/calibration")
 TUNED = Path("runs/tuned.yaml")
 VERIFICATION = Path("runs/verification.json")
+SETTLEMENT = Path("runs/settlement.json")
 PAGE = Path("runs/report.html")
 BENCHMARK = Path("runs/bench.json")
+CALIBRATION_BENCHMARK = Path("runs/bench-calibration")
 HRAD = Path("runs/hrad")
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -33,6 +36,15 @@ DraftModel = Annotated[
 Precision_ = Annotated[str, typer.Option("--precision", help="the target's: float32, bfloat16 or float16")]
 Remote = Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the models")]
 Seed = Annotated[int, typer.Option(min=0)]
+Table = Annotated[
+    Path | None, typer.Option("--table", help="also write a table, .csv or .parquet, that 'merge' takes")
+]
+TraceFile = Annotated[
+    Path | None, typer.Option("--trace", help="also write the events for Perfetto (Chrome trace format)")
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="processes; none: one for each core")]
+Backend = Annotated[str, typer.Option("--backend", help="where they run: loky (here), dask or ray")]
+Address = Annotated[str | None, typer.Option("--backend-address", help="of a Dask or Ray cluster")]
 
 
 @app.callback()
@@ -47,7 +59,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description:32.32}"),
+        TextColumn("{task.description:40.40}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -63,6 +75,37 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
     with stages() as show:
         done = itertools.count(1)
         yield lambda what: show(what, next(done), total)
+
+
+def print_calibration(artifact: "Artifact", as_json: bool) -> None:
+    """A calibration for a person or, as JSON, for a machine."""
+    from calibrate.acceptance_statistics import acceptance_statistics, describe_acceptance
+    from calibrate.summary import describe
+    from sim.explained import describe as describe_share
+
+    if as_json:
+        print(artifact.calibration.model_dump_json())
+        return
+    acceptance = describe_acceptance(acceptance_statistics(artifact))
+    print("\n".join([*describe(artifact), *acceptance, *describe_share(artifact)]))
+
+
+def print_error_parts(record: Path, as_json: bool) -> None:
+    """What of a verification's errors is scheduling, timing and acceptance."""
+    from reports.error_budget import split_error
+    from reports.error_budget_page import print_error_budget
+    from reports.recorded_runs import open_replay
+    from reports.tables import console
+    from reports.verification import load_verification
+
+    verification = load_verification(record)
+    replay = open_replay(record)
+    with progress(len(verification.compared)) as advance:
+        budget = split_error(verification, replay, advance)
+    if as_json:
+        print(budget.model_dump_json())
+        return
+    print_error_budget(console(), budget)
 
 
 def _precision(value: str) -> "Precision":
@@ -103,6 +146,7 @@ def generate(
     draft_model: DraftModel = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
+    trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an answer with the real engine, streaming, and print what it took."""
@@ -115,6 +159,7 @@ def generate(
     from engine.policies import load_policy
     from engine.record import Run
     from engine.sampling import Sampling
+    from reports.chrome_trace import save_trace
     from reports.tables import run_summary
 
     if config:
@@ -163,6 +208,8 @@ def generate(
             sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
         )
     metrics = measure([run])
+    if trace:
+        save_trace(trace, [run], {"configuration": configuration.label()})
     if as_json:
         document = {
             "text": tokenizer.decode(run.tokens),
@@ -195,7 +242,7 @@ def calibrate(
     """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
     from calibrate.artifact import JSON_NAME, load_artifact
     from calibrate.prompts import choose_prompts
-    from calibrate.run import EFFORTS, count_steps, describe, is_calibrated
+    from calibrate.run import EFFORTS, is_calibrated
     from calibrate.run import calibrate as measure
     from engine.default_drafts import choose_models
     from engine.pair import open_pair
@@ -212,42 +259,116 @@ def calibrate(
             )
         print(f"{out} holds just this already; --again measures anew.", file=sys.stderr)
     else:
-        with open_pair(*models) as (pair, tokenizer), progress(count_steps(pair, effort, chosen)) as advance:
-            artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, advance=advance)
-    print(artifact.calibration.model_dump_json() if as_json else "\n".join(describe(artifact)))
+        with open_pair(*models) as (pair, tokenizer), stages() as show:
+            artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, show=show)
+    print_calibration(artifact, as_json)
+
+
+@app.command("bench-calibration")
+def bench_calibration(
+    out: Annotated[Path, typer.Option(help="where the three calibrations go")] = CALIBRATION_BENCHMARK,
+    quick: Annotated[bool, typer.Option("--quick", help="three quick calibrations")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
+    target: Target = None,
+    draft_model: DraftModel = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate twice, and once more under load: do the intervals hold, and do the parts explain real rounds?"""
+    from calibrate.artifact import write_whole
+    from calibrate.prompts import choose_prompts
+    from calibrate.run import EFFORTS
+    from engine.default_drafts import choose_models
+    from reports.calibration_benchmark import markdown as describe
+    from reports.calibration_benchmark import measure
+
+    effort = EFFORTS["quick" if quick else "default"]
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    with stages() as show:
+        found = measure(*models, choose_prompts(None, "calibration", effort.prompts), effort, out, show)
+    text = describe(found, " ".join(["specbranch", *sys.argv[1:]]))
+    if markdown:
+        write_whole(markdown, text.encode())
+    print(found.model_dump_json() if as_json else text)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from scenarios.json_schema import schema_text
+
+    print(schema_text(), end="")
 
 
 @app.command()
 def inspect(folder: Path = CALIBRATION, as_json: AsJson = False) -> None:
     """Print what a calibration holds."""
     from calibrate.artifact import load_artifact
-    from calibrate.run import describe
 
-    artifact = load_artifact(folder)
-    print(artifact.calibration.model_dump_json() if as_json else "\n".join(describe(artifact)))
+    print_calibration(load_artifact(folder), as_json)
 
 
 @app.command()
 def simulate(
-    scenario: Annotated[Path, typer.Argument(help="a scenario file, such as scenarios/default.yaml")],
+    scenario: Annotated[
+        Path | None, typer.Argument(help="a scenario file, such as scenarios/default.yaml")
+    ] = None,
     calibration: Annotated[Path | None, typer.Option(help="replay this calibration folder")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="in place of a scenario, what 'verify' wrote: split its errors in parts"),
+    ] = None,
+    table: Table = None,
+    jobs: Jobs = None,
+    backend: Backend = "loky",
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a scenario's configurations and compare them."""
+    """Replay a scenario's configurations and compare them.
+
+    With --table, outcomes that the file holds already are left as they are, and the others are added to it.
+    """
+    if against:
+        if scenario:
+            raise ConfigurationError("--against takes the place of a scenario; give one of them.")
+        print_error_parts(against, as_json)
+        return
+    if scenario is None:
+        raise ConfigurationError(
+            "name a scenario file, such as scenarios/default.yaml, or --against a record."
+        )
     from pydantic import TypeAdapter
 
     from reports.tables import console, print_outcomes
     from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenario
-    from sim.run import Outcome, run_scenario
+    from sim.backends import backend as running_on
+    from sim.results import key_of, merge, read_table, row_key, row_of, write_table
+    from sim.run import Outcome
+    from sim.sweep import parts, sweep
 
     loaded = load_scenario(scenario)
     artifact = None if loaded.stated else open_calibration(calibration, loaded.calibration)
+    digest = artifact.digest if artifact else ""
+    rows = read_table(table) if table else []
+    known = {row_key(row) for row in rows}
+
+    def is_known(what_if: Any, configuration: Any) -> bool:
+        return key_of(digest, what_if, loaded.workload, configuration) in known
+
     outcomes = []
-    with progress(len(loaded.configurations) * len(loaded.what_if)) as advance:
-        for outcome in run_scenario(loaded, artifact):
+    total = sum(piece.outcomes for piece in parts(loaded, is_known))
+    with progress(total) as advance, running_on(backend, address):
+        for outcome in sweep(loaded, artifact, jobs=jobs, skip=is_known):
             outcomes.append(outcome)
             advance(outcome.configuration.label())
+            if table:
+                rows = merge([rows, [row_of(digest, loaded.workload, outcome)]])
+                write_table(table, rows)
+    if known and total < loaded.outcomes:
+        held = f"{loaded.outcomes - total} of {loaded.outcomes}"
+        print(f"specbranch: {table} held {held} outcomes already; they are not shown again.", file=sys.stderr)
     if as_json:
         rows = TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json")
         print(json.dumps({"scenario": loaded.model_dump(mode="json"), "outcomes": rows}))
@@ -259,19 +380,54 @@ def simulate(
 def tune(
     calibration: Annotated[Path, typer.Option(help="the calibration to replay")] = CALIBRATION,
     out: Annotated[Path, typer.Option(help="the configuration file to write")] = TUNED,
+    objective: Annotated[
+        str, typer.Option(help="tokens-per-second, tokens-per-device-second or p95-token-seconds")
+    ] = "tokens-per-second",
+    rollback_rate: Annotated[
+        float | None, typer.Option("--max-rollback-rate", min=0, max=1, help="of the followed line's tokens")
+    ] = None,
+    hedge_rate: Annotated[
+        float | None, typer.Option("--max-hedge-rate", min=0, max=1, help="of all drafted tokens")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option("--max-devices", min=1, help="cores or devices occupied")
+    ] = None,
+    listed: Annotated[
+        int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
+    ] = 6,
+    table: Table = None,
+    jobs: Jobs = None,
+    backend: Backend = "loky",
+    address: Address = None,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
     from calibrate.artifact import load_artifact
     from reports.tables import console, print_tuned
     from scenarios.tuned import TunedConfiguration, save_tuned
+    from sim.backends import backend as running_on
+    from sim.objectives import OBJECTIVES, Bounds
+    from sim.results import merge, read_table, rows_of, write_table
     from sim.tune import tune as search
 
+    if objective not in OBJECTIVES:
+        raise ConfigurationError(f"there is no objective '{objective}': {', '.join(OBJECTIVES)}.")
     artifact = load_artifact(calibration)
-    with stages() as show:
-        found = search(artifact, progress=lambda done, total: show("replaying the grid", done, total))
+    with stages() as show, running_on(backend, address):
+        found = search(
+            artifact,
+            objective=objective,
+            bounds=Bounds(rollback_rate=rollback_rate, hedge_rate=hedge_rate, devices=devices),
+            seed=seed,
+            listed=listed,
+            jobs=jobs,
+            progress=lambda done, total: show("replaying the grid", done, total),
+        )
     tuned = TunedConfiguration.of(found, calibration, artifact.digest)
     save_tuned(out, tuned)
+    if table:
+        write_table(table, merge([read_table(table), list(rows_of(artifact.digest, found))]))
     if as_json:
         print(tuned.model_dump_json())
         return
@@ -279,24 +435,87 @@ def tune(
     print(f"written to {out}")
 
 
+@app.command("merge")
+def merge_tables(
+    tables: Annotated[list[Path], typer.Argument(help="tables that 'simulate' or 'tune' wrote")],
+    out: Annotated[Path, typer.Option(help="the table to write")],
+) -> None:
+    """Unite tables of simulated outcomes; refuses rows of one key that disagree."""
+    from sim.results import merge, read_table, write_table
+
+    for table in tables:
+        if not table.exists():
+            raise ConfigurationError(f"there is no table {table}.")
+    rows = merge(read_table(table) for table in tables)
+    write_table(out, rows)
+    print(f"{out}: {len(rows)} outcomes")
+
+
+@app.command("export")
+def export_configuration(
+    config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
+    system: Annotated[str, typer.Option("--to", help="vllm, sglang or transformers")] = "vllm",
+    draft_model: Annotated[
+        str | None, typer.Option("--draft-model", help="the draft's name or folder there")
+    ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="accept the nearest method, where it lacks the chosen one")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the chosen configuration for another system, as flags or as JSON."""
+    from dataclasses import asdict
+
+    from scenarios.exports import export
+    from scenarios.tuned import load_tuned
+
+    made = export(load_tuned(config).chosen, system, draft_model)
+    for warning in made.warnings:
+        print(f"specbranch: {system}: {warning}.", file=sys.stderr)
+    if not made.exact and not nearest:
+        raise ConfigurationError(
+            f"{system} does not do just what was simulated; --nearest exports what it does."
+        )
+    print(json.dumps(asdict(made)) if as_json else made.text)
+
+
 @app.command()
 def verify(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
-    out: Annotated[Path, typer.Option(help="the record to write")] = VERIFICATION,
+    out: Annotated[
+        Path | None, typer.Option(help=f"the record to write; none: {VERIFICATION}, or {SETTLEMENT}")
+    ] = None,
+    settling: Annotated[
+        bool,
+        typer.Option(
+            "--settle", help="put the published claims to the test: each method at its best with fixed drafts"
+        ),
+    ] = False,
     count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 10,
     own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
     max_tokens: Annotated[int, typer.Option(min=2)] = 96,
     repeats: Annotated[int, typer.Option(min=1)] = 1,
+    tolerance: Annotated[
+        str | None,
+        typer.Option(help="share within which nine in ten errors must lie, or a YAML file of all bounds"),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="run even if the record holds just this")] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the chosen configuration and its rivals on prompts that calibration did not see; compare."""
-    from calibrate.artifact import HRAD_FOLDER, load_artifact
+    """Run the chosen configuration and its rivals on prompts that calibration did not see; compare.
+
+    The exit code is 0 where the predictions kept to the tolerance, 4 where they did not, and 3 where the run was
+    too noisy to tell. With --settle it is 0 whichever way the claims fall.
+    """
+    from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
     from calibrate.prompts import choose_prompts
     from engine.pair import find_predictors, open_pair
+    from reports.fidelity import EXIT_CODES, judge, sentence
+    from reports.settle import choose_drafts, contestants, settle, settled_lines
     from reports.tables import console, verified_summary, verified_table
-    from reports.verification import load_verification, save_verification
+    from reports.tolerance import read_tolerance
+    from reports.verification import load_verification, replay_folder, save_verification
     from reports.verify import Plan, count_steps, is_verified
     from reports.verify import verify as run
     from scenarios.tuned import load_tuned
@@ -304,7 +523,19 @@ def verify(
     tuned = load_tuned(config)
     artifact = load_artifact(tuned.calibration)
     chosen = choose_prompts(own, "heldout", count)
-    plan = Plan(max_tokens=max_tokens, repeats=repeats, seed=seed)
+    plan = Plan(
+        max_tokens, repeats, seed, read_tolerance(tolerance), choose_drafts(artifact) if settling else None
+    )
+    if plan.settling:
+        with stages() as show:
+            tuned = contestants(
+                artifact,
+                tuned.calibration,
+                plan.settling,
+                seed,
+                progress=lambda done, total: show("replaying the grid", done, total),
+            )
+    out = out or (SETTLEMENT if settling else VERIFICATION)
     verification = load_verification(out) if out.exists() and not again else None
     if verification and is_verified(verification, tuned, chosen, plan):
         print(f"{out} holds just this already; --again runs it anew.", file=sys.stderr)
@@ -314,17 +545,27 @@ def verify(
         predictors = find_predictors(tuned.calibration / HRAD_FOLDER, drafts)
         with (
             open_pair(target, drafts, predictors) as (pair, tokenizer),
-            progress(count_steps(tuned, chosen, plan)) as advance,
+            progress(count_steps(artifact, tuned, chosen, plan)) as advance,
         ):
-            verification = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
+            verification, replay = run(pair, tokenizer, artifact, tuned, chosen, plan, advance)
+        save_artifact(replay_folder(out), replay)
         save_verification(out, verification)
+    found, settled = judge(verification), settle(verification)
     if as_json:
-        print(verification.model_dump_json())
-        return
-    shown = console()
-    shown.print(verified_table(verification))
-    shown.print(verified_summary(verification), highlight=False)
-    shown.print(f"written to {out}", highlight=False)
+        document = json.loads(verification.model_dump_json())
+        document["fidelity"] = json.loads(found.model_dump_json())
+        if settled:
+            document["settlement"] = json.loads(settled.model_dump_json())
+        print(json.dumps(document))
+    else:
+        shown = console()
+        shown.print(verified_table(verification))
+        shown.print(verified_summary(verification), highlight=False)
+        shown.print(sentence(found), highlight=False)
+        for line in settled_lines(settled) if settled else ():
+            shown.print(line, highlight=False)
+        shown.print(f"written to {out}", highlight=False)
+    raise typer.Exit(0 if settled else EXIT_CODES[found.verdict])
 
 
 @app.command()
@@ -335,7 +576,9 @@ def report(
     """Write one self-contained interactive page of a verification."""
     from calibrate.artifact import load_artifact
     from engine.errors import CalibrationError
+    from reports.error_budget import split_error
     from reports.page import write_page
+    from reports.recorded_runs import open_replay
     from reports.verification import load_verification
 
     verification = load_verification(record)
@@ -344,7 +587,66 @@ def report(
     except CalibrationError as error:
         print(f"specbranch: the page lacks the costs' charts: {error}", file=sys.stderr)
         artifact = None
-    write_page(verification, out, artifact)
+    try:
+        budget = split_error(verification, open_replay(record))
+    except SpecBranchError as error:
+        print(f"specbranch: the page lacks the error's parts: {error}", file=sys.stderr)
+        budget = None
+    write_page(verification, out, artifact, budget)
+    print(out)
+
+
+@app.command()
+def compare(
+    records: Annotated[
+        list[Path], typer.Argument(help="two or more of what 'verify' wrote; the first is compared with")
+    ],
+    out: Annotated[Path | None, typer.Option(help="also write a page")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare verifications: paired differences, and a warning for each condition that is not the same."""
+    from pydantic import TypeAdapter
+
+    from reports.compare import Comparison
+    from reports.compare import compare as pair_up
+    from reports.compare_page import write_comparison
+    from reports.compare_tables import print_comparisons
+    from reports.tables import console
+    from reports.verification import load_verification
+
+    if len(records) < 2:
+        raise ConfigurationError("comparing takes two records or more.")
+    found = pair_up([load_verification(record) for record in records], [str(record) for record in records])
+    if out:
+        write_comparison(found, out)
+    if as_json:
+        print(TypeAdapter(tuple[Comparison, ...]).dump_json(found).decode())
+        return
+    print_comparisons(console(), found)
+
+
+@app.command()
+def trace(
+    record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
+    out: Annotated[Path, typer.Option(help="the file to write")] = Path("runs/trace.json"),
+    configuration: Annotated[
+        str | None, typer.Option(help="its number in the record, or its label; none: that of the timeline")
+    ] = None,
+    prompt: Annotated[int, typer.Option(min=0, help="its number in the record")] = 0,
+    world: Annotated[str, typer.Option(help="engine, simulator or both")] = "both",
+) -> None:
+    """Write a real and a simulated generation as one Chrome trace, which Perfetto opens."""
+    from typing import get_args
+
+    from reports.chrome_trace import save_trace
+    from reports.recorded_runs import World, find_runs
+    from reports.verification import load_verification
+
+    if world not in (*get_args(World), "both"):
+        raise ConfigurationError(f"there is no world '{world}': engine, simulator or both.")
+    worlds = get_args(World) if world == "both" else (world,)
+    verification = load_verification(record)
+    save_trace(out, find_runs(record, verification, configuration, prompt, worlds), {"record": str(record)})
     print(out)
 
 
@@ -414,6 +716,32 @@ def bench(
         print(benchmark.model_dump_json())
         return
     print_benchmark(console(), benchmark)
+
+
+@app.command("bench-sim")
+def bench_sim(
+    calibration: Annotated[
+        Path | None, typer.Option(help="the calibration to replay; none: the one that comes along")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="once each, with a tenth of the configurations")
+    ] = False,
+    markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How fast the simulator starts and replays, by policy, and how that grows."""
+    from calibrate.artifact import load_artifact, write_whole
+    from reports.sim_benchmark import measure
+    from reports.sim_benchmark_tables import markdown as describe
+    from scenarios.calibrations import REFERENCE
+
+    command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
+    with stages() as show:
+        found = measure(load_artifact(calibration or REFERENCE), command, show, quick)
+    text = describe(found)
+    if markdown:
+        write_whole(markdown, text.encode())
+    print(found.model_dump_json() if as_json else text)
 
 
 @app.command()

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from statistics import median
 
+from engine.metrics import Estimate
 from reports import charts
+from reports.fidelity import Fidelity, judge
 from reports.parts import Section, Table, find_baseline, find_chosen, find_fastest, single, speculates
 from reports.verification import Compared, Verification
 from reports.wording import (
@@ -95,12 +97,14 @@ def prediction(v: Verification) -> Section:
             f" Replaying the measured texts themselves leaves the error of timing alone: {percent(median(timing))} "
             "in the median."
         )
+    judged = judge(v)
+    intervals = dict(zip((id(c) for c in v.compared), judged.configurations, strict=True))
     rows = tuple(
         (
             c.configuration.label(),
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
-            signed(c.error),
+            _error(intervals[id(c)].error),
             signed(error) if (error := c.timing_error) is not None else "",
             signed(c.speed_up_error),
             signed(c.predicted.metrics.mean_accepted_length / c.measured.metrics.mean_accepted_length - 1.0),
@@ -111,7 +115,7 @@ def prediction(v: Verification) -> Section:
         "configuration",
         "predicted tokens/s (95%)",
         "measured tokens/s (95%)",
-        "error",
+        "error (95%)",
         "error of timing alone",
         "error of the speed-up",
         "error of the accepted length",
@@ -127,8 +131,35 @@ def prediction(v: Verification) -> Section:
         "Predicted against measured",
         finding,
         (single("prediction", label, charts.predicted_measured(v.compared), caption),),
-        (Table("Signed errors, largest first", columns, rows, ("configuration",), shown=True),),
+        (
+            _checks(judged),
+            Table("Signed errors, largest first", columns, rows, ("configuration",), shown=True),
+        ),
     )
+
+
+def _error(error: Estimate) -> str:
+    """A signed error in percent, with its interval where there is one."""
+    if not has_interval(error):
+        return signed(error.value)
+    return f"{signed(error.value)} ({signed(error.low)} to {signed(error.high)})"
+
+
+def _checks(found: Fidelity) -> Table:
+    """What the predictions were held to."""
+    rows = tuple((c.name, c.sentence, c.outcome) for c in found.checks)
+    pairs = f"{found.in_order} of {found.told_apart}"
+    order = (
+        "order of pairs",
+        f"{pairs} pairs of configurations that the measurement tells apart were predicted in their order",
+        "not a criterion",
+    )
+    columns = ("criterion", "finding", "outcome")
+    title = (
+        f"The tolerance, fixed beforehand (95% intervals of {found.resamples:,} paired resamples of "
+        f"{plural(found.prompts, 'prompt')}, seed {found.seed})"
+    )
+    return Table(title, columns, (*rows, order), columns, shown=True)
 
 
 def _overlap(c: Compared) -> bool:

@@ -13,9 +13,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from calibrate.acceptance_statistics import acceptance_statistics
 from calibrate.artifact import Artifact, write_whole
 from engine.errors import SpecBranchError
-from reports import comparison, conditions, palette, replays
+from reports import comparison, conditions, palette, replays, what_ifs
+from reports.acceptance_page import acceptance
+from reports.error_budget import ErrorBudget
+from reports.error_budget_page import error_budget
+from reports.frontier import frontier
+from reports.settle import settle
+from reports.settlement_page import settlement
 from reports.verdict import verdict
 from reports.verification import Verification
 
@@ -28,29 +35,43 @@ CONFIG = {
 }
 
 
-def write_page(verification: Verification, out: Path, artifact: Artifact | None = None) -> None:
-    """Write the page of a verification to `out`; with the calibration it shows costs too.
+def write_page(
+    verification: Verification,
+    out: Path,
+    artifact: Artifact | None = None,
+    budget: ErrorBudget | None = None,
+) -> None:
+    """Write the page of a verification to `out`; with the calibration it shows costs too, and the error's parts.
 
     SpecBranchError if the file cannot be written.
     """
     try:
-        write_whole(out, render(verification, artifact).encode())
+        write_whole(out, render(verification, artifact, budget).encode())
     except OSError as error:
         raise SpecBranchError(f"{out} cannot be written ({error.strerror}); choose another file.") from error
 
 
-def render(verification: Verification, artifact: Artifact | None = None) -> str:
+def render(
+    verification: Verification, artifact: Artifact | None = None, budget: ErrorBudget | None = None
+) -> str:
     """The page as HTML."""
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     calibration = artifact.calibration if artifact else None
+    settled = settle(verification)
     sections = [
+        *([settlement(settled)] if settled else []),
         comparison.speeds(verification),
         comparison.prediction(verification),
+        *([error_budget(budget)] if budget else []),
         replays.tradeoff(verification),
+        frontier(verification),
+        what_ifs.overheads(verification),
+        what_ifs.sensitivities(verification),
         replays.timeline(verification),
         comparison.shares(verification),
         comparison.dropped(verification),
+        *([acceptance(acceptance_statistics(artifact))] if artifact else []),
         *([conditions.costs(calibration)] if calibration else []),
         conditions.conditions(verification, calibration),
     ]

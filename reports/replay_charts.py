@@ -34,18 +34,20 @@ def tradeoff(sweep: Sequence[Point], chosen: Configuration | None) -> Chart:
     points = [p for p in sweep if p.configuration.drafts]
     drafts = sorted({p.configuration.draft or "" for p in points})
     cuts = sorted({p.configuration.min_confidence for p in points})
+    alignments = sorted({p.alignment for p in points}, key=lambda a: -1.0 if a is None else a)
+    policies = sorted({p.configuration.policy for p in points}, key=_order)
+    methods = [None, *policies] if len(policies) > 1 else [None]
     placements = {p.configuration.placement for p in points}
     lengths = sorted({p.configuration.draft_length for p in points})
 
     def row(c: Configuration) -> tuple[int, str, str]:
         branched = c.policy == "specbranch"
-        order = {"speculative": 0, "pearl": 1, "specbranch": 3}.get(c.policy, 2)
         name = policy_name(c.policy)
         if branched:
             name += f" k{c.branches}" + (" adaptive" if c.adaptive_branches else "")
         if len(placements) > 1:
             name += f"\n{PLACES[c.placement]}"
-        return (100 * order + (c.branches if branched else 0), c.placement, name)
+        return (100 * _order(c.policy) + (c.branches if branched else 0), c.placement, name)
 
     def limits(quantity: int) -> tuple[float, float]:
         values = [_cell(p, quantity) for p in points]
@@ -54,26 +56,32 @@ def tradeoff(sweep: Sequence[Point], chosen: Configuration | None) -> Chart:
         reach = max([abs(v - 1.0) for v in values] + [0.05])
         return 1.0 - reach, 1.0 + reach
 
+    several = [len(options) > 1 for options in (drafts, methods, alignments, cuts, QUANTITIES)]
     views = {}
-    for (d, draft), (k, cut), quantity in itertools.product(enumerate(drafts), enumerate(cuts), range(3)):
+    for places in itertools.product(
+        *(range(len(o)) for o in (drafts, methods, alignments, cuts, QUANTITIES))
+    ):
+        draft, method, alignment = drafts[places[0]], methods[places[1]], alignments[places[2]]
+        cut, quantity = cuts[places[3]], places[4]
         shown = [
             p
             for p in points
             if (p.configuration.draft or "") == draft
+            and p.alignment == alignment
+            and method in (None, p.configuration.policy)
             # PEARL has no cut, so it belongs to every one.
             and (p.configuration.min_confidence == cut or p.configuration.policy == "pearl")
         ]
         rows = sorted({row(p.configuration) for p in shown}, reverse=True)
         grid = {(row(p.configuration), p.configuration.draft_length): p for p in shown}
-        figure = _heatmap(rows, lengths, grid, quantity, limits(quantity), chosen)
-        key = ",".join(
-            str(part)
-            for part, several in ((d, drafts), (k, cuts), (quantity, QUANTITIES))
-            if len(several) > 1
-        )
-        views[key] = View(figure, _best_of(shown, quantity, chosen))
+        marked = chosen if alignment is None else None
+        figure = _heatmap(rows, lengths, grid, quantity, limits(quantity), marked)
+        key = ",".join(str(place) for place, there in zip(places, several, strict=True) if there)
+        views[key] = View(figure, _best_of(shown, quantity, marked))
     offered = (
         ("Draft", tuple(d or "the pair's first" for d in drafts)),
+        ("Policy", tuple(policy_name(m) if m else "All" for m in methods)),
+        ("Alignment", tuple("As recorded" if a is None else percent(a, 0) for a in alignments)),
         ("Confidence cut", tuple(f"{cut:g}" for cut in cuts)),
         ("Quantity", tuple(q.capitalize() if q[0] != "s" else "Speed-up" for q in QUANTITIES)),
     )
@@ -82,6 +90,10 @@ def tradeoff(sweep: Sequence[Point], chosen: Configuration | None) -> Chart:
         "Heatmap of simulated speed-up, rollback rate and hedge rate over draft length and number of branches"
     )
     return Chart("tradeoff", label, views, choices)
+
+
+def _order(policy: str) -> int:
+    return {"speculative": 0, "pearl": 1, "specbranch": 3}.get(policy, 2)
 
 
 def _best_of(points: Sequence[Point], quantity: int, chosen: Configuration | None) -> str:

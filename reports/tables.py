@@ -15,7 +15,7 @@ from reports.verification import Verification
 from reports.wording import ranged
 from scenarios.schema import Scenario
 from sim.run import Outcome
-from sim.tune import Tuning
+from sim.tune import Scored, Tuning
 
 WIDTH = 150  # where the output is not a terminal
 
@@ -40,7 +40,7 @@ def _simulated_table(
         shown = [name, ranged(speed), ranged(speed_up, 2)]
         if metrics:
             shares = (metrics.rollback_rate, metrics.hedge_rate, metrics.target_idle, metrics.draft_idle)
-            shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{share:.1%}" for share in shares)]
+            shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{max(0.0, share):.1%}" for share in shares)]
         table.add_row(*shown)
     return table
 
@@ -65,11 +65,13 @@ def print_outcomes(
     if not many and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
     if artifact is None:
-        out.print("Costs and acceptance are stated in the file, not measured; intervals are over paths.")
+        stated = "Costs and acceptance are" if scenario.hardware is None else "Acceptance is"
+        out.print(f"{stated} stated in the file, not measured; intervals are over paths.")
     else:
         calibration = artifact.calibration
+        what = "Simulated over" if scenario.hardware is None else "Texts and acceptance are those of"
         out.print(
-            f"Simulated over a calibration of {calibration.created} ({calibration.effort}, "
+            f"{what} a calibration of {calibration.created} ({calibration.effort}, "
             f"{len(calibration.prompts)} prompts); intervals are over prompts; the speed-up is over the best "
             "autoregressive placement.",
             highlight=False,
@@ -82,18 +84,46 @@ SHOWN = 12
 
 
 def print_tuned(out: Console, found: Tuning) -> None:
-    """The fastest configurations, the baselines, and the advice."""
+    """The best configurations, the baselines, what is traded for speed, and the advice."""
     fastest = [*found.scored[:SHOWN]]
-    rest = [s for s in (found.chosen, found.autoregressive, *found.baselines) if s not in fastest]
+    rest = [s for s in (found.chosen, *found.baselines) if s not in fastest]
     rows = [(s.configuration.label(), s.speed, s.speed_up, None) for s in [*fastest, *rest]]
-    title = f"Predicted: the {len(fastest)} fastest of {len(found.scored)}, then the best of each policy and draft"
+    title = (
+        f"Predicted: the {len(fastest)} best of {len(found.scored)}, then the best of each policy and draft"
+    )
     out.print(_simulated_table(title, rows))
+    out.print(_front_table(found.front))
     out.print(
         f"Over {found.prompts} prompts, {found.tokens} tokens; intervals are over prompts.", highlight=False
     )
     for note in found.notes:
         out.print(f"Note: {note}.", highlight=False)
     out.print(found.advice[0].upper() + found.advice[1:], highlight=False)
+
+
+def _front_table(front: Sequence[Scored]) -> Table:
+    table = Table(title="Nothing is better in speed, speed for each device, and waste at once")
+    table.add_column("configuration")
+    for heading in (
+        "tokens/s (95%)",
+        "devices",
+        "tokens/s for each",
+        "wasted for each token",
+        "rollback rate",
+    ):
+        table.add_column(heading, justify="right")
+    for s in front[:SHOWN]:
+        table.add_row(
+            s.configuration.label(),
+            ranged(s.speed),
+            str(s.devices),
+            f"{s.speed.value / s.devices:.1f}",
+            f"{s.waste:.2f}",
+            f"{s.rollback_rate:.1%}",
+        )
+    if len(front) > SHOWN:
+        table.add_row(f"and {len(front) - SHOWN} more")
+    return table
 
 
 def verified_table(verification: Verification) -> Table:

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from reports.fidelity import Word, judge, sentence
 from reports.parts import find_baseline, find_chosen, find_fastest, speculates
 from reports.verification import Compared, Verification
 from reports.wording import has_interval, interval, number, plural, ranged, signed, times
+
+Tone = Literal["good", "even", "bad"]
+TONES: dict[Word, Tone] = {"PASS": "good", "FAIL": "bad", "TOO NOISY TO TELL": "even"}
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer in a headline, `sentences` that say why, and `alarms` that must not be missed."""
+    """The answer in a headline, `sentences` that say why, and `alarms` that must not be missed.
 
-    tone: Literal["good", "even", "bad"]
+    `predictions`: whether they kept to the tolerance, in a sentence, and its tone.
+    """
+
+    tone: Tone
     headline: str
+    predictions: tuple[Tone, str]
     sentences: tuple[str, ...]
     tiles: tuple[Tile, ...]
     alarms: tuple[str, ...]
@@ -58,10 +66,12 @@ def verdict(v: Verification) -> Verdict:
         ),
         Tile("Tokens not the target's own", f"{wrong:,}", f"of {tokens:,}; {plural(ties, 'near tie')}"),
     )
-    return Verdict(tone, headline, _sentences(v.compared), tiles, tuple(alarms))
+    found = judge(v)
+    predictions = (TONES[found.verdict], sentence(found))
+    return Verdict(tone, headline, predictions, _sentences(v.compared), tiles, tuple(alarms))
 
 
-def _headline(one: Compared, fastest: Compared) -> tuple[Literal["good", "even", "bad"], str]:
+def _headline(one: Compared, fastest: Compared) -> tuple[Tone, str]:
     label, gain = one.configuration.label(), one.measured.best_speed_up
     if not speculates(one):
         if speculates(fastest):

@@ -1,6 +1,7 @@
 """What `verify` writes down and `report` shows: the schema of a verification. Torch-free."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -8,9 +9,12 @@ from calibrate.artifact import PromptRecord, write_whole
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
+from engine.placement import Placement
 from engine.record import Run
+from reports.tolerance import Tolerance
+from sim.what_if import WhatIf
 
-VERSION = 1
+VERSION: Literal[2] = 2
 
 
 class _Record(BaseModel):
@@ -18,12 +22,17 @@ class _Record(BaseModel):
 
 
 class Sample(_Record):
-    """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run."""
+    """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run.
+
+    `gaps`: the places of the tokens that are not the target's favourite in one pass over the text, and how far the
+    logit of each lies below the favourite's; those within the record's tie are near ties, the others mismatches.
+    """
 
     prompt: int
     repeat: int
     order: int
     run: Run
+    gaps: tuple[tuple[int, float], ...] = ()
 
 
 class Side(_Record):
@@ -69,12 +78,33 @@ class Compared(_Record):
 
 
 class Point(_Record):
-    """One simulated configuration of the sweep that the page draws."""
+    """One simulated configuration of the sweep that the page draws; `alignment`: the draft's, if it was changed."""
 
     configuration: Configuration
+    alignment: float | None = None
     speed: Estimate
     best_speed_up: Estimate
     metrics: Metrics
+
+
+class Supposed(_Record):
+    """One configuration, simulated under one change; `best_speed_up` is over the best autoregressive placement under
+    the same change, `over_one` over the same configuration with one branch, where that was asked."""
+
+    configuration: Configuration
+    what_if: WhatIf
+    speed: Estimate
+    best_speed_up: Estimate
+    over_one: Estimate | None = None
+
+
+class Occupied(_Record):
+    """Devices (cores, on a CPU) that a placement occupies: the target's alone, and both models'."""
+
+    placement: Placement
+    target: int
+    both: int
+    unit: Literal["core", "device"]
 
 
 class Timeline(_Record):
@@ -86,14 +116,28 @@ class Timeline(_Record):
     simulated: Run
 
 
+class Settling(_Record):
+    """What the settling test fixes before it runs: its drafts, by the share of positions where each one's first
+    candidate is the target's token (`alignment`, from the calibration). Both are one where there is no other."""
+
+    well: str
+    poor: str
+    alignment: dict[str, float]
+
+    @property
+    def drafts(self) -> tuple[str, ...]:
+        """Those that differ, the well aligned one first."""
+        return tuple(dict.fromkeys((self.well, self.poor)))
+
+
 class Verification(_Record):
     """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
-    fixed operation spread over the run, which show how steady the machine was.
+    fixed operation spread over the run, which show how steady the machine was. `tolerance` was fixed before it.
     """
 
-    version: int = VERSION
+    version: Literal[2] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
@@ -106,11 +150,26 @@ class Verification(_Record):
     repeats: int
     seed: int
     tie: float  # the largest gap between logits that counts as a numeric tie
+    tolerance: Tolerance
     reference_seconds: tuple[float, ...]
     notes: tuple[str, ...] = ()
     compared: tuple[Compared, ...]
     sweep: tuple[Point, ...]
+    overheads: tuple[
+        Supposed, ...
+    ] = ()  # with everything, without hand-over, fork and spread, without contention...
+    sensitivities: tuple[
+        Supposed, ...
+    ] = ()  # of the chosen (or best drafting) and of autoregressive decoding
+    occupied: tuple[Occupied, ...] = ()
     timeline: Timeline
+    settling: Settling | None = None  # of the test of the published claims (`reports.settle`)
+
+
+def replay_folder(record: Path) -> Path:
+    """Where the replay of a record's own prompts is: a calibration folder with their texts, and the costs as they were
+    calibrated."""
+    return record.with_suffix(".replay")
 
 
 def save_verification(path: Path, verification: Verification) -> None:

@@ -4,12 +4,12 @@ Every prompt meets every configuration in an order drawn anew for each prompt an
 of the machine falls on all of them alike.
 """
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,26 +26,41 @@ from engine.models import TARGET
 from engine.pair import Pair
 from engine.record import Run
 from engine.tokenizer import Tokenizer
-from reports.verification import Compared, Point, Sample, Side, Timeline, Verification
+from reports import suppositions
+from reports.fidelity import unsteadiness
+from reports.tolerance import Tolerance
+from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
 from scenarios.tuned import TunedConfiguration
 from sim.replay import Replay
-from sim.run import best_autoregressive
 
 # The largest gap between the logits of the target's favourite and of an emitted token that counts as a numeric
 # tie. bfloat16 logits near 20 lie 0.125 apart, and reading several tokens at once moves both by a few steps.
 TIES = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.0625}
-LENGTHS, BRANCHES = (1, 2, 3, 4, 5, 6, 8, 10), (1, 2, 3, 4, 6, 8)  # of the sweep
 DRIFT = 0.03  # change of the reference operation since the calibration beyond which a note tells of it
-UNSTEADY = 1.3  # 90th over 10th percentile of the reference operation beyond which a note warns
+STANDARD = Tolerance()
+UNSTEADY = STANDARD.unsteadiness  # beyond which a note warns
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is run: tokens of text at most, repeats of every prompt, and the seed of the order."""
+    """How much is run: tokens of text at most, repeats of every prompt, and the seed of the order and the intervals.
+
+    `tolerance`: what will be called a good prediction, and too noisy a run. `settling`: the drafts on which the
+    published claims are put to the test, if they are (`reports.settle`).
+    """
 
     max_tokens: int
     repeats: int
     seed: int = 0
+    tolerance: Tolerance = STANDARD
+    settling: Settling | None = None
+
+
+class Verified(NamedTuple):
+    """A verification, and the replay of its own prompts that its `replayed` figures came from."""
+
+    verification: Verification
+    replay: Artifact
 
 
 def configurations(tuned: TunedConfiguration) -> list[tuple[Configuration, str]]:
@@ -58,9 +73,10 @@ def configurations(tuned: TunedConfiguration) -> list[tuple[Configuration, str]]
     return list(seen.items())
 
 
-def count_steps(tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> int:
+def count_steps(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> int:
     """How often `verify` will report an advance."""
-    return len(configurations(tuned)) * (len(prompts) * plan.repeats + 1)
+    runs = len(configurations(tuned)) * (len(prompts) * plan.repeats + 1)
+    return runs + suppositions.count_steps(artifact)
 
 
 def is_verified(
@@ -71,8 +87,9 @@ def is_verified(
         verification.calibration_digest == tuned.calibration_digest
         and [(c.configuration, c.role) for c in verification.compared] == configurations(tuned)
         and [p.digest for p in verification.prompts] == [p.digest for p in prompts]
-        and (verification.max_tokens, verification.repeats, verification.seed)
-        == (plan.max_tokens, plan.repeats, plan.seed)
+        and (verification.max_tokens, verification.repeats, verification.seed, verification.tolerance)
+        == (plan.max_tokens, plan.repeats, plan.seed, plan.tolerance)
+        and verification.settling == plan.settling
     )
 
 
@@ -84,7 +101,7 @@ def verify(
     prompts: Sequence[Prompt],
     plan: Plan,
     advance: Callable[[str], None] = lambda what: None,
-) -> Verification:
+) -> Verified:
     """Measure every configuration on `prompts` and compare with what `artifact`, which was tuned on, predicts.
 
     `advance` hears what was just run. CalibrationError if the artifact is not the tuned one, or if the pair's
@@ -112,8 +129,8 @@ def verify(
     tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
-        mine = samples[configuration]
-        texts = [gaps[s.prompt, s.run.tokens] for s in mine]
+        mine = [s.model_copy(update={"gaps": gaps[s.prompt, s.run.tokens]}) for s in samples[configuration]]
+        below = [gap for s in mine for _, gap in s.gaps]
         compared.append(
             Compared(
                 configuration=configuration,
@@ -122,21 +139,21 @@ def verify(
                 replayed=speed(replayed[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=tuple(mine),
-                near_ties=sum(0.0 < gap <= tie for text in texts for gap in text),
-                mismatches=sum(gap > tie for text in texts for gap in text),
+                near_ties=sum(gap <= tie for gap in below),
+                mismatches=sum(gap > tie for gap in below),
             )
         )
     timeline = next((c for c, _ in chosen if c.policy == "specbranch"), chosen[0][0])
     machine = hardware()
     calibration = artifact.calibration
     spread = np.percentile(reference, [10, 90])
-    if spread[1] > UNSTEADY * spread[0]:
+    if unsteadiness(reference) > plan.tolerance.unsteadiness:
         notes.append(
             f"the machine was unsteady: the reference operation took {spread[0] * 1e3:.1f} ms at the 10th and "
             f"{spread[1] * 1e3:.1f} ms at the 90th percentile"
         )
     notes += _drift(calibration.reference_seconds.get("in-turn", ()), reference)
-    return Verification(
+    verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=machine,
         software=software(),
@@ -149,44 +166,32 @@ def verify(
         repeats=plan.repeats,
         seed=plan.seed,
         tie=tie,
+        tolerance=plan.tolerance,
         reference_seconds=tuple(reference),
         notes=tuple(notes),
         compared=tuple(compared),
-        sweep=sweep(artifact, plan.seed),
+        sweep=suppositions.sweep(artifact, plan.seed, advance),
+        overheads=suppositions.overheads(here, [c for c, _ in chosen], plan.seed),
+        sensitivities=suppositions.sensitivities(artifact, _subject(chosen, predicted), plan.seed),
+        occupied=suppositions.occupied(artifact),
         timeline=Timeline(
             prompt=0,
             configuration=timeline,
             real=next(s.run for s in samples[timeline] if s.prompt == 0),
             simulated=replayed[timeline][0],
         ),
+        settling=plan.settling,
     )
+    return Verified(verification, here)
 
 
-def sweep(artifact: Artifact, seed: int = 0) -> tuple[Point, ...]:
-    """Simulated SpecBranch over draft length x branches for every draft, on devices of their own if there are any."""
-    world = Replay(artifact, seed=seed)
-    placement = world.placements[0]
-    _, baseline = best_autoregressive(world.runs, world.placements)
-    points = []
-    for draft, length, branches in itertools.product(artifact.calibration.drafts, LENGTHS, BRANCHES):
-        configuration = Configuration(
-            policy="specbranch",
-            draft=draft,
-            draft_length=length,
-            branches=branches,
-            adaptive_branches=False,
-            placement=placement,
-        )
-        runs = world.runs(configuration)
-        points.append(
-            Point(
-                configuration=configuration,
-                speed=speed(runs),
-                best_speed_up=speed_up(runs, baseline),
-                metrics=measure(runs),
-            )
-        )
-    return tuple(points)
+def _subject(
+    chosen: Sequence[tuple[Configuration, str]], predicted: dict[Configuration, list[Run]]
+) -> Configuration:
+    """Whose sensitivities are looked at: the chosen one if it drafts, else the fastest predicted that does."""
+    first = chosen[0][0]
+    drafting = [c for c, _ in chosen if c.drafts]
+    return first if first.drafts or not drafting else max(drafting, key=lambda c: speed(predicted[c]).value)
 
 
 def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
@@ -320,22 +325,22 @@ def _on_these_prompts(
         PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
         for p, tokens, trace in zip(prompts, ids, traces, strict=True)
     )
-    update = {"prompts": records, "max_tokens": max_tokens}
+    update = {"prompts": records, "max_tokens": max_tokens, "rehearsals": (), "temperature": None}
     return Artifact(artifact.calibration.model_copy(update=update), tuple(traces))
 
 
 def _audit(
     pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]
-) -> dict[tuple[int, tuple[int, ...]], list[float]]:
-    """For each distinct text, how far each of its tokens lies below the target's favourite."""
+) -> dict[tuple[int, tuple[int, ...]], tuple[tuple[int, float], ...]]:
+    """For each distinct text, its tokens below the target's favourite: where, and by how much (see `Sample.gaps`)."""
     player, _ = pair.players("in-turn", None)
     texts = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
-    return {
-        (prompt, tokens): player.worker.call(
-            observation.audit, name=TARGET, prompt=ids[prompt], tokens=list(tokens)
-        )
-        for prompt, tokens in texts
-    }
+
+    def below(prompt: int, tokens: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
+        gaps = player.worker.call(observation.audit, name=TARGET, prompt=ids[prompt], tokens=list(tokens))
+        return tuple((place, gap) for place, gap in enumerate(gaps) if gap > 0.0)
+
+    return {(prompt, tokens): below(prompt, tokens) for prompt, tokens in texts}
 
 
 def _models(artifact: Artifact) -> dict[str, str]:

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from tiny_models import save_tiny
 
+from calibrate.artifact import load_artifact
+from engine.metrics import speed
+from reports.tolerance import Tolerance
+from reports.verification import load_verification, replay_folder
+from sim.replay import Replay
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,9 +24,12 @@ def specbranch(*arguments: str | Path, folder: Path = ROOT) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
 
 
-def document(*arguments: str | Path, folder: Path = ROOT) -> Any:
+VERDICTS = {"PASS": 0, "FAIL": 1, "TOO NOISY TO TELL": 3}
+
+
+def document(*arguments: str | Path, folder: Path = ROOT, code: int = 0) -> Any:
     done = specbranch(*arguments, "--json", folder=folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
 
@@ -54,8 +63,9 @@ def work(models: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> 
     tuned = document("tune", folder=folder)
     assert tuned["searched"] > 100
     done = specbranch("verify", "--own-prompts", prompts, "--max-tokens", "16", folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert "Predicted and measured" in done.stdout
+    assert "Predicted and measured" in done.stdout, done.stderr
+    (verdict,) = [word for word in VERDICTS if f"\n{word}: " in done.stdout]
+    assert done.returncode == VERDICTS[verdict]
     page = specbranch("report", folder=folder)
     assert page.returncode == 0, page.stderr
     assert Path(folder, page.stdout.strip()).stat().st_size > 1_000_000
@@ -78,13 +88,37 @@ def test_verification_compares_at_least_six_configurations(work: Path) -> None:
     assert len(texts) == 4  # in float32, one text a prompt whatever the configuration
 
 
+def test_a_verification_keeps_the_replay_of_its_own_prompts(work: Path) -> None:
+    record = load_verification(work / "runs/verification.json")
+    here = load_artifact(replay_folder(work / "runs/verification.json"))
+    assert here.calibration.prompts == record.prompts
+    assert record.tolerance == Tolerance()
+    for row in record.compared:
+        world = Replay(here, seed=record.seed)
+        assert row.replayed == speed(world.runs(row.configuration))
+
+
+def test_the_settling_test_answers_every_claim(work: Path) -> None:
+    options = ["--own-prompts", "prompts.jsonl", "--max-tokens", "12"]
+    found = document("verify", "--settle", *options, folder=work)  # 0 whichever way the claims fall
+    assert {c["claim"] for c in found["settlement"]["claims"]} == set("abc")
+    assert len(found["settlement"]["answers"]) == 3
+    policies = [c["configuration"]["policy"] for c in found["compared"]]
+    assert sorted(set(policies)) == ["autoregressive", "pearl", "specbranch", "speculative"]
+    page = specbranch("report", "runs/settlement.json", "--out", "settlement.html", folder=work)
+    assert page.returncode == 0, page.stderr
+    assert 'id="settlement"' in (work / "settlement.html").read_text()
+
+
 def test_what_is_there_is_not_done_again(work: Path, models: list[str | Path]) -> None:
     calibrated: list[str | Path] = ["--quick", "--prompts", "prompts.jsonl"]
     done = specbranch("calibrate", *calibrated, *models, folder=work)
     assert "already" in done.stderr
-    done = specbranch("verify", "--own-prompts", "prompts.jsonl", "--max-tokens", "16", folder=work)
+    verify = ["verify", "--own-prompts", "prompts.jsonl", "--max-tokens", "16"]
+    done = specbranch(*verify, folder=work)
     assert "already" in done.stderr
-    assert done.returncode == 0
+    fidelity = document(*verify, folder=work, code=done.returncode)["fidelity"]
+    assert VERDICTS[fidelity["verdict"]] == done.returncode
     assert "of another pair" in refusal("calibrate", *calibrated, *models[:4], folder=work)
 
 
@@ -109,6 +143,10 @@ def test_simulate_prints_one_json_document() -> None:
     assert outcomes[0]["configuration"]["policy"] == "autoregressive"
 
 
+def test_schema_prints_the_shipped_one() -> None:
+    assert specbranch("schema").stdout == (ROOT / "scenarios/scenario.schema.json").read_text()
+
+
 def test_errors_are_one_sentence(tmp_path: Path, models: list[str | Path]) -> None:
     wrong = tmp_path / "s.yaml"
     wrong.write_text((ROOT / "scenarios/default.yaml").read_text().replace("pearl", "perl"))
@@ -129,7 +167,8 @@ def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path])
 
 
 def test_help_and_simulate_do_not_import_torch() -> None:
-    code = "import sys, specbranch, sim.run, reports.tables; sys.exit('torch' in sys.modules)"
+    modules = "specbranch, sim.run, reports.tables, scenarios.json_schema as schema"
+    code = f"import sys, {modules}; schema.schema_text(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

@@ -3,6 +3,7 @@
 import base64
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -28,11 +29,28 @@ from verifications import HOSTILE, artifact, verification
 from engine.errors import SpecBranchError
 from reports import charts, palette
 from reports.page import render, write_page
+from reports.settle import settle, summary
+from reports.tolerance import Tolerance
 from reports.verdict import verdict
 from reports.verification import Verification, load_verification
 
-CHARTS = ("speeds", "prediction", "tradeoff", "timeline", "shares", "dropped", "costs", "reference")
+SECTIONS = {
+    "speeds": ("speeds",),
+    "prediction": ("prediction",),
+    "tradeoff": ("tradeoff",),
+    "frontier": ("frontier",),
+    "overheads": ("overheads",),
+    "sensitivities": ("sensitivities",),
+    "timeline": ("timeline",),
+    "shares": ("shares",),
+    "dropped": ("dropped",),
+    "acceptance": ("depth", "kinds", "reliability"),
+    "costs": ("costs",),
+    "conditions": ("reference",),
+}
+CHARTS = tuple(chart for charts in SECTIONS.values() for chart in charts)
 DATA = {"charts", "record"}
+FAULTS = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
 
 
 class Parsed(HTMLParser):
@@ -141,7 +159,7 @@ def test_a_draft_by_the_name_of_markup_is_escaped_in_charts(page: Parsed) -> Non
 
 def test_every_section_has_a_finding_a_chart_and_a_table(html: str, page: Parsed) -> None:
     sections = [g["id"] for t, g in page.elements if t == "section"]
-    assert sections == ["verdict", *CHARTS[:-1], "conditions"]
+    assert sections == ["verdict", *SECTIONS]
     drawn = {g["id"]: g for t, g in page.elements if t == "div" and g.get("class") == "chart"}
     assert list(drawn) == [f"chart-{key}" for key in CHARTS]
     assert all(g["data-label"] for g in drawn.values())
@@ -177,8 +195,17 @@ def test_plotly_accepts_every_view_in_both_schemes(page: Parsed) -> None:
 
 def test_every_choice_has_a_view(page: Parsed) -> None:
     views = json.loads(page.data("charts"))["views"]
-    assert set(views["tradeoff"]) == {f"{draft},{quantity}" for draft in "01" for quantity in "012"}
-    assert set(views["costs"]) == {"0", "1"}
+    offered = {
+        "tradeoff": "2423",
+        "overheads": "23",
+        "sensitivities": "3",
+        "depth": "2",
+        "kinds": "4",
+        "costs": "2",
+    }
+    for chart, counts in offered.items():
+        options = [range(int(count)) for count in counts]
+        assert set(views[chart]) == {",".join(map(str, places)) for places in itertools.product(*options)}
 
 
 def test_the_raw_record_is_in_it(page: Parsed, record: Verification) -> None:
@@ -190,9 +217,10 @@ def test_findings_agree_with_the_numbers(html: str, page: Parsed, record: Verifi
     assert f"error of the predicted tokens/s was {100 * median(map(abs, errors)):.1f}%" in page.finding(
         html, "prediction"
     )
-    top = max(record.sweep, key=lambda p: p.best_speed_up.value)
+    swept = [p for p in record.sweep if p.alignment is None]
+    top = max(swept, key=lambda p: p.best_speed_up.value)
     found = page.finding(html, "tradeoff")
-    assert f"Of {len(record.sweep)} simulated configurations" in found
+    assert f"Of {len(swept)} simulated configurations" in found
     assert f"{top.configuration.label()} at {top.best_speed_up.value:.2f}\u00d7" in found
     rates = [
         c.measured.metrics.rollback_rate
@@ -254,8 +282,36 @@ def test_one_prompt_gives_no_interval() -> None:
 
 
 def test_a_record_without_sweep_or_reference_still_makes_a_page(record: Verification) -> None:
-    bare = record.model_copy(update={"sweep": (), "reference_seconds": (), "notes": ()})
-    assert "The record holds no simulated sweep." in render(bare)
+    empty = ("sweep", "reference_seconds", "notes", "overheads", "sensitivities", "occupied")
+    html = render(record.model_copy(update={name: () for name in empty}))
+    assert "The record holds no simulated sweep." in html
+    assert "The record holds no simulation without overheads." in html
+    assert "The record holds no sensitivities." in html
+
+
+def test_the_top_says_whether_the_predictions_held(record: Verification) -> None:
+    for tolerance, word, tone in (
+        (Tolerance(median_error=0.9, tail_error=0.9, tau=-1.0, regret=0.9), "PASS", "good"),
+        (Tolerance(median_error=1e-6), "FAIL", "bad"),
+        (Tolerance(unsteadiness=1.0), "TOO NOISY TO TELL", "even"),
+    ):
+        v = record.model_copy(update={"tolerance": tolerance})
+        assert verdict(v).predictions[0] == tone
+        top = render(v).split('<section id="verdict"')[1].split("</section>")[0]
+        assert f'class="predictions {tone}"' in top
+        assert f"{word}: " in Parsed(top).text
+
+
+def test_the_settling_test_has_a_section_where_there_was_one(html: str) -> None:
+    assert 'id="settlement"' not in html
+    v = verification(settling=True)
+    settled = settle(v)
+    assert settled
+    made = render(v)
+    assert len(json.loads(Parsed(made).data("charts"))["views"]["settlement"]) == 1
+    body = made[made.index('<section id="settlement"') :].split("</section>")[0]
+    assert body.count("<tr>") == 1 + len(settled.claims)
+    assert summary(settled) in Parsed(made).finding(made, "settlement")
 
 
 def test_a_text_that_went_another_way_is_told(record: Verification) -> None:
@@ -263,6 +319,19 @@ def test_a_text_that_went_another_way_is_told(record: Verification) -> None:
     other = record.timeline.model_copy(update={"real": replace(real, rounds=real.rounds[:-2])})
     html = render(record.model_copy(update={"timeline": other}))
     assert f"The real one took {len(real.rounds) - 2} rounds" in html
+
+
+def test_the_simulated_run_stands_above_the_real_one_with_rollbacks_marked(
+    page: Parsed, record: Verification
+) -> None:
+    (view,) = json.loads(page.data("charts"))["views"]["timeline"].values()
+    figure = view["figure"]
+    lanes = {"y": record.timeline.simulated, "y2": record.timeline.real}
+    assert figure["layout"]["yaxis"]["domain"][0] > figure["layout"]["yaxis2"]["domain"][1]
+    assert {trace.get("xaxis", "x") for trace in figure["data"]} == {"x"}  # one axis, so one zoom
+    for axis, run in lanes.items():
+        marks = [t for t in figure["data"] if t["yaxis"] == axis and t["name"] == "rolled back"]
+        assert [len(t["x"]) for t in marks] == [sum(r.rollback > 0 for r in run.rounds)]
 
 
 def test_new_policies_get_marks_of_their_own() -> None:
@@ -357,7 +426,7 @@ class Browser:
             assert time.monotonic() < deadline, f"never came true: {condition}"
             time.sleep(0.05)
 
-    def open(self, page: Path, width: int = 1280, dark: bool = False) -> None:
+    def open(self, page: Path, width: int = 1280, dark: bool = False, charts: int = len(CHARTS)) -> None:
         """Load a page afresh and wait for its charts."""
         self.events.clear()
         self.call(
@@ -370,7 +439,14 @@ class Browser:
         self.scheme(dark)
         self.call("Page.navigate", url=page.as_uri())
         drawn = "document.querySelectorAll('.chart .main-svg[role=img]').length"
-        self.wait_for(f"document.readyState === 'complete' && {drawn} === {len(CHARTS)}")
+        self.wait_for(f"document.readyState === 'complete' && {drawn} === {charts}")
+
+    def choose(self, chart: str, place: int, value: int) -> None:
+        """Choose an option in one of a chart's drop-downs."""
+        self.run(
+            f"{{ const s = document.querySelectorAll('select[data-chart={chart}]')[{place}]; s.value = '{value}';"
+            "s.dispatchEvent(new Event('change', { bubbles: true })); }"
+        )
 
     def scheme(self, dark: bool) -> None:
         """Switch between a light and a dark screen."""
@@ -418,14 +494,21 @@ def test_charts_are_drawn_without_errors_or_requests(
         "prediction": ".errorbars path",
         "tradeoff": ".heatmaplayer image",
         "timeline": ".barlayer .point path",
+        "frontier": ".scatterlayer .points path",
+        "overheads": ".errorbars path",
+        "sensitivities": ".barlayer .point path",
         "shares": ".barlayer .point path",
         "dropped": ".barlayer .point path",
+        "depth": ".scatterlayer .lines path",
+        "kinds": ".errorbars path",
+        "reliability": ".scatterlayer .points path",
         "costs": ".scatterlayer .lines path",
         "reference": ".scatterlayer .lines path",
     }
     for key, mark in marks.items():
         assert browser.run(f"document.querySelectorAll('#chart-{key} {mark}').length") > 0, key
-    assert not browser.methods() & {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
+    assert set(marks) == set(CHARTS)
+    assert not browser.methods() & FAULTS
     urls = [
         e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"
     ]
@@ -439,20 +522,48 @@ def test_the_drop_downs_change_the_heatmap(browser: Browser, file: Path) -> None
     cells = "[...document.querySelectorAll('#chart-tradeoff .heatmap-label')].map((cell) => cell.textContent).join()"
     caption = "document.getElementById('caption-tradeoff').textContent"
     seen = {(browser.run(cells), browser.run(caption))}
-    for place, value in ((0, 1), (1, 1), (1, 2), (0, 0)):
+    # Draft, policy, alignment, quantity.
+    for place, value in ((0, 1), (1, 3), (2, 1), (3, 1), (0, 0), (3, 2)):
         before = browser.run(cells)
-        browser.run(
-            f"{{ const s = document.querySelectorAll('select[data-chart=tradeoff]')[{place}]; s.value = '{value}';"
-            "s.dispatchEvent(new Event('change', { bubbles: true })); }"
-        )
+        browser.choose("tradeoff", place, value)
         browser.wait_for(f"{cells} !== {json.dumps(before)}")
         seen.add((browser.run(cells), browser.run(caption)))
-    assert len(seen) == 5
+    assert len(seen) == 7
+
+
+@pytest.mark.parametrize("chart", ["overheads", "sensitivities", "depth", "kinds"])
+def test_every_option_draws_something_else(browser: Browser, file: Path, chart: str) -> None:
+    browser.open(file)
+    drawn = f"JSON.stringify(document.getElementById('chart-{chart}')._fullData.map((t) => [...t.x, ...t.y, t.base]))"
+    lists = f"document.querySelectorAll('select[data-chart={chart}]')"
+    seen = [browser.run(drawn)]
+    for place in range(browser.run(f"{lists}.length")):
+        for value in range(1, browser.run(f"{lists}[{place}].options.length")):
+            browser.choose(chart, place, value)
+            browser.wait_for(f"{drawn} !== {json.dumps(seen[-1])}")
+            seen.append(browser.run(drawn))
+    assert len(set(seen)) == len(seen) > 1
+    assert not browser.methods() & FAULTS
+
+
+def test_the_settling_test_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    v = verification(settling=True)
+    settled = settle(v)
+    assert settled
+    write_page(v, tmp_path / "page.html")
+    # Without the calibration there are neither costs nor acceptance.
+    without = len(CHARTS) - len(SECTIONS["acceptance"]) - len(SECTIONS["costs"])
+    for width in (1280, 390):
+        browser.open(tmp_path / "page.html", width, charts=without + 1)
+        points = browser.run("document.querySelectorAll('#chart-settlement .scatterlayer .point').length")
+        assert points == len(settled.claims)
+        assert not browser.methods() & FAULTS
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_drop_down_answers_the_keyboard(browser: Browser, file: Path) -> None:
     browser.open(file)
-    quantity = "document.querySelectorAll('select[data-chart=tradeoff]')[1]"
+    quantity = "document.querySelectorAll('select[data-chart=tradeoff]')[3]"
     browser.run(f"{quantity}.focus()")
     for kind in ("keyDown", "keyUp"):
         browser.call(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from engine.errors import ConfigurationError
-from engine.placement import PLACEMENTS, candidate_placements, cuda_devices, seat_models
+from engine.placement import PLACEMENTS, Seat, candidate_placements, cuda_devices, seat_models
 
 cores = st.lists(st.integers(0, 63), min_size=2, max_size=16, unique=True)
 
@@ -17,6 +17,14 @@ def test_at_once_parts_the_cores(cores: list[int]) -> None:
     assert sorted([*seating.target.cores, *seating.draft.cores]) == sorted(cores)
     assert seating.target.cores
     assert len(seating.draft.cores) == 1
+
+
+@given(cores)
+def test_a_seat_can_be_read_again(cores: list[int]) -> None:
+    for seat in (Seat("cpu", tuple(cores)), Seat("cuda:1")):
+        assert Seat.of(str(seat)) == seat
+    assert len(Seat("cpu", tuple(cores)).units) == len(cores)
+    assert Seat("cuda:0").units | Seat("cuda:0").units | Seat("cuda:1").units == {"cuda:0", "cuda:1"}
 
 
 @given(cores, st.integers(0, 4))

@@ -6,7 +6,7 @@ agree with each other. Names and prompts carry strings that would break a page w
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -20,7 +20,20 @@ from engine.placement import Placement
 from engine.policies import load_policy
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from engine.record import Job, Run
-from reports.verification import Compared, Point, Sample, Side, Timeline, Verification
+from reports.suppositions import COUNTS, WORLDS
+from reports.tolerance import Tolerance
+from reports.verification import (
+    Compared,
+    Occupied,
+    Point,
+    Sample,
+    Settling,
+    Side,
+    Supposed,
+    Timeline,
+    Verification,
+)
+from sim.what_if import WhatIf
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -158,6 +171,46 @@ def _side(runs: Sequence[Run], same: Sequence[Run], best: Sequence[Run]) -> Side
     )
 
 
+def _suppose(
+    paths: Mapping[str, list[tuple[int, ...]]],
+    costs: Costs,
+    configurations: Sequence[Configuration],
+    what_ifs: Sequence[WhatIf],
+    over_one: bool = False,
+) -> list[Supposed]:
+    """Configurations under changes; `alignment` draws other paths, and there is no contention to switch off."""
+    found = []
+    for what_if in what_ifs:
+        changed = Costs(
+            costs.target / what_if.target_speed,
+            costs.token / what_if.target_speed,
+            costs.branch,
+            costs.hand_over if what_if.overheads else 0.0,
+            tuple((n, s / what_if.draft_speed, c) for n, s, c in costs.draft),
+        )
+
+        def runs(c: Configuration, changed: Costs = changed, what_if: WhatIf = what_if) -> list[Run]:
+            mine = paths[c.draft or costs.draft[0][0]]
+            if what_if.alignment is not None:
+                mine = _paths(what_if.alignment, len(mine), len(mine[0]), seed=1)
+            return [play(c, path, changed) for path in mine]
+
+        alone = runs(Configuration(policy="autoregressive", placement="in-turn"))
+        for c in configurations:
+            one = runs(c.model_copy(update={"branches": 1}))
+            side = _side(runs(c), one, alone)
+            found.append(
+                Supposed(
+                    configuration=c,
+                    what_if=what_if,
+                    speed=side.speed,
+                    best_speed_up=side.best_speed_up,
+                    over_one=side.speed_up if over_one else None,
+                )
+            )
+    return found
+
+
 def verification(
     *,
     draft_cost: float = 1.0,
@@ -169,9 +222,13 @@ def verification(
     near_ties: int = 0,
     mismatches: int = 0,
     other_hardware: bool = False,
+    settling: bool = False,
     seed: int = 5,
 ) -> Verification:
-    """A synthetic record. A large `draft_cost` makes autoregressive decoding win; `chosen` may name a policy."""
+    """A synthetic record. A large `draft_cost` makes autoregressive decoding win; `chosen` may name a policy.
+
+    `settling`: of the settling test, with each method on both drafts.
+    """
     base = Costs()
     costs = Costs(draft=tuple((n, s * draft_cost, c) for n, s, c in base.draft))
     noise = random.Random(seed)
@@ -202,6 +259,11 @@ def verification(
         configure("specbranch", "at-once", names[0], 4, 3),
         configure("specbranch", "at-once", names[1], 6, 3),
     ]
+    if settling:
+        configurations += [
+            configure("speculative", "in-turn", names[1], 6),
+            configure("pearl", "at-once", names[1], 6),
+        ]
     real = [runs(c, True) for c in configurations]
     simulated = [runs(c, False) for c in configurations]
     measured = [
@@ -235,22 +297,32 @@ def verification(
     )
     sweep = []
     best = simulated[1]
-    for draft, length in itertools.product(names, lengths):
+    for alignment, draft, length in itertools.product((None, 0.9), names, lengths):
         candidates = [
             configure("speculative", "in-turn", draft, length),
             configure("pearl", "at-once", draft, length),
         ]
         candidates += [configure("specbranch", "at-once", draft, length, k) for k in branches]
         for candidate in candidates:
+            (shifted,) = _suppose(paths, costs, [candidate], [WhatIf(alignment=alignment)])
             side = _side(runs(candidate, False), best, best)
+            side = side.model_copy(update={"speed": shifted.speed, "best_speed_up": shifted.best_speed_up})
             point = Point(
                 configuration=candidate,
+                alignment=alignment,
                 speed=side.speed,
                 best_speed_up=side.best_speed_up,
                 metrics=side.metrics,
             )
             sweep.append(point)
     shown = configurations[4]
+    counted = [configure("specbranch", "at-once", draft, 4, k) for draft in names for k in COUNTS]
+    changes = [WhatIf(), *(WhatIf(draft_speed=f) for f in (1.5, 1 / 1.5)), WhatIf(alignment=0.9)]
+    changes += [
+        *(WhatIf(target_speed=f) for f in (1.5, 1 / 1.5)),
+        WhatIf(alignment=0.7),
+        WhatIf(overheads=False),
+    ]
     return Verification(
         created="2000-01-01T00:00:00+00:00 (synthetic)",
         hardware={
@@ -281,17 +353,45 @@ def verification(
         repeats=1,
         seed=seed,
         tie=0.125,
+        tolerance=Tolerance(),
         notes=("synthetic note </script>: one run made again",),
         reference_seconds=tuple(0.0031 * noise.lognormvariate(0.0, 0.05) for _ in range(24)),
         compared=compared,
         sweep=tuple(sweep),
+        overheads=(
+            *_suppose(paths, costs, configurations, WORLDS),
+            *_suppose(paths, costs, counted, WORLDS, over_one=True),
+        ),
+        sensitivities=tuple(_suppose(paths, costs, [configurations[4], configurations[1]], changes)),
+        occupied=(
+            Occupied(placement="at-once", target=1, both=2, unit="core"),
+            Occupied(placement="in-turn", target=2, both=2, unit="core"),
+        ),
         timeline=Timeline(
             prompt=0,
             configuration=shown,
             real=play(shown, paths[names[0]][0], costs, noise),
             simulated=play(shown, paths[names[0]][0], costs),
         ),
+        settling=Settling(well=names[0], poor=names[1], alignment={n: c for n, _, c in costs.draft})
+        if settling
+        else None,
     )
+
+
+def at_speeds(v: Verification, speeds: Sequence[float], noise: float = 0.0) -> Verification:
+    """A record whose configurations ran at these tokens/s on every prompt; with `noise` every second prompt took
+    longer by that share, the others less."""
+
+    def run_at(one: Compared, speed: float) -> Compared:
+        samples = []
+        for s in one.samples:
+            seconds = len(s.run.tokens) / speed * (1.0 + noise * (-1) ** s.prompt)
+            samples.append(s.model_copy(update={"run": replace(s.run, seconds=seconds)}))
+        measured = one.measured.model_copy(update={"speed": replace(one.measured.speed, value=speed)})
+        return one.model_copy(update={"samples": tuple(samples), "measured": measured})
+
+    return v.model_copy(update={"compared": tuple(map(run_at, v.compared, speeds))})
 
 
 def artifact() -> Artifact:

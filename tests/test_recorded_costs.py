@@ -1,0 +1,119 @@
+"""A run replayed with its own durations is itself, and what a policy waits for at once is found from its jobs."""
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import pytest
+from artifacts import artifact
+from hypothesis import given
+
+from engine.configuration import Configuration
+from engine.policies.settings import Settings
+from engine.record import Job, Run
+from sim.acceptance import IndependentAcceptance
+from sim.costs import LinearCosts
+from sim.recorded_costs import RecordedCosts, Rerun, same_schedule, waited_together
+from sim.replay import Replay
+from sim.world import Setting, simulate
+
+POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")
+settings = st.builds(
+    Settings,
+    policy=st.sampled_from(POLICIES),
+    draft_length=st.integers(1, 6),
+    branches=st.integers(1, 4),
+    adaptive_branches=st.booleans(),
+)
+costs = st.builds(
+    LinearCosts,
+    draft_step_ms=st.floats(0.1, 20),
+    draft_branch_ms=st.floats(0, 5),
+    target_forward_ms=st.floats(0.1, 50),
+    target_token_ms=st.floats(0, 5),
+    fork_ms=st.floats(0, 1),
+    hand_over_ms=st.floats(0, 2),
+    target_slow_down=st.floats(1, 2),
+    draft_slow_down=st.floats(1, 2),
+)
+paths = st.builds(IndependentAcceptance.draw, st.integers(1, 60), st.floats(0.0, 1.0), st.integers(0, 99))
+
+
+@given(settings, costs, paths, st.booleans())
+def test_a_simulated_run_is_itself_again(
+    s: Settings, c: LinearCosts, path: IndependentAcceptance, shared: bool
+) -> None:
+    """Whatever the costs were, slow-downs included: every job at its time, and the same end."""
+    run = simulate(s, path, Setting(c, shared))
+    again = simulate(s, path, Setting(RecordedCosts.of(run), shared))
+    assert same_schedule(run, again)
+    assert again.rounds == run.rounds
+    assert again.seconds == pytest.approx(run.seconds, abs=1e-9)
+    for job, its in zip(run.jobs, again.jobs, strict=True):
+        assert (its.start, its.end) == pytest.approx((job.start, job.end), abs=1e-9)
+
+
+@pytest.mark.parametrize("placement", ["at-once", "in-turn"])
+@pytest.mark.parametrize(
+    "policy", ["autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch"]
+)
+def test_a_replay_of_a_calibration_is_itself_again(policy: str, placement: str) -> None:
+    configuration = Configuration(policy=policy, draft_length=3, branches=2, placement=placement)  # type: ignore[arg-type]
+    made = artifact(prompts=3, tokens=30)
+    runs = Replay(made).runs(configuration)
+    for run, again in zip(runs, Rerun(made).rerun(configuration, runs), strict=True):
+        assert same_schedule(run, again)
+        assert again.seconds == pytest.approx(run.seconds, abs=1e-9)
+
+
+def shifted(run: Run, seconds: float, late: float = 0.0) -> Run:
+    """A run that begins its first job later by `seconds`, and every draft job by `late` more."""
+
+    def moved(job: Job) -> Job:
+        by = seconds + (late if job.model == "draft" else 0.0)
+        return replace(job, start=job.start + by, end=job.end + by)
+
+    return replace(run, jobs=tuple(map(moved, run.jobs)), seconds=run.seconds + seconds)
+
+
+def test_what_the_simulator_has_no_place_for_is_the_error_of_scheduling() -> None:
+    """Time before the first job is lost to it; so is a draft that starts late, where the round waits for it."""
+    path = IndependentAcceptance.draw(20, 0.5, 3)
+    costs = LinearCosts(draft_step_ms=10, target_forward_ms=5, hand_over_ms=1)
+    run = simulate(Settings(policy="pearl", draft_length=2), path, Setting(costs))
+
+    def again(real: Run) -> float:
+        pearl = Settings(policy="pearl", draft_length=2)
+        return simulate(pearl, path, Setting(RecordedCosts.of(real))).seconds
+
+    assert again(shifted(run, 0.25)) == pytest.approx(run.seconds, abs=1e-9)
+    assert again(shifted(run, 0.0, late=0.0005)) == pytest.approx(
+        run.seconds - 0.0005 * len(run.rounds), abs=1e-9
+    )
+
+
+def test_jobs_that_are_waited_for_at_once() -> None:
+    def job(model: str, number: int, start: float, end: float) -> Job:
+        return Job(model, number, start, end, 1, 1)  # type: ignore[arg-type]
+
+    speculative = [job("draft", 0, 0, 1), job("target", 0, 1, 2), job("draft", 1, 2, 3)]
+    assert [len(wait) for wait in waited_together(speculative)] == [1, 1, 1]
+    in_turn = [job("target", 0, 0, 1), job("draft", 0, 1, 2), job("target", 1, 2, 3), job("draft", 1, 3, 4)]
+    assert [len(wait) for wait in waited_together(in_turn)] == [2, 2]
+    overlapping = [job("draft", 0, 0, 2), job("target", 0, 1, 3)]
+    assert [len(wait) for wait in waited_together(overlapping)] == [2]
+    assert list(waited_together([])) == []
+
+
+@pytest.mark.parametrize("policy", ["speculative", "pearl"])
+def test_another_sequence_of_rounds_is_noticed(policy: str) -> None:
+    settings = Settings(policy=policy, draft_length=3)
+    costs = LinearCosts(draft_step_ms=2, target_forward_ms=5)
+    run = simulate(settings, IndependentAcceptance.draw(20, 0.6, 3), Setting(costs))
+    other = simulate(settings, IndependentAcceptance.draw(20, 0.6, 4), Setting(costs))
+    assert same_schedule(run, run)
+    assert not same_schedule(run, other)
+    assert not same_schedule(run, replace(other, tokens=run.tokens))
+    assert not same_schedule(run, replace(run, tokens=(*run.tokens[:-1], -5)))
+    # What was drafted past the end of the text is not known to a replay.
+    last = replace(run.rounds[-1], verified=run.rounds[-1].verified + 1)
+    assert same_schedule(run, replace(run, rounds=(*run.rounds[:-1], last)))

@@ -1,0 +1,28 @@
+"""Which runs of a record, and of its replay, are shown."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from replayed_records import CONFIGURATIONS, HERE, record
+
+from calibrate.artifact import save_artifact
+from engine.errors import SpecBranchError
+from reports.recorded_runs import find_compared, find_runs, open_replay
+from reports.verification import replay_folder
+
+
+def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:
+    """The timeline's is in the record; others are replayed, and cannot be without the record's replay."""
+    v, path = record(HERE, HERE), tmp_path / "verification.json"
+    assert find_runs(path, v, None, 0, ["engine", "simulator"]) == [v.timeline.real, v.timeline.simulated]
+    with pytest.raises(SpecBranchError, match=r"without the replay.*verification\.replay"):
+        find_runs(path, v, "3", 1, ["simulator"])
+    save_artifact(replay_folder(path), HERE)
+    assert open_replay(path).calibration.prompts == HERE.calibration.prompts
+    real, simulated = find_runs(path, v, CONFIGURATIONS[3].label(), 1, ["engine", "simulator"])
+    assert real == replace(simulated, world="engine")
+    with pytest.raises(SpecBranchError, match="numbered from 0"):
+        find_runs(path, v, "3", 7, ["engine"])
+    with pytest.raises(SpecBranchError, match="3: specbranch int4"):
+        find_compared(v, "pearl")
