@@ -48,7 +48,7 @@ def observe(
     path: list[int],
     count: int,
     length: int,
-    sampling: dict[str, Any],
+    sampling: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The arrays of `calibrate.artifact.DraftTrace` as lists, for a path of T tokens behind `prompt`.
 
@@ -65,7 +65,7 @@ def observe(
     model = host.models[name].model
     model.clear()
     logits = model.read([*prompt, *path[:-1]], last=len(path))
-    chances = _distribution(logits, Sampling(**sampling))
+    chances = _distribution(logits, Sampling(**sampling or {}))
     best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:

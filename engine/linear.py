@@ -36,11 +36,11 @@ def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, 
     products of several rows are computed in float32 and then rounded to `dtype`, as a bfloat16 unit does.
     """
     if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
-        dense = _dense(weight.to(dtype).contiguous())
-        return _by_rows(dense, _widened(weight.to(dtype))) if wide else dense
-    rounded = quantise(weight, 8) if bits == 8 else quantise_spans(weight, 4, INT4_GROUP)
-    exact = dequantise(*rounded).to(dtype)
-    dense = _widened(exact) if wide else _dense(exact)
+        weight = weight.to(dtype).contiguous()
+        return _by_rows(_dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
+    rounded = _round(weight, bits)
+    exact = dequantise(*rounded)
+    dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
     if dtype != torch.bfloat16 or weight.device.type != "cpu":
         return dense
     return _by_rows(_packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded), dense)
@@ -54,16 +54,23 @@ def round_weight(weight: Tensor, bits: int) -> Tensor:
     """The float32 weight [out, in] that `make_linear` computes with."""
     if bits == 4 and weight.shape[1] % INT4_GROUP:
         return weight.float()
-    return dequantise(*(quantise(weight, 8) if bits == 8 else quantise_spans(weight, 4, INT4_GROUP)))
+    return dequantise(*_round(weight, bits))
+
+
+def _round(weight: Tensor, bits: int) -> tuple[Tensor, ...]:
+    """Codes and scales, and for int4 offsets, none of them finer than the packed kernels take."""
+    if bits == 4:
+        return quantise_spans(weight, 4, INT4_GROUP)
+    codes, scales = quantise(weight, 8)
+    return codes, scales.bfloat16().float()
 
 
 def _dense(weight: Tensor) -> Linear:
     return lambda x: functional.linear(x, weight)
 
 
-def _widened(weight: Tensor) -> Linear:
+def _widened(weight: Tensor, dtype: torch.dtype) -> Linear:
     wide = weight.float().contiguous()
-    dtype = weight.dtype
     return lambda x: functional.linear(x.float(), wide).to(dtype)
 
 
