@@ -24,7 +24,7 @@ def specbranch(*arguments: str | Path, folder: Path = ROOT) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
 
 
-VERDICTS = {"PASS": 0, "FAIL": 1, "TOO NOISY TO TELL": 3}
+VERDICTS = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
 
 def document(*arguments: str | Path, folder: Path = ROOT, code: int = 0) -> Any:
