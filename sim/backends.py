@@ -1,10 +1,8 @@
 """Where a sweep's processes run: this machine's cores, or a Dask or Ray cluster, by joblib's own backends."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
-
-import joblib  # type: ignore[import-untyped]
 
 from engine.errors import ConfigurationError
 
@@ -21,6 +19,11 @@ def backend(name: str = "loky", address: str | None = None) -> Iterator[None]:
     """
     if name not in BACKENDS:
         raise ConfigurationError(f"there is no backend '{name}': {', '.join(BACKENDS)}.")
+    if name == "loky":  # what joblib takes anyway
+        yield
+        return
+    import joblib  # type: ignore[import-untyped]  # here, since it takes as long as all the rest to import
+
     try:
         with _cluster(name, address), joblib.parallel_config(backend=name):
             yield
@@ -29,6 +32,14 @@ def backend(name: str = "loky", address: str | None = None) -> Iterator[None]:
             f"the backend '{name}' needs the package '{PACKAGES.get(name, name)}' ({error}); install it, or leave "
             "--backend out."
         ) from error
+
+
+def results_as(kind: str) -> str:
+    """How joblib is to give results: as the generator that is wished or, where the active backend cannot, a list."""
+    import joblib
+
+    active, _ = joblib.parallel.get_active_backend()
+    return kind if getattr(active, "supports_return_generator", False) else "list"
 
 
 def _cluster(name: str, address: str | None) -> Any:
@@ -43,4 +54,4 @@ def _cluster(name: str, address: str | None) -> Any:
 
         register_ray()
         return ray.init(address=address, ignore_reinit_error=True)
-    return nullcontext()
+    raise AssertionError(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
+from sim.backends import results_as
 from sim.objectives import Tally
 from sim.replay import Replay
 from sim.what_if import WhatIf
@@ -48,7 +49,7 @@ class Batch:
         else:
             import joblib
 
-            parallel = joblib.Parallel(n_jobs=self.processes, return_as="generator_unordered")
+            parallel = joblib.Parallel(n_jobs=self.processes, return_as=results_as("generator_unordered"))
             finished = parallel(joblib.delayed(_replay_part)(part, *world) for part in parts)
         found: dict[Configuration, list[Tally]] = {}
         for tallies, outside, operations in finished:

@@ -59,6 +59,12 @@ class Grid(BaseModel):
 
     def _same_as_another(self, c: Configuration) -> bool:
         """Whether a simpler configuration of the grid does just the same."""
+        if c.draft_length == 1 and not c.hrad:
+            # A draft's first token is never cut.
+            if "min_confidence" in c.uses and c.min_confidence and 0.0 in self.cuts:
+                return True
+            if "min_bound" in c.uses and ("speculative" in self.policies or c.min_bound != self.bounds[0]):
+                return True
         if c.policy != "specbranch":
             return False
         if c.branches == 1:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
-from scipy.optimize import isotonic_regression
 
 from sim.what_if import WhatIf
 
@@ -67,6 +66,8 @@ class Profile(_Stated):
     def fitted(self) -> tuple[list[int], list[float]]:
         """Counts of tokens, and the nearest times (ms of a layer, least squares) that never fall."""
         ordered = sorted(self.layer_ms, key=lambda time: time.tokens)
+        from scipy.optimize import isotonic_regression  # here, since it takes half a second to import
+
         fit = isotonic_regression([time.ms for time in ordered]).x
         return [time.tokens for time in ordered], [float(ms) for ms in fit]
 

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
-import joblib  # type: ignore[import-untyped]
-
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from scenarios.schema import Scenario
+from sim.backends import results_as
 from sim.run import Outcome, run_scenario
 from sim.what_if import WhatIf
 
 PART = 4  # configurations that one process takes at a time; each part replays the baseline again
-FEW = 8  # outcomes, for which starting processes takes longer than they save
+FEW = 40  # outcomes, for which starting processes takes longer than they save
 
 Skip = Callable[[WhatIf, Configuration], bool]
 
@@ -43,15 +42,11 @@ def sweep(
         for piece in pieces:
             yield from run_scenario(piece, artifact)
         return
-    parallel = joblib.Parallel(n_jobs=jobs or -1, return_as=_return_as())
+    import joblib  # type: ignore[import-untyped]  # see sim.backends
+
+    parallel = joblib.Parallel(n_jobs=jobs or -1, return_as=results_as("generator"))
     for outcomes in parallel(joblib.delayed(_outcomes)(piece, artifact) for piece in pieces):
         yield from outcomes
-
-
-def _return_as() -> str:
-    """Results one by one where the backend can."""
-    active, _ = joblib.parallel.get_active_backend()
-    return "generator" if getattr(active, "supports_return_generator", False) else "list"
 
 
 def _outcomes(piece: Scenario, artifact: Artifact | None) -> list[Outcome]:

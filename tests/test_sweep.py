@@ -15,7 +15,7 @@ costs: {draft_step_ms: 5, target_forward_ms: 40}
 workload: {prompts: 4, tokens: 24}
 what_if: {draft_speed: [1, 2]}
 configurations:
-  - {policy: speculative, draft_length: [1, 2, 3, 4, 5, 6]}
+  - {policy: speculative, draft_length: [1, 2, 3, 4, 5, 6], min_confidence: [0, 0.1, 0.2, 0.5]}
 """
 
 
@@ -32,8 +32,10 @@ def test_what_is_skipped_is_all_that_is_missing(tmp_path: Path) -> None:
     scenario = load_scenario(tmp_path / "s.yaml")
 
     def skip(what_if: WhatIf, configuration: Configuration) -> bool:
-        return what_if.draft_speed == 1 and configuration.draft_length > 1
+        return what_if.draft_speed == 1 and (
+            configuration.draft_length > 1 or configuration.min_confidence > 0
+        )
 
     left = [(o.what_if.draft_speed, o.configuration.draft_length) for o in sweep(scenario, jobs=1, skip=skip)]
-    assert left == [(1, 1), *((2, n) for n in range(1, 7))]
+    assert left == [(1, 1), *((2, n) for n in range(1, 7) for _ in range(4))]
     assert sum(piece.outcomes for piece in parts(scenario, skip)) == len(left)

@@ -40,6 +40,12 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
     }
 
 
+def test_a_single_token_is_never_cut() -> None:
+    grid = Grid(draft_lengths=(1,), branches=(1,), cuts=(0.0, 0.5))
+    found = grid.configurations(("a",), ("in-turn",))
+    assert [c.policy for c in found] == ["autoregressive", "prompt-lookup", "speculative", "pearl"]
+
+
 def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
     result = tuning()
     grid = SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn"))
