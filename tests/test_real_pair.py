@@ -21,7 +21,7 @@ from engine.tokenizer import Tokenizer
 
 TOKENS = 20
 PROMPTS = (builtin_prompts("heldout") + builtin_prompts("calibration"))[
-    : int(os.environ.get("EXACT_PROMPTS", 12))
+    : int(os.environ.get("EXACT_PROMPTS", 6))
 ]
 DRAFTS = ("int8", "int4", "distilled")
 CONFIGURATIONS = (
