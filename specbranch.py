@@ -319,6 +319,7 @@ def simulate(
         Path | None,
         typer.Option(help="in place of a scenario, what 'verify' wrote: split its errors in parts"),
     ] = None,
+    trace: TraceFile = None,
     table: Table = None,
     jobs: Jobs = None,
     backend: Backend = "loky",
@@ -327,11 +328,16 @@ def simulate(
 ) -> None:
     """Replay a scenario's configurations and compare them.
 
-    With --table, outcomes that the file holds already are left as they are, and the others are added to it.
+    With --table, outcomes that the file holds already are left as they are, and the others are added to it. The events
+    that --trace writes are those of the first configuration on the first text.
     """
     if against:
         if scenario:
             raise ConfigurationError("--against takes the place of a scenario; give one of them.")
+        if trace:
+            raise ConfigurationError(
+                "--trace goes with a scenario; 'specbranch trace' writes a record's runs."
+            )
         print_error_parts(against, as_json)
         return
     if scenario is None:
@@ -345,7 +351,7 @@ def simulate(
     from scenarios.schema import load_scenario
     from sim.backends import backend as running_on
     from sim.results import key_of, merge, read_table, row_key, row_of, write_table
-    from sim.run import Outcome
+    from sim.run import Outcome, first_run
     from sim.sweep import parts, sweep
 
     loaded = load_scenario(scenario)
@@ -369,6 +375,11 @@ def simulate(
     if known and total < loaded.outcomes:
         held = f"{loaded.outcomes - total} of {loaded.outcomes}"
         print(f"specbranch: {table} held {held} outcomes already; they are not shown again.", file=sys.stderr)
+    if trace:
+        from reports.chrome_trace import save_trace
+
+        configuration, run = first_run(loaded, artifact)
+        save_trace(trace, [run], {"configuration": configuration.label()})
     if as_json:
         rows = TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json")
         print(json.dumps({"scenario": loaded.model_dump(mode="json"), "outcomes": rows}))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from calibrate.artifact import JSON_NAME, Artifact, load_artifact
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError, SpecBranchError
+from engine.errors import CalibrationError, ConfigurationError, SpecBranchError
 from engine.record import Run
 from reports.verification import Compared, Verification, replay_folder
 from sim.replay import Replay
@@ -22,7 +22,13 @@ def open_replay(record: Path) -> Artifact:
             f"{record} was made without the replay of its own prompts, which would be in {folder}; run 'specbranch "
             "verify --again'."
         )
-    return load_artifact(folder)
+    try:
+        return load_artifact(folder)
+    except CalibrationError as error:
+        raise SpecBranchError(
+            f"{folder}, the replay of the record's own prompts, is damaged or of another version; run 'specbranch "
+            "verify --again'."
+        ) from error
 
 
 def find_compared(verification: Verification, wanted: str | None) -> Compared:

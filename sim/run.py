@@ -21,7 +21,7 @@ from sim.replay import Replay, replay
 from sim.what_if import WhatIf
 from sim.world import PROMPT_TOKEN, Setting, play, record
 
-__all__ = ["Outcome", "best_autoregressive", "replay", "run_scenario"]
+__all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]
 
 STATED_PROMPTS, STATED_TOKENS = 60, 128
 
@@ -44,12 +44,27 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
+Played = tuple[Outcome, Sequence[Run]]
+
+
 def run_scenario(scenario: Scenario, artifact: Artifact | None = None) -> Iterator[Outcome]:
     """Outcomes by what-if, then in the scenario's order; every configuration replays the same texts.
 
     `artifact`: the calibration to replay, if not the one that the scenario names or finds. ConfigurationError
     or CalibrationError for what the calibration does not hold.
     """
+    for outcome, _ in _played(scenario, artifact):
+        yield outcome
+
+
+def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Configuration, Run]:
+    """The first configuration, and its run on the first text under the first what-if; see `run_scenario`."""
+    first = {"what_if": scenario.what_if[:1], "configurations": scenario.configurations[:1]}
+    outcome, runs = next(_played(scenario.model_copy(update=first), artifact))
+    return outcome.configuration, runs[0]
+
+
+def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
     if scenario.stated is None and artifact is None:
         artifact = open_calibration(key=scenario.calibration)
     for what_if in scenario.what_if:
@@ -65,7 +80,7 @@ def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[C
     return min(((c, run(c)) for c in tried), key=lambda found: sum(r.seconds for r in found[1]))
 
 
-def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterator[Outcome]:
+def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterator[Played]:
     work = scenario.workload
     prompts = _pick(scenario, [prompt.kind for prompt in artifact.calibration.prompts])
     world = Replay(artifact, what_if, work.seed, prompts, work.tokens)
@@ -109,7 +124,7 @@ def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
     return [wanted[index * len(wanted) // work.prompts] for index in range(work.prompts)]
 
 
-def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Outcome]:
+def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Played]:
     assert scenario.acceptance is not None
     work = scenario.workload
     seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
@@ -144,7 +159,7 @@ def _elsewhere(
     what_if: WhatIf,
     texts: Sequence[Sequence[int]],
     sources: Callable[[Configuration], Sequence[AcceptanceSource]],
-) -> Iterator[Outcome]:
+) -> Iterator[Played]:
     """Outcomes of any acceptance with the costs of hardware that was not measured here."""
 
     def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
@@ -184,12 +199,6 @@ def _outcome(
     runs: Sequence[Run],
     baseline: Sequence[Run],
     notes: tuple[str, ...],
-) -> Outcome:
-    return Outcome(
-        configuration,
-        what_if,
-        measure(runs),
-        speed(runs),
-        speed_up(runs, baseline),
-        notes,
-    )
+) -> Played:
+    figures = measure(runs), speed(runs), speed_up(runs, baseline)
+    return Outcome(configuration, what_if, *figures, notes), runs

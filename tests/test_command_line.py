@@ -138,6 +138,15 @@ def test_generate_writes_the_same_text_under_every_policy(work: Path, models: li
     assert len(texts) == 1
 
 
+def test_simulate_writes_the_trace_of_its_first_run(tmp_path: Path) -> None:
+    out = tmp_path / "trace.json"
+    outcomes = document("simulate", "scenarios/default.yaml", "--trace", out)["outcomes"]
+    trace = json.loads(out.read_text())
+    assert trace["otherData"]["configuration"].startswith(outcomes[0]["configuration"]["policy"])
+    assert {e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "process_name"} == {"simulator"}
+    assert "goes with a scenario" in refusal("simulate", "--against", "none.json", "--trace", out)
+
+
 def test_simulate_prints_one_json_document() -> None:
     outcomes = document("simulate", "scenarios/default.yaml")["outcomes"]
     assert outcomes[0]["configuration"]["policy"] == "autoregressive"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from replayed_records import CONFIGURATIONS, HERE, record
 
-from calibrate.artifact import save_artifact
+from calibrate.artifact import JSON_NAME, save_artifact
 from engine.errors import SpecBranchError
 from reports.recorded_runs import find_compared, find_runs, open_replay
 from reports.verification import replay_folder
@@ -26,3 +26,12 @@ def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:
         find_runs(path, v, "3", 7, ["engine"])
     with pytest.raises(SpecBranchError, match="3: specbranch int4"):
         find_compared(v, "pearl")
+
+
+def test_a_damaged_replay_says_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "verification.json"
+    save_artifact(replay_folder(path), HERE)
+    whole = replay_folder(path) / JSON_NAME
+    whole.write_text(whole.read_text()[:-9])
+    with pytest.raises(SpecBranchError, match="specbranch verify --again"):
+        open_replay(path)

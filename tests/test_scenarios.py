@@ -7,9 +7,10 @@ from artifacts import artifact
 
 from calibrate.artifact import save_artifact
 from engine.errors import CalibrationError, ConfigurationError
+from engine.metrics import measure
 from scenarios import calibrations
 from scenarios.schema import load_scenario
-from sim.run import run_scenario
+from sim.run import first_run, run_scenario
 from sim.what_if import Link, WhatIf
 
 SHIPPED = sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
@@ -63,6 +64,17 @@ def test_there_are_scenarios_over_a_calibration_and_one_without() -> None:
     kinds = {path.stem: load_scenario(path).stated is None for path in SHIPPED}
     assert sum(kinds.values()) >= 6
     assert not kinds["stated-costs"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_the_first_run_is_of_the_first_outcome(path: Path) -> None:
+    scenario = load_scenario(path)
+    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"))
+    work = scenario.workload.model_copy(update={"prompts": 1})
+    alone = next(run_scenario(scenario.model_copy(update={"workload": work}), made_up))
+    configuration, run = first_run(scenario, made_up)
+    assert configuration == alone.configuration
+    assert measure([run]) == alone.metrics
 
 
 def test_autoregressive_has_speed_up_one(tmp_path: Path) -> None:
