@@ -26,6 +26,11 @@ class Configuration(Settings):
         """Whether the policy drafts at all, with a model or without."""
         return bool(self.uses)
 
+    @property
+    def shares_device(self) -> bool:
+        """Whether target and draft take turns on one device."""
+        return self.placement == "in-turn" and "draft" in self.uses
+
     def draft_among(self, known: Collection[str]) -> str | None:
         """The draft this means among those known, in order; none where the policy does not draft.
 

@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.record import Run
 from reports.verification import Compared, Verification
-from sim.recorded_costs import Rerun, same_schedule
+from sim.recorded_costs import rerun, same_schedule
 from sim.replay import Replay
 
 
@@ -71,10 +70,10 @@ def split_error(
         raise CalibrationError(
             "the replay is of other prompts than the record's; run 'specbranch verify --again'."
         )
-    modelled, recorded = Replay(replay, seed=v.seed), Rerun(replay, seed=v.seed)
+    world = Replay(replay, seed=v.seed)
     rows = []
     for one in v.compared:
-        rows.append(_row(one, modelled.runs(one.configuration), recorded))
+        rows.append(_row(one, world))
         advance(one.configuration.label())
     known = [row.parts for row in rows if row.parts]
     return ErrorBudget(
@@ -91,12 +90,13 @@ def _middle(errors: Sequence[float]) -> float:
     return median(abs(error) for error in errors)
 
 
-def _row(one: Compared, modelled: Sequence[Run], recorded: Rerun) -> Row:
+def _row(one: Compared, world: Replay) -> Row:
+    modelled = world.runs(one.configuration)
     real = scheduled = timed = 0.0
     matched = 0
     for repeat in sorted({s.repeat for s in one.samples}):
         runs = [s.run for s in sorted(one.samples, key=lambda s: s.prompt) if s.repeat == repeat]
-        for run, again, model in zip(runs, recorded.rerun(one.configuration, runs), modelled, strict=True):
+        for run, again, model in zip(runs, rerun(world, one.configuration, runs), modelled, strict=True):
             if same_schedule(run, again):
                 matched += 1
                 real += run.seconds

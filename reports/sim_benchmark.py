@@ -197,13 +197,23 @@ def _timed(name: str, do: Callable[[], object], repeats: int, tokens: int = 0, r
     return Timing(name=name, seconds=tuple(seconds), tokens=tokens, rounds=rounds)
 
 
-def _one(artifact: Artifact, configuration: Configuration, repeats: int, name: str = "") -> Timing:
-    """A replay whose texts are prepared, as they are for all configurations but the first."""
+def _one(
+    artifact: Artifact, configuration: Configuration, repeats: int, name: str = "", scripted: bool = False
+) -> Timing:
+    """A replay whose texts are prepared, as they are for all configurations but the first.
+
+    `scripted`: so are its scripts, as they are for every further placement.
+    """
     world = Replay(artifact)
     runs = world.runs(configuration)
     tokens, rounds = sum(len(run.tokens) for run in runs), sum(len(run.rounds) for run in runs)
-    label = name or configuration.label()
-    return _timed(label, lambda: world.seconds(configuration), repeats, tokens, rounds)
+
+    def replayed() -> None:
+        if not scripted:
+            world.forget_scripts()
+        world.tallies(configuration)
+
+    return _timed(name or configuration.label(), replayed, repeats, tokens, rounds)
 
 
 def _growth(
@@ -231,9 +241,10 @@ def _growth(
 def profile(artifact: Artifact, configuration: Configuration) -> dict[str, float]:
     """Shares of a replay's time by module, largest first; a built-in function's time is its caller's."""
     world = Replay(artifact)
-    world.seconds(configuration)
+    world.tallies(configuration)
+    world.forget_scripts()
     profiler = cProfile.Profile(builtins=False)
-    profiler.runcall(world.seconds, configuration)
+    profiler.runcall(world.tallies, configuration)
     spent: dict[str, float] = {}
     for (file, _, _), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         where = Path(file)

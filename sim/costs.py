@@ -1,54 +1,14 @@
 """What operations cost in simulated seconds, stated by the user; measured costs are in sim/calibrated_costs.py."""
 
-from collections.abc import Sequence
-from typing import Protocol
-
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from sim.durations import Floats, Greedy, Operations
 from sim.what_if import WhatIf
 
 
-class Costs(Protocol):
-    """Durations in seconds of operations over `tokens` tokens behind `context` tokens."""
-
-    @property
-    def slow_downs(self) -> tuple[float, float]:
-        """Of the target and of the draft, while both compute; at least 1."""
-        ...
-
-    def target_forward(self, tokens: int, context: int) -> float: ...
-
-    def draft_forward(self, tokens: int, context: int) -> float:
-        """Reading tokens in a row and choosing candidates."""
-        ...
-
-    def branch_steps(self, branches: Sequence[int], context: int) -> float:
-        """All steps of a job: the i-th extends `branches[i]` branches, behind `context` + i tokens."""
-        ...
-
-    def fork(self, branches: int, context: int) -> float:
-        """Moving the branch that is kept, one of `branches`, behind the prefix."""
-        ...
-
-    def hand_over(self, context: int) -> float:
-        """A job's seconds beyond what its device is busy with."""
-        ...
-
-    def target_draw(self, tokens: int) -> float:
-        """Drawing the target's tokens at a temperature, beyond choosing them."""
-        ...
-
-    def draft_draw(self, tokens: int) -> float:
-        """Drawing draft tokens at a temperature, beyond choosing candidates."""
-        ...
-
-    def foresight(self) -> float:
-        """H-RAD's inference."""
-        ...
-
-
-class LinearCosts(BaseModel):
-    """Costs that grow linearly with branches and tokens; stated by the user, in milliseconds."""
+class LinearCosts(Greedy, BaseModel):
+    """Implements `sim.durations.Costs`: they grow linearly with branches and tokens; stated in milliseconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,30 +26,23 @@ class LinearCosts(BaseModel):
     def slow_downs(self) -> tuple[float, float]:
         return self.target_slow_down, self.draft_slow_down
 
-    def target_forward(self, tokens: int, context: int) -> float:
-        return (self.target_forward_ms + self.target_token_ms * (tokens - 1)) / 1e3
+    def target_forward(self, operations: Operations) -> Floats:
+        milliseconds: Floats = np.asarray(self.target_forward_ms + self.target_token_ms * (operations.tokens - 1), dtype=float)
+        return milliseconds / 1e3
 
-    def draft_forward(self, tokens: int, context: int) -> float:
-        return (self.draft_step_ms + self.draft_token_ms * (tokens - 1)) / 1e3
+    def draft_forward(self, operations: Operations) -> Floats:
+        milliseconds: Floats = np.asarray(self.draft_step_ms + self.draft_token_ms * (operations.tokens - 1), dtype=float)
+        return milliseconds / 1e3
 
-    def branch_steps(self, branches: Sequence[int], context: int) -> float:
-        extra = sum(branches) - len(branches)
-        return (self.draft_step_ms * len(branches) + self.draft_branch_ms * extra) / 1e3
+    def branch_step(self, operations: Operations) -> Floats:
+        milliseconds: Floats = np.asarray(self.draft_step_ms + self.draft_branch_ms * (operations.tokens - 1), dtype=float)
+        return milliseconds / 1e3
 
-    def fork(self, branches: int, context: int) -> float:
+    def fork(self, operations: Operations) -> float:
         return self.fork_ms / 1e3
 
-    def hand_over(self, context: int) -> float:
+    def hand_over(self, operations: Operations) -> float:
         return self.hand_over_ms / 1e3
-
-    def target_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def draft_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def foresight(self) -> float:
-        return 0.0
 
     def under(self, what_if: WhatIf) -> "LinearCosts":
         """These costs with the speeds, contention and overheads that a what-if wishes."""

@@ -7,30 +7,22 @@ while it waits. So the devices need no events of their own: the process asks how
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
 
-T = TypeVar("T")
-Model = Literal["target", "draft"]
+TARGET, DRAFT = 0, 1
 
 
 @dataclass(slots=True, eq=False)
-class Handle(Generic[T]):
-    """A job and its result: `value`, which a policy may read once the clock has reached `ready`.
+class Handle:
+    """A job: `left`, its seconds at full speed that are still to be done, and `after`, those until its result is known.
 
-    `left`: its seconds at full speed that are still to be done. It reaches its device at `arrival`.
+    It reaches its device at `arrival`.
     """
 
-    value: T
     left: float
     arrival: float
     after: float
     start: float = 0.0
     end: float = math.inf
-
-    @property
-    def ready(self) -> float:
-        """When the result is known; once the job's end is."""
-        return self.end + self.after
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +31,8 @@ class Seat:
 
     slow_down: float
     free: float = 0.0
-    job: Handle[Any] | None = None
-    queue: deque[Handle[Any]] = field(default_factory=deque)
+    job: Handle | None = None
+    queue: deque[Handle] = field(default_factory=deque)
 
 
 class Devices:
@@ -53,29 +45,34 @@ class Devices:
     def __init__(self, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> None:
         # Where devices do not slow each other, a job's times are known when it is submitted.
         self._independent = shared or slow_downs == (1.0, 1.0)
-        self._target, draft = Seat(slow_downs[0]), Seat(slow_downs[1])
+        self._target, draft = Seat(slow_downs[TARGET]), Seat(slow_downs[DRAFT])
         self._draft = self._target if shared else draft
+        self._seats = self._target, self._draft
         self._clock = 0.0
 
     def submit(
-        self, now: float, model: Model, seconds: float, value: T, before: float = 0.0, after: float = 0.0
-    ) -> Handle[T]:
-        """Queue a job. It reaches the device `before` seconds from now; its result is known `after` its end."""
-        seat = self._target if model == "target" else self._draft
+        self, now: float, model: int, seconds: float, before: float = 0.0, after: float = 0.0
+    ) -> Handle:
+        """Queue a job of TARGET or DRAFT.
+
+        It reaches the device `before` seconds from now; its result is known `after` its end.
+        """
+        seat = self._seats[model]
         arrival = now + before
-        handle = Handle(value, seconds, arrival, after)
         if self._independent:
-            start = handle.start = arrival if arrival > seat.free else seat.free
-            seat.free = handle.end = start + seconds
-        else:
+            start = arrival if arrival > seat.free else seat.free
+            seat.free = end = start + seconds
+            return Handle(seconds, arrival, after, start, end)
+        if self._clock < now:
             self._advance(now)
-            if seat.job is None and not seat.queue and arrival <= self._clock:
-                seat.job, handle.start = handle, self._clock
-            else:
-                seat.queue.append(handle)
+        handle = Handle(seconds, arrival, after)
+        if seat.job is None and not seat.queue and arrival <= self._clock:
+            seat.job, handle.start = handle, self._clock
+        else:
+            seat.queue.append(handle)
         return handle
 
-    def ready(self, handle: Handle[Any]) -> float:
+    def ready(self, handle: Handle) -> float:
         """When a job's result is known, if nothing else is submitted before."""
         while handle.end == math.inf:
             if self._target.queue or self._draft.queue:
@@ -84,7 +81,7 @@ class Devices:
                 self._end_next(self._target.job, self._draft.job)
         return handle.end + handle.after
 
-    def _end_next(self, target: Handle[Any] | None, draft: Handle[Any] | None) -> None:
+    def _end_next(self, target: Handle | None, draft: Handle | None) -> None:
         """`_step` where nothing waits, so that the next thing to happen is a job's end."""
         clock = self._clock
         if target is None or draft is None:

@@ -4,7 +4,6 @@ All of it is extrapolated, and `Hardware.notes` say so aloud.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from sim.durations import Floats, Greedy, Operations
 from sim.what_if import WhatIf
 
 
@@ -288,14 +288,15 @@ class Forwards:
     most: int = 0
     _known: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def seconds(self, tokens: int, context: int) -> float:
-        """One forward."""
-        key = tokens, context
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self.times.seconds(tokens, context) / self.speed
-            self.most = max(self.most, tokens)
-        return known
+    def seconds(self, operations: Operations) -> Floats:
+        """One forward each."""
+        pairs = zip(operations.tokens.tolist(), operations.context.tolist(), strict=True)
+        return np.array([self._known.get(pair) or self._find(*pair) for pair in pairs])
+
+    def _find(self, tokens: int, context: int) -> float:
+        seconds = self._known[tokens, context] = self.times.seconds(tokens, context) / self.speed
+        self.most = max(self.most, tokens)
+        return seconds
 
     def notes(self) -> tuple[str, ...]:
         """A sentence if some were longer than any that was measured."""
@@ -308,8 +309,8 @@ class Forwards:
 
 
 @dataclass(frozen=True)
-class HardwareCosts:
-    """Implements `sim.costs.Costs`."""
+class HardwareCosts(Greedy):
+    """Implements `sim.durations.Costs`."""
 
     target: Forwards
     draft: Forwards
@@ -324,26 +325,17 @@ class HardwareCosts:
         """What a reader has to know of the forwards so far."""
         return self.target.notes() + self.draft.notes()
 
-    def target_forward(self, tokens: int, context: int) -> float:
-        return self.target.seconds(tokens, context)
+    def target_forward(self, operations: Operations) -> Floats:
+        return self.target.seconds(operations)
 
-    def draft_forward(self, tokens: int, context: int) -> float:
-        return self.draft.seconds(tokens, context)
+    def draft_forward(self, operations: Operations) -> Floats:
+        return self.draft.seconds(operations)
 
-    def branch_steps(self, branches: Sequence[int], context: int) -> float:
-        return sum([self.draft.seconds(count, context + step) for step, count in enumerate(branches)])
+    def branch_step(self, operations: Operations) -> Floats:
+        return self.draft.seconds(operations)
 
-    def fork(self, branches: int, context: int) -> float:
+    def fork(self, operations: Operations) -> float:
         return self.fork_seconds
 
-    def hand_over(self, context: int) -> float:
+    def hand_over(self, operations: Operations) -> float:
         return self.hand_over_seconds
-
-    def target_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def draft_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def foresight(self) -> float:
-        return 0.0

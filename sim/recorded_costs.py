@@ -7,72 +7,30 @@ So a simulated run differs by what the simulator knows nothing of: the time befo
 wait that do not begin at once, and the time between two of them on one device.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from engine.configuration import Configuration
-from engine.policies import load_policy
 from engine.record import Job, Run
-from sim.devices import Model
+from sim.durations import Durations
 from sim.explained import same_rounds
 from sim.replay import Replay
-from sim.world import Setting, SimulatedSession, play
+from sim.script import MODELS, Script
+from sim.world import play, record
 
 
-@dataclass
-class RecordedCosts:
-    """Implements `sim.costs.Costs` for one simulated run; further jobs than were recorded take no time.
-
-    A hand-over is that of the job whose seconds were asked for last.
-    """
-
-    jobs: dict[Model, Iterator[tuple[float, float]]]
-    slow_downs: tuple[float, float] = (1.0, 1.0)
-    outside: Counter[str] = field(default_factory=Counter)
-    _hand_over: float = 0.0
-
-    @classmethod
-    def of(cls, run: Run) -> "RecordedCosts":
-        """From a run, real or simulated."""
-        queues: dict[Model, list[tuple[float, float]]] = {"target": [], "draft": []}
-        waits = list(waited_together(run.jobs))
-        following = [min(job.start for job in wait) for wait in waits[1:]] + [run.seconds]
-        for wait, after in zip(waits, following, strict=True):
-            gap = max(0.0, after - max(job.end for job in wait))
-            for job in wait:
-                queues[job.model].append((job.end - job.start, gap))
-        return cls({model: iter(queue) for model, queue in queues.items()})
-
-    def _next(self, model: Model) -> float:
-        seconds, self._hand_over = next(self.jobs[model], (0.0, 0.0))
-        return seconds
-
-    def target_forward(self, tokens: int, context: int) -> float:
-        return self._next("target")
-
-    def draft_forward(self, tokens: int, context: int) -> float:
-        """The whole job, with its further steps and its fork."""
-        return self._next("draft")
-
-    def branch_steps(self, branches: Sequence[int], context: int) -> float:
-        return 0.0
-
-    def fork(self, branches: int, context: int) -> float:
-        return 0.0
-
-    def hand_over(self, context: int) -> float:
-        return self._hand_over
-
-    def target_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def draft_draw(self, tokens: int) -> float:
-        return 0.0
-
-    def foresight(self) -> float:
-        return 0.0
+def recorded_durations(script: Script, run: Run) -> Durations:
+    """Those of a run, real or simulated, for the jobs of its replay; further jobs than were recorded take no time."""
+    queues: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+    waits = list(waited_together(run.jobs))
+    following = [min(job.start for job in wait) for wait in waits[1:]] + [run.seconds]
+    for wait, after in zip(waits, following, strict=True):
+        gap = max(0.0, after - max(job.end for job in wait))
+        for job in wait:
+            queues[MODELS.index(job.model)].append((job.end - job.start, gap))
+    left = [iter(queue) for queue in queues]
+    given = [next(left[model], (0.0, 0.0)) for model in script.work.model.tolist()]
+    return Durations([0.0] * len(given), [seconds for seconds, _ in given], [gap for _, gap in given])
 
 
 def waited_together(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -91,21 +49,12 @@ def waited_together(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         yield wait
 
 
-@dataclass
-class Rerun(Replay):
-    """Replays the texts of a calibration with the durations of recorded runs."""
-
-    _recorded: Sequence[Run] = ()
-
-    def rerun(self, configuration: Configuration, recorded: Sequence[Run]) -> list[Run]:
-        """One run a text; `recorded` holds one of this configuration for each, in their order."""
-        self._recorded = recorded
-        return self.runs(configuration)
-
-    def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
-        for index, source, run in zip(self._chosen, self.sources(configuration), self._recorded, strict=True):
-            setting = Setting(RecordedCosts.of(run), run.shared, self._prompts[index])
-            yield index, play(configuration, load_policy(configuration.policy), source, setting), setting
+def rerun(world: Replay, configuration: Configuration, recorded: Sequence[Run]) -> list[Run]:
+    """Replays of one configuration with the durations of recorded runs, one for each text in their order."""
+    return [
+        record(play(script, recorded_durations(script, run), shared=run.shared), run.shared)
+        for script, run in zip(world.scripts(configuration).scripts, recorded, strict=True)
+    ]
 
 
 def same_schedule(real: Run, simulated: Run) -> bool:

@@ -15,12 +15,14 @@ from engine.policies import load_policy
 from engine.record import Run
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.alignment import Shifted, shift_alignment
-from sim.calibrated_costs import CostTables
+from sim.calibrated_costs import CalibratedCosts
 from sim.drawn_acceptance import DrawnAcceptance
+from sim.durations import durations
 from sim.objectives import Tally
+from sim.script import PROMPT_TOKEN, Scripts, write_script
 from sim.temperature import at_temperature
 from sim.what_if import WhatIf
-from sim.world import PROMPT_TOKEN, Setting, SimulatedSession, play, record
+from sim.world import Played, play, record
 
 NO_CHANGE = WhatIf()
 
@@ -31,7 +33,8 @@ class Replay:
 
     `prompts` (indices; none: all) and `tokens` (at most so many for each prompt) narrow it. With one `seed`,
     durations and drawn confidences are the same for every configuration. `outside` counts the operations
-    that went beyond what was measured, `operations` all; both grow with each replay.
+    that went beyond what was measured, `operations` all; both grow with each replay. Configurations that differ in
+    their placement alone are best replayed one behind another (see `scripts`).
     """
 
     artifact: Artifact
@@ -43,7 +46,8 @@ class Replay:
     operations: int = 0
     _sources: dict[tuple[str | None, bool, bool], list[AcceptanceSource]] = field(default_factory=dict)
     _shifted: dict[str, Shifted] = field(default_factory=dict)
-    _tables: dict[tuple[Placement, str | None], CostTables] = field(default_factory=dict)
+    _tables: dict[tuple[Placement, str | None], CalibratedCosts] = field(default_factory=dict)
+    _written: tuple[tuple[tuple[str, object], ...], Scripts] | None = None
 
     def __post_init__(self) -> None:
         self.artifact = at_temperature(self.artifact, self.what_if.temperature)
@@ -63,53 +67,58 @@ class Replay:
 
     def runs(self, configuration: Configuration) -> list[Run]:
         """One run a trace. ConfigurationError or CalibrationError for what was not recorded or measured."""
-        limit = self.artifact.calibration.max_tokens
-        runs = []
-        for index, session, setting in self._play(configuration):
-            ended = len(session.source.path) < limit and not self._is_cut(index)
-            runs.append(record(session, setting, "end-of-text" if ended else "token-limit"))
-        return runs
-
-    def seconds(self, configuration: Configuration) -> list[float]:
-        """The seconds of each of `runs`, without making records."""
-        return [float(session.env.now) for _, session, _ in self._play(configuration)]
+        limit, shared = self.artifact.calibration.max_tokens, configuration.shares_device
+        return [
+            record(
+                played,
+                shared,
+                "end-of-text"
+                if len(played.script.path) < limit and not self._is_cut(index)
+                else "token-limit",
+            )
+            for index, played in zip(self._chosen, self._play(configuration), strict=True)
+        ]
 
     def tallies(self, configuration: Configuration) -> list[Tally]:
         """Each of `runs` in brief, without making records."""
-        return [
-            Tally(
-                float(session.env.now),
-                sum([r.drafted for r in session.rounds]),
-                sum([r.rollback for r in session.rounds]),
-                sum([r.hedge for r in session.rounds]),
-            )
-            for _, session, _ in self._play(configuration)
-        ]
+        seconds = [played.seconds for played in self._play(configuration)]
+        counts = self.scripts(configuration).counts.tolist()
+        return [Tally(took, *its) for took, its in zip(seconds, counts, strict=True)]
 
-    def _play(self, configuration: Configuration) -> Iterator[tuple[int, SimulatedSession, Setting]]:
-        drafts = self.artifact.calibration.drafts
-        policy, draft = load_policy(configuration.policy), configuration.draft_among(drafts)
-        tables = self._costs(configuration.placement, draft)
-        for index, source in zip(self._chosen, self.sources(configuration), strict=True):
-            costs = tables.of_run(index)
-            setting = Setting(
-                costs,
-                shared=configuration.placement == "in-turn" and draft is not None,
-                prompt=self._prompts[index],
-                link=self.what_if.link,
-                sampled=self.artifact.temperature > 0.0,
-            )
-            session = play(configuration, policy, source, setting)
-            self.outside += costs.outside
-            self.operations += sum([job[3] for job in session.jobs])
-            yield index, session, setting
+    def scripts(self, configuration: Configuration) -> Scripts:
+        """What the policy does along each text; those asked for last are kept, since placements share them."""
+        key = tuple((name, getattr(configuration, name)) for name in sorted(configuration.uses))
+        key = ("policy", configuration.policy), *key
+        if self._written is None or self._written[0] != key:
+            decode, sources = load_policy(configuration.policy), self.sources(configuration)
+            scripts = [
+                write_script(configuration, source, self._prompts[index], decode)
+                for index, source in zip(self._chosen, sources, strict=True)
+            ]
+            self._written = key, Scripts(scripts, tuple(self._chosen))
+        return self._written[1]
 
-    def _costs(self, placement: Placement, draft: str | None) -> CostTables:
-        key = (placement, draft)
-        if key not in self._tables:
+    def forget_scripts(self) -> None:
+        """Write them anew when they are asked for again."""
+        self._written = None
+
+    def _play(self, configuration: Configuration) -> Iterator[Played]:
+        scripts, shared = self.scripts(configuration), configuration.shares_device
+        costs = self._costs(configuration)
+        before, link = costs.outside, None if shared else self.what_if.link
+        given = durations(scripts, costs, link, self.artifact.temperature > 0.0)
+        self.outside += costs.outside - before
+        self.operations += int(scripts.work.forwards.sum())
+        for script, its in zip(scripts.scripts, given, strict=True):
+            yield play(script, its, costs.slow_downs, shared)
+
+    def _costs(self, configuration: Configuration) -> CalibratedCosts:
+        placement = configuration.placement
+        draft = configuration.draft_among(self.artifact.calibration.drafts)
+        if (placement, draft) not in self._tables:
             measured = self.artifact.calibration.costs(placement)
-            self._tables[key] = CostTables.of(measured, draft, self.what_if, self.seed)
-        return self._tables[key]
+            self._tables[placement, draft] = CalibratedCosts.of(measured, draft, self.what_if, self.seed)
+        return self._tables[placement, draft]
 
     def _is_cut(self, index: int) -> bool:
         return self.tokens is not None and self.tokens < len(self.artifact.traces[index].path)

@@ -10,16 +10,16 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, Metrics, measure, speed, speed_up
 from engine.placement import PLACEMENTS, Placement
-from engine.policies import load_policy
 from engine.record import Run
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from sim.acceptance import AcceptanceSource
-from sim.costs import Costs
+from sim.durations import Costs
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
+from sim.script import PROMPT_TOKEN
 from sim.what_if import WhatIf
-from sim.world import PROMPT_TOKEN, Setting, play, record
+from sim.world import Setting, simulate
 
 __all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]
 
@@ -163,13 +163,13 @@ def _elsewhere(
     """Outcomes of any acceptance with the costs of hardware that was not measured here."""
 
     def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
-        costs = hardware.under(what_if, _shares(configuration))
+        costs = hardware.under(what_if, configuration.shares_device)
         return _run(configuration, costs, what_if, texts, sources(configuration)), costs
 
     _, baseline = best_autoregressive(lambda configuration: run(configuration)[0], ("at-once",))
     for configuration in scenario.configurations:
         runs, costs = run(configuration)
-        notes = hardware.notes(_shares(configuration), "draft" in configuration.uses)
+        notes = hardware.notes(configuration.shares_device, "draft" in configuration.uses)
         yield _outcome(configuration, what_if, runs, baseline, notes + costs.notes())
 
 
@@ -181,16 +181,11 @@ def _run(
     sources: Sequence[AcceptanceSource],
 ) -> list[Run]:
     """One run for each text, whose prompt and source are given."""
-    decode, shared, runs = load_policy(configuration.policy), _shares(configuration), []
-    for text, source in zip(texts, sources, strict=True):
-        setting = Setting(costs, shared, text, what_if.link)
-        runs.append(record(play(configuration, decode, source, setting), setting))
-    return runs
-
-
-def _shares(configuration: Configuration) -> bool:
-    """Whether both models take turns on one device."""
-    return configuration.placement == "in-turn" and "draft" in configuration.uses
+    shared = configuration.shares_device
+    settings = [Setting(costs, shared, text, what_if.link) for text in texts]
+    return [
+        simulate(configuration, source, setting) for source, setting in zip(sources, settings, strict=True)
+    ]
 
 
 def _outcome(

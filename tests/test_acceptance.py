@@ -20,9 +20,11 @@ from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
 from sim.acceptance import REACH, IndependentAcceptance, TraceAcceptance, off_path_runs
 from sim.alignment import shift_alignment
 from sim.costs import LinearCosts
+from sim.durations import Operations
 from sim.replay import replay
+from sim.script import NO_TOKEN
 from sim.what_if import WhatIf
-from sim.world import NO_TOKEN, Setting, simulate
+from sim.world import Setting, simulate
 
 COSTS = LinearCosts(draft_step_ms=5, target_forward_ms=17)
 PROMPT = 3
@@ -169,8 +171,8 @@ def test_replay_equals_the_plain_reference(trace: tuple[list[int], DraftTrace], 
     forks: list[int] = []
 
     class Counting(LinearCosts):
-        def fork(self, branches: int, context: int) -> float:
-            forks.append(branches)
+        def fork(self, operations: Operations) -> float:
+            forks.extend(operations.tokens.tolist())
             return 0.0
 
     run = simulate(s, source, Setting(Counting(**COSTS.model_dump()), prompt=(0,) * PROMPT))

@@ -1,7 +1,5 @@
 """Costs: exact on the measured grid, linear inside it, counted outside it, and drawn from the cells' samples."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from artifacts import artifact, cells
@@ -11,8 +9,9 @@ from hypothesis import strategies as st
 from calibrate.artifact import Cell, DraftCosts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from sim.calibrated_costs import BLOCK, CostTables, Rows, Table
+from sim.calibrated_costs import BLOCK, CalibratedCosts, Table, offset
 from sim.costs import LinearCosts
+from sim.durations import Operations
 from sim.replay import Replay, replay
 from sim.what_if import WhatIf
 
@@ -21,11 +20,18 @@ MEASURED = artifact().calibration
 STEADY = WhatIf(jitter=False)
 
 
+def operations(*pairs: tuple[int, int], text: int = 0) -> Operations:
+    """Of tokens and context, in one text."""
+    tokens, context = np.array(pairs).T
+    return Operations(tokens, context, np.full_like(tokens, text))
+
+
 def at(tokens: int, context: int, table: Table | None = None) -> tuple[float, int]:
     """A time, and how many uses lay outside."""
-    outside: Counter[str] = Counter()
-    rows = Rows(table or Table.of("forwards", GRID, 1.0, None), 0, outside)
-    return rows.one(tokens, context), outside["forwards"]
+    table = table or Table.of("forwards", GRID, 1.0, None)
+    before = table.outside
+    (seconds,) = table.seconds(operations((tokens, context)))
+    return float(seconds), table.outside - before
 
 
 def plane(tokens: float, context: float) -> float:
@@ -63,37 +69,45 @@ def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
     assert at(256, 10, table) == (0.3, 1)
 
 
-def test_factors_are_the_cells_own_samples_over_their_median() -> None:
+def block(seed: int, text: int = 0) -> list[float]:
+    """A cell's times in all places of a block."""
     cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
-    factors = Table.of("forwards", [cell], 1.0, [3]).row(1, 0, BLOCK).seconds
-    assert len(factors) == BLOCK
-    assert set(np.round(factors, 9)) == {0.01, 0.02, 0.05}
-    assert np.mean(factors) == pytest.approx(0.02 * 4 / 3, rel=0.05)
-    assert factors == Table.of("forwards", [cell], 1.0, [3]).row(1, 0, BLOCK).seconds
-    assert factors != Table.of("forwards", [cell], 1.0, [4]).row(1, 0, BLOCK).seconds
+    table = Table.of("forwards", [cell], 1.0, [seed])
+    seconds: list[float] = table.seconds(operations(*((1, c) for c in range(BLOCK)), text=text)).tolist()
+    return seconds
+
+
+def test_factors_are_the_cells_own_samples_over_their_median() -> None:
+    times = block(3)
+    assert set(np.round(times, 9)) == {0.01, 0.02, 0.05}
+    assert np.mean(times) == pytest.approx(0.02 * 4 / 3, rel=0.05)
+    assert times == block(3)
+    assert times != block(4)
 
 
 def test_a_text_of_its_own_begins_elsewhere_among_the_same_factors() -> None:
-    cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
-    table = Table.of("forwards", [cell], 1.0, [3])
-    here, there = table.row(1, 0, BLOCK).seconds, table.row(1, 100, BLOCK).seconds
-    assert there == here[100:] + here[:100]
+    here, there = block(3), block(3, text=1)
+    begin = int(offset(np.array([1]))[0])
+    assert begin > 0
+    assert there == here[begin:] + here[:begin]
 
 
-@given(st.integers(1, 9), st.integers(0, 500), st.integers(0, 60))
-def test_several_operations_cost_and_count_what_each_does(tokens: int, context: int, count: int) -> None:
-    table, together, alone = Table.of("forwards", GRID, 1.0, [5]), Counter[str](), Counter[str]()
-    at_once = Rows(table, 7, together).several(tokens, context, count)
-    rows = Rows(table, 7, alone)
-    assert at_once == pytest.approx(sum(rows.one(tokens, context + i) for i in range(count)))
-    assert together["forwards"] == alone["forwards"]
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 900)), min_size=1, max_size=40))
+def test_many_operations_cost_and_count_what_each_does(pairs: list[tuple[int, int]]) -> None:
+    """Whatever was asked for before, and however far the table had to grow for it."""
+    table = Table.of("forwards", GRID, 1.0, [5])
+    together = table.seconds(operations(*pairs))
+    alone = [at(*pair, Table.of("forwards", GRID, 1.0, [5])) for pair in pairs]
+    assert together.tolist() == [seconds for seconds, _ in alone]
+    assert table.outside == sum(outside for _, outside in alone)
+    assert table.seconds(operations(*reversed(pairs))).tolist() == together.tolist()[::-1]
 
 
 def test_nothing_measured_is_an_error() -> None:
     with pytest.raises(CalibrationError, match="no measurement of branch steps"):
         Table.of("branch steps", [], 1.0, None)
     with pytest.raises(CalibrationError, match="did not measure draft 'x' in placement 'at-once'"):
-        CostTables.of(MEASURED.costs("at-once"), "x", STEADY, 0)
+        CalibratedCosts.of(MEASURED.costs("at-once"), "x", STEADY, 0)
     with pytest.raises(CalibrationError, match="no placement"):
         replay(artifact(placements=["in-turn"]), Configuration(policy="pearl"))
 
@@ -101,33 +115,37 @@ def test_nothing_measured_is_an_error() -> None:
 def test_a_job_costs_its_parts() -> None:
     made = artifact(jitter=False, slow_downs=(1.0, 1.0))
     run = replay(made, Configuration(policy="pearl", draft="int4", draft_length=3), what_if=STEADY)[0]
-    costs = CostTables.of(made.calibration.costs("at-once"), "int4", STEADY, 0).of_run(0)
+    costs = CalibratedCosts.of(made.calibration.costs("at-once"), "int4", STEADY, 0)
     prompt = made.calibration.prompts[0].tokens
     target = next(job for job in run.jobs if job.model == "target")
     assert target.tokens == prompt
-    assert target.end - target.start == pytest.approx(costs.target_forward(prompt, 0))
+    assert target.end - target.start == pytest.approx(costs.target_forward(operations((prompt, 0)))[0])
     draft = next(job for job in run.jobs if job.model == "draft")
-    steps = costs.branch_steps((1, 1), prompt)
-    assert draft.end - draft.start == pytest.approx(costs.draft_forward(prompt, 0) + steps)
-    assert run.first_token_seconds == pytest.approx(max(target.end, draft.end) + costs.hand_over(0))
+    first = operations((prompt, 0))
+    steps = np.sum(costs.branch_step(operations((1, prompt), (1, prompt + 1))))
+    assert draft.end - draft.start == pytest.approx(float(np.sum(costs.draft_forward(first)) + steps))
+    assert run.first_token_seconds == pytest.approx(max(target.end, draft.end) + costs.hand_over(first)[0])
 
 
 def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
     measured = MEASURED.costs("at-once")
-    plain = CostTables.of(measured, "int4", STEADY, 0).of_run(0)
-    fast = CostTables.of(
+    plain = CalibratedCosts.of(measured, "int4", STEADY, 0)
+    fast = CalibratedCosts.of(
         measured, "int4", WhatIf(target_speed=2, draft_speed=4, jitter=False, contention=False), 0
-    ).of_run(0)
-    assert fast.target_forward(3, 50) == pytest.approx(plain.target_forward(3, 50) / 2)
-    assert fast.draft_forward(3, 50) == pytest.approx(plain.draft_forward(3, 50) / 4)
-    assert fast.branch_steps((2, 1), 50) == pytest.approx(plain.branch_steps((2, 1), 50) / 4)
+    )
+    three, two = operations((3, 50)), operations((2, 50), (1, 51))
+    assert fast.target_forward(three) == pytest.approx(plain.target_forward(three) / 2)
+    assert fast.draft_forward(three) == pytest.approx(plain.draft_forward(three) / 4)
+    assert fast.branch_step(two) == pytest.approx(plain.branch_step(two) / 4)
     assert plain.slow_downs == pytest.approx((1.05, 1.1))
     assert fast.slow_downs == (1.0, 1.0)
-    bare = CostTables.of(measured, "int4", WhatIf(overheads=False), 0).of_run(0)
-    assert bare.hand_over(5) == bare.fork(2, 50) == 0.0
-    assert bare.target_forward(3, 50) == plain.target_forward(3, 50)
-    varied = CostTables.of(measured, "int4", WhatIf(), 0).of_run(0)
-    assert len({varied.target_forward(1, context) for context in range(40)}) > 9
+    bare = CalibratedCosts.of(measured, "int4", WhatIf(overheads=False), 0)
+    assert bare.hand_over(three) == [0.0]
+    assert bare.fork(three) == 0.0
+    assert bare.target_forward(three) == plain.target_forward(three)
+    varied = CalibratedCosts.of(measured, "int4", WhatIf(), 0)
+    places = operations(*((1, context) for context in range(40)))
+    assert len(set(varied.target_forward(places).tolist())) > 9
 
 
 def test_stated_costs_under_a_what_if() -> None:
@@ -179,5 +197,5 @@ def test_no_fork_measured_counts_as_free() -> None:
         )
         for costs in made.calibration.placements
     )
-    costs = CostTables.of(placements[0], "int4", STEADY, 0).of_run(0)
-    assert costs.fork(4, 50) == 0.0
+    costs = CalibratedCosts.of(placements[0], "int4", STEADY, 0)
+    assert costs.fork(operations((4, 50))) == 0.0

@@ -4,70 +4,68 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from sim.devices import Devices, Handle, Model
+from sim.devices import DRAFT, TARGET, Devices, Handle
 
-Plan = list[
-    tuple[float, Model, float]
-]  # when each job is submitted, to which model, its seconds at full speed
+Plan = list[tuple[float, int, float]]  # when each job is submitted, to which model, its seconds at full speed
 
 
-def run(plan: Plan, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> list[Handle[int]]:
+def run(plan: Plan, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> list[Handle]:
     devices = Devices(shared, slow_downs)
-    handles = [devices.submit(at, model, seconds, i) for i, (at, model, seconds) in enumerate(plan)]
+    handles = [devices.submit(at, model, seconds) for at, model, seconds in plan]
     for handle in handles:
         devices.ready(handle)
     return handles
 
 
-def spans(handles: list[Handle[int]]) -> list[tuple[float, float]]:
+def spans(handles: list[Handle]) -> list[tuple[float, float]]:
     return [(handle.start, handle.end) for handle in handles]
 
 
 @pytest.mark.parametrize("slow_downs", [(1.0, 1.0), (1.5, 2.0)])
 def test_a_device_serves_one_job_at_a_time(slow_downs: tuple[float, float]) -> None:
-    plan: Plan = [(0.0, "target", 2.0), (1.0, "target", 3.0), (9.0, "target", 1.0)]
+    plan: Plan = [(0.0, TARGET, 2.0), (1.0, TARGET, 3.0), (9.0, TARGET, 1.0)]
     assert spans(run(plan, slow_downs=slow_downs)) == [(0.0, 2.0), (2.0, 5.0), (9.0, 10.0)]
 
 
 def test_a_shared_device_serves_both_models_in_the_order_asked() -> None:
-    plan: Plan = [(0.0, "target", 2.0), (0.0, "draft", 3.0), (1.0, "target", 1.0)]
+    plan: Plan = [(0.0, TARGET, 2.0), (0.0, DRAFT, 3.0), (1.0, TARGET, 1.0)]
     assert spans(run(plan, shared=True, slow_downs=(2.0, 2.0))) == [(0.0, 2.0), (2.0, 5.0), (5.0, 6.0)]
 
 
 def test_a_short_job_inside_a_long_one() -> None:
     # The draft's 2 s last 3; meanwhile the target does 3 / 1.25 of its 10 s, the rest at full speed.
-    handles = run([(0.0, "target", 10.0), (4.0, "draft", 2.0)], slow_downs=(1.25, 1.5))
+    handles = run([(0.0, TARGET, 10.0), (4.0, DRAFT, 2.0)], slow_downs=(1.25, 1.5))
     assert handles[1].end == pytest.approx(4.0 + 3.0)
     assert handles[0].end == pytest.approx(4.0 + 3.0 + (10.0 - 4.0 - 3.0 / 1.25))
 
 
 def test_jobs_that_start_together() -> None:
-    handles = run([(0.0, "target", 4.0), (0.0, "draft", 1.0), (0.0, "draft", 1.0)], slow_downs=(2.0, 1.5))
+    handles = run([(0.0, TARGET, 4.0), (0.0, DRAFT, 1.0), (0.0, DRAFT, 1.0)], slow_downs=(2.0, 1.5))
     # Two draft jobs in a row last 3 s, in which the target does 1.5 of its 4 s.
     assert spans(handles)[1:] == [(0.0, 1.5), (1.5, 3.0)]
     assert handles[0].end == pytest.approx(3.0 + 2.5)
 
 
 def test_jobs_that_end_together() -> None:
-    handles = run([(0.0, "target", 2.0), (0.0, "draft", 2.0)], slow_downs=(1.5, 1.5))
+    handles = run([(0.0, TARGET, 2.0), (0.0, DRAFT, 2.0)], slow_downs=(1.5, 1.5))
     assert [handle.end for handle in handles] == pytest.approx([3.0, 3.0])
 
 
 jobs = st.lists(
-    st.tuples(st.floats(0, 5), st.sampled_from(["target", "draft"]), st.floats(0, 3)), min_size=1, max_size=12
+    st.tuples(st.floats(0, 5), st.sampled_from([TARGET, DRAFT]), st.floats(0, 3)), min_size=1, max_size=12
 )
 
 
 @given(jobs, st.floats(1, 3), st.floats(1, 3))
 def test_total_time_lies_between_none_and_full_contention(
-    plan: list[tuple[float, Model, float]], target: float, draft: float
+    plan: list[tuple[float, int, float]], target: float, draft: float
 ) -> None:
     plan = sorted(plan, key=lambda job: job[0])
 
-    def last(handles: list[Handle[int]]) -> float:
+    def last(handles: list[Handle]) -> float:
         return max(handle.end for handle in handles)
 
-    slow: dict[Model, float] = {"target": target, "draft": draft}
+    slow = {TARGET: target, DRAFT: draft}
     always = [(at, model, seconds * slow[model]) for at, model, seconds in plan]
     mine = run(plan, slow_downs=(target, draft))
     assert last(run(plan)) - 1e-9 <= last(mine) <= last(run(always)) + 1e-9

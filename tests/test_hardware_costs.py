@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine.policies.settings import Settings
 from scenarios.hardware_files import SHIPPED, read_model
 from sim.acceptance import IndependentAcceptance
-from sim.costs import Costs
+from sim.durations import Costs, Operations
 from sim.hardware_costs import (
     Added,
     Device,
@@ -118,22 +118,30 @@ def test_times_are_by_one_way(stated: dict[str, object]) -> None:
         Timed.model_validate(stated)
 
 
+def operations(*pairs: tuple[int, int]) -> Operations:
+    """Of tokens and context."""
+    tokens, context = np.array(pairs).T
+    return Operations(tokens, context, np.zeros_like(tokens))
+
+
 def test_costs_follow_a_what_if() -> None:
     hardware = HARDWARE.model_copy(update={"hand_over_ms": 2.0, "fork_ms": 1.0})
     plain: Costs = hardware.under(WhatIf(), shared=False)
     faster = hardware.under(WhatIf(target_speed=2, draft_speed=4, overheads=False), shared=False)
-    assert plain.target_forward(1, 0) == pytest.approx(2 * faster.target_forward(1, 0))
-    assert plain.branch_steps([3, 2], 7) == pytest.approx(4 * faster.branch_steps([3, 2], 7))
-    assert plain.branch_steps([3, 2], 7) == pytest.approx(ROOFLINE.seconds(3, 7) + ROOFLINE.seconds(2, 8))
-    assert (plain.hand_over(0), plain.fork(4, 0)) == (0.002, 0.001)
-    assert (faster.hand_over(0), faster.fork(4, 0)) == (0.0, 0.0)
+    one, two = operations((1, 0)), operations((3, 7), (2, 8))
+    assert plain.target_forward(one) == pytest.approx(2 * faster.target_forward(one))
+    assert plain.branch_step(two) == pytest.approx(4 * faster.branch_step(two))
+    assert plain.branch_step(two) == pytest.approx([ROOFLINE.seconds(3, 7), ROOFLINE.seconds(2, 8)])
+    assert (plain.hand_over(one), plain.fork(one)) == (0.002, 0.001)
+    assert (faster.hand_over(one), faster.fork(one)) == (0.0, 0.0)
 
 
 def test_in_turn_the_draft_sits_on_the_targets_devices() -> None:
     target = Timed(roofline=ROOFLINE.model_copy(update={"device": SLOW, "devices": 2}))
     wide = Timed(roofline=ROOFLINE.model_copy(update={"devices": 4}))
     hardware = Hardware(target=target, draft=wide)
-    own, shared = (hardware.under(WhatIf(), shared).draft_forward(1, 0) for shared in (False, True))
+    one = operations((1, 0))
+    own, shared = (hardware.under(WhatIf(), shared).draft_forward(one) for shared in (False, True))
     assert own == pytest.approx(ROOFLINE.seconds(1, 0) / 4)
     assert shared == pytest.approx(2 * ROOFLINE.seconds(1, 0) / 2)  # half the bandwidth, half the devices
     assert "in turn" in " ".join(hardware.notes(shared=True, drafts=True))
@@ -155,10 +163,10 @@ def test_notes_say_that_times_are_extrapolated_from_where_and_without_what() -> 
 
 def test_forwards_beyond_a_profile_are_told() -> None:
     costs = HARDWARE.under(WhatIf(), shared=False)
-    costs.target_forward(8, 0)
-    costs.draft_forward(5000, 0)
+    costs.target_forward(operations((8, 0)))
+    costs.draft_forward(operations((5000, 0)))
     assert costs.notes() == ()
-    costs.target_forward(9, 0)
+    costs.target_forward(operations((9, 0)))
     (note,) = costs.notes()
     assert "target forwards over more than 8 tokens" in note
 

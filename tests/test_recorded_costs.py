@@ -12,9 +12,10 @@ from engine.policies.settings import Settings
 from engine.record import Job, Run
 from sim.acceptance import IndependentAcceptance
 from sim.costs import LinearCosts
-from sim.recorded_costs import RecordedCosts, Rerun, same_schedule, waited_together
+from sim.recorded_costs import recorded_durations, rerun, same_schedule, waited_together
 from sim.replay import Replay
-from sim.world import Setting, simulate
+from sim.script import PROMPT_TOKEN, write_script
+from sim.world import Setting, play, record, simulate
 
 POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")
 settings = st.builds(
@@ -38,13 +39,19 @@ costs = st.builds(
 paths = st.builds(IndependentAcceptance.draw, st.integers(1, 60), st.floats(0.0, 1.0), st.integers(0, 99))
 
 
+def retimed(s: Settings, path: IndependentAcceptance, run: Run) -> Run:
+    """A policy along a path with the durations of a run."""
+    script = write_script(s, path, (PROMPT_TOKEN,))
+    return record(play(script, recorded_durations(script, run), shared=run.shared), run.shared)
+
+
 @given(settings, costs, paths, st.booleans())
 def test_a_simulated_run_is_itself_again(
     s: Settings, c: LinearCosts, path: IndependentAcceptance, shared: bool
 ) -> None:
     """Whatever the costs were, slow-downs included: every job at its time, and the same end."""
     run = simulate(s, path, Setting(c, shared))
-    again = simulate(s, path, Setting(RecordedCosts.of(run), shared))
+    again = retimed(s, path, run)
     assert same_schedule(run, again)
     assert again.rounds == run.rounds
     assert again.seconds == pytest.approx(run.seconds, abs=1e-9)
@@ -59,8 +66,9 @@ def test_a_simulated_run_is_itself_again(
 def test_a_replay_of_a_calibration_is_itself_again(policy: str, placement: str) -> None:
     configuration = Configuration(policy=policy, draft_length=3, branches=2, placement=placement)  # type: ignore[arg-type]
     made = artifact(prompts=3, tokens=30)
-    runs = Replay(made).runs(configuration)
-    for run, again in zip(runs, Rerun(made).rerun(configuration, runs), strict=True):
+    world = Replay(made)
+    runs = world.runs(configuration)
+    for run, again in zip(runs, rerun(world, configuration, runs), strict=True):
         assert same_schedule(run, again)
         assert again.seconds == pytest.approx(run.seconds, abs=1e-9)
 
@@ -83,7 +91,7 @@ def test_what_the_simulator_has_no_place_for_is_the_error_of_scheduling() -> Non
 
     def again(real: Run) -> float:
         pearl = Settings(policy="pearl", draft_length=2)
-        return simulate(pearl, path, Setting(RecordedCosts.of(real))).seconds
+        return retimed(pearl, path, real).seconds
 
     assert again(shifted(run, 0.25)) == pytest.approx(run.seconds, abs=1e-9)
     assert again(shifted(run, 0.0, late=0.0005)) == pytest.approx(

@@ -5,14 +5,12 @@ import itertools
 import hypothesis.strategies as st
 from hypothesis import given
 
-from engine.ledger import Ledger
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line
-from sim.acceptance import IndependentAcceptance, steps_of
+from sim.acceptance import IndependentAcceptance
 from sim.costs import LinearCosts
-from sim.devices import Model
+from sim.script import MODELS
 from sim.what_if import Link
-from sim.world import Books, Setting, simulate
+from sim.world import Setting, simulate
 
 settings = st.builds(
     Settings,
@@ -49,8 +47,7 @@ def test_counts_and_clock(
     assert all(0 <= r.accepted <= r.verified and r.rollback >= 0 and r.hedge >= 0 for r in run.rounds)
     assert 0.0 < run.first_token_seconds <= run.seconds
     # A model never computes for longer than the clock ran, and one device serves one job at a time.
-    models: tuple[Model, Model] = ("target", "draft")
-    for model in models:
+    for model in MODELS:
         jobs = [job for job in run.jobs if shared or job.model == model]
         assert all(after.start >= before.end - 1e-9 for before, after in itertools.pairwise(jobs))
         assert run.busy(model) <= run.seconds + 1e-9
@@ -112,47 +109,3 @@ def test_a_link_costs_a_message_each_way() -> None:
     # The prompt goes there, three tokens come back.
     assert far.seconds - near.seconds == 2 * 0.002 + (64 + 4 * 7 + 64 + 4 * 3) / 1e3
     assert simulate(s, path, Setting(c, True, (0,) * 7, link)).seconds == near.seconds
-
-
-line_tokens = st.lists(st.integers(0, 2), max_size=5).map(tuple)
-jobs = st.tuples(
-    st.lists(st.integers(0, 2), max_size=4).map(tuple),  # what is written to the text before the job
-    line_tokens,
-    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5).map(tuple), max_size=4),  # branches
-    st.integers(1, 5),  # draft length
-)
-
-
-@given(st.lists(jobs, min_size=1, max_size=8))
-def test_counts_alone_keep_the_books_of_a_ledger(
-    plan: list[tuple[tuple[int, ...], tuple[int, ...], list[tuple[int, ...]], int]],
-) -> None:
-    """Any text that only grows, any lines and branches behind it: the same is kept, moved and read."""
-    books, ledger, text = Books(), Ledger(), [9]
-    for written, line, drafted, length in plan:
-        text.extend(written)
-        before = ledger.tokens_read
-        rewound = ledger.rewind([*text, *line])
-        ledger.read(rewound.unread)
-        news = tuple(text[books.told :])
-        kept, moved, unread = books.rewind(news, line)
-        assert (kept - moved, moved) == (rewound.start, len(rewound.slots)) or not rewound.slots
-        assert (kept + unread, moved, unread) == (
-            len(text) + len(line),
-            len(rewound.slots),
-            len(rewound.unread),
-        )
-        if not drafted:
-            assert ledger.tokens_read - before == unread
-            continue
-        branches = [Line(tokens[:length], (0.5,) * length) for tokens in drafted]
-        # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
-        draft, limits = Draft(tuple(branches), steps_of(branches, DraftLimits(length))), DraftLimits(length)
-        active = books.write(draft, limits)
-        for step, count in enumerate(active):
-            rows = [
-                (i, b.tokens[step]) for i, b in enumerate(branches) if step < min(len(b.tokens), length - 1)
-            ]
-            assert len(rows) == count
-            ledger.read_branches(rows)
-        assert ledger.tokens_read - before == unread + sum(active)

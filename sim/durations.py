@@ -1,0 +1,128 @@
+"""How long the jobs of scripts take at full speed, by the costs of their parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.devices import DRAFT, TARGET
+from sim.script import Scripts
+from sim.what_if import Link
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+class Operations(NamedTuple):
+    """n operations of one kind over `tokens` tokens (or branches) behind `context` tokens of a text; int64 [n] each."""
+
+    tokens: Counts
+    context: Counts
+    text: Counts
+
+
+class Costs(Protocol):
+    """Seconds of operations, float64 [n] (or one number for all of them)."""
+
+    @property
+    def slow_downs(self) -> tuple[float, float]:
+        """Of the target and of the draft, while both compute; at least 1."""
+        ...
+
+    def target_forward(self, operations: Operations) -> Floats | float: ...
+
+    def draft_forward(self, operations: Operations) -> Floats | float:
+        """Reading tokens in a row and choosing candidates."""
+        ...
+
+    def branch_step(self, operations: Operations) -> Floats | float:
+        """Extending as many branches by a token each."""
+        ...
+
+    def fork(self, operations: Operations) -> Floats | float:
+        """Moving the branch that is kept, one of as many, behind the prefix."""
+        ...
+
+    def hand_over(self, operations: Operations) -> Floats | float:
+        """A job's seconds beyond what its device is busy with."""
+        ...
+
+    def target_draw(self, operations: Operations) -> Floats | float:
+        """Drawing the target's tokens at a temperature, beyond choosing them."""
+        ...
+
+    def draft_draw(self, operations: Operations) -> Floats | float:
+        """Drawing draft tokens at a temperature, beyond choosing candidates."""
+        ...
+
+    def foresight(self) -> float:
+        """H-RAD's inference."""
+        ...
+
+
+class Greedy:
+    """For costs that know nothing of drawing tokens, nor of H-RAD: neither takes time."""
+
+    def target_draw(self, operations: Operations) -> float:
+        return 0.0
+
+    def draft_draw(self, operations: Operations) -> float:
+        return 0.0
+
+    def foresight(self) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Of a script's jobs in their order: seconds on the way to the device, on it at full speed, and behind it."""
+
+    before: Sequence[float]
+    seconds: Sequence[float]
+    after: Sequence[float]
+
+
+def durations(
+    scripts: Scripts, costs: Costs, link: Link | None = None, sampled: bool = False
+) -> list[Durations]:
+    """One for each script. `sampled`: tokens are drawn, which takes longer than choosing them."""
+    work, text = scripts.work, scripts.text
+    count = len(text)
+    seconds = np.zeros(count)
+    target, draft = np.flatnonzero(work.model == TARGET), np.flatnonzero(work.model == DRAFT)
+
+    def some(jobs: Counts, tokens: Counts, context: Counts) -> Operations:
+        return Operations(tokens[jobs], context[jobs], text[jobs])
+
+    seconds[target] = costs.target_forward(some(target, work.tokens, work.context))
+    if len(draft):
+        seconds[draft] = costs.draft_forward(some(draft, work.tokens, work.context))
+        job, branches, context = scripts.branch_steps
+        if len(job):
+            steps = np.broadcast_to(costs.branch_step(Operations(branches, context, text[job])), job.shape)
+            seconds += np.bincount(job, weights=steps, minlength=count)
+        forks = np.flatnonzero(work.opened)
+        if len(forks):
+            seconds[forks] += costs.fork(some(forks, work.opened, work.context - work.moved))
+    foreseen = np.flatnonzero(work.foreseen)
+    if len(foreseen):
+        seconds[foreseen] += costs.foresight()
+    if sampled:
+        seconds[target] += costs.target_draw(some(target, work.drawn, work.context))
+        drawing = draft[work.drawn[draft] > 0]
+        if len(drawing):
+            draws = costs.draft_draw(some(drawing, work.drawn, work.context))
+            seconds[drawing] += work.forwards[drawing] * draws
+    before, after = np.zeros(count), np.zeros(count)
+    after[:] = costs.hand_over(Operations(work.forwards, work.context, text))
+    if link is not None:
+        before[draft] = link.seconds(work.sent[draft])
+        after[draft] += link.seconds(work.returned[draft])
+    columns = before.tolist(), seconds.tolist(), after.tolist()
+    begin, found = 0, []
+    for end in scripts.ends.tolist():
+        found.append(Durations(*(column[begin:end] for column in columns)))
+        begin = end
+    return found

@@ -1,0 +1,326 @@
+"""What a policy does along one path, without a clock: the work that is then given its time in `sim.world`.
+
+A policy decides by tokens and confidences alone, and it waits for every result that it reads. So its rounds, and what
+each forward has to read, are the same wherever the models run and whatever they cost: they are written down once, as
+a `Script`, and timed for each placement and what-if. What a forward has to read comes from `Books`, kept for both
+models as a worker keeps its `Ledger` (see `engine.worker_process.Hosted`).
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.policies import Policy, load_policy
+from engine.policies.settings import Settings
+from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
+from sim.acceptance import AcceptanceSource, agreement
+from sim.devices import DRAFT, TARGET
+
+Model = Literal["target", "draft"]
+
+PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
+NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
+
+# Many verdicts are the same, and to find one is faster than to make one.
+_verdict = lru_cache(maxsize=1 << 16)(Verdict)
+
+MODELS: tuple[Model, Model] = ("target", "draft")  # by TARGET and DRAFT
+
+
+class Work(NamedTuple):
+    """What one job has to do: a number for each, or, of n jobs, an array int64 [n] for each."""
+
+    model: Any  # TARGET or DRAFT
+    round: Any  # from 0
+    tokens: Any  # that its first forward reads
+    context: Any  # tokens in front of them
+    forwards: Any
+    read: Any  # tokens over all forwards
+    opened: Any  # branches of which one is moved to its place first; 0: none is
+    moved: Any  # its tokens
+    drawn: Any  # tokens that each forward draws at a temperature, where one does
+    foreseen: Any  # 1 with H-RAD's inference
+    sent: Any  # tokens of the message that brings the job to the draft
+    returned: Any  # tokens of the message that brings its result
+
+
+class BranchSteps(NamedTuple):
+    """Forwards behind a draft job's first: `count` of them extend `branches` each, the i-th behind `context` + i."""
+
+    job: Any
+    branches: Any
+    context: Any
+    count: Any
+
+
+class Script(NamedTuple):
+    """A policy's work along one path.
+
+    `waits`: in their order, how many jobs were asked for by then, and which of them had to end before the policy went
+    on. `first`: how many waits the first round took. Of `jobs` [n] and `steps` [m] see `Work` and `BranchSteps`.
+    """
+
+    path: tuple[int, ...]
+    rounds: tuple[Round, ...]
+    waits: tuple[tuple[int, tuple[int, ...]], ...]
+    first: int
+    jobs: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+    @property
+    def work(self) -> Work:
+        """The jobs' columns."""
+        return Work(*self.jobs.T)
+
+
+@dataclass(slots=True)
+class Books:
+    """What a model's cache holds, by counts: the same as `engine.ledger.Ledger` where the text only ever grows.
+
+    The model was told `told` tokens of text and holds them, and `line` behind them; behind that, its last job
+    wrote `branches`, of which it read `reads` tokens each. Only tokens behind `told` are ever compared, so a
+    round costs no more where the text is long.
+    """
+
+    told: int = 0
+    line: tuple[int, ...] = ()
+    branches: tuple[Line, ...] = ()
+    reads: tuple[int, ...] = ()
+
+    def rewind(self, news: tuple[int, ...], line: tuple[int, ...]) -> tuple[int, int, int]:
+        """Go on with the text, `news` longer than was told, and `line`, which are read to their end.
+
+        How many tokens are kept, how many of a branch move to their place for it (as many as
+        `engine.ledger.Rewound.slots`), and how many are left to read: at least the last one.
+        """
+        following = news + line
+        last, held = len(following) - 1, len(self.line)
+        kept = agreement(following, 0, self.line) if held else 0
+        if kept > last:
+            kept = last
+        best = ahead = moved = 0
+        if kept == held < last:
+            for index, branch in enumerate(self.branches):
+                if branch.tokens[0] == following[held]:
+                    agreed = agreement(following[:last], held, branch.tokens[: self.reads[index]])
+                    if agreed > ahead:
+                        best, ahead = index, agreed
+            kept += ahead
+            # Every step reads the branches in their order, so only the first one begins in its place.
+            if best > 0 or (ahead > 1 and len(self.branches) > 1):
+                moved = ahead
+        start = self.told + kept
+        self.told, self.line, self.branches = self.told + len(news), line, ()
+        return start, moved, len(following) - kept
+
+    def write(self, draft: Draft, limits: DraftLimits) -> Sequence[int]:
+        """Note a draft behind the line; returns how many branches each forward but the first one read.
+
+        A branch's tokens are all read but the last of one that reached the full length (see
+        `engine.decoding.write_branches`).
+        """
+        most, steps, branches = limits.length - 1, draft.steps - 1, draft.branches
+        self.branches = branches if most else ()  # tokens of drafts of length 1 are never read
+        if len(branches) == 1:
+            self.reads = (steps,)
+            return (1,) * steps
+        self.reads = reads = tuple([min(len(branch.tokens), most) for branch in branches])
+        if min(reads) == steps:
+            return (len(reads),) * steps
+        return [sum([read > step for read in reads]) for step in range(steps)]
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """Implements `engine.policies.words.Handle`: a result that is known before its time, and the job it is of."""
+
+    value: Any
+    job: int
+
+
+@dataclass
+class ScriptSession:
+    """Implements `engine.policies.words.Session`: writes down the work that a policy asks for.
+
+    `text` begins with the prompt; `position` counts the tokens of the path that were written.
+    """
+
+    source: AcceptanceSource
+    text: list[int]
+    position: int = 0
+    rounds: list[Round] = field(default_factory=list)
+    waits: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    first: int = 0
+    asked: int = 0
+    _jobs: "array[int]" = field(default_factory=lambda: array("q"))
+    _steps: "array[int]" = field(default_factory=lambda: array("q"))
+    _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
+    _target: Books = field(default_factory=Books)
+    _draft: Books = field(default_factory=Books)
+
+    def __post_init__(self) -> None:
+        self._path, self._prompt = self.source.path, len(self.text)
+
+    @property
+    def finished(self) -> bool:
+        return self.position >= len(self._path)
+
+    def verify(self, line: Line, foresee: int = 0) -> Known:
+        tokens, path, job = line.tokens, self._path, self.asked
+        accepted = self._agreement(tokens)
+        at = self.position + accepted
+        outlook = self.source.foresee(at, foresee) if foresee and at < len(path) else None
+        verdict = _verdict(accepted, path[at] if at < len(path) else NO_TOKEN, outlook)
+        context, _, unread = self._target.rewind(self._news(self._target), tokens)
+        drawn = len(tokens) + 1
+        self._jobs.extend(
+            (TARGET, len(self.rounds), unread, context, 1, unread, 0, 0, drawn, 1 if foresee else 0, 0, 0)
+        )
+        self.asked = job + 1
+        return Known(verdict, job)
+
+    def draft(self, line: Line, limits: DraftLimits) -> Known:
+        books, tokens, job = self._draft, line.tokens, self.asked
+        news, opened = self._news(books), len(books.branches)
+        context, moved, unread = books.rewind(news, tokens)
+        agreed = self._agreement(tokens)
+        draft = self.source.write(self.position, tokens, agreed, limits)
+        active = books.write(draft, limits)
+        read = unread
+        if active:
+            end, steps = context + unread, len(active)
+            if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
+                self._steps.extend((job, active[0], end, steps))
+            else:
+                for step, count in enumerate(active):
+                    self._steps.extend((job, count, end + step, 1))
+            read += sum(active)
+        branches = draft.branches
+        self._jobs.extend(
+            (
+                DRAFT,
+                len(self.rounds),
+                unread,
+                context,
+                draft.steps,
+                read,
+                opened if moved else 0,
+                moved,
+                0 if limits.drawn_from is None else len(branches),
+                0,
+                len(news) + len(tokens),
+                len(branches[0].tokens) if len(branches) == 1 else sum([len(b.tokens) for b in branches]),
+            )
+        )
+        self.asked = job + 1
+        return Known(draft, job)
+
+    def _agreement(self, tokens: tuple[int, ...]) -> int:
+        """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""
+        if not tokens:
+            return 0
+        position, line, known = self._compared
+        if line is tokens and position == self.position:
+            return known
+        known = agreement(self._path, self.position, tokens)
+        self._compared = self.position, tokens, known
+        return known
+
+    def _news(self, books: Books) -> tuple[int, ...]:
+        """The text that a model was not told yet; all of it at first."""
+        if books.told:
+            return self._path[books.told - self._prompt : self.position]
+        return tuple(self.text)
+
+    def emit(self, tokens: Sequence[int]) -> int:
+        # Only accepted tokens and the target's own are ever written, so they are the path's.
+        fits = min(len(tokens), len(self._path) - self.position)
+        self.text.extend(tokens[:fits])
+        self.position += fits
+        return fits
+
+    def close_round(self, counts: Round) -> None:
+        if not self.rounds:
+            self.first = len(self.waits)
+        self.rounds.append(counts)
+
+    def script(self) -> Script:
+        """All that was asked for."""
+        return Script(
+            self._path,
+            tuple(self.rounds),
+            tuple(self.waits),
+            self.first,
+            np.array(self._jobs, dtype=np.int64).reshape(-1, len(Work._fields)),
+            np.array(self._steps, dtype=np.int64).reshape(-1, len(BranchSteps._fields)),
+        )
+
+
+def write_script(
+    settings: Settings, source: AcceptanceSource, prompt: Sequence[int], decode: Policy | None = None
+) -> Script:
+    """Run a policy over one path to its end; `prompt`: its tokens, at least one.
+
+    ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
+    """
+    session = ScriptSession(source, list(prompt))
+    # Every handle of this session is a Known.
+    for waits in (decode or load_policy(settings.policy))(session, settings):
+        session.waits.append((session.asked, tuple([handle.job for handle in waits])))  # type: ignore[attr-defined]
+    return session.script()
+
+
+@dataclass
+class Scripts:
+    """The scripts of several texts, and their work in one table.
+
+    `texts`: a number for each, by which costs that vary from text to text tell them apart.
+    """
+
+    scripts: Sequence[Script]
+    texts: Sequence[int]
+
+    @cached_property
+    def ends(self) -> NDArray[np.int64]:
+        """How many jobs there are up to the end of each script."""
+        return np.cumsum([len(script.jobs) for script in self.scripts])
+
+    @cached_property
+    def work(self) -> Work:
+        """All jobs of all scripts."""
+        return Work(*np.concatenate([script.jobs for script in self.scripts]).T.copy())
+
+    @cached_property
+    def text(self) -> NDArray[np.int64]:
+        """The text of each job."""
+        return np.repeat(np.asarray(self.texts), np.diff(self.ends, prepend=0))
+
+    @cached_property
+    def branch_steps(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Job, branches and context of every forward behind the first one of a draft job."""
+        offsets = np.repeat(
+            self.ends - [len(script.jobs) for script in self.scripts], [len(s.steps) for s in self.scripts]
+        )
+        job, branches, context, count = np.concatenate([script.steps for script in self.scripts]).T
+        total = int(count.sum())
+        within = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
+        return (
+            np.repeat(job + offsets, count),
+            np.repeat(branches, count),
+            np.repeat(context, count) + within,
+        )
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Of each script, how many tokens were drafted, rolled back and hedged; int64 [n, 3]."""
+        return np.array(
+            [
+                np.sum([(r.drafted, r.rollback, r.hedge) for r in script.rounds], axis=0)
+                for script in self.scripts
+            ]
+        )

@@ -1,0 +1,91 @@
+"""Scripts: a policy's work along a path is what a real session's books come to, and it does not depend on time."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from artifacts import artifact
+from hypothesis import given
+
+from engine.configuration import Configuration
+from engine.ledger import Ledger
+from engine.policies.words import Draft, DraftLimits, Line
+from sim.acceptance import steps_of
+from sim.replay import Replay
+from sim.script import Books, Scripts
+from sim.what_if import WhatIf
+
+line_tokens = st.lists(st.integers(0, 2), max_size=5).map(tuple)
+jobs = st.tuples(
+    st.lists(st.integers(0, 2), max_size=4).map(tuple),  # what is written to the text before the job
+    line_tokens,
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5).map(tuple), max_size=4),  # branches
+    st.integers(1, 5),  # draft length
+)
+
+
+@given(st.lists(jobs, min_size=1, max_size=8))
+def test_counts_alone_keep_the_books_of_a_ledger(
+    plan: list[tuple[tuple[int, ...], tuple[int, ...], list[tuple[int, ...]], int]],
+) -> None:
+    """Any text that only grows, any lines and branches behind it: the same is kept, moved and read."""
+    books, ledger, text = Books(), Ledger(), [9]
+    for written, line, drafted, length in plan:
+        text.extend(written)
+        before = ledger.tokens_read
+        rewound = ledger.rewind([*text, *line])
+        ledger.read(rewound.unread)
+        news = tuple(text[books.told :])
+        kept, moved, unread = books.rewind(news, line)
+        assert (kept - moved, moved) == (rewound.start, len(rewound.slots)) or not rewound.slots
+        assert (kept + unread, moved, unread) == (
+            len(text) + len(line),
+            len(rewound.slots),
+            len(rewound.unread),
+        )
+        if not drafted:
+            assert ledger.tokens_read - before == unread
+            continue
+        branches = [Line(tokens[:length], (0.5,) * length) for tokens in drafted]
+        # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
+        draft, limits = Draft(tuple(branches), steps_of(branches, DraftLimits(length))), DraftLimits(length)
+        active = books.write(draft, limits)
+        for step, count in enumerate(active):
+            rows = [
+                (i, b.tokens[step]) for i, b in enumerate(branches) if step < min(len(b.tokens), length - 1)
+            ]
+            assert len(rows) == count
+            ledger.read_branches(rows)
+        assert ledger.tokens_read - before == unread + sum(active)
+
+
+@pytest.mark.parametrize("policy", ["autoregressive", "speculative", "adaedl", "pearl", "specbranch"])
+def test_one_script_serves_every_placement_and_price(policy: str) -> None:
+    made = artifact(prompts=3)
+    kept = Replay(made)
+    for placement in ("at-once", "in-turn"):
+        c = Configuration(policy=policy, branches=3, placement=placement)
+        assert kept.runs(c) == Replay(made).runs(c)
+        dear = Replay(made, WhatIf(target_speed=0.3, contention=False, overheads=False)).runs(c)
+        assert [run.rounds for run in dear] == [run.rounds for run in kept.runs(c)]
+    assert kept.scripts(c) is kept.scripts(c.model_copy(update={"placement": "at-once"}))
+
+
+def test_one_table_of_several_texts_is_that_of_each() -> None:
+    world = Replay(artifact(prompts=4))
+    together = world.scripts(Configuration(policy="specbranch", branches=4, adaptive_branches=False))
+    alone = [Scripts([script], [text]) for script, text in zip(together.scripts, together.texts, strict=True)]
+    assert together.ends.tolist() == np.cumsum([len(one.text) for one in alone]).tolist()
+    for part, parts in zip(together.work, zip(*(one.work for one in alone), strict=True), strict=True):
+        assert part.tolist() == np.concatenate(parts).tolist()
+    starts = [0, *together.ends.tolist()]
+    job, branches, context = together.branch_steps
+    assert job.tolist() == [
+        j + start for one, start in zip(alone, starts, strict=False) for j in one.branch_steps[0]
+    ]
+    assert branches.tolist() == [n for one in alone for n in one.branch_steps[1]]
+    assert context.tolist() == [n for one in alone for n in one.branch_steps[2]]
+    # A job's forwards beyond the first are its steps, and what they read is all but what its first one did.
+    work = together.work
+    steps = np.bincount(job, minlength=len(work.model))
+    assert (work.forwards - 1 == steps).all()
+    assert (work.read - work.tokens == np.bincount(job, branches, len(work.model))).all()
