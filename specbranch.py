@@ -361,7 +361,7 @@ def simulate(
     known = {row_key(row) for row in rows}
 
     def is_known(what_if: Any, configuration: Any) -> bool:
-        return key_of(digest, what_if, loaded.workload, configuration) in known
+        return key_of(digest, loaded, what_if, configuration) in known
 
     outcomes = []
     total = sum(piece.outcomes for piece in parts(loaded, is_known))
@@ -370,7 +370,7 @@ def simulate(
             outcomes.append(outcome)
             advance(outcome.configuration.label())
             if table:
-                rows = merge([rows, [row_of(digest, loaded.workload, outcome)]])
+                rows = merge([rows, [row_of(digest, loaded, outcome)]])
                 write_table(table, rows)
     if known and total < loaded.outcomes:
         held = f"{loaded.outcomes - total} of {loaded.outcomes}"

@@ -1,7 +1,7 @@
 """A configuration in the words of the systems that people serve with, as far as they have the method. Torch-free.
 
-Names as documented: vLLM's `--speculative-config` (its SpeculativeConfig, versions 0.8 to 0.26), SGLang's server
-arguments (its page on speculative decoding), transformers' GenerationConfig (5).
+Names as documented: vLLM's `--speculative-config` (its SpeculativeConfig, version 0.26), SGLang's server arguments (its
+page on speculative decoding), transformers' GenerationConfig (5).
 """
 
 import json
@@ -14,6 +14,9 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 
 DRAFT = "DRAFT_MODEL"  # stands for the draft's name where none was given
+
+# As told in vLLM's issues 21797 and 31883; its pull request 24322 brought them back.
+NO_DRAFT_MODELS = "vLLM 0.10 to 0.13 refuse draft models; take an earlier or a later version"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def _vllm(c: Configuration, draft_model: str) -> Export:
     else:
         settings |= {"method": "draft_model", "model": draft_model}
     cut = _no_cut(c)
-    return Export(f"--speculative-config {shlex.quote(json.dumps(settings))}", not cut, cut)
+    refused = (NO_DRAFT_MODELS,) if "draft" in c.uses else ()
+    return Export(f"--speculative-config {shlex.quote(json.dumps(settings))}", not cut, (*cut, *refused))
 
 
 def _sglang(c: Configuration, draft_model: str) -> Export:

@@ -63,6 +63,10 @@ def cut(written: Written, limits: DraftLimits) -> Line:
     return Line(tokens, confidences)
 
 
+def _draft(branches: Sequence[Line], limits: DraftLimits) -> Draft:
+    return Draft(tuple(branches), steps_of(branches, limits))
+
+
 def steps_of(branches: Sequence[Line], limits: DraftLimits) -> int:
     """Forwards spent on branches; one that stopped on a low confidence spent the forward that showed it."""
     longest = (
@@ -120,6 +124,15 @@ class IndependentAcceptance:
         )
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What a draft wrote on the path under the limits asked for last: branches by place, and drafts of as many."""
+
+    like: tuple[int, float, float | None] = (0, 0.0, None)
+    lines: dict[int, list[Line]] = field(default_factory=dict)
+    drafts: dict[int, Draft] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class TraceAcceptance:
     """Greedy replay of one recorded path and one draft's view of it.
@@ -142,6 +155,7 @@ class TraceAcceptance:
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
     _behind: dict[int, Written] = field(init=False, default_factory=dict)
+    _memory: _Memory = field(init=False, default_factory=_Memory)
 
     def __post_init__(self) -> None:
         end = len(self.path)
@@ -190,25 +204,50 @@ class TraceAcceptance:
             )
         start = position + len(line)
         if agreed == len(line) and start < len(self.path):
-            firsts, chances = self.tokens[start], self.chances[start]
-            lead = self._greedy(start, length)
-            right = self.path[start]
-        else:
-            lead = self._astray(start, position + agreed, line[agreed:], length)
-            sure = lead[1][0]
-            # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
-            firsts = (lead[0][0], *(-1 - start,) * (wanted - 1))
-            chances = (sure, *((1.0 - sure) / 2.0**rank for rank in range(1, wanted)))
-            right = None
-        branches = [cut(lead, limits)]
-        for rank in range(1, limits.branch_count(chances[0]) if wanted > 1 else 1):
-            if firsts[rank] == right:
-                tokens, confidences = self._greedy(start + 1, length - 1)
-            else:
-                span = slice(start + 1, start + length)
-                tokens, confidences = self._unknown[span], self.drawn[rank][span]
-            branches.append(cut(((firsts[rank], *tokens), (chances[rank], *confidences)), limits))
-        return Draft(tuple(branches), steps_of(branches, limits))
+            return self._on_path(start, limits)
+        lead = self._astray(start, position + agreed, line[agreed:], length)
+        sure = lead[1][0]
+        # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
+        firsts = (lead[0][0], *(-1 - start,) * (wanted - 1))
+        chances = (sure, *((1.0 - sure) / 2.0**rank for rank in range(1, wanted)))
+        count = limits.branch_count(sure) if wanted > 1 else 1
+        others = [
+            self._elsewhere(start, rank, firsts[rank], chances[rank], limits) for rank in range(1, count)
+        ]
+        return _draft([cut(lead, limits), *others], limits)
+
+    def _on_path(self, start: int, limits: DraftLimits) -> Draft:
+        """The draft behind the path's first `start` tokens; of those with like limits, it is written once."""
+        like, count = (limits.length, limits.min_confidence, limits.min_bound), 1
+        if limits.branches > 1:
+            count = limits.branch_count(self._sure[start])
+        if self._memory.like != like:
+            self._memory.like = like
+            self._memory.lines.clear()
+            self._memory.drafts.clear()
+        drafts, place = self._memory.drafts, start * (self.recorded + 1) + count
+        draft = drafts.get(place)
+        if draft is None:
+            lines = self._memory.lines.setdefault(start, [])
+            for rank in range(len(lines), count):
+                lines.append(self._branch(start, rank, limits))
+            draft = drafts[place] = _draft(lines[:count], limits)
+        return draft
+
+    def _branch(self, start: int, rank: int, limits: DraftLimits) -> Line:
+        """The branch behind the candidate of a rank, behind the path's first `start` tokens."""
+        if rank == 0:
+            return cut(self._greedy(start, limits.length), limits)
+        first, sure = self.tokens[start][rank], self.chances[start][rank]
+        if first != self.path[start]:
+            return self._elsewhere(start, rank, first, sure, limits)
+        tokens, confidences = self._greedy(start + 1, limits.length - 1)
+        return cut(((first, *tokens), (sure, *confidences)), limits)
+
+    def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Line:
+        """A branch behind a wrong candidate, whose tokens nobody recorded."""
+        span = slice(start + 1, start + limits.length)
+        return cut(((first, *self._unknown[span]), (sure, *self.drawn[rank][span])), limits)
 
     def foresee(self, position: int, count: int) -> Outlook:
         if not self.foreseen:

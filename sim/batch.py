@@ -76,10 +76,18 @@ def _replay_part(
 
 
 def _parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:
-    """Parts of one draft each, since a worker prepares a draft's traces once for each part."""
+    """Parts of one draft each, since a worker prepares a draft's traces once for each part.
+
+    Placements of the same settings are neighbours, as they share scripts, and so are settings whose drafts are alike.
+    """
     size = -(-len(configurations) // (PARTS * processes))
-    by_draft = sorted(configurations, key=lambda c: c.draft or "")
+    by_draft = sorted(configurations, key=_likeness)
     for _, group in itertools.groupby(by_draft, key=lambda c: c.draft):
         members = list(group)
         for begin in range(0, len(members), size):
             yield members[begin : begin + size]
+
+
+def _likeness(c: Configuration) -> tuple[str, int, float, float, str, str]:
+    others = c.model_dump_json(exclude={"placement"})
+    return c.draft or "", c.draft_length, c.min_confidence, c.min_bound, others, c.placement

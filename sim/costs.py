@@ -27,15 +27,21 @@ class LinearCosts(Greedy, BaseModel):
         return self.target_slow_down, self.draft_slow_down
 
     def target_forward(self, operations: Operations) -> Floats:
-        milliseconds: Floats = np.asarray(self.target_forward_ms + self.target_token_ms * (operations.tokens - 1), dtype=float)
+        milliseconds: Floats = np.asarray(
+            self.target_forward_ms + self.target_token_ms * (operations.tokens - 1), dtype=float
+        )
         return milliseconds / 1e3
 
     def draft_forward(self, operations: Operations) -> Floats:
-        milliseconds: Floats = np.asarray(self.draft_step_ms + self.draft_token_ms * (operations.tokens - 1), dtype=float)
+        milliseconds: Floats = np.asarray(
+            self.draft_step_ms + self.draft_token_ms * (operations.tokens - 1), dtype=float
+        )
         return milliseconds / 1e3
 
     def branch_step(self, operations: Operations) -> Floats:
-        milliseconds: Floats = np.asarray(self.draft_step_ms + self.draft_branch_ms * (operations.tokens - 1), dtype=float)
+        milliseconds: Floats = np.asarray(
+            self.draft_step_ms + self.draft_branch_ms * (operations.tokens - 1), dtype=float
+        )
         return milliseconds / 1e3
 
     def fork(self, operations: Operations) -> float:

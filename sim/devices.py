@@ -64,7 +64,10 @@ class Devices:
             seat.free = end = start + seconds
             return Handle(seconds, arrival, after, start, end)
         if self._clock < now:
-            self._advance(now)
+            if self._target.job or self._draft.job or self._target.queue or self._draft.queue:
+                self._advance(now)
+            else:
+                self._clock = now
         handle = Handle(seconds, arrival, after)
         if seat.job is None and not seat.queue and arrival <= self._clock:
             seat.job, handle.start = handle, self._clock
@@ -101,9 +104,6 @@ class Devices:
         self._clock = min(target_end, draft_end)
 
     def _advance(self, now: float) -> None:
-        idle = not (self._target.job or self._draft.job or self._target.queue or self._draft.queue)
-        if idle and self._clock < now:
-            self._clock = now
         while self._clock < now:
             self._step(now)
 

@@ -1,6 +1,6 @@
 """Tables of simulated outcomes as files, CSV or Parquet, that can be gone on with and merged.
 
-A row is known by what it was simulated from: calibration, what-if, workload and configuration.
+A row is known by what it was simulated from: calibration, or what was stated, what-if, workload and configuration.
 """
 
 import csv
@@ -14,12 +14,12 @@ from calibrate.artifact import write_whole
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import Estimate
-from scenarios.schema import Workload
+from scenarios.schema import Scenario, Workload
 from sim.run import Outcome
 from sim.tune import Tuning
 from sim.what_if import WhatIf
 
-KEY = ("calibration", "what_if", "workload", "configuration")
+KEY = ("calibration", "stated", "what_if", "workload", "configuration")
 FIGURES = ("tokens_per_second", "speed_up")
 COLUMNS = (
     *KEY,
@@ -33,18 +33,34 @@ Row = dict[str, str | float]
 
 
 def key_of(
-    calibration: str, what_if: WhatIf, workload: Workload, configuration: Configuration
+    calibration: str, scenario: Scenario, what_if: WhatIf, configuration: Configuration
 ) -> tuple[str, ...]:
-    """What a row is known by; `calibration` is a digest, or empty for stated costs."""
-    parts = (
+    """What a row is known by; `calibration` is a digest, or empty where acceptance is stated.
+
+    `stated` is what the scenario says in place of a calibration, or beside it: acceptance, costs, hardware.
+    """
+    stated = scenario.model_dump(
+        mode="json", include={"acceptance", "costs", "hardware"}, exclude_defaults=True
+    )
+    return _key(calibration, stated, what_if, scenario.workload, configuration)
+
+
+def _key(
+    calibration: str,
+    stated: dict[str, Any],
+    what_if: WhatIf,
+    workload: Workload,
+    configuration: Configuration,
+) -> tuple[str, ...]:
+    others = (
         part.model_dump(mode="json", exclude_defaults=True) for part in (what_if, workload, configuration)
     )
-    return (calibration, *(json.dumps(part, sort_keys=True) for part in parts))
+    return (calibration, *(json.dumps(part, sort_keys=True) for part in (stated, *others)))
 
 
-def row_of(calibration: str, workload: Workload, outcome: Outcome) -> Row:
+def row_of(calibration: str, scenario: Scenario, outcome: Outcome) -> Row:
     """A scenario's outcome."""
-    key = key_of(calibration, outcome.what_if, workload, outcome.configuration)
+    key = key_of(calibration, scenario, outcome.what_if, outcome.configuration)
     rates = outcome.metrics.rollback_rate, outcome.metrics.hedge_rate
     return _row(key, outcome.configuration, outcome.speed, outcome.speed_up, rates)
 
@@ -53,7 +69,7 @@ def rows_of(calibration: str, tuning: Tuning) -> Iterator[Row]:
     """Every configuration of a search, each on the prompts that it was replayed on."""
     for scored in tuning.scored:
         workload = Workload(prompts=len(scored.prompts), seed=tuning.seed)
-        key = key_of(calibration, tuning.what_if, workload, scored.configuration)
+        key = _key(calibration, {}, tuning.what_if, workload, scored.configuration)
         rates = scored.rollback_rate, scored.hedge_rate
         yield _row(key, scored.configuration, scored.speed, scored.speed_up, rates)
 

@@ -129,9 +129,11 @@ class Books:
         if len(branches) == 1:
             self.reads = (steps,)
             return (1,) * steps
-        self.reads = reads = tuple([min(len(branch.tokens), most) for branch in branches])
-        if min(reads) == steps:
-            return (len(reads),) * steps
+        lengths = [len(branch.tokens) for branch in branches]
+        if min(lengths) > most:
+            self.reads = (most,) * len(lengths)
+            return (len(lengths),) * steps
+        self.reads = reads = tuple([min(length, most) for length in lengths])
         return [sum([read > step for read in reads]) for step in range(steps)]
 
 

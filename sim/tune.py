@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
@@ -29,6 +30,7 @@ LEAD = 0.9
 FIRST_OF_EACH = 3
 
 NO_BOUNDS = Bounds()
+NOTHING = Estimate(0.0, 0.0, 0.0)
 
 Progress = Callable[[int, int], None]
 
@@ -37,9 +39,9 @@ Progress = Callable[[int, int], None]
 class Scored:
     """A configuration's predicted seconds for each prompt of `prompts`, and what it costs beside them.
 
-    `speed` in tokens/s; `speed_up` over the best autoregressive placement, paired by prompt; each with its 95%
-    interval over prompts. Rates as in `engine.metrics.Metrics`; `waste`: rollback and hedge tokens for each token of
-    text; `devices`: cores or devices it occupies; `cost`: what the objective makes small.
+    `speed` in tokens/s; `speed_up` over the best autoregressive placement, paired by prompt; `rollback` and `hedge`:
+    rates as in `engine.metrics.Metrics`; each with its 95% interval over prompts. `waste`: rollback and hedge tokens
+    for each token of text; `devices`: cores or devices it occupies; `cost`: what the objective makes small.
     """
 
     configuration: Configuration
@@ -47,11 +49,21 @@ class Scored:
     seconds: tuple[float, ...]
     speed: Estimate
     speed_up: Estimate
-    rollback_rate: float = 0.0
-    hedge_rate: float = 0.0
+    rollback: Estimate = NOTHING
+    hedge: Estimate = NOTHING
     waste: float = 0.0
     devices: int = 1
     cost: float = 0.0
+
+    @property
+    def rollback_rate(self) -> float:
+        """Of the followed line's tokens."""
+        return self.rollback.value
+
+    @property
+    def hedge_rate(self) -> float:
+        """Of all drafted tokens."""
+        return self.hedge.value
 
     @property
     def traded(self) -> tuple[float, float, float]:
@@ -173,14 +185,14 @@ def tune(
     course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed)
     board = _replay_leaders(course, everything, progress)
     scored = [s for s in board if s.configuration in set(configurations)]
-    fit = within(scored, bounds)
+    whole = [s for s in scored if len(s.prompts) == len(artifact.traces)]
+    fit = within(whole, bounds)
     tied = [fit[0], *(s for s in fit[1:] if course.may_reach(fit[0], s, 1.0))]
     chosen = min(tied, key=lambda s: (simplicity(s.configuration), s.cost))
     baselines = [s for s in board if s.configuration in alone]
     baselines += _first_of_each(scored, 1, [chosen, *baselines])
     taken = [s.configuration for s in (chosen, *baselines)]
     others = spread(taken, [s.configuration for s in scored], max(FEWEST_OTHERS, listed - len(set(taken))))
-    whole = [s for s in scored if s.prompts == fit[0].prompts]
     return Tuning(
         scored=tuple(scored),
         tied=tuple(tied),
@@ -245,7 +257,7 @@ class _Course:
         tokens: Sequence[int],
         prompts: Sequence[int],
     ) -> Scored:
-        drafted, rollback, hedge = (sum(column) for column in list(zip(*tallies, strict=True))[1:])
+        _, drafted, rollback, hedge = zip(*tallies, strict=True)
         devices = self.occupancy.devices(configuration)
         return Scored(
             configuration,
@@ -253,9 +265,9 @@ class _Course:
             tuple(seconds),
             ratio_of_sums(tokens, seconds),
             ratio_of_sums(baseline, seconds),
-            rollback_rate=rollback / (drafted - hedge) if drafted > hedge else 0.0,
-            hedge_rate=hedge / drafted if drafted else 0.0,
-            waste=(rollback + hedge) / sum(tokens),
+            rollback=_rate(rollback, [d - h for d, h in zip(drafted, hedge, strict=True)]),
+            hedge=_rate(hedge, drafted),
+            waste=(sum(rollback) + sum(hedge)) / sum(tokens),
             devices=devices,
             cost=cost(self.objective, seconds, tokens, devices),
         )
@@ -287,14 +299,36 @@ def _replay_leaders(
     board = course.board(everything, sample, done)
     if few:
         return board
-    # A sample's rates are not those of all prompts, so bounds are taken for hard on all prompts only.
-    fit = within(board, course.bounds)
-    leaders = {s.configuration for s in fit if course.may_reach(fit[0], s, LEAD)} | set(course.alone)
-    leaders |= {s.configuration for some in (board, fit) for s in _first_of_each(some, FIRST_OF_EACH)}
+    # A sample's rates are not those of all prompts: what may be within the bounds is not left out for them, nor is
+    # it for what is better but may turn out to be beyond them.
+    hopeful, sure = (_within(board, course.bounds, end) for end in ("low", "high"))
+    leaders = {s.configuration for s in hopeful if not sure or course.may_reach(sure[0], s, LEAD)}
+    leaders |= set(course.alone)
+    leaders |= {s.configuration for some in (board, hopeful) for s in _first_of_each(some, FIRST_OF_EACH)}
     leaders |= {board[index].configuration for index in front([s.traded for s in board])}
     total += len(leaders)
     final = course.board([c for c in everything if c in leaders], list(range(count)), done)
     return final + [s for s in board if s.configuration not in leaders]
+
+
+def _within(board: Sequence[Scored], bounds: Bounds, end: Literal["low", "high"]) -> list[Scored]:
+    """Those that keep to the bounds by the lower, or by the upper, end of each rate's interval."""
+
+    def keeps(rate: Estimate, most: float | None) -> bool:
+        return most is None or getattr(rate, end) <= most
+
+    return [
+        s
+        for s in board
+        if keeps(s.rollback, bounds.rollback_rate)
+        and keeps(s.hedge, bounds.hedge_rate)
+        and (bounds.devices is None or s.devices <= bounds.devices)
+    ]
+
+
+def _rate(part: Sequence[float], whole: Sequence[float]) -> Estimate:
+    """Nothing of nothing is nothing."""
+    return ratio_of_sums(part, whole) if sum(whole) else NOTHING
 
 
 def _first_of_each(scored: Sequence[Scored], count: int, taken: Sequence[Scored] = ()) -> list[Scored]:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.errors import SpecBranchError
-from sim.results import COLUMNS, KEY, Row, merge, read_table, row_key, write_table
+from scenarios.schema import Scenario
+from sim.results import COLUMNS, KEY, Row, key_of, merge, read_table, row_key, row_of, write_table
+from sim.run import run_scenario
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=8)
 
@@ -49,3 +51,29 @@ def test_another_table_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_no_file_is_an_empty_table(tmp_path: Path) -> None:
     assert read_table(tmp_path / "none.csv") == []
+
+
+STATED = {
+    "title": "stated",
+    "acceptance": {"independent": 0.7},
+    "costs": {"draft_step_ms": 5, "target_forward_ms": 40},
+    "workload": {"prompts": 2, "tokens": 10},
+    "configurations": [{"policy": "speculative"}],
+}
+OTHERS = [
+    STATED,
+    STATED | {"acceptance": {"independent": 0.6}},
+    STATED | {"costs": {"draft_step_ms": 6, "target_forward_ms": 40}},
+    STATED | {"workload": {"prompts": 2, "tokens": 11}},
+]
+
+
+def test_scenarios_that_state_other_things_have_rows_of_their_own() -> None:
+    scenarios = [Scenario.model_validate(other) for other in OTHERS]
+    tables = [[row_of("", scenario, outcome) for outcome in run_scenario(scenario)] for scenario in scenarios]
+    assert len(merge(tables)) == len(OTHERS)
+    for scenario, (found,) in zip(scenarios, tables, strict=True):
+        assert row_key(found) == key_of("", scenario, scenario.what_if[0], scenario.configurations[0])
+        # A title is only for the reader.
+        renamed = scenario.model_copy(update={"title": "another"})
+        assert row_key(found) == key_of("", renamed, scenario.what_if[0], scenario.configurations[0])

@@ -14,7 +14,7 @@ from engine.errors import ConfigurationError
 from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
 from sim.grid import Grid, simplicity
 from sim.objectives import OBJECTIVES, Bounds, Objective
-from sim.replay import replay
+from sim.replay import Replay, replay
 from sim.tune import LEAD, Tuning, tune
 
 SMALL = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0, 0.5), bounds=(0.4,))
@@ -148,6 +148,23 @@ def test_bounds_leave_out_what_exceeds_them() -> None:
             jobs=1,
             bounds=Bounds(rollback_rate=0.0),
         )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_bounds_are_judged_on_all_prompts_though_leaders_are_found_on_a_sample(share: float) -> None:
+    made = artifact(prompts=30, tokens=20)
+    world, grid = Replay(made), SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn"))
+    seconds, rates = {}, {}
+    for c in grid:
+        tallies = world.tallies(c)
+        drafted, rollback, hedge = (sum(column) for column in list(zip(*tallies, strict=True))[1:])
+        seconds[c] = sum(t.seconds for t in tallies)
+        rates[c] = rollback / (drafted - hedge) if drafted else 0.0
+    most = sorted(rate for rate in rates.values() if rate)[int(share * sum(map(bool, rates.values())))]
+    bound = tune(made, SMALL, jobs=1, bounds=Bounds(rollback_rate=most))
+    fit = [c for c in grid if rates[c] <= most]
+    assert 0 < len(fit) < len(grid)
+    assert bound.best.configuration == min(fit, key=lambda c: seconds[c])
 
 
 def test_the_front_holds_the_fastest_and_the_thriftiest() -> None:
