@@ -71,9 +71,10 @@ class SimBenchmark(_Part):
     """All timings with their conditions.
 
     `start`: a whole `simulate` of 8 tokens in a new process. `floor`: as many SimPy events as there are tokens,
-    one process that sleeps. `policies`: one process. `sweep`: `configurations` of the search's grid over
-    `prompts` texts of up to `length` tokens in `processes` processes that were started for it. `growth`: one process,
-    by what grows. `shares` of the time of `profiled`, by where it was spent, under a profiler.
+    one process that sleeps. `policies`: one process; `scripted`: the same where the scripts are written already.
+    `sweep`: `configurations` of the search's grid over `prompts` texts of up to `length` tokens in `processes` of them,
+    started for it. `growth`: one process, by what grows. `shares` of the time of `profiled`, by where it was
+    spent, under a profiler.
     """
 
     command: str
@@ -87,6 +88,7 @@ class SimBenchmark(_Part):
     start: Timing
     floor: Timing
     policies: tuple[Timing, ...]
+    scripted: tuple[Timing, ...]
     sweep: Timing
     growth: dict[str, tuple[Timing, ...]]
     profiled: str
@@ -137,7 +139,10 @@ def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -
     start = _timed("start", _start, repeats)
     floor = _timed(f"SimPy alone, {EVENTS} events", _events, repeats, EVENTS, EVENTS)
     show("policies", 1, 5)
-    policies = tuple(_one(made, configuration, repeats) for configuration in examples(made))
+    policies, scripted = (
+        tuple(_one(made, configuration, repeats, scripted=known) for configuration in examples(made))
+        for known in (False, True)
+    )
     profiled = max(examples(made), key=lambda c: (c.policy == "pearl", c.draft_length))
     show("growth", 2, 5)
     growth = {name: tuple(timings) for name, timings in _growth(made, grid, repeats)}
@@ -155,6 +160,7 @@ def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -
         start=start,
         floor=floor,
         policies=policies,
+        scripted=scripted,
         sweep=sweep,
         growth=growth,
         profiled=profiled.label(),
