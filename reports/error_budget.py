@@ -1,11 +1,13 @@
-"""Where the error of predicted tokens/s comes from: scheduling, timing, acceptance. Torch-free.
+"""Where the error of predicted tokens/s comes from: scheduling, timing, acceptance, unmatched runs. Torch-free.
 
     split_error(load_verification(path), open_replay(path)).rows
 
 Three replays of each configuration lie between its measurement and its prediction, each with one thing more that
 is modelled. Real acceptance and real durations (`sim/recorded_costs.py`) leave the error of *scheduling*; real
 acceptance and the calibration's durations add that of *timing*; the calibration's own prompts add that of
-*acceptance*. Errors are signed and relative to the measured tokens/s.
+*acceptance*. The first two are only known of runs that the simulator plays round for round; what the others, led elsewhere
+by near ties or delayed, add to the gap is that of *unmatched* runs. Errors are signed and relative to the measured
+tokens/s.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,13 +33,14 @@ class Parts(_Part):
     scheduling: float
     timing: float
     acceptance: float
+    unmatched: float
 
 
 class Row(_Part):
     """One configuration: tokens/s measured and predicted, the signed error, and the parts, whose sum it is.
 
-    Scheduling and timing are those of the `matched` of all `runs`, which the simulator plays round for round; the
-    rest of the error is acceptance's, near ties that made another text included. No parts where no run matched.
+    Scheduling and timing are those of the `matched` of all `runs`, which the simulator plays round for round. No parts
+    where no run matched.
     """
 
     configuration: Configuration
@@ -93,10 +96,11 @@ def _middle(errors: Sequence[float]) -> float:
 def _row(one: Compared, world: Replay) -> Row:
     modelled = world.runs(one.configuration)
     real = scheduled = timed = 0.0
-    matched = 0
+    matched, tokens, seconds = 0, 0, 0.0
     for repeat in sorted({s.repeat for s in one.samples}):
         runs = [s.run for s in sorted(one.samples, key=lambda s: s.prompt) if s.repeat == repeat]
         for run, again, model in zip(runs, rerun(world, one.configuration, runs), modelled, strict=True):
+            tokens, seconds = tokens + len(model.tokens), seconds + model.seconds
             if same_schedule(run, again):
                 matched += 1
                 real += run.seconds
@@ -107,7 +111,9 @@ def _row(one: Compared, world: Replay) -> Row:
         # One text on all sides, so tokens/s are to each other as the seconds are, the other way round.
         scheduling = real / scheduled - 1.0
         timing = real / timed - real / scheduled
-        parts = Parts(scheduling=scheduling, timing=timing, acceptance=one.error - scheduling - timing)
+        acceptance = (one.predicted.speed.value - tokens / seconds) / one.measured.speed.value
+        unmatched = one.error - scheduling - timing - acceptance
+        parts = Parts(scheduling=scheduling, timing=timing, acceptance=acceptance, unmatched=unmatched)
     return Row(
         configuration=one.configuration,
         role=one.role,

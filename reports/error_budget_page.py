@@ -11,7 +11,12 @@ from reports.figure import HOVER, Figure, axis, layout, named_rows
 from reports.parts import Section, Table, single
 from reports.wording import number, percent, plain, plural, signed
 
-TINTS = {"scheduling": colour.PURPLE, "timing": colour.BLUE, "acceptance": colour.AMBER}
+TINTS = {
+    "scheduling": colour.PURPLE,
+    "timing": colour.BLUE,
+    "acceptance": colour.AMBER,
+    "unmatched": colour.MUTED,
+}
 COLUMNS = (
     "configuration",
     "measured tokens/s",
@@ -22,7 +27,8 @@ COLUMNS = (
 )
 MEANING = (
     "Scheduling: the measured runs' own rounds and durations, scheduled by the simulator. Timing: the calibration's "
-    "durations instead. Acceptance: the calibration's prompts instead of these."
+    "durations instead. Acceptance: the calibration's prompts instead of these. Unmatched: what runs add that near "
+    "ties led through other rounds than the simulator's."
 )
 
 
@@ -32,7 +38,7 @@ def error_budget(budget: ErrorBudget) -> Section:
         "Bars: the parts of the error of the predicted tokens/s, in percent of the measured; to the right, predicted "
         f"too fast. Diamonds: the whole error. {MEANING}"
     )
-    label = "Stacked bars of the scheduling, timing and acceptance parts of each configuration's error"
+    label = "Stacked bars of the parts of each configuration's error: scheduling, timing, acceptance, unmatched runs"
     rows = tuple(map(_cells, budget.rows))
     return Section(
         "budget",
@@ -41,8 +47,7 @@ def error_budget(budget: ErrorBudget) -> Section:
         finding(budget),
         (single("budget", label, _figure(budget.rows), caption),),
         (Table("The parts of each error", COLUMNS, rows, COLUMNS[:1], shown=True),),
-        "A part is that of the runs which the simulator plays round for round. What the others add, such as a near tie "
-        "that made another text, counts as acceptance.",
+        "Scheduling and timing are those of the runs which the simulator plays round for round.",
     )
 
 
@@ -64,7 +69,7 @@ def finding(budget: ErrorBudget) -> str:
 def _kept(matched: int, runs: int) -> str:
     if matched == runs:
         return f"All {plural(runs, 'run')} went round for round as simulated."
-    return f"{matched} of {plural(runs, 'run')} went round for round as simulated; the others are left out."
+    return f"{matched} of {plural(runs, 'run')} went round for round as simulated."
 
 
 def print_error_budget(out: Console, budget: ErrorBudget) -> None:
