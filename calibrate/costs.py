@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from calibrate import operations
 from calibrate.artifact import DraftCosts, PlacementCosts, Together
 from calibrate.journal import Journal
@@ -19,11 +21,11 @@ from engine.session import Player
 TOGETHER_TOKENS, TOGETHER_CONTEXT = 5, 128
 HAND_OVER_TOKENS = 12  # of text in each lap
 
-# Tokens x context. Past four rows the packed kernels give way to dense ones (engine.linear), hence the step from
-# 4 to 5. So many tokens as those of a prompt are only ever read behind nothing.
-TARGET_TOKENS = (1, 2, 3, 5, 9, 17)
+# Tokens x context. Past four rows other kernels take over (engine.linear), and time may fall there, hence 4 beside 5.
+TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 17)
 DRAFT_TOKENS = (1, 2, 4, 5, 17)
-PROMPT_TOKENS = (33, 256)
+SHORTEST_PROMPT = 33  # what is longer than a line is only ever read behind nothing
+LONGER = 1.25  # a prompt that is not is near enough to the one before
 FORWARD_CONTEXTS = (0, 384)
 BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
@@ -64,14 +66,24 @@ def placements_of(pair: Pair) -> tuple[Placement, ...]:
 
 
 def measure_costs(
-    pair: Pair, prompt: Sequence[int], laps: Laps, seed: int, journal: Journal, show: Show, *, hrad: bool
+    pair: Pair,
+    prompts: Sequence[Sequence[int]],
+    laps: Laps,
+    seed: int,
+    journal: Journal,
+    show: Show,
+    *,
+    hrad: bool,
 ) -> Measured:
-    """All costs of a pair; `prompt` is what the hand-over is timed on, `hrad` whether H-RAD's inference is too.
+    """All costs of a pair, for prompts as long as `prompts` are; `hrad`: whether H-RAD's inference is timed too.
 
     `show` hears of the time spent and how many cells are still open. Raises WorkerLost if a worker dies.
     """
     courses = {
-        placement: [Course(placement, model, _plan(model, hrad)) for model in (TARGET, *pair.drafts)]
+        placement: [
+            Course(placement, model, _plan(model, prompt_tokens(prompts), hrad))
+            for model in (TARGET, *pair.drafts)
+        ]
         for placement in placements_of(pair)
     }
     everything = [course for some in courses.values() for course in some]
@@ -84,7 +96,7 @@ def measure_costs(
             found = journal.step(
                 f"costs.{course.placement}.{course.model}.{number}",
                 lambda course=course, number=number: _lap(  # type: ignore[misc]
-                    pair, prompt, course, number, laps, seed
+                    pair, prompts[0], course, number, laps, seed
                 ),
             )
             add_lap(course, found["visits"])
@@ -108,11 +120,20 @@ def measure_costs(
     )
 
 
-def _plan(model: str, hrad: bool) -> list[Key]:
+def prompt_tokens(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """How many tokens the prompts have that are timed: as many as the median and the longest of those given."""
+    found = [SHORTEST_PROMPT]
+    for tokens in np.quantile([len(prompt) for prompt in prompts], (0.5, 1.0)).tolist():
+        if tokens >= LONGER * found[-1]:
+            found.append(round(tokens))
+    return tuple(found)
+
+
+def _plan(model: str, lengths: Sequence[int], hrad: bool) -> list[Key]:
     def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
         return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
 
-    plan = grid("forward", PROMPT_TOKENS, (0,))
+    plan = grid("forward", lengths, (0,))
     if model == TARGET:
         plan += grid("forward", TARGET_TOKENS, FORWARD_CONTEXTS)
         plan += grid("rollback", (8,), FORWARD_CONTEXTS) + grid("draw", (1, 5, 17), (0,))

@@ -108,7 +108,7 @@ def calibrate(
     ]
     journal = Journal(out, conditions)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
-    costs = measure_costs(pair, ids[0], effort.laps, seed, journal, show, hrad=effort.hrad)
+    costs = measure_costs(pair, ids, effort.laps, seed, journal, show, hrad=effort.hrad)
     author = Author(pair, tokenizer, journal, show)
     traces, rehearsals = author.write(prompts, effort.tokens, GREEDY)
     if "at-once" in placements_of(pair):

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate.artifact import Artifact, load_artifact
-from calibrate.costs import FORWARD_CONTEXTS, PROMPT_TOKENS, TARGET_TOKENS, Laps
+from calibrate.costs import FORWARD_CONTEXTS, TARGET_TOKENS, Laps, prompt_tokens
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from calibrate.summary import describe
@@ -60,8 +60,15 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
         grid = {(cell.tokens, cell.context) for cell in costs.target}
         lines = set(itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS))
-        assert grid == lines | {(tokens, 0) for tokens in PROMPT_TOKENS}
+        prompts = prompt_tokens([trace.prompt.tolist() for trace in artifact.traces])
+        assert grid == lines | {(tokens, 0) for tokens in prompts}
         assert len(costs.hand_over) >= 1
+
+
+def test_prompts_are_timed_at_their_own_lengths() -> None:
+    assert prompt_tokens([[1] * n for n in (20, 100, 300)]) == (33, 100, 300)
+    assert prompt_tokens([[1] * n for n in (100, 110)]) == (33, 105)
+    assert prompt_tokens([[1] * 12]) == (33,)
 
 
 def test_paths_are_the_targets_own_text(artifact: Artifact, spec: ModelSpec) -> None:
