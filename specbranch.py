@@ -267,7 +267,7 @@ def calibrate(
 @app.command("bench-calibration")
 def bench_calibration(
     out: Annotated[Path, typer.Option(help="where the three calibrations go")] = CALIBRATION_BENCHMARK,
-    quick: Annotated[bool, typer.Option("--quick", help="three quick calibrations")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="costs as by three quick calibrations")] = False,
     markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
     target: Target = None,
     draft_model: DraftModel = None,
@@ -281,9 +281,9 @@ def bench_calibration(
     from calibrate.run import EFFORTS
     from engine.default_drafts import choose_models
     from reports.calibration_benchmark import markdown as describe
-    from reports.calibration_benchmark import measure
+    from reports.calibration_benchmark import measure, with_few_texts
 
-    effort = EFFORTS["quick" if quick else "default"]
+    effort = with_few_texts(EFFORTS["quick" if quick else "default"])
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
     with stages() as show:
         found = measure(*models, choose_prompts(None, "calibration", effort.prompts), effort, out, show)
@@ -352,7 +352,7 @@ def simulate(
     from sim.backends import backend as running_on
     from sim.results import key_of, merge, read_table, row_key, row_of, write_table
     from sim.run import Outcome, first_run
-    from sim.sweep import parts, sweep
+    from sim.sweep import in_order, parts, sweep
 
     loaded = load_scenario(scenario)
     artifact = None if loaded.stated else open_calibration(calibration, loaded.calibration)
@@ -372,6 +372,7 @@ def simulate(
             if table:
                 rows = merge([rows, [row_of(digest, loaded, outcome)]])
                 write_table(table, rows)
+    outcomes = in_order(loaded, outcomes)
     if known and total < loaded.outcomes:
         held = f"{loaded.outcomes - total} of {loaded.outcomes}"
         print(f"specbranch: {table} held {held} outcomes already; they are not shown again.", file=sys.stderr)

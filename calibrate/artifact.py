@@ -26,7 +26,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 3
+VERSION = 4
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
@@ -50,9 +50,13 @@ class Cell(_Record):
 
 
 class Together(_Record):
-    """A target forward and a draft step, each alone and while the other model runs without pause; seconds."""
+    """A target forward over `target_tokens` and a draft's step of `branches`, behind `context` tokens each.
+
+    Seconds of each alone, and while the other model runs without pause.
+    """
 
     target_tokens: int
+    branches: int
     context: int
     target_alone: tuple[float, ...]
     target_together: tuple[float, ...]
@@ -78,7 +82,7 @@ class DraftCosts(_Record):
     branch: tuple[Cell, ...]
     fork: tuple[Cell, ...]
     draw: tuple[Cell, ...] = ()
-    together: Together | None = None
+    together: tuple[Together, ...] = ()
 
 
 class PlacementCosts(_Record):

@@ -18,7 +18,8 @@ from engine.pair import Pair
 from engine.placement import Placement, candidate_placements
 from engine.session import Player
 
-TOGETHER_TOKENS, TOGETHER_CONTEXT = 5, 128
+# What both models do at once: tokens of the target's forward x branches of the draft's step.
+TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT = (1, 5), (1, 4), 128
 HAND_OVER_TOKENS = 12  # of text in each lap
 
 # Tokens x context. Past four rows other kernels take over (engine.linear), and time may fall there, hence 4 beside 5.
@@ -35,7 +36,7 @@ BRANCH_CONTEXTS = (32, 384)
 class Laps:
     """How long costs are measured: `fewest` laps, then more over what is not known well enough, for `seconds` in all.
 
-    `together_seconds`: how long both models run at once in each lap.
+    `together_seconds`: how long each pair of operations runs at once in each lap.
     """
 
     fewest: int
@@ -56,7 +57,7 @@ class Measured:
 class _Beside:
     """What a lap finds beside the cells: samples of both models at once, by draft, and of the hand-over."""
 
-    together: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    together: dict[str, dict[tuple[int, int], dict[str, list[float]]]] = field(default_factory=dict)
     hand_over: list[float] = field(default_factory=list)
 
 
@@ -163,34 +164,46 @@ def _lap(
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
     beside.hand_over += found.get("hand_over", [])
-    for key, samples in found.get("together", {}).items():
-        beside.together.setdefault(model, {}).setdefault(key, []).extend(samples)
+    for tokens, branches, sampled in found.get("together", ()):
+        pair = beside.together.setdefault(model, {}).setdefault((tokens, branches), {})
+        for key, samples in sampled.items():
+            pair.setdefault(key, []).extend(samples)
 
 
-def _together(target: Player, draft: Player, seconds: float) -> dict[str, list[float]]:
-    """Target forwards and draft steps alone, at the same time, and alone again."""
-    plan = {"context": TOGETHER_CONTEXT, "repeats": 3}
+def _together(target: Player, draft: Player, seconds: float) -> list[tuple[int, int, dict[str, list[float]]]]:
+    """Each pair of a target forward and a draft step: alone, at the same time, and alone again, `seconds` each."""
+    plan = {"context": TOGETHER_CONTEXT, "repeats": 2, "seconds": seconds}
 
-    def forward(duration: float) -> Any:
-        return target.worker.submit(
-            operations.time_forward, name=target.model, tokens=TOGETHER_TOKENS, seconds=duration, **plan
+    def forward(tokens: int) -> Any:
+        return target.worker.submit(operations.time_forward, name=target.model, tokens=tokens, **plan)
+
+    def steps(branches: int) -> Any:
+        return draft.worker.submit(operations.time_branches, name=draft.model, tokens=branches, **plan)
+
+    def alone() -> tuple[dict[int, list[float]], dict[int, list[float]]]:
+        return (
+            {tokens: forward(tokens).wait().value for tokens in TOGETHER_TOKENS},
+            {branches: steps(branches).wait().value for branches in TOGETHER_BRANCHES},
         )
 
-    def steps(duration: float) -> Any:
-        return draft.worker.submit(
-            operations.time_branches, name=draft.model, tokens=1, seconds=duration, **plan
+    before, both = alone(), {}
+    for pair in itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES):
+        tickets = forward(pair[0]), steps(pair[1])
+        both[pair] = [ticket.wait().value for ticket in tickets]
+    after = alone()
+    return [
+        (
+            tokens,
+            branches,
+            {
+                "target_alone": before[0][tokens] + after[0][tokens],
+                "target_together": together[0],
+                "draft_alone": before[1][branches] + after[1][branches],
+                "draft_together": together[1],
+            },
         )
-
-    before = forward(seconds / 2).wait().value, steps(seconds / 2).wait().value
-    both = forward(seconds), steps(seconds)
-    together = [ticket.wait().value for ticket in both]
-    after = forward(seconds / 2).wait().value, steps(seconds / 2).wait().value
-    return {
-        "target_alone": before[0] + after[0],
-        "target_together": together[0],
-        "draft_alone": before[1] + after[1],
-        "draft_together": together[1],
-    }
+        for (tokens, branches), together in both.items()
+    ]
 
 
 def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement) -> list[float]:
@@ -220,20 +233,21 @@ def _placement_costs(
                 branch=course.cells("branch"),
                 fork=course.cells("fork"),
                 draw=course.cells("draw"),
-                together=Together.model_validate(
-                    {
-                        "target_tokens": TOGETHER_TOKENS,
-                        "context": TOGETHER_CONTEXT,
-                        **beside.together[course.model],
-                    }
-                )
-                if course.model in beside.together
-                else None,
+                together=tuple(
+                    Together(
+                        target_tokens=tokens, branches=branches, context=TOGETHER_CONTEXT, **_frozen(sampled)
+                    )
+                    for (tokens, branches), sampled in beside.together.get(course.model, {}).items()
+                ),
             )
             for course in drafts
         },
         hand_over=tuple(beside.hand_over),
     )
+
+
+def _frozen(sampled: dict[str, list[float]]) -> dict[str, Any]:
+    return {key: tuple(samples) for key, samples in sampled.items()}
 
 
 def _notes(courses: Sequence[Course]) -> list[str]:

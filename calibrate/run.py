@@ -8,6 +8,7 @@ from pathlib import Path
 
 from calibrate.artifact import (
     HRAD_FOLDER,
+    VERSION,
     Artifact,
     Calibration,
     ModelRecord,
@@ -53,9 +54,9 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 12, 64, Laps(1, seconds=50.0, together_seconds=0.5), sampled=24, rehearsals=4),
-        Effort("default", 36, 96, Laps(3, seconds=180.0, together_seconds=0.8), 32, 8, hrad=True),
-        Effort("full", 36, 192, Laps(8, seconds=1200.0, together_seconds=1.0), 192, 36, hrad=True),
+        Effort("quick", 12, 64, Laps(1, seconds=50.0, together_seconds=0.15), sampled=24, rehearsals=4),
+        Effort("default", 36, 96, Laps(3, seconds=180.0, together_seconds=0.2), 32, 8, hrad=True),
+        Effort("full", 36, 192, Laps(8, seconds=1200.0, together_seconds=0.4), 192, 36, hrad=True),
     )
 }
 
@@ -98,6 +99,7 @@ def calibrate(
     records = {name: ModelRecord(spec=spec, sha256=model_digest(spec)) for name, spec in models.items()}
     machine, packages = hardware(), software()
     conditions = [
+        VERSION,
         machine,
         packages,
         asdict(effort),

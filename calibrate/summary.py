@@ -23,8 +23,12 @@ def describe(artifact: Artifact) -> Iterator[str]:
         for name, draft in costs.drafts.items():
             yield f"  {name}, ms a step of b branches behind 32: {_row(draft.branch, 32)}"
             if draft.together:
-                target, slowed = draft.together.slow_down()
-                yield f"    together: target x{target:.2f}, {name} x{slowed:.2f}"
+                slowed = (
+                    f"{t.target_tokens} and {t.branches}: x{target:.2f} and x{own:.2f}"
+                    for t in draft.together
+                    for target, own in [t.slow_down()]
+                )
+                yield f"    at once, target of n tokens and {name} of b branches: {', '.join(slowed)}"
         yield from _small(costs)
     for name in calibration.drafts:
         hits = np.concatenate([trace.drafts[name].tokens[:, 0] == trace.path for trace in artifact.traces])

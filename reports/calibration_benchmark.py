@@ -7,6 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -21,6 +22,7 @@ from engine.models import ModelSpec
 from engine.pair import open_pair
 from sim.explained import Explained, explain
 
+PROMPTS, TOKENS = 12, 64  # of a few hundred real rounds for each of two policies
 LOAD_SECONDS = 2.0  # that the load works, and then rests
 CALIBRATIONS = ("first", "second", "under load")
 
@@ -78,6 +80,20 @@ class CalibrationBenchmark(_Part):
     explained: dict[str, tuple[Explained, ...]]
     again: tuple[Difference, ...]
     loaded: tuple[Difference, ...]
+
+
+def with_few_texts(effort: Effort) -> Effort:
+    """Costs as well known as by an effort, on no more texts than real rounds are wanted of."""
+    prompts, tokens = min(effort.prompts, PROMPTS), min(effort.tokens, TOKENS)
+    return replace(
+        effort,
+        name=f"{effort.name}, {prompts} texts",
+        prompts=prompts,
+        tokens=tokens,
+        sampled=0,
+        rehearsals=prompts,
+        hrad=False,
+    )
 
 
 def measure(
@@ -198,7 +214,7 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
     lines = [
         "# Can a calibration be trusted?",
         "",
-        f"Written by `{command}` ({benchmark.effort} effort) on {machine['processor']}, {machine['cores']} cores, "
+        f"Written by `{command}` (effort: {benchmark.effort}) on {machine['processor']}, {machine['cores']} cores, "
         f"torch {benchmark.software['torch']}. Three calibrations one after another, each with workers of its own; "
         f"during the third another process computes on one core for {LOAD_SECONDS:g} s, rests as long, and so on.",
         "",

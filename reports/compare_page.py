@@ -1,25 +1,20 @@
 """The page of a comparison: ratios of tokens/s, the predictions' errors, and every condition that differs.
 
-It is made of the report's own sections, charts, style and template (`reports/page.py`).
+It is made of the report's own sections, charts, style and template (`reports/shell.py`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from pydantic import TypeAdapter
 
-from calibrate.artifact import write_whole
 from engine.configuration import Configuration
-from engine.errors import SpecBranchError
 from engine.metrics import Estimate
-from reports import page, palette
 from reports import palette as colour
+from reports import shell
 from reports.compare import Comparison, Row
 from reports.figure import HOVER, Figure, axis, errors, layout, named_rows
 from reports.parts import Section, Table, single
@@ -39,39 +34,17 @@ class Opening:
 
 def write_comparison(comparisons: Sequence[Comparison], out: Path) -> None:
     """Write the page to `out`. SpecBranchError if the file cannot be written."""
-    try:
-        write_whole(out, render(comparisons).encode())
-    except OSError as error:
-        raise SpecBranchError(f"{out} cannot be written ({error.strerror}); choose another file.") from error
+    shell.write(out, render(comparisons))
 
 
 def render(comparisons: Sequence[Comparison]) -> str:
     """The page as HTML."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
-
-    shown = sections(comparisons)
-    views = {
-        chart.key: {key: {"figure": v.figure, "caption": v.caption} for key, v in chart.views.items()}
-        for section in shown
-        for chart in section.charts
-    }
-    scripts = (get_plotlyjs(), page._own("page.js"))
-    environment = Environment(
-        loader=FileSystemLoader(page.FOLDER), autoescape=True, undefined=StrictUndefined
-    )
-    environment.trim_blocks = environment.lstrip_blocks = True
-    document = TypeAdapter(list[Comparison]).dump_json(list(comparisons)).decode()
-    return environment.get_template("compare.html").render(
+    return shell.fill(
+        "compare.html",
+        sections(comparisons),
+        TypeAdapter(list[Comparison]).dump_json(list(comparisons)).decode(),
         created=[comparisons[0].created[0], *(c.created[1] for c in comparisons)],
         opening=_opening(comparisons),
-        sections=shown,
-        policy=page._policy(scripts),
-        scripts=[Markup(script) for script in scripts],
-        style=Markup(page._own("page.css")),
-        charts=page._inert(
-            json.dumps({"views": views, "dark": palette.DARK, "config": page.CONFIG}, allow_nan=False)
-        ),
-        record=page._inert(document),
     )
 
 

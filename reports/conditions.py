@@ -26,10 +26,10 @@ def costs(calibration: Calibration) -> Section:
     label = "Milliseconds of a forward over the number of tokens, for the target and each draft"
     finding = _forwards(calibration.placements[0])
     slow = [
-        (here.placement, name, found.together)
+        (here.placement, name, together)
         for here in calibration.placements
         for name, found in here.drafts.items()
-        if found.together
+        for together in found.together
     ]
     tables = [_forward_table(calibration), _overhead_table(calibration)]
     if slow:
@@ -44,6 +44,7 @@ def costs(calibration: Calibration) -> Section:
                 name,
                 PLACES[placement],
                 f"{t.target_tokens} behind {t.context}",
+                number(t.branches, 0),
                 milliseconds(median(t.target_alone)),
                 milliseconds(median(t.target_together)),
                 times(t.slow_down()[0]),
@@ -57,6 +58,7 @@ def costs(calibration: Calibration) -> Section:
             "draft",
             "placement",
             "target's tokens",
+            "draft's branches",
             "target alone",
             "target together",
             "target's slow-down",

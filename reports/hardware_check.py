@@ -28,7 +28,7 @@ from sim.explained import describe as describe_share
 from sim.grid import Grid
 from sim.tune import tune
 
-EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.5), sampled=32, rehearsals=6)
+EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.15), sampled=32, rehearsals=6)
 GRID = Grid(draft_lengths=(1, 2, 4, 6), branches=(1, 4), cuts=(0.0,), bounds=(0.4,))
 EXACT_TOKENS, EXACT_PROMPTS = 32, 3
 POLICIES = (

@@ -71,10 +71,10 @@ class SimBenchmark(_Part):
     """All timings with their conditions.
 
     `start`: a whole `simulate` of 8 tokens in a new process. `floor`: as many SimPy events as there are tokens,
-    one process that sleeps. `policies`: one process; `scripted`: the same where the scripts are written already.
-    `sweep`: `configurations` of the search's grid over `prompts` texts of up to `length` tokens in `processes` of them,
-    started for it. `growth`: one process, by what grows. `shares` of the time of `profiled`, by where it was
-    spent, under a profiler.
+    one process that sleeps. `plain`: speculative decoding as a loop that simulates nothing else. `policies`: one
+    process; `scripted`: the same where the scripts are written already. `sweep`: `configurations` of the search's grid
+    over `prompts` texts of up to `length` tokens in `processes` of them, started for it. `growth`: one process, by what
+    grows. `shares` of the time of `profiled`, by where it was spent, under a profiler.
     """
 
     command: str
@@ -87,6 +87,7 @@ class SimBenchmark(_Part):
     processes: int
     start: Timing
     floor: Timing
+    plain: tuple[Timing, ...]
     policies: tuple[Timing, ...]
     scripted: tuple[Timing, ...]
     sweep: Timing
@@ -138,6 +139,7 @@ def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -
     show("starting", 0, 5)
     start = _timed("start", _start, repeats)
     floor = _timed(f"SimPy alone, {EVENTS} events", _events, repeats, EVENTS, EVENTS)
+    plain = tuple(_plain(made, length, repeats) for length in (4, 8))
     show("policies", 1, 5)
     policies, scripted = (
         tuple(_one(made, configuration, repeats, scripted=known) for configuration in examples(made))
@@ -159,6 +161,7 @@ def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -
         processes=PROCESSES,
         start=start,
         floor=floor,
+        plain=plain,
         policies=policies,
         scripted=scripted,
         sweep=sweep,
@@ -216,7 +219,7 @@ def _one(
 
     def replayed() -> None:
         if not scripted:
-            world.forget_scripts()
+            world.texts.forget_scripts()
         world.tallies(configuration)
 
     return _timed(name or configuration.label(), replayed, repeats, tokens, rounds)
@@ -248,7 +251,7 @@ def profile(artifact: Artifact, configuration: Configuration) -> dict[str, float
     """Shares of a replay's time by module, largest first; a built-in function's time is its caller's."""
     world = Replay(artifact)
     world.tallies(configuration)
-    world.forget_scripts()
+    world.texts.forget_scripts()
     profiler = cProfile.Profile(builtins=False)
     profiler.runcall(world.tallies, configuration)
     spent: dict[str, float] = {}
@@ -258,6 +261,28 @@ def profile(artifact: Artifact, configuration: Configuration) -> dict[str, float
         spent[name] = spent.get(name, 0.0) + own
     total = sum(spent.values())
     return {name: own / total for name, own in sorted(spent.items(), key=lambda item: -item[1])}
+
+
+def _plain(artifact: Artifact, length: int, repeats: int) -> Timing:
+    """Speculative decoding with the first draft as a loop that knows nothing else: what Python itself takes."""
+    draft = next(iter(artifact.calibration.drafts))
+    texts = [(t.drafts[draft].tokens[:, 0] == t.path).tolist() for t in artifact.traces]
+
+    def loop() -> int:
+        rounds: list[tuple[int, int]] = []
+        clock = 0.0
+        for right in texts:
+            position, end = 0, len(right)
+            while position < end:
+                accepted = 0
+                while accepted < length and position + accepted < end and right[position + accepted]:
+                    accepted += 1
+                rounds.append((accepted, length - accepted))
+                clock += 0.04 + 0.005 * length
+                position += accepted + 1
+        return len(rounds)
+
+    return _timed(f"g{length}", loop, repeats, sum(map(len, texts)), loop())
 
 
 def _sweep(artifact: Artifact, grid: Sequence[Configuration], processes: int = PROCESSES) -> None:

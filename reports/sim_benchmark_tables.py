@@ -79,6 +79,8 @@ def _lines(b: SimBenchmark) -> Iterator[str]:
         f"{'under 10 s' if b.configurations == 500 else 'none'} | {_seconds(b.sweep)} |"
     )
     yield f"| SimPy alone: one process that sleeps | none | {1e6 * event:.2f} us an event |"
+    for loop in b.plain:
+        yield f"| a loop of speculative {loop.name} alone, tokens/s | none | {_speed(loop)} |"
     yield from (
         "",
         "## By policy, one core, texts prepared",

@@ -54,9 +54,10 @@ def overheads(here: Artifact, configurations: Sequence[Configuration], seed: int
         for count in COUNTS
     ]
     found: list[Supposed] = []
-    for what_if in WORLDS:
-        found += _suppose(here, what_if, configurations, seed)
-        found += _suppose(here, what_if, counted, seed, over_one=True)
+    unchanged = Replay(here, seed=seed)
+    for world in map(unchanged.under, WORLDS):
+        found += _suppose(world, configurations)
+        found += _suppose(world, counted, over_one=True)
     return tuple(found)
 
 
@@ -77,10 +78,10 @@ def changes(artifact: Artifact, configuration: Configuration) -> Iterator[WhatIf
 def sensitivities(artifact: Artifact, configuration: Configuration, seed: int = 0) -> tuple[Supposed, ...]:
     """The configuration and the best autoregressive placement under each of `changes`, in this order."""
     found: list[Supposed] = []
-    for what_if in changes(artifact, configuration):
-        world = Replay(artifact, what_if, seed)
+    unchanged = Replay(artifact, seed=seed)
+    for world in map(unchanged.under, changes(artifact, configuration)):
         alone, _ = best_autoregressive(world.runs, world.placements)
-        found += _suppose(artifact, what_if, [configuration, alone], seed)
+        found += _suppose(world, [configuration, alone])
     return tuple(found)
 
 
@@ -140,14 +141,9 @@ def _grid(world: Replay, draft: str, whole: bool) -> Iterator[Configuration]:
 
 
 def _suppose(
-    artifact: Artifact,
-    what_if: WhatIf,
-    configurations: Iterable[Configuration],
-    seed: int,
-    over_one: bool = False,
+    world: Replay, configurations: Iterable[Configuration], over_one: bool = False
 ) -> Iterator[Supposed]:
     """Configurations under one change; with `over_one` each is a count of branches, one first."""
-    world = Replay(artifact, what_if, seed)
     _, baseline = best_autoregressive(world.runs, world.placements)
     one: Sequence[Run] = ()
     for c in configurations:
@@ -156,7 +152,7 @@ def _suppose(
             one = runs
         yield Supposed(
             configuration=c,
-            what_if=what_if,
+            what_if=world.what_if,
             speed=speed(runs),
             best_speed_up=speed_up(runs, baseline),
             over_one=speed_up(runs, one) if over_one else None,

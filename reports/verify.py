@@ -242,9 +242,9 @@ def _measure(
 
     for repeat in range(plan.repeats):
         for prompt in rng.sample(range(len(ids)), len(ids)):
-            player, _ = pair.players("in-turn", None)
-            reference.append(player.worker.call(operations.time_reference))
             for configuration in rng.sample(chosen, len(chosen)):
+                player, _ = pair.players("in-turn", None)
+                reference.append(player.worker.call(operations.time_reference))
                 run = write(configuration, prompt)
                 if run.warning:
                     # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so

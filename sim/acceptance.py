@@ -126,11 +126,27 @@ class IndependentAcceptance:
 
 @dataclass(slots=True)
 class _Memory:
-    """What a draft wrote on the path under the limits asked for last: branches by place, and drafts of as many."""
+    """What the draft's own lines gave rise to, under limits like those asked for last.
 
-    like: tuple[int, float, float | None] = (0, 0.0, None)
+    `lines`: the branches behind each place of the path; `drafts`: by place, place of the first wrong token if there
+    is one, and count of branches.
+    """
+
+    limits: DraftLimits | None = None
     lines: dict[int, list[Line]] = field(default_factory=dict)
-    drafts: dict[int, Draft] = field(default_factory=dict)
+    drafts: dict[tuple[int, int | None, int], Draft] = field(default_factory=dict)
+
+    def follow(self, limits: DraftLimits) -> None:
+        """Forget what was written under limits that are not like these."""
+        known = self.limits
+        if known is None or (known.length, known.min_confidence, known.min_bound) != (
+            limits.length,
+            limits.min_confidence,
+            limits.min_bound,
+        ):
+            self.lines.clear()
+            self.drafts.clear()
+        self.limits = limits
 
 
 @dataclass(frozen=True)
@@ -202,37 +218,45 @@ class TraceAcceptance:
                 f"{wanted} branches are asked for, but the calibration recorded {self.recorded} candidates a "
                 f"position; ask for {self.recorded} at most, or calibrate with more."
             )
-        start = position + len(line)
-        if agreed == len(line) and start < len(self.path):
-            return self._on_path(start, limits)
-        lead = self._astray(start, position + agreed, line[agreed:], length)
-        sure = lead[1][0]
-        # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
-        firsts = (lead[0][0], *(-1 - start,) * (wanted - 1))
-        chances = (sure, *((1.0 - sure) / 2.0**rank for rank in range(1, wanted)))
+        start, end, memory = position + len(line), len(self.path), self._memory
+        if limits is not memory.limits:
+            memory.follow(limits)
+        if agreed == len(line) and start < end:
+            wrong, sure = None, self._sure[start]
+        else:
+            wrong = min(position + agreed, end)
+            if wrong < end and line[agreed] != self._first[wrong]:
+                span = slice(start, start + length)
+                return self._off_path(start, (self._unknown[span], self.drawn[0][span]), limits)
+            sure = self._behind_miss(wrong)[1][start - wrong]
         count = limits.branch_count(sure) if wanted > 1 else 1
-        others = [
-            self._elsewhere(start, rank, firsts[rank], chances[rank], limits) for rank in range(1, count)
-        ]
-        return _draft([cut(lead, limits), *others], limits)
-
-    def _on_path(self, start: int, limits: DraftLimits) -> Draft:
-        """The draft behind the path's first `start` tokens; of those with like limits, it is written once."""
-        like, count = (limits.length, limits.min_confidence, limits.min_bound), 1
-        if limits.branches > 1:
-            count = limits.branch_count(self._sure[start])
-        if self._memory.like != like:
-            self._memory.like = like
-            self._memory.lines.clear()
-            self._memory.drafts.clear()
-        drafts, place = self._memory.drafts, start * (self.recorded + 1) + count
-        draft = drafts.get(place)
+        place = start, wrong, count
+        draft = memory.drafts.get(place)
         if draft is None:
-            lines = self._memory.lines.setdefault(start, [])
-            for rank in range(len(lines), count):
-                lines.append(self._branch(start, rank, limits))
-            draft = drafts[place] = _draft(lines[:count], limits)
+            if wrong is None:
+                draft = self._on_path(start, count, limits)
+            else:
+                tokens, confidences = self._behind_miss(wrong)
+                span = slice(start - wrong, start - wrong + length)
+                draft = self._off_path(start, (tokens[span], confidences[span]), limits)
+            memory.drafts[place] = draft
         return draft
+
+    def _on_path(self, start: int, count: int, limits: DraftLimits) -> Draft:
+        """So many branches behind the path's first `start` tokens."""
+        lines = self._memory.lines.setdefault(start, [])
+        for rank in range(len(lines), count):
+            lines.append(self._branch(start, rank, limits))
+        return _draft(lines[:count], limits)
+
+    def _off_path(self, start: int, lead: Written, limits: DraftLimits) -> Draft:
+        """The draft behind a line that is wrong, whose own first candidates `lead` are."""
+        sure = lead[1][0]
+        branches = [cut(lead, limits)]
+        # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
+        for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
+            branches.append(self._elsewhere(start, rank, -1 - start, (1.0 - sure) / 2.0**rank, limits))
+        return _draft(branches, limits)
 
     def _branch(self, start: int, rank: int, limits: DraftLimits) -> Line:
         """The branch behind the candidate of a rank, behind the path's first `start` tokens."""
@@ -262,12 +286,15 @@ class TraceAcceptance:
         end, miss = start + length, self._miss[start]
         if end <= miss:
             return self.path[start:end], self._sure[start:end]
-        tokens, confidences = self._behind.get(miss) or self._go_wrong(miss)
+        tokens, confidences = self._behind_miss(miss)
         there, rest = self.path[start:miss], end - miss
         return there + tokens[:rest], self._sure[start:miss] + confidences[:rest]
 
-    def _go_wrong(self, miss: int) -> Written:
+    def _behind_miss(self, miss: int) -> Written:
         """From the draft's own wrong token on (or from the end of the path), as far as a draft can be."""
+        return self._behind.get(miss) or self._go_wrong(miss)
+
+    def _go_wrong(self, miss: int) -> Written:
         if miss < len(self.path):
             tokens, confidences = self.off[miss]
             tokens, confidences = (self._first[miss], *tokens), (self._sure[miss], *confidences)
@@ -277,16 +304,6 @@ class TraceAcceptance:
         written = tokens + self._unknown[rest], confidences + self.drawn[0][rest]
         self._behind[miss] = written
         return written
-
-    def _astray(self, start: int, wrong: int, line: Sequence[int], length: int) -> Written:
-        """The draft's line at `start` behind a `line` that goes wrong with its first token, at `wrong`."""
-        if wrong >= len(self.path) or (line and line[0] == self._first[wrong]):
-            wrong = min(wrong, len(self.path))
-            tokens, confidences = self._behind.get(wrong) or self._go_wrong(wrong)
-            span = slice(start - wrong, start - wrong + length)
-            return tokens[span], confidences[span]
-        span = slice(start, start + length)
-        return self._unknown[span], self.drawn[0][span]
 
 
 def off_path_runs(views: Sequence[DraftTrace]) -> list[NDArray[np.float32]]:

@@ -14,10 +14,10 @@ from sim.what_if import WhatIf
 
 
 def usable_processes() -> int:
-    """As many as there are cores to use."""
+    """As many as there are cores to use, here or on the cluster of the backend that is set."""
     import joblib  # type: ignore[import-untyped]  # half of what importing this module would take
 
-    return int(joblib.cpu_count())
+    return int(joblib.effective_n_jobs(-1))
 
 
 PARTS = 6  # for each process, so that none waits long for the last one

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibrate.artifact import Cell, PlacementCosts
 from engine.errors import CalibrationError
+from sim.contention import FREE, Contention
 from sim.durations import Counts, Floats, Operations
 from sim.what_if import WhatIf
 
@@ -148,7 +149,7 @@ class CalibratedCosts:
     branch: Table | None
     moves: Table | None
     hand_overs: Floats
-    slow_downs: tuple[float, float]
+    contention: Contention
     target_draws: "Small"
     draft_draws: "Small"
     inference: float = 0.0
@@ -162,7 +163,7 @@ class CalibratedCosts:
             return Table.of(name, cells, speed, [seed, stream] if spread else None)
 
         forward = branch = moves = None
-        slow_downs = (1.0, 1.0)
+        contention = FREE
         if draft is not None:
             if draft not in measured.drafts:
                 raise CalibrationError(
@@ -173,8 +174,8 @@ class CalibratedCosts:
             branch = table("branch steps", costs.branch, speed, 2)
             if what_if.overheads and costs.fork:
                 moves = table("forks", costs.fork, speed, 3)
-            if what_if.contention and costs.together is not None:
-                slow_downs = costs.together.slow_down()
+            if what_if.contention:
+                contention = Contention.of(costs.together)
         inference = Small.of(measured.foresight, what_if.target_speed).seconds
         return cls(
             target=table("target forwards", measured.target, what_if.target_speed, 0),
@@ -182,7 +183,7 @@ class CalibratedCosts:
             branch=branch,
             moves=moves,
             hand_overs=_hand_overs(measured.hand_over, what_if, seed),
-            slow_downs=slow_downs,
+            contention=contention,
             target_draws=Small.of(measured.draw, what_if.target_speed),
             draft_draws=Small.of(measured.drafts[draft].draw if draft else (), what_if.draft_speed),
             inference=float(inference[0]) if len(inference) else 0.0,

@@ -3,6 +3,7 @@
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from sim.contention import Contention
 from sim.durations import Floats, Greedy, Operations
 from sim.what_if import WhatIf
 
@@ -23,8 +24,8 @@ class LinearCosts(Greedy, BaseModel):
     draft_slow_down: float = Field(default=1.0, ge=1, description="while the target computes")
 
     @property
-    def slow_downs(self) -> tuple[float, float]:
-        return self.target_slow_down, self.draft_slow_down
+    def contention(self) -> Contention:
+        return Contention.stated(self.target_slow_down, self.draft_slow_down)
 
     def target_forward(self, operations: Operations) -> Floats:
         milliseconds: Floats = np.asarray(

@@ -8,6 +8,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from sim.contention import FREE, Contention
+
 TARGET, DRAFT = 0, 1
 
 
@@ -15,12 +17,13 @@ TARGET, DRAFT = 0, 1
 class Handle:
     """A job: `left`, its seconds at full speed that are still to be done, and `after`, those until its result is known.
 
-    It reaches its device at `arrival`.
+    It reaches its device at `arrival`. `width`: tokens of the target's forward, or branches of the draft's steps.
     """
 
     left: float
     arrival: float
     after: float
+    width: int = 1
     start: float = 0.0
     end: float = math.inf
 
@@ -29,7 +32,6 @@ class Handle:
 class Seat:
     """A device: when it is free (where that is known at once), the job on it, and those to come."""
 
-    slow_down: float
     free: float = 0.0
     job: Handle | None = None
     queue: deque[Handle] = field(default_factory=deque)
@@ -38,20 +40,28 @@ class Seat:
 class Devices:
     """A device for each model or, `shared`, one for both; first come, first served.
 
-    `slow_downs` of the target and of the draft: while both devices compute, each progresses at one over its
-    slow-down. Times are seconds since the run began, durations seconds at full speed.
+    While both devices compute, each progresses at one over its slow-down, by the `contention` of their two jobs. Times
+    are seconds since the run began, durations seconds at full speed.
     """
 
-    def __init__(self, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> None:
+    def __init__(self, shared: bool = False, contention: Contention = FREE) -> None:
         # Where devices do not slow each other, a job's times are known when it is submitted.
-        self._independent = shared or slow_downs == (1.0, 1.0)
-        self._target, draft = Seat(slow_downs[TARGET]), Seat(slow_downs[DRAFT])
-        self._draft = self._target if shared else draft
+        self.independent = shared or contention.none
+        self._target = Seat()
+        self._draft = self._target if shared else Seat()
         self._seats = self._target, self._draft
+        self._contention = contention
+        self._known: dict[tuple[int, int], tuple[float, float]] = {}
         self._clock = 0.0
 
     def submit(
-        self, now: float, model: int, seconds: float, before: float = 0.0, after: float = 0.0
+        self,
+        now: float,
+        model: int,
+        seconds: float,
+        before: float = 0.0,
+        after: float = 0.0,
+        width: int = 1,
     ) -> Handle:
         """Queue a job of TARGET or DRAFT.
 
@@ -59,16 +69,16 @@ class Devices:
         """
         seat = self._seats[model]
         arrival = now + before
-        if self._independent:
+        if self.independent:
             start = arrival if arrival > seat.free else seat.free
             seat.free = end = start + seconds
-            return Handle(seconds, arrival, after, start, end)
+            return Handle(seconds, arrival, after, width, start, end)
         if self._clock < now:
             if self._target.job or self._draft.job or self._target.queue or self._draft.queue:
                 self._advance(now)
             else:
                 self._clock = now
-        handle = Handle(seconds, arrival, after)
+        handle = Handle(seconds, arrival, after, width)
         if seat.job is None and not seat.queue and arrival <= self._clock:
             seat.job, handle.start = handle, self._clock
         else:
@@ -93,7 +103,7 @@ class Devices:
             seat.job, alone.end = None, clock + alone.left
             self._clock = alone.end
             return
-        slow_target, slow_draft = self._target.slow_down, self._draft.slow_down
+        slow_target, slow_draft = self._slow_downs(target, draft)
         target_end, draft_end = clock + target.left * slow_target, clock + draft.left * slow_draft
         if draft_end <= target_end:
             self._draft.job, draft.end = None, draft_end
@@ -103,14 +113,21 @@ class Devices:
             draft.left = max(0.0, draft.left - (target_end - clock) / slow_draft)
         self._clock = min(target_end, draft_end)
 
+    def _slow_downs(self, target: Handle, draft: Handle) -> tuple[float, float]:
+        key = target.width, draft.width
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._contention.slow_downs(*key)
+        return found
+
     def _advance(self, now: float) -> None:
         while self._clock < now:
             self._step(now)
 
     def _step(self, until: float) -> None:
         """Go on to the next start or end of a job, but not past `until`."""
-        clock, busy, upcoming = self._clock, [], until
-        for seat in (self._target, self._draft):
+        clock, upcoming = self._clock, until
+        for seat in self._seats:
             if seat.job is None and seat.queue:
                 arrival = seat.queue[0].arrival
                 if arrival <= clock:
@@ -118,18 +135,22 @@ class Devices:
                     seat.job.start = clock
                 else:
                     upcoming = min(upcoming, arrival)
-            if seat.job is not None:
-                busy.append((seat, seat.job))
-        both = len(busy) == 2
+        target, draft = self._target.job, self._draft.job
+        slow = self._slow_downs(target, draft) if target and draft else (1.0, 1.0)
+        busy = [
+            (seat, seat.job, factor)
+            for seat, factor in zip(self._seats, slow, strict=True)
+            if seat.job is not None
+        ]
         ending = None
-        for seat, job in busy:
-            end = clock + (job.left * seat.slow_down if both else job.left)
+        for seat, job, factor in busy:
+            end = clock + job.left * factor
             if end <= upcoming:
                 upcoming, ending = end, seat
-        for seat, job in busy:
+        for seat, job, factor in busy:
             if seat is ending:
                 seat.job, job.end = None, upcoming
             else:
                 # At its very end rounding may leave less than nothing.
-                job.left = max(0.0, job.left - (upcoming - clock) / (seat.slow_down if both else 1.0))
+                job.left = max(0.0, job.left - (upcoming - clock) / factor)
         self._clock = upcoming

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.contention import Contention
 from sim.devices import DRAFT, TARGET
 from sim.script import Scripts
 from sim.what_if import Link
@@ -27,8 +28,8 @@ class Costs(Protocol):
     """Seconds of operations, float64 [n] (or one number for all of them)."""
 
     @property
-    def slow_downs(self) -> tuple[float, float]:
-        """Of the target and of the draft, while both compute; at least 1."""
+    def contention(self) -> Contention:
+        """How much target and draft slow each other while both compute."""
         ...
 
     def target_forward(self, operations: Operations) -> Floats | float: ...

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from sim.contention import FREE, Contention
 from sim.durations import Floats, Greedy, Operations
 from sim.what_if import WhatIf
 
@@ -318,8 +319,8 @@ class HardwareCosts(Greedy):
     fork_seconds: float = 0.0
 
     @property
-    def slow_downs(self) -> tuple[float, float]:
-        return 1.0, 1.0
+    def contention(self) -> Contention:
+        return FREE
 
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the forwards so far."""

@@ -53,7 +53,7 @@ def rerun(world: Replay, configuration: Configuration, recorded: Sequence[Run]) 
     """Replays of one configuration with the durations of recorded runs, one for each text in their order."""
     return [
         record(play(script, recorded_durations(script, run), shared=run.shared), run.shared)
-        for script, run in zip(world.scripts(configuration).scripts, recorded, strict=True)
+        for script, run in zip(world.texts.scripts(configuration).scripts, recorded, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, same_hardware
@@ -13,13 +14,13 @@ from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
-from sim.acceptance import AcceptanceSource
-from sim.durations import Costs
+from sim.durations import Costs, durations
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
-from sim.script import PROMPT_TOKEN
+from sim.script import PROMPT_TOKEN, Scripts, write_script
+from sim.texts import KEPT
 from sim.what_if import WhatIf
-from sim.world import Setting, simulate
+from sim.world import play, record
 
 __all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]
 
@@ -65,13 +66,21 @@ def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Con
 
 
 def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
-    if scenario.stated is None and artifact is None:
-        artifact = open_calibration(key=scenario.calibration)
+    """What-ifs that change nothing but times share the scripts of what is played."""
+    if scenario.stated is not None:
+        scripts = _stated_scripts(scenario)
+        for what_if in scenario.what_if:
+            yield from _stated(scenario, what_if, scripts)
+        return
+    artifact = artifact or open_calibration(key=scenario.calibration)
+    prompts = _pick(scenario, [prompt.kind for prompt in artifact.calibration.prompts])
+    work = scenario.workload
+    worlds: dict[tuple[float | None, float], Replay] = {}
     for what_if in scenario.what_if:
-        if artifact is None or scenario.stated is not None:
-            yield from _stated(scenario, what_if)
-        else:
-            yield from _replayed(scenario, artifact, what_if)
+        key = what_if.alignment, what_if.temperature
+        if key not in worlds:
+            worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+        yield from _replayed(scenario, worlds[key].under(what_if))
 
 
 def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:
@@ -80,24 +89,19 @@ def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[C
     return min(((c, run(c)) for c in tried), key=lambda found: sum(r.seconds for r in found[1]))
 
 
-def _replayed(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Iterator[Played]:
-    work = scenario.workload
-    prompts = _pick(scenario, [prompt.kind for prompt in artifact.calibration.prompts])
-    world = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
     if scenario.hardware is not None:
-        texts = [world.artifact.traces[index].prompt.tolist() or [PROMPT_TOKEN] for index in prompts]
-        yield from _elsewhere(scenario, scenario.hardware, what_if, texts, world.sources)
+        yield from _elsewhere(scenario, scenario.hardware, world.what_if, world.texts.scripts)
         return
     _, baseline = best_autoregressive(world.runs, world.placements)
+    measured = world.artifact.calibration.hardware
     elsewhere: tuple[str, ...] = ()
-    if not same_hardware(artifact.calibration.hardware, hardware()):
-        elsewhere = (
-            f"measured on other hardware: {artifact.calibration.hardware.get('processor', 'unknown')}",
-        )
+    if not same_hardware(measured, hardware()):
+        elsewhere = (f"measured on other hardware: {measured.get('processor', 'unknown')}",)
     for configuration in scenario.configurations:
         world.forget_notes()
         runs = world.runs(configuration)
-        yield _outcome(configuration, what_if, runs, baseline, elsewhere + world.notes())
+        yield _outcome(configuration, world.what_if, runs, baseline, elsewhere + world.notes())
 
 
 def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
@@ -124,29 +128,37 @@ def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
     return [wanted[index * len(wanted) // work.prompts] for index in range(work.prompts)]
 
 
-def _stated(scenario: Scenario, what_if: WhatIf) -> Iterator[Played]:
+def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
+    """What each configuration does along the stated texts."""
     assert scenario.acceptance is not None
     work = scenario.workload
     seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
     paths = [scenario.acceptance.draw(work.tokens or STATED_TOKENS, seed) for seed in seeds]
-    texts = [(PROMPT_TOKEN,) * work.prompt_tokens] * len(paths)
+    prompt = (PROMPT_TOKEN,) * work.prompt_tokens
 
-    def sources(configuration: Configuration) -> Sequence[AcceptanceSource]:
+    @lru_cache(maxsize=KEPT)
+    def scripts(configuration: Configuration) -> Scripts:
         if "longest_match" in configuration.uses:
             raise ConfigurationError(
                 f"'{configuration.policy}' looks for repetitions in real text; replay a calibration instead of "
                 "stated acceptance."
             )
-        return paths
+        return Scripts([write_script(configuration, path, prompt) for path in paths], range(len(paths)))
 
+    return scripts
+
+
+def _stated(
+    scenario: Scenario, what_if: WhatIf, scripts: Callable[[Configuration], Scripts]
+) -> Iterator[Played]:
     if scenario.hardware is not None:
-        yield from _elsewhere(scenario, scenario.hardware, what_if, texts, sources)
+        yield from _elsewhere(scenario, scenario.hardware, what_if, scripts)
         return
     assert scenario.costs is not None
     costs = scenario.costs.under(what_if)
 
     def run(configuration: Configuration) -> list[Run]:
-        return _run(configuration, costs, what_if, texts, sources(configuration))
+        return _run(configuration, costs, what_if, scripts(configuration))
 
     _, baseline = best_autoregressive(run, PLACEMENTS)
     for configuration in scenario.configurations:
@@ -157,14 +169,13 @@ def _elsewhere(
     scenario: Scenario,
     hardware: Hardware,
     what_if: WhatIf,
-    texts: Sequence[Sequence[int]],
-    sources: Callable[[Configuration], Sequence[AcceptanceSource]],
+    scripts: Callable[[Configuration], Scripts],
 ) -> Iterator[Played]:
     """Outcomes of any acceptance with the costs of hardware that was not measured here."""
 
     def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
         costs = hardware.under(what_if, configuration.shares_device)
-        return _run(configuration, costs, what_if, texts, sources(configuration)), costs
+        return _run(configuration, costs, what_if, scripts(configuration)), costs
 
     _, baseline = best_autoregressive(lambda configuration: run(configuration)[0], ("at-once",))
     for configuration in scenario.configurations:
@@ -173,18 +184,13 @@ def _elsewhere(
         yield _outcome(configuration, what_if, runs, baseline, notes + costs.notes())
 
 
-def _run(
-    configuration: Configuration,
-    costs: Costs,
-    what_if: WhatIf,
-    texts: Sequence[Sequence[int]],
-    sources: Sequence[AcceptanceSource],
-) -> list[Run]:
-    """One run for each text, whose prompt and source are given."""
+def _run(configuration: Configuration, costs: Costs, what_if: WhatIf, scripts: Scripts) -> list[Run]:
+    """One run for each text."""
     shared = configuration.shares_device
-    settings = [Setting(costs, shared, text, what_if.link) for text in texts]
+    given = durations(scripts, costs, None if shared else what_if.link)
     return [
-        simulate(configuration, source, setting) for source, setting in zip(sources, settings, strict=True)
+        record(play(script, its, costs.contention, shared), shared)
+        for script, its in zip(scripts.scripts, given, strict=True)
     ]
 
 

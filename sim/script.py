@@ -77,6 +77,15 @@ class Script(NamedTuple):
         """The jobs' columns."""
         return Work(*self.jobs.T)
 
+    @property
+    def widths(self) -> list[int]:
+        """What two jobs slow each other by: tokens of the target's forward, branches of the draft's steps."""
+        work = self.work
+        branches = np.rint((work.read - work.tokens) / np.maximum(work.forwards - 1, 1))
+        wide = np.where(work.model == TARGET, work.tokens, np.maximum(branches, 1))
+        widths: list[int] = wide.astype(int).tolist()
+        return widths
+
 
 @dataclass(slots=True)
 class Books:

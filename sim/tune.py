@@ -220,7 +220,9 @@ def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> li
             continue
         together = artifact.calibration.costs(c.placement).drafts[c.draft].together
         if together:
-            length = balanced_length(median(together.target_together), median(together.draft_together))
+            # The longest line that was measured beside a single branch, which is all that PEARL drafts.
+            line = max(together, key=lambda t: (-t.branches, t.target_tokens))
+            length = balanced_length(median(line.target_together), median(line.draft_together))
             found.append(c.model_copy(update={"draft_length": min(length, LONGEST_DRAFT)}))
     return found
 

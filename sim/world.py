@@ -10,6 +10,7 @@ import simpy
 from engine.policies.settings import Settings
 from engine.record import Ending, Job, Run
 from sim.acceptance import AcceptanceSource
+from sim.contention import FREE, Contention
 from sim.devices import Devices, Handle
 from sim.durations import Costs, Durations, durations
 from sim.script import MODELS, PROMPT_TOKEN, Script, Scripts, write_script
@@ -41,12 +42,10 @@ class Setting:
     sampled: bool = False
 
 
-def play(
-    script: Script, given: Durations, slow_downs: tuple[float, float] = (1.0, 1.0), shared: bool = False
-) -> Played:
-    """Give a script its time; `slow_downs` and `shared` as `sim.devices.Devices` takes them."""
+def play(script: Script, given: Durations, contention: Contention = FREE, shared: bool = False) -> Played:
+    """Give a script its time; `contention` and `shared` as `sim.devices.Devices` takes them."""
     env, played = simpy.Environment(), Played(script)
-    env.run(env.process(_follow(env, Devices(shared, slow_downs), given, played)))
+    env.run(env.process(_follow(env, Devices(shared, contention), given, played)))
     played.seconds = float(env.now)
     return played
 
@@ -55,7 +54,8 @@ def _follow(
     env: simpy.Environment, devices: Devices, given: Durations, played: Played
 ) -> Generator[simpy.Event, Any, None]:
     script, jobs = played.script, played.jobs
-    rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, strict=True)
+    widths = itertools.repeat(1) if devices.independent else script.widths
+    rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
     now, asked, first = 0.0, 0, script.first
     for until, waits in script.waits:
         for row in itertools.islice(rows, until - asked):
@@ -98,4 +98,4 @@ def simulate(settings: Settings, source: AcceptanceSource, setting: Setting) -> 
     script = write_script(settings, source, setting.prompt)
     link = None if setting.shared else setting.link
     (given,) = durations(Scripts([script], [0]), setting.costs, link, setting.sampled)
-    return record(play(script, given, setting.costs.slow_downs, setting.shared), setting.shared)
+    return record(play(script, given, setting.costs.contention, setting.shared), setting.shared)

@@ -106,6 +106,7 @@ def placement_costs(
     for name, (_, seconds) in drafts.items():
         together = Together(
             target_tokens=5,
+            branches=1,
             context=128,
             target_alone=(0.05,),
             target_together=(0.05 * target_slow,),
@@ -116,7 +117,7 @@ def placement_costs(
             forward=cells(seconds, (1, 2, 4, 5, 33, 256), rng),
             branch=cells(seconds, (1, 2, 3, 4, 5, 8), rng, (32, 384), each=0.1),
             fork=cells(seconds / 20, (2, 8), rng, (32, 384)),
-            together=together if placement == "at-once" else None,
+            together=(together,) if placement == "at-once" else (),
         )
     return PlacementCosts(
         placement=placement,

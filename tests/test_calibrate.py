@@ -9,7 +9,14 @@ import pytest
 from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate.artifact import Artifact, load_artifact
-from calibrate.costs import FORWARD_CONTEXTS, TARGET_TOKENS, Laps, prompt_tokens
+from calibrate.costs import (
+    FORWARD_CONTEXTS,
+    TARGET_TOKENS,
+    TOGETHER_BRANCHES,
+    TOGETHER_TOKENS,
+    Laps,
+    prompt_tokens,
+)
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from calibrate.summary import describe
@@ -55,7 +62,9 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         cells = [*costs.target]
         for draft in costs.drafts.values():
             cells += [*draft.forward, *draft.branch, *draft.fork]
-            assert (draft.together is not None) == (costs.placement == "at-once")
+            pairs = [(t.target_tokens, t.branches) for t in draft.together]
+            at_once = list(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
+            assert pairs == (at_once if costs.placement == "at-once" else [])
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
         grid = {(cell.tokens, cell.context) for cell in costs.target}

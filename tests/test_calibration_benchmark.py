@@ -5,6 +5,7 @@ import pytest
 from artifacts import artifact
 
 from calibrate.artifact import Calibration, Cell
+from calibrate.run import EFFORTS
 from reports.calibration_benchmark import (
     CalibrationBenchmark,
     Difference,
@@ -12,6 +13,7 @@ from reports.calibration_benchmark import (
     differences,
     markdown,
     noise_of,
+    with_few_texts,
 )
 
 
@@ -26,6 +28,14 @@ def scaled(calibration: Calibration, factor: float) -> Calibration:
         for costs in calibration.placements
     )
     return calibration.model_copy(update={"placements": placements})
+
+
+@pytest.mark.parametrize("name", EFFORTS)
+def test_fewer_texts_change_nothing_of_the_costs(name: str) -> None:
+    whole, few = EFFORTS[name], with_few_texts(EFFORTS[name])
+    assert few.laps == whole.laps
+    assert few.rehearsals == few.prompts <= whole.prompts
+    assert few.name != whole.name
 
 
 def test_a_calibration_agrees_with_itself() -> None:

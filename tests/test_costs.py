@@ -137,8 +137,8 @@ def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
     assert fast.target_forward(three) == pytest.approx(plain.target_forward(three) / 2)
     assert fast.draft_forward(three) == pytest.approx(plain.draft_forward(three) / 4)
     assert fast.branch_step(two) == pytest.approx(plain.branch_step(two) / 4)
-    assert plain.slow_downs == pytest.approx((1.05, 1.1))
-    assert fast.slow_downs == (1.0, 1.0)
+    assert plain.contention.slow_downs(3, 2) == pytest.approx((1.05, 1.1))
+    assert fast.contention.none
     bare = CalibratedCosts.of(measured, "int4", WhatIf(overheads=False), 0)
     assert bare.hand_over(three) == [0.0]
     assert bare.fork(three) == 0.0
@@ -160,7 +160,7 @@ def test_stated_costs_under_a_what_if() -> None:
     changed = stated.under(WhatIf(draft_speed=2, target_speed=4, contention=False, overheads=False))
     assert changed.draft_step_ms == 2
     assert changed.target_forward_ms == 10
-    assert changed.slow_downs == (1.0, 1.0)
+    assert changed.contention.none
     assert (changed.hand_over_ms, changed.fork_ms) == (0.0, 0.0)
     assert stated.under(WhatIf()) == stated
 

@@ -4,13 +4,14 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from sim.contention import Contention
 from sim.devices import DRAFT, TARGET, Devices, Handle
 
 Plan = list[tuple[float, int, float]]  # when each job is submitted, to which model, its seconds at full speed
 
 
 def run(plan: Plan, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> list[Handle]:
-    devices = Devices(shared, slow_downs)
+    devices = Devices(shared, Contention.stated(*slow_downs))
     handles = [devices.submit(at, model, seconds) for at, model, seconds in plan]
     for handle in handles:
         devices.ready(handle)
@@ -72,3 +73,18 @@ def test_total_time_lies_between_none_and_full_contention(
     for handle, (at, model, seconds) in zip(mine, plan, strict=True):
         assert handle.start >= at - 1e-9
         assert seconds - 1e-9 <= handle.end - handle.start <= seconds * slow[model] + 1e-9
+
+
+def test_a_pair_of_jobs_slows_down_by_what_both_do() -> None:
+    """Until one ends; then the next pair's slow-downs hold."""
+    measured = ((1, 1, 2.0, 1.5), (5, 1, 1.25, 1.0))
+    devices = Devices(contention=Contention(measured))
+    target = [devices.submit(0.0, TARGET, 2.0, width=n) for n in (1, 5)]
+    draft = devices.submit(0.0, DRAFT, 4.0)
+    for handle in (*target, draft):
+        devices.ready(handle)
+    # The first forward takes 4 s, in which the draft does 4 / 1.5 of its 4 s; beside the second it does the rest.
+    assert target[0].end == pytest.approx(4.0)
+    assert draft.end == pytest.approx(4.0 + (4.0 - 4.0 / 1.5))
+    beside = draft.end - 4.0
+    assert target[1].end == pytest.approx(4.0 + beside + (2.0 - beside / 1.25))

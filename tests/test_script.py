@@ -14,6 +14,7 @@ from sim.replay import Replay
 from sim.script import Books, Scripts
 from sim.what_if import WhatIf
 
+C = Configuration(policy="specbranch", draft_length=3, branches=2)
 line_tokens = st.lists(st.integers(0, 2), max_size=5).map(tuple)
 jobs = st.tuples(
     st.lists(st.integers(0, 2), max_size=4).map(tuple),  # what is written to the text before the job
@@ -65,14 +66,23 @@ def test_one_script_serves_every_placement_and_price(policy: str) -> None:
     for placement in ("at-once", "in-turn"):
         c = Configuration(policy=policy, branches=3, placement=placement)
         assert kept.runs(c) == Replay(made).runs(c)
-        dear = Replay(made, WhatIf(target_speed=0.3, contention=False, overheads=False)).runs(c)
+        what_if = WhatIf(target_speed=0.3, contention=False, overheads=False)
+        dear = kept.under(what_if).runs(c)
+        assert dear == Replay(made, what_if).runs(c)
         assert [run.rounds for run in dear] == [run.rounds for run in kept.runs(c)]
-    assert kept.scripts(c) is kept.scripts(c.model_copy(update={"placement": "at-once"}))
+    assert kept.texts.scripts(c) is kept.texts.scripts(c.model_copy(update={"placement": "at-once"}))
+
+
+def test_only_what_changes_texts_writes_them_anew() -> None:
+    world = Replay(artifact(prompts=2))
+    assert world.under(WhatIf(draft_speed=2, jitter=False)).texts is world.texts
+    assert world.under(WhatIf(alignment=0.5)).texts is not world.texts
+    assert world.under(WhatIf(alignment=0.5)).under(WhatIf()).runs(C) == world.runs(C)
 
 
 def test_one_table_of_several_texts_is_that_of_each() -> None:
     world = Replay(artifact(prompts=4))
-    together = world.scripts(Configuration(policy="specbranch", branches=4, adaptive_branches=False))
+    together = world.texts.scripts(Configuration(policy="specbranch", branches=4, adaptive_branches=False))
     alone = [Scripts([script], [text]) for script, text in zip(together.scripts, together.texts, strict=True)]
     assert together.ends.tolist() == np.cumsum([len(one.text) for one in alone]).tolist()
     for part, parts in zip(together.work, zip(*(one.work for one in alone), strict=True), strict=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 from engine.configuration import Configuration
 from scenarios.schema import load_scenario
 from sim.run import run_scenario
-from sim.sweep import parts, sweep
+from sim.sweep import in_order, parts, sweep
 from sim.what_if import WhatIf
 
 TEXT = """
@@ -23,8 +23,8 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(TEXT)
     scenario = load_scenario(tmp_path / "s.yaml")
     expected = list(run_scenario(scenario))
-    assert list(sweep(scenario, jobs=2)) == expected
-    assert list(sweep(scenario, jobs=1)) == expected
+    assert in_order(scenario, sweep(scenario, jobs=2)) == expected
+    assert in_order(scenario, sweep(scenario, jobs=1)) == expected
 
 
 def test_what_is_skipped_is_all_that_is_missing(tmp_path: Path) -> None:
@@ -36,6 +36,16 @@ def test_what_is_skipped_is_all_that_is_missing(tmp_path: Path) -> None:
             configuration.draft_length > 1 or configuration.min_confidence > 0
         )
 
-    left = [(o.what_if.draft_speed, o.configuration.draft_length) for o in sweep(scenario, jobs=1, skip=skip)]
+    found = in_order(scenario, sweep(scenario, jobs=1, skip=skip))
+    left = [(o.what_if.draft_speed, o.configuration.draft_length) for o in found]
     assert left == [(1, 1), *((2, n) for n in range(1, 7) for _ in range(4))]
     assert sum(piece.outcomes for piece in parts(scenario, skip)) == len(left)
+
+
+def test_pieces_are_as_many_as_asked_for_and_hold_all(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(TEXT)
+    scenario = load_scenario(tmp_path / "s.yaml")
+    pieces = parts(scenario, count=5)
+    assert len(pieces) == 5
+    held = [(what_if, c) for piece in pieces for what_if in piece.what_if for c in piece.configurations]
+    assert len(held) == len(set(held)) == scenario.outcomes

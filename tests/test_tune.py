@@ -56,8 +56,7 @@ def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
     costs = artifact(prompts=5, tokens=30).calibration.costs("at-once").drafts
     for (policy, placement, draft), length in lengths.items():
         assert (policy, placement) == ("pearl", "at-once")
-        together = costs[str(draft)].together
-        assert together is not None
+        (together,) = costs[str(draft)].together
         assert length == round(together.target_together[0] / together.draft_together[0])
     assert more
     assert {s.prompts for s in result.scored} == {tuple(range(5))}

@@ -94,7 +94,7 @@ def test_contention_changes_the_clock_and_nothing_else(
     s: Settings, c: LinearCosts, path: IndependentAcceptance
 ) -> None:
     free = c.model_copy(update={"target_slow_down": 1.0, "draft_slow_down": 1.0})
-    slowest = max(c.slow_downs)
+    slowest = max(c.target_slow_down, c.draft_slow_down)
     mine, alone = simulate(s, path, Setting(c)), simulate(s, path, Setting(free))
     assert mine.rounds == alone.rounds
     assert alone.seconds - 1e-9 <= mine.seconds <= alone.seconds * slowest + 1e-9

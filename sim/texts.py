@@ -1,0 +1,161 @@
+"""The texts of a calibration as a simulation meets them, and what policies do along them: nothing here has a clock."""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from calibrate.artifact import Artifact, DraftTrace
+from engine.configuration import Configuration
+from engine.errors import CalibrationError, ConfigurationError
+from engine.policies import load_policy
+from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
+from sim.alignment import Shifted, shift_alignment
+from sim.drawn_acceptance import DrawnAcceptance
+from sim.script import PROMPT_TOKEN, Scripts, write_script
+from sim.temperature import at_temperature
+
+KEPT = 64  # configurations whose scripts are kept: about a megabyte each, for 60 texts of 128 tokens
+
+_Key = tuple[tuple[str, object], ...]
+
+
+@dataclass
+class Texts:
+    """A calibration's texts at a temperature, with what configurations share worked out once.
+
+    `alignment`, if any, is what each draft is shifted to. `prompts` (indices; none: all) and `tokens` (at most so many
+    for each prompt) narrow them. Drawn confidences follow `seed`, and are the same for every configuration.
+    """
+
+    artifact: Artifact
+    alignment: float | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    prompts: Sequence[int] | None = None
+    tokens: int | None = None
+    _sources: dict[tuple[str | None, bool, bool], list[AcceptanceSource]] = field(default_factory=dict)
+    _shifted: dict[str, Shifted] = field(default_factory=dict)
+    _written: OrderedDict[_Key, Scripts] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.artifact = at_temperature(self.artifact, self.temperature)
+        count = len(self.artifact.traces)
+        self.chosen = range(count) if self.prompts is None else self.prompts
+        self.tokens_before = [trace.prompt.tolist() or [PROMPT_TOKEN] for trace in self.artifact.traces]
+        if any(not 0 <= index < count for index in self.chosen) or not self.chosen:
+            raise ConfigurationError(
+                f"the calibration has {count} prompts, numbered from 0; name some of them."
+            )
+
+    def scripts(self, configuration: Configuration) -> Scripts:
+        """What the policy does along each text, wherever the models run; those asked for lately are kept."""
+        used = tuple((name, getattr(configuration, name)) for name in sorted(configuration.uses))
+        key = ("policy", configuration.policy), *used
+        if key not in self._written:
+            decode, sources = load_policy(configuration.policy), self.sources(configuration)
+            scripts = [
+                write_script(configuration, source, self.tokens_before[index], decode)
+                for index, source in zip(self.chosen, sources, strict=True)
+            ]
+            self._written[key] = Scripts(scripts, tuple(self.chosen))
+            if len(self._written) > KEPT:
+                self._written.popitem(last=False)
+        self._written.move_to_end(key)
+        return self._written[key]
+
+    def forget_scripts(self) -> None:
+        """Write them anew when they are asked for again."""
+        self._written.clear()
+
+    def is_cut(self, index: int) -> bool:
+        """Whether `tokens` ends a text before its own end."""
+        return self.tokens is not None and self.tokens < len(self.artifact.traces[index].path)
+
+    def sources(self, configuration: Configuration) -> list[AcceptanceSource]:
+        """Where the tokens of each text come from. ConfigurationError or CalibrationError as for `runs`."""
+        draft = configuration.draft_among(self.artifact.calibration.drafts)
+        by_bound = "min_bound" in configuration.uses
+        drawn = (
+            configuration.draw_drafts
+            and "draw_drafts" in configuration.uses
+            and self.artifact.temperature > 0.0
+        )
+        key = draft, by_bound, drawn
+        if key not in self._sources:
+            if draft is None:
+                self._sources[key] = [self._path(index) for index in self.chosen]
+            else:
+                traced = self._traced(draft, by_bound)
+                self._sources[key] = list(self._drawn(draft, traced) if drawn else traced)
+        return self._sources[key]
+
+    def _path(self, index: int) -> PathOnly:
+        return PathOnly(tuple(self.artifact.traces[index].path[: self.tokens].tolist()))
+
+    def _traced(self, draft: str, by_bound: bool) -> list[TraceAcceptance]:
+        views, recorded = self.views(draft), [trace.drafts[draft] for trace in self.artifact.traces]
+        if by_bound:  # a policy that stops by AdaEDL's bound asks for nothing else of the draft's doubts
+            if any(np.isnan(view.bounds).any() for view in views):
+                raise CalibrationError(
+                    "the calibration recorded no entropies, by which this policy stops; run 'specbranch calibrate "
+                    "--again'."
+                )
+            views, recorded = (list(map(_in_bounds, some)) for some in (views, recorded))
+        runs = off_path_runs(recorded)
+        if not runs:
+            raise CalibrationError(
+                f"the calibration recorded nothing of draft '{draft}'; run 'specbranch calibrate --again'."
+            )
+        return [
+            TraceAcceptance.of(
+                self.artifact.traces[index].path[: self.tokens],
+                _head(views[index], self.tokens),
+                runs,
+                [self.seed, index, _number(draft)],
+            )
+            for index in self.chosen
+        ]
+
+    def _drawn(self, draft: str, traced: Sequence[TraceAcceptance]) -> Iterator[DrawnAcceptance]:
+        if self.alignment is not None:
+            raise ConfigurationError(
+                "a shifted alignment says nothing of drawn draft tokens; replay it with draw_drafts: false."
+            )
+        for index, source in zip(self.chosen, traced, strict=True):
+            trace = self.artifact.traces[index]
+            yield DrawnAcceptance.of(
+                source,
+                trace.drafts[draft].true_chance[: self.tokens],
+                trace.chances[: self.tokens],
+                self.seed + index,
+            )
+
+    def views(self, draft: str) -> Sequence[DraftTrace]:
+        """How a draft sees each trace, shifted to the alignment that is wished."""
+        traces, wished = self.artifact.traces, self.alignment
+        views = [trace.drafts[draft] for trace in traces]
+        if wished is None:
+            return views
+        if draft not in self._shifted:
+            seed = [self.seed, _number(draft)]
+            self._shifted[draft] = shift_alignment([trace.path for trace in traces], views, wished, seed)
+        return self._shifted[draft].views
+
+
+def _head(seen: DraftTrace, tokens: int | None) -> DraftTrace:
+    """The first `tokens` positions of a view."""
+    return DraftTrace(*(getattr(seen, name)[:tokens] for name in DraftTrace.__dataclass_fields__))
+
+
+def _in_bounds(seen: DraftTrace) -> DraftTrace:
+    """A view whose confidences are AdaEDL's bounds."""
+    chances = np.column_stack([seen.bounds, seen.chances[:, 1:]])
+    return replace(seen, chances=chances, off_chances=seen.off_bounds)
+
+
+def _number(name: str) -> int:
+    """A name as a seed; the same in every process, unlike `hash`."""
+    return zlib.crc32(name.encode())
