@@ -1,8 +1,10 @@
 """Replay many configurations, spread over processes that never import torch."""
 
+import gc
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from calibrate.artifact import Artifact
@@ -68,11 +70,20 @@ def _replay_part(
 ) -> _Finished:
     """Runs in a worker process."""
     world = Replay(artifact, what_if, seed, prompts)
-    return (
-        {configuration: world.tallies(configuration) for configuration in part},
-        world.outside,
-        world.operations,
-    )
+    with rare_collections():
+        tallies = {configuration: world.tallies(configuration) for configuration in part}
+    return tallies, world.outside, world.operations
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Let Python look for cycles less often: a replay makes few, and many objects that last."""
+    before = gc.get_threshold()
+    gc.set_threshold(100 * before[0], *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:

@@ -18,7 +18,7 @@ from sim.durations import Costs, durations
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
 from sim.script import PROMPT_TOKEN, Scripts, write_script
-from sim.texts import KEPT
+from sim.texts import MANY
 from sim.what_if import WhatIf
 from sim.world import play, record
 
@@ -80,6 +80,7 @@ def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
         key = what_if.alignment, what_if.temperature
         if key not in worlds:
             worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+            worlds[key].texts.kept = MANY
         yield from _replayed(scenario, worlds[key].under(what_if))
 
 
@@ -136,7 +137,7 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
     paths = [scenario.acceptance.draw(work.tokens or STATED_TOKENS, seed) for seed in seeds]
     prompt = (PROMPT_TOKEN,) * work.prompt_tokens
 
-    @lru_cache(maxsize=KEPT)
+    @lru_cache(maxsize=MANY)
     def scripts(configuration: Configuration) -> Scripts:
         if "longest_match" in configuration.uses:
             raise ConfigurationError(

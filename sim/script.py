@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.policies import Policy, load_policy
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
+from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from sim.acceptance import AcceptanceSource, agreement
 from sim.devices import DRAFT, TARGET
 
@@ -61,13 +61,14 @@ class BranchSteps(NamedTuple):
 class Script(NamedTuple):
     """A policy's work along one path.
 
-    `waits`: in their order, how many jobs were asked for by then, and which of them had to end before the policy went
-    on. `first`: how many waits the first round took. Of `jobs` [n] and `steps` [m] see `Work` and `BranchSteps`.
+    `waits`: in their order, how many jobs were asked for since the wait before; all of them had to end before the
+    policy went on. `first`: how many waits the first round took. Of `jobs` [n] and `steps` [m] see `Work` and
+    `BranchSteps`.
     """
 
     path: tuple[int, ...]
     rounds: tuple[Round, ...]
-    waits: tuple[tuple[int, tuple[int, ...]], ...]
+    waits: tuple[int, ...]
     first: int
     jobs: NDArray[np.int64]
     steps: NDArray[np.int64]
@@ -91,41 +92,48 @@ class Script(NamedTuple):
 class Books:
     """What a model's cache holds, by counts: the same as `engine.ledger.Ledger` where the text only ever grows.
 
-    The model was told `told` tokens of text and holds them, and `line` behind them; behind that, its last job
-    wrote `branches`, of which it read `reads` tokens each. Only tokens behind `told` are ever compared, so a
-    round costs no more where the text is long.
+    The model was told the path up to `told` and holds it, and behind it `line`, whose first `agreed` tokens are the
+    path's; behind that, its last job wrote `branches`, of which it read `reads` tokens each. Only tokens behind `told`
+    are ever compared, so a round costs no more where the text is long.
     """
 
     told: int = 0
     line: tuple[int, ...] = ()
+    agreed: int = 0
     branches: tuple[Line, ...] = ()
     reads: tuple[int, ...] = ()
 
-    def rewind(self, news: tuple[int, ...], line: tuple[int, ...]) -> tuple[int, int, int]:
-        """Go on with the text, `news` longer than was told, and `line`, which are read to their end.
+    def rewind(
+        self, path: tuple[int, ...], position: int, line: tuple[int, ...], agreed: int
+    ) -> tuple[int, int, int]:
+        """Go on with the path up to `position` and `line`, which are read to their end; `agreed` of it are the path's.
 
-        How many tokens are kept, how many of a branch move to their place for it (as many as
+        How much of the path and the line is kept, how many tokens of a branch move to their place for it (as many as
         `engine.ledger.Rewound.slots`), and how many are left to read: at least the last one.
         """
-        following = news + line
-        last, held = len(following) - 1, len(self.line)
-        kept = agreement(following, 0, self.line) if held else 0
+        told, held, kept = self.told, len(self.line), self.agreed
+        news = position - told
+        last = news + len(line) - 1
+        if kept >= news and held > news:  # the line goes on where the text ends, so lines are compared
+            kept = agreement(path[told:position] + line, 0, self.line)
         if kept > last:
             kept = last
-        best = ahead = moved = 0
-        if kept == held < last:
+        moved = 0
+        if kept == held < last and self.branches:
+            following = path[told + held : position] + line if held <= news else line[held - news :]
+            first, following = following[0], following[: last - held]
+            best = ahead = 0
             for index, branch in enumerate(self.branches):
-                if branch.tokens[0] == following[held]:
-                    agreed = agreement(following[:last], held, branch.tokens[: self.reads[index]])
-                    if agreed > ahead:
-                        best, ahead = index, agreed
+                if branch.tokens[0] == first:
+                    same = agreement(following, 0, branch.tokens[: self.reads[index]])
+                    if same > ahead:
+                        best, ahead = index, same
             kept += ahead
             # Every step reads the branches in their order, so only the first one begins in its place.
             if best > 0 or (ahead > 1 and len(self.branches) > 1):
                 moved = ahead
-        start = self.told + kept
-        self.told, self.line, self.branches = self.told + len(news), line, ()
-        return start, moved, len(following) - kept
+        self.told, self.line, self.agreed, self.branches = position, line, agreed, ()
+        return told + kept, moved, last + 1 - kept
 
     def write(self, draft: Draft, limits: DraftLimits) -> Sequence[int]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
@@ -154,40 +162,54 @@ class Known:
     job: int
 
 
-@dataclass
+@dataclass(slots=True)
 class ScriptSession:
     """Implements `engine.policies.words.Session`: writes down the work that a policy asks for.
 
-    `text` begins with the prompt; `position` counts the tokens of the path that were written.
+    `position` counts the tokens of the path that were written behind `prompt`.
     """
 
     source: AcceptanceSource
-    text: list[int]
+    prompt: Sequence[int]
     position: int = 0
     rounds: list[Round] = field(default_factory=list)
-    waits: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    waits: list[int] = field(default_factory=list)
     first: int = 0
     asked: int = 0
+    waited: int = 0
+    _path: tuple[int, ...] = field(init=False)
+    _before: int = field(init=False)
     _jobs: "array[int]" = field(default_factory=lambda: array("q"))
     _steps: "array[int]" = field(default_factory=lambda: array("q"))
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
-    _target: Books = field(default_factory=Books)
-    _draft: Books = field(default_factory=Books)
+    _target: Books | None = None
+    _draft: Books | None = None
 
     def __post_init__(self) -> None:
-        self._path, self._prompt = self.source.path, len(self.text)
+        self._path = self.source.path
+        self._before = len(self.prompt)
 
     @property
     def finished(self) -> bool:
         return self.position >= len(self._path)
 
+    @property
+    def text(self) -> list[int]:
+        """The prompt's tokens and those written so far."""
+        return [*self.prompt, *self._path[: self.position]]
+
     def verify(self, line: Line, foresee: int = 0) -> Known:
-        tokens, path, job = line.tokens, self._path, self.asked
-        accepted = self._agreement(tokens)
-        at = self.position + accepted
+        tokens, path, position, job = line.tokens, self._path, self.position, self.asked
+        accepted = self._agreement(tokens) if tokens else 0
+        at = position + accepted
         outlook = self.source.foresee(at, foresee) if foresee and at < len(path) else None
         verdict = _verdict(accepted, path[at] if at < len(path) else NO_TOKEN, outlook)
-        context, _, unread = self._target.rewind(self._news(self._target), tokens)
+        if self._target is None:
+            self._target = Books(position, tokens, accepted)
+            context, unread = 0, self._before + position + len(tokens)
+        else:
+            context, _, unread = self._target.rewind(path, position, tokens, accepted)
+            context += self._before
         drawn = len(tokens) + 1
         self._jobs.extend(
             (TARGET, len(self.rounds), unread, context, 1, unread, 0, 0, drawn, 1 if foresee else 0, 0, 0)
@@ -196,21 +218,28 @@ class ScriptSession:
         return Known(verdict, job)
 
     def draft(self, line: Line, limits: DraftLimits) -> Known:
-        books, tokens, job = self._draft, line.tokens, self.asked
-        news, opened = self._news(books), len(books.branches)
-        context, moved, unread = books.rewind(news, tokens)
-        agreed = self._agreement(tokens)
-        draft = self.source.write(self.position, tokens, agreed, limits)
+        tokens, position, job, books = line.tokens, self.position, self.asked, self._draft
+        agreed = self._agreement(tokens) if tokens else 0
+        if books is None:
+            self._draft = books = Books(position, tokens, agreed)
+            context, moved, opened, sent = 0, 0, 0, self._before + position + len(tokens)
+            unread = sent
+        else:
+            opened, sent = len(books.branches), position - books.told + len(tokens)
+            context, moved, unread = books.rewind(self._path, position, tokens, agreed)
+            context += self._before
+        draft = self.source.write(position, tokens, agreed, limits)
         active = books.write(draft, limits)
         read = unread
         if active:
             end, steps = context + unread, len(active)
             if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
                 self._steps.extend((job, active[0], end, steps))
+                read += active[0] * steps
             else:
                 for step, count in enumerate(active):
                     self._steps.extend((job, count, end + step, 1))
-            read += sum(active)
+                read += sum(active)
         branches = draft.branches
         self._jobs.extend(
             (
@@ -224,7 +253,7 @@ class ScriptSession:
                 moved,
                 0 if limits.drawn_from is None else len(branches),
                 0,
-                len(news) + len(tokens),
+                sent,
                 len(branches[0].tokens) if len(branches) == 1 else sum([len(b.tokens) for b in branches]),
             )
         )
@@ -233,8 +262,6 @@ class ScriptSession:
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
         """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""
-        if not tokens:
-            return 0
         position, line, known = self._compared
         if line is tokens and position == self.position:
             return known
@@ -242,16 +269,9 @@ class ScriptSession:
         self._compared = self.position, tokens, known
         return known
 
-    def _news(self, books: Books) -> tuple[int, ...]:
-        """The text that a model was not told yet; all of it at first."""
-        if books.told:
-            return self._path[books.told - self._prompt : self.position]
-        return tuple(self.text)
-
     def emit(self, tokens: Sequence[int]) -> int:
         # Only accepted tokens and the target's own are ever written, so they are the path's.
         fits = min(len(tokens), len(self._path) - self.position)
-        self.text.extend(tokens[:fits])
         self.position += fits
         return fits
 
@@ -259,6 +279,15 @@ class ScriptSession:
         if not self.rounds:
             self.first = len(self.waits)
         self.rounds.append(counts)
+
+    def wait(self, handles: Sequence[Handle[object]]) -> None:
+        """Note that the jobs asked for since the last wait have to end. RuntimeError if it is not these, and all."""
+        count = len(handles)
+        # Every handle of this session is a Known.
+        if handles[0].job != self.waited or self.waited + count != self.asked:  # type: ignore[attr-defined]
+            raise RuntimeError("a policy has to wait for all jobs that it asked for since the last wait")
+        self.waited = self.asked
+        self.waits.append(count)
 
     def script(self) -> Script:
         """All that was asked for."""
@@ -279,10 +308,9 @@ def write_script(
 
     ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
     """
-    session = ScriptSession(source, list(prompt))
-    # Every handle of this session is a Known.
-    for waits in (decode or load_policy(settings.policy))(session, settings):
-        session.waits.append((session.asked, tuple([handle.job for handle in waits])))  # type: ignore[attr-defined]
+    session = ScriptSession(source, prompt)
+    for handles in (decode or load_policy(settings.policy))(session, settings):
+        session.wait(handles)
     return session.script()
 
 

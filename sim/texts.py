@@ -17,7 +17,9 @@ from sim.drawn_acceptance import DrawnAcceptance
 from sim.script import PROMPT_TOKEN, Scripts, write_script
 from sim.temperature import at_temperature
 
-KEPT = 64  # configurations whose scripts are kept: about a megabyte each, for 60 texts of 128 tokens
+# Configurations whose scripts are kept, of about a megabyte each (60 texts of 128 tokens): enough for the placements of
+# one, or for all that a what-if is to share with the next.
+KEPT, MANY = 4, 64
 
 _Key = tuple[tuple[str, object], ...]
 
@@ -27,7 +29,8 @@ class Texts:
     """A calibration's texts at a temperature, with what configurations share worked out once.
 
     `alignment`, if any, is what each draft is shifted to. `prompts` (indices; none: all) and `tokens` (at most so many
-    for each prompt) narrow them. Drawn confidences follow `seed`, and are the same for every configuration.
+    for each prompt) narrow them. Drawn confidences follow `seed`, and are the same for every configuration. `kept`:
+    how many configurations' scripts are.
     """
 
     artifact: Artifact
@@ -36,6 +39,7 @@ class Texts:
     seed: int = 0
     prompts: Sequence[int] | None = None
     tokens: int | None = None
+    kept: int = KEPT
     _sources: dict[tuple[str | None, bool, bool], list[AcceptanceSource]] = field(default_factory=dict)
     _shifted: dict[str, Shifted] = field(default_factory=dict)
     _written: OrderedDict[_Key, Scripts] = field(default_factory=OrderedDict)
@@ -61,7 +65,7 @@ class Texts:
                 for index, source in zip(self.chosen, sources, strict=True)
             ]
             self._written[key] = Scripts(scripts, tuple(self.chosen))
-            if len(self._written) > KEPT:
+            if len(self._written) > self.kept:
                 self._written.popitem(last=False)
         self._written.move_to_end(key)
         return self._written[key]

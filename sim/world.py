@@ -54,14 +54,19 @@ def _follow(
     env: simpy.Environment, devices: Devices, given: Durations, played: Played
 ) -> Generator[simpy.Event, Any, None]:
     script, jobs = played.script, played.jobs
+    submit, when = devices.submit, devices.ready
     widths = itertools.repeat(1) if devices.independent else script.widths
     rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
-    now, asked, first = 0.0, 0, script.first
-    for until, waits in script.waits:
-        for row in itertools.islice(rows, until - asked):
-            jobs.append(devices.submit(now, *row))
-        asked = until
-        ready = max([devices.ready(jobs[job]) for job in waits])
+    now, first = 0.0, script.first
+    for count in script.waits:
+        if count == 1:
+            job = submit(now, *next(rows))
+            jobs.append(job)
+            ready = when(job)
+        else:
+            some = [submit(now, *row) for row in itertools.islice(rows, count)]
+            jobs += some
+            ready = max([when(job) for job in some])
         if ready > now:
             yield env.timeout(ready - now)
             now = env.now

@@ -18,7 +18,7 @@ from engine.pair import Pair
 from engine.policies import load_policy, policy_names, uses
 from engine.policies.outlook import classify
 from engine.policies.pearl import balanced_length
-from engine.policies.prompt_lookup import look_up
+from engine.policies.prompt_lookup import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Outlook, Round, Verdict, settle
 from sim.run import replay
@@ -87,11 +87,15 @@ def test_a_cut_drops_tokens_that_nobody_judged() -> None:
 TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
 
-@given(TEXTS, st.integers(1, 5), st.integers(1, 6))
+@given(TEXTS, st.integers(1, 5), st.integers(1, 6), st.sets(st.integers(1, 40)))
 def test_prompt_lookup_finds_what_followed_the_longest_repetition(
-    text: list[int], longest: int, count: int
+    text: list[int], longest: int, count: int, before: set[int]
 ) -> None:
-    found = look_up(text, longest, count)
+    """However often it looked while the text grew."""
+    repetitions = Repetitions(longest)
+    for end in sorted(end for end in before if end < len(text)):
+        repetitions.look_up(text[:end], count)
+    found = repetitions.look_up(text, count)
     matches = {
         length: [end for end in range(length, len(text)) if text[end - length : end] == text[-length:]]
         for length in range(1, min(longest, len(text) - 1) + 1)

@@ -1,5 +1,7 @@
 """Scripts: a policy's work along a path is what a real session's books come to, and it does not depend on time."""
 
+import itertools
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ from hypothesis import given
 
 from engine.configuration import Configuration
 from engine.ledger import Ledger
-from engine.policies.words import Draft, DraftLimits, Line
-from sim.acceptance import steps_of
+from engine.policies.settings import Settings
+from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Session, Steps
+from sim.acceptance import IndependentAcceptance, agreement, steps_of
 from sim.replay import Replay
-from sim.script import Books, Scripts
+from sim.script import Books, Scripts, write_script
 from sim.what_if import WhatIf
 
 C = Configuration(policy="specbranch", draft_length=3, branches=2)
@@ -29,14 +32,21 @@ def test_counts_alone_keep_the_books_of_a_ledger(
     plan: list[tuple[tuple[int, ...], tuple[int, ...], list[tuple[int, ...]], int]],
 ) -> None:
     """Any text that only grows, any lines and branches behind it: the same is kept, moved and read."""
-    books, ledger, text = Books(), Ledger(), [9]
+    path = tuple(itertools.chain.from_iterable(written for written, *_ in plan))
+    books, ledger, position = None, Ledger(), 0
     for written, line, drafted, length in plan:
-        text.extend(written)
+        position += len(written)
+        text = (9, *path[:position])
         before = ledger.tokens_read
         rewound = ledger.rewind([*text, *line])
         ledger.read(rewound.unread)
-        news = tuple(text[books.told :])
-        kept, moved, unread = books.rewind(news, line)
+        agreed = agreement(path, position, line)
+        if books is None:
+            books = Books(position, line, agreed)
+            kept, moved, unread = 0, 0, len(text) + len(line)
+        else:
+            kept, moved, unread = books.rewind(path, position, line, agreed)
+            kept += 1  # the prompt
         assert (kept - moved, moved) == (rewound.start, len(rewound.slots)) or not rewound.slots
         assert (kept + unread, moved, unread) == (
             len(text) + len(line),
@@ -71,6 +81,17 @@ def test_one_script_serves_every_placement_and_price(policy: str) -> None:
         assert dear == Replay(made, what_if).runs(c)
         assert [run.rounds for run in dear] == [run.rounds for run in kept.runs(c)]
     assert kept.texts.scripts(c) is kept.texts.scripts(c.model_copy(update={"placement": "at-once"}))
+
+
+def test_jobs_that_nobody_waits_for_are_not_passed_over() -> None:
+    def hasty(session: Session, settings: Settings) -> Steps:
+        while not session.finished:
+            verdict = session.verify(EMPTY)
+            session.draft(EMPTY, DraftLimits(2))
+            yield (verdict,)
+
+    with pytest.raises(RuntimeError, match="wait for all jobs"):
+        write_script(C, IndependentAcceptance.draw(9, 0.5, 0), (0,), hasty)
 
 
 def test_only_what_changes_texts_writes_them_anew() -> None:
