@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, median, stdev
+from statistics import fmean, median, stdev, variance
 
 from scipy.stats import t
 
@@ -22,6 +22,22 @@ def half_width(visits: Sequence[Sequence[float]]) -> float:
         return float("inf")
     quantile = float(t.ppf(0.5 + LEVEL / 2.0, len(means) - 1))
     return quantile * stdev(means) / math.sqrt(len(means))
+
+
+def difference_half_width(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+    """Half of the 95% interval of the difference of two times, in seconds, by Welch's t over the means of visits.
+
+    Infinite for fewer than two visits of either.
+    """
+    means = [[fmean(samples) for samples in visits] for visits in (one, other)]
+    if min(map(len, means)) < 2:
+        return float("inf")
+    errors = [variance(some) / len(some) for some in means]
+    total = sum(errors)
+    if not total:
+        return 0.0
+    freedom = total**2 / sum(error**2 / (len(some) - 1) for error, some in zip(errors, means, strict=True))
+    return float(t.ppf(0.5 + LEVEL / 2.0, freedom)) * math.sqrt(total)
 
 
 def visits_of(cell: Cell) -> list[tuple[float, ...]]:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import Artifact, Calibration, Cell, load_artifact
-from calibrate.intervals import half_width, visits_of
+from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.models import ModelSpec
@@ -175,22 +175,18 @@ def differences(first: Calibration, second: Calibration) -> Iterator[Difference]
         other = theirs.get((key, mine.tokens, mine.context))
         if other is None:
             continue
-        means, halves = zip(*(_mean(cell) for cell in (mine, other)), strict=True)
+        visits = visits_of(mine), visits_of(other)
+        before, after = (fmean(fmean(samples) for samples in some) for some in visits)
         yield Difference(
             placement=key[0],
             model=key[1],
             operation=key[2],
             tokens=mine.tokens,
             context=mine.context,
-            first=means[0],
-            second=means[1],
-            half=float(np.hypot(*halves)),
+            first=before,
+            second=after,
+            half=difference_half_width(*visits),
         )
-
-
-def _mean(cell: Cell) -> tuple[float, float]:
-    visits = visits_of(cell)
-    return fmean(fmean(samples) for samples in visits), half_width(visits)
 
 
 def noise_of(calibration: Calibration, seconds: float) -> Noise:
@@ -221,7 +217,7 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         "## Repeated",
         "",
         "Differences of a cell's mean between the first and another calibration. *Covered*: the 95% interval of the "
-        "difference (Student's t over visits, of both) holds 0; of a machine that does not change, 95% should be.",
+        "difference (Welch's t over visits) holds 0; of a machine that does not change, 95% should be.",
         "",
         "| against the first | cells | covered | median difference | 90th percentile | largest | median interval |",
         "| --- | --- | --- | --- | --- | --- | --- |",

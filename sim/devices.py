@@ -1,7 +1,7 @@
 """The devices the two models run on: one job at a time each, and slower while the other one computes.
 
-Only one process submits jobs to a pair of devices, and nothing it has not submitted yet can change what happens
-while it waits. So the devices need no events of their own: the process asks how long to wait, and sleeps once.
+Only one process submits jobs to a pair of devices, and it waits for all of them before it submits more. So the devices
+need no events of their own: the process lets the jobs end, and sleeps once, until their results are known.
 """
 
 import math
@@ -85,33 +85,26 @@ class Devices:
             seat.queue.append(handle)
         return handle
 
-    def ready(self, handle: Handle) -> float:
-        """When a job's result is known, if nothing else is submitted before."""
-        while handle.end == math.inf:
-            if self._target.queue or self._draft.queue:
-                self._step(math.inf)
-            else:
-                self._end_next(self._target.job, self._draft.job)
-        return handle.end + handle.after
-
-    def _end_next(self, target: Handle | None, draft: Handle | None) -> None:
-        """`_step` where nothing waits, so that the next thing to happen is a job's end."""
-        clock = self._clock
-        if target is None or draft is None:
-            seat, alone = (self._target, target) if target else (self._draft, draft)
-            assert alone is not None
-            seat.job, alone.end = None, clock + alone.left
-            self._clock = alone.end
+    def finish(self) -> None:
+        """Let all jobs end that were submitted, with nothing else in between."""
+        if self.independent:
             return
-        slow_target, slow_draft = self._slow_downs(target, draft)
-        target_end, draft_end = clock + target.left * slow_target, clock + draft.left * slow_draft
-        if draft_end <= target_end:
-            self._draft.job, draft.end = None, draft_end
-            target.left = max(0.0, target.left - (draft_end - clock) / slow_target)
-        else:
-            self._target.job, target.end = None, target_end
-            draft.left = max(0.0, draft.left - (target_end - clock) / slow_draft)
-        self._clock = min(target_end, draft_end)
+        while self._target.queue or self._draft.queue:
+            self._step(math.inf)
+        target, draft, clock = self._target.job, self._draft.job, self._clock
+        if target and draft:
+            slow_target, slow_draft = self._slow_downs(target, draft)
+            target_end, draft_end = clock + target.left * slow_target, clock + draft.left * slow_draft
+            # The one that is left goes on at full speed; at its very end rounding may leave less than nothing.
+            if draft_end <= target_end:
+                target_end = draft_end + max(0.0, target.left - (draft_end - clock) / slow_target)
+            else:
+                draft_end = target_end + max(0.0, draft.left - (target_end - clock) / slow_draft)
+            target.end, draft.end = target_end, draft_end
+            self._clock = max(target_end, draft_end)
+        elif job := target or draft:
+            job.end = self._clock = clock + job.left
+        self._target.job = self._draft.job = None
 
     def _slow_downs(self, target: Handle, draft: Handle) -> tuple[float, float]:
         key = target.width, draft.width

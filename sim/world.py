@@ -54,7 +54,7 @@ def _follow(
     env: simpy.Environment, devices: Devices, given: Durations, played: Played
 ) -> Generator[simpy.Event, Any, None]:
     script, jobs = played.script, played.jobs
-    submit, when = devices.submit, devices.ready
+    submit, finish = devices.submit, devices.finish
     widths = itertools.repeat(1) if devices.independent else script.widths
     rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
     now, first = 0.0, script.first
@@ -62,11 +62,13 @@ def _follow(
         if count == 1:
             job = submit(now, *next(rows))
             jobs.append(job)
-            ready = when(job)
+            finish()
+            ready = job.end + job.after
         else:
             some = [submit(now, *row) for row in itertools.islice(rows, count)]
             jobs += some
-            ready = max([when(job) for job in some])
+            finish()
+            ready = max([job.end + job.after for job in some])
         if ready > now:
             yield env.timeout(ready - now)
             now = env.now

@@ -13,8 +13,7 @@ Plan = list[tuple[float, int, float]]  # when each job is submitted, to which mo
 def run(plan: Plan, shared: bool = False, slow_downs: tuple[float, float] = (1.0, 1.0)) -> list[Handle]:
     devices = Devices(shared, Contention.stated(*slow_downs))
     handles = [devices.submit(at, model, seconds) for at, model, seconds in plan]
-    for handle in handles:
-        devices.ready(handle)
+    devices.finish()
     return handles
 
 
@@ -81,8 +80,7 @@ def test_a_pair_of_jobs_slows_down_by_what_both_do() -> None:
     devices = Devices(contention=Contention(measured))
     target = [devices.submit(0.0, TARGET, 2.0, width=n) for n in (1, 5)]
     draft = devices.submit(0.0, DRAFT, 4.0)
-    for handle in (*target, draft):
-        devices.ready(handle)
+    devices.finish()
     # The first forward takes 4 s, in which the draft does 4 / 1.5 of its 4 s; beside the second it does the rest.
     assert target[0].end == pytest.approx(4.0)
     assert draft.end == pytest.approx(4.0 + (4.0 - 4.0 / 1.5))
