@@ -1,4 +1,4 @@
-"""What operations cost in simulated seconds, stated by the user; measured costs are in sim/calibrated_costs.py."""
+"""What operations cost (`sim.durations.Costs`), stated by the user; measured costs are in sim/calibrated_costs.py."""
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +9,7 @@ from sim.what_if import WhatIf
 
 
 class LinearCosts(Greedy, BaseModel):
-    """Implements `sim.durations.Costs`: they grow linearly with branches and tokens; stated in milliseconds."""
+    """Costs that grow linearly with branches and tokens; stated by the user, in milliseconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
