@@ -26,6 +26,8 @@ Model = Literal["target", "draft"]
 PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
 
+HASTY = "a policy has to wait for all jobs that it asked for since the last wait"
+
 # Many verdicts are the same, and to find one is faster than to make one.
 _verdict = lru_cache(maxsize=1 << 16)(Verdict)
 
@@ -285,9 +287,14 @@ class ScriptSession:
         count = len(handles)
         # Every handle of this session is a Known.
         if handles[0].job != self.waited or self.waited + count != self.asked:  # type: ignore[attr-defined]
-            raise RuntimeError("a policy has to wait for all jobs that it asked for since the last wait")
+            raise RuntimeError(HASTY)
         self.waited = self.asked
         self.waits.append(count)
+
+    def end(self) -> None:
+        """RuntimeError if the policy ended with jobs that it did not wait for."""
+        if self.waited != self.asked:
+            raise RuntimeError(HASTY)
 
     def script(self) -> Script:
         """All that was asked for."""
@@ -311,6 +318,7 @@ def write_script(
     session = ScriptSession(source, prompt)
     for handles in (decode or load_policy(settings.policy))(session, settings):
         session.wait(handles)
+    session.end()
     return session.script()
 
 

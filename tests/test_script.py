@@ -10,6 +10,7 @@ from hypothesis import given
 
 from engine.configuration import Configuration
 from engine.ledger import Ledger
+from engine.policies import Policy
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Session, Steps
 from sim.acceptance import IndependentAcceptance, agreement, steps_of
@@ -83,15 +84,22 @@ def test_one_script_serves_every_placement_and_price(policy: str) -> None:
     assert kept.texts.scripts(c) is kept.texts.scripts(c.model_copy(update={"placement": "at-once"}))
 
 
-def test_jobs_that_nobody_waits_for_are_not_passed_over() -> None:
-    def hasty(session: Session, settings: Settings) -> Steps:
-        while not session.finished:
-            verdict = session.verify(EMPTY)
-            session.draft(EMPTY, DraftLimits(2))
-            yield (verdict,)
+def hasty(session: Session, settings: Settings) -> Steps:
+    while not session.finished:
+        verdict = session.verify(EMPTY)
+        session.draft(EMPTY, DraftLimits(2))
+        yield (verdict,)
 
+
+def leaving(session: Session, settings: Settings) -> Steps:
+    yield (session.verify(EMPTY),)
+    session.verify(EMPTY)
+
+
+@pytest.mark.parametrize("policy", [hasty, leaving])
+def test_jobs_that_nobody_waits_for_are_not_passed_over(policy: Policy) -> None:
     with pytest.raises(RuntimeError, match="wait for all jobs"):
-        write_script(C, IndependentAcceptance.draw(9, 0.5, 0), (0,), hasty)
+        write_script(C, IndependentAcceptance.draw(9, 0.5, 0), (0,), policy)
 
 
 def test_only_what_changes_texts_writes_them_anew() -> None:
