@@ -234,8 +234,13 @@ def _placement_costs(
                 fork=course.cells("fork"),
                 draw=course.cells("draw"),
                 together=tuple(
-                    Together(
-                        target_tokens=tokens, branches=branches, context=TOGETHER_CONTEXT, **_frozen(sampled)
+                    Together.model_validate(
+                        {
+                            "target_tokens": tokens,
+                            "branches": branches,
+                            "context": TOGETHER_CONTEXT,
+                            **sampled,
+                        }
                     )
                     for (tokens, branches), sampled in beside.together.get(course.model, {}).items()
                 ),
@@ -244,10 +249,6 @@ def _placement_costs(
         },
         hand_over=tuple(beside.hand_over),
     )
-
-
-def _frozen(sampled: dict[str, list[float]]) -> dict[str, Any]:
-    return {key: tuple(samples) for key, samples in sampled.items()}
 
 
 def _notes(courses: Sequence[Course]) -> list[str]:

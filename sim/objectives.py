@@ -40,6 +40,11 @@ class Bounds(BaseModel):
     hedge_rate: float | None = Field(default=None, ge=0, le=1, description="of all drafted tokens")
     devices: int | None = Field(default=None, ge=1, description="cores or devices it occupies")
 
+    def hold(self, rollback_rate: float, hedge_rate: float, devices: int) -> bool:
+        """Whether so much is within them."""
+        found = (rollback_rate, self.rollback_rate), (hedge_rate, self.hedge_rate), (devices, self.devices)
+        return all(most is None or value <= most for value, most in found)
+
 
 class Tallied(Protocol):
     """What is known of a configuration on some prompts."""
@@ -133,7 +138,7 @@ def within(scored: Sequence[T], bounds: Bounds) -> list[T]:
         limits.append(("hedge rate", bounds.hedge_rate, lambda s: s.hedge_rate))
     if bounds.devices is not None:
         limits.append(("devices", bounds.devices, lambda s: s.devices))
-    kept = [s for s in scored if all(of(s) <= most for _, most, of in limits)]
+    kept = [s for s in scored if bounds.hold(s.rollback_rate, s.hedge_rate, s.devices)]
     if kept or not scored:
         return kept
     nearest = min(scored, key=lambda s: sum(max(0.0, of(s) - most) for _, most, of in limits))

@@ -1,7 +1,7 @@
 """Replay a calibration: any configuration over the recorded texts, without running a model."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from calibrate.artifact import Artifact
@@ -9,11 +9,10 @@ from engine.configuration import Configuration
 from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from sim.calibrated_costs import CalibratedCosts
-from sim.durations import durations
 from sim.objectives import Tally
 from sim.texts import Texts
 from sim.what_if import WhatIf
-from sim.world import Played, play, record
+from sim.world import Played, play_all, record
 
 NO_CHANGE = WhatIf()
 
@@ -74,15 +73,13 @@ class Replay:
         counts = self.texts.scripts(configuration).counts.tolist()
         return [Tally(took, *its) for took, its in zip(seconds, counts, strict=True)]
 
-    def _play(self, configuration: Configuration) -> Iterator[Played]:
-        scripts, shared = self.texts.scripts(configuration), configuration.shares_device
-        costs = self._costs(configuration)
-        before, link = costs.outside, None if shared else self.what_if.link
-        given = durations(scripts, costs, link, self.texts.artifact.temperature > 0.0)
+    def _play(self, configuration: Configuration) -> list[Played]:
+        scripts, costs = self.texts.scripts(configuration), self._costs(configuration)
+        before, sampled = costs.outside, self.texts.artifact.temperature > 0.0
+        played = play_all(scripts, costs, configuration.shares_device, self.what_if.link, sampled)
         self.outside += costs.outside - before
         self.operations += int(scripts.work.forwards.sum())
-        for script, its in zip(scripts.scripts, given, strict=True):
-            yield play(script, its, costs.contention, shared)
+        return played
 
     def _costs(self, configuration: Configuration) -> CalibratedCosts:
         placement = configuration.placement

@@ -14,13 +14,13 @@ from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
-from sim.durations import Costs, durations
+from sim.durations import Costs
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
 from sim.script import PROMPT_TOKEN, Scripts, write_script
 from sim.texts import MANY
 from sim.what_if import WhatIf
-from sim.world import play, record
+from sim.world import play_all, record
 
 __all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]
 
@@ -188,11 +188,7 @@ def _elsewhere(
 def _run(configuration: Configuration, costs: Costs, what_if: WhatIf, scripts: Scripts) -> list[Run]:
     """One run for each text."""
     shared = configuration.shares_device
-    given = durations(scripts, costs, None if shared else what_if.link)
-    return [
-        record(play(script, its, costs.contention, shared), shared)
-        for script, its in zip(scripts.scripts, given, strict=True)
-    ]
+    return [record(played, shared) for played in play_all(scripts, costs, shared, what_if.link)]
 
 
 def _outcome(

@@ -315,17 +315,7 @@ def _replay_leaders(
 
 def _within(board: Sequence[Scored], bounds: Bounds, end: Literal["low", "high"]) -> list[Scored]:
     """Those that keep to the bounds by the lower, or by the upper, end of each rate's interval."""
-
-    def keeps(rate: Estimate, most: float | None) -> bool:
-        return most is None or getattr(rate, end) <= most
-
-    return [
-        s
-        for s in board
-        if keeps(s.rollback, bounds.rollback_rate)
-        and keeps(s.hedge, bounds.hedge_rate)
-        and (bounds.devices is None or s.devices <= bounds.devices)
-    ]
+    return [s for s in board if bounds.hold(getattr(s.rollback, end), getattr(s.hedge, end), s.devices)]
 
 
 def _rate(part: Sequence[float], whole: Sequence[float]) -> Estimate:

@@ -50,6 +50,17 @@ def play(script: Script, given: Durations, contention: Contention = FREE, shared
     return played
 
 
+def play_all(
+    scripts: Scripts, costs: Costs, shared: bool = False, link: Link | None = None, sampled: bool = False
+) -> list[Played]:
+    """Scripts with the durations of their costs; see `Setting`."""
+    given = durations(scripts, costs, None if shared else link, sampled)
+    return [
+        play(script, its, costs.contention, shared)
+        for script, its in zip(scripts.scripts, given, strict=True)
+    ]
+
+
 def _follow(
     env: simpy.Environment, devices: Devices, given: Durations, played: Played
 ) -> Generator[simpy.Event, Any, None]:
@@ -103,6 +114,6 @@ def simulate(settings: Settings, source: AcceptanceSource, setting: Setting) -> 
     ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
     """
     script = write_script(settings, source, setting.prompt)
-    link = None if setting.shared else setting.link
-    (given,) = durations(Scripts([script], [0]), setting.costs, link, setting.sampled)
-    return record(play(script, given, setting.costs.contention, setting.shared), setting.shared)
+    scripts = Scripts([script], [0])
+    (played,) = play_all(scripts, setting.costs, setting.shared, setting.link, setting.sampled)
+    return record(played, setting.shared)
