@@ -12,7 +12,7 @@ def test_the_section_shows_every_part() -> None:
     section = error_budget(budget)
     (chart,) = section.charts
     *bars, whole = chart.views[""].figure["data"]
-    assert [bar["name"] for bar in bars] == ["scheduling", "timing", "acceptance"]
+    assert [bar["name"] for bar in bars] == ["scheduling", "timing", "acceptance", "unmatched"]
     for place, x in enumerate(whole["x"]):
         assert sum(bar["x"][place] for bar in bars) == pytest.approx(x)
     assert len(section.tables[0].rows) == len(CONFIGURATIONS)
