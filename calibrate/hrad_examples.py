@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibrate.hardware import model_digest
 from calibrate.journal import Journal
-from calibrate.observation import observe
+from calibrate.observation import observe, read_behind
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.models import TARGET
@@ -105,7 +105,7 @@ def gather(
 
     def agreement(name: str, ids: list[int], path: list[int]) -> dict[str, Any]:
         mine = player(name)
-        seen = mine.worker.call(observe, name=name, prompt=ids, path=path, count=1, length=0)
+        (seen,) = mine.worker.call(observe, name=name, prompt=ids, texts=[[path, {}]], count=1, length=0)
         return {
             "hits": [first == token for (first, *_), token in zip(seen["tokens"], path, strict=True)],
             "chances": [chance for (chance, *_) in seen["chances"]],
@@ -121,37 +121,39 @@ def gather(
             drafts[name] = journal.step(f"{index}.{name}", partial(agreement, name, ids, path))
             advance(f"agreement of {name}")
         # Quick to read again and much to keep, so the journal does without it.
-        features = know(player(None), ids, path)
+        (features,) = know(player(None), ids, [path])
         advance("what the target knew")
         lessons.append(Lesson(features, {name: _agreement(a) for name, a in drafts.items()}))
     return lessons
 
 
-def know(target: Player, prompt: list[int], path: list[int]) -> "Tensor":
-    """The `features` of a `Lesson`: one pass of the target over a prompt and its path."""
+def know(target: Player, prompt: list[int], paths: Sequence[list[int]]) -> "list[Tensor]":
+    """The `features` of a `Lesson` for each path behind a prompt, which the target reads once."""
     import torch
 
-    seen = target.worker.call(knowledge, name=target.model, prompt=prompt, path=path)
-    data = bytearray(base64.b64decode(seen["features"]))
-    return torch.frombuffer(data, dtype=getattr(torch, seen["dtype"])).view(len(path), -1)
+    seen = target.worker.call(knowledge, name=target.model, prompt=prompt, paths=paths)
+    dtype = getattr(torch, seen["dtype"])
+    return [
+        torch.frombuffer(bytearray(base64.b64decode(features)), dtype=dtype).view(len(path), -1)
+        for features, path in zip(seen["features"], paths, strict=True)
+    ]
 
 
-def knowledge(host: Host, name: str, prompt: list[int], path: list[int]) -> dict[str, Any]:
-    """`engine.hrad.watched` for each token of a path behind `prompt`, as `know` takes it."""
+def knowledge(host: Host, name: str, prompt: list[int], paths: list[list[int]]) -> dict[str, Any]:
+    """`engine.hrad.watched` for each token of each path behind `prompt`, as `know` takes it."""
     import torch
 
-    rows = _known(host, name, prompt, path).cpu().contiguous()
+    known = [rows.cpu().contiguous() for rows in _known(host, name, prompt, paths)]
     return {
-        "features": base64.b64encode(rows.view(torch.uint8).numpy().tobytes()).decode(),
-        "dtype": str(rows.dtype).removeprefix("torch."),
+        "features": [base64.b64encode(rows.view(torch.uint8).numpy().tobytes()).decode() for rows in known],
+        "dtype": str(known[0].dtype).removeprefix("torch."),
     }
 
 
 def outlooks(host: Host, name: str, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
     """What the target's network for a draft foresees behind each token of a path: `DraftTrace.foreseen`."""
-    chances: list[list[float]] = (
-        host.models[name].foresight[draft].outlook(_known(host, name, prompt, path)).tolist()
-    )
+    (known,) = _known(host, name, prompt, [path])
+    chances: list[list[float]] = host.models[name].foresight[draft].outlook(known).tolist()
     return chances
 
 
@@ -162,16 +164,19 @@ def identify(host: Host, name: str) -> str:
     return fingerprint(host.models[name].model.decoder)
 
 
-def _known(host: Host, name: str, prompt: list[int], path: list[int]) -> "Tensor":
-    """One pass over a prompt and its path: `engine.hrad.watched` for each token of the path [T, F]."""
+def _known(host: Host, name: str, prompt: list[int], paths: Sequence[list[int]]) -> "list[Tensor]":
+    """`engine.hrad.watched` for each token of each path behind a prompt: [T, F] each."""
     from engine.hrad import watched
 
     model = host.models[name].model
     model.clear()
     model.decoder.watch = True
     try:
-        model.read([*prompt, *path[:-1]], last=len(path))
-        return watched(model.decoder, range(len(path)), path)
+        known = []
+        for path in paths:
+            read_behind(model, prompt, path)
+            known.append(watched(model.decoder, range(len(path)), path))
+        return known
     finally:
         model.decoder.watch = False
         model.clear()

@@ -17,10 +17,13 @@ from engine.pair import Pair, predictor_path
 Advance = Callable[[str], None]
 
 
-def foresee(pair: Pair, traces: Sequence[Trace], folder: Path, seed: int, advance: Advance) -> list[Trace]:
-    """The traces (three or more) with each draft's `foreseen`; writes a network for each draft to `folder`.
+def foresee(
+    pair: Pair, written: Sequence[Sequence[Trace]], folder: Path, seed: int, advance: Advance
+) -> list[list[Trace]]:
+    """The traces with each draft's `foreseen`; writes a network for each draft to `folder`.
 
-    `advance` hears of each trace and each draft. Raises WorkerLost if a worker dies.
+    `written`: by manner of writing, the traces of three prompts or more. The networks learn from the first, which is
+    greedy, and foresee all. `advance` hears of each prompt and each draft. Raises WorkerLost if a worker dies.
     """
     import torch  # here, since a calibration without H-RAD's networks has no use for it in this process
 
@@ -30,24 +33,24 @@ def foresee(pair: Pair, traces: Sequence[Trace], folder: Path, seed: int, advanc
 
     target, _ = pair.players("in-turn", None)
     fingerprint = target.worker.call(identify, name=TARGET)
-    features = []
-    for trace in traces:
-        features.append(know(target, trace.prompt.tolist(), trace.path.tolist()))
+    known = []
+    for texts in zip(*written, strict=True):
+        known.append(know(target, texts[0].prompt.tolist(), [text.path.tolist() for text in texts]))
         advance("what the target knew")
-    foreseen: dict[str, list[DraftTrace]] = {}
+    features = [first for first, *_ in known]
+    foreseen: list[list[dict[str, DraftTrace]]] = [[{} for _ in traces] for traces in written]
     for name, spec in pair.drafts.items():
-        seen = [trace.drafts[name] for trace in traces]
-        hits = [torch.from_numpy(s.tokens[:, 0] == t.path) for s, t in zip(seen, traces, strict=True)]
-        crossed = cross_fit(features, hits, seed=seed).foreseen
-        foreseen[name] = [
-            replace(s, foreseen=chances.numpy().astype(np.float32))
-            for s, chances in zip(seen, crossed, strict=True)
-        ]
+        hits = [torch.from_numpy(t.drafts[name].tokens[:, 0] == t.path) for t in written[0]]
+        unaware = cross_fit(features, hits, seed=seed).unaware
+        for manner, traces in enumerate(written):
+            for place, trace in enumerate(traces):
+                chances = unaware[place].outlook(known[place][manner]).numpy().astype(np.float32)
+                foreseen[manner][place][name] = replace(trace.drafts[name], foreseen=chances)
         predictor = fit(features, hits, seed=seed)
-        how = {"prompts": len(traces), "positions": sum(map(len, hits)), "seed": seed}
+        how = {"prompts": len(hits), "positions": sum(map(len, hits)), "seed": seed}
         save_predictor(predictor_path(folder, name), predictor, fingerprint, spec, how)
         advance(f"foresight of {name}")
     return [
-        replace(trace, drafts={name: views[index] for name, views in foreseen.items()})
-        for index, trace in enumerate(traces)
+        [replace(trace, drafts=views) for trace, views in zip(traces, seen, strict=True)]
+        for traces, seen in zip(written, foreseen, strict=True)
     ]

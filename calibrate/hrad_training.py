@@ -34,9 +34,11 @@ class Plan:
 class CrossFit:
     """For each prompt, chances [T, R + 1] of the run behind each of its T tokens, by what never saw that prompt.
 
-    `foreseen` by networks; `base` by the base rate of the same training prompts, equal in all rows.
+    `foreseen` by networks; `base` by the base rate of the same training prompts, equal in all rows. `unaware`: for
+    each prompt the network, to foresee other texts behind it.
     """
 
+    unaware: tuple[Predictor, ...]
     foreseen: tuple[Tensor, ...]
     base: tuple[Tensor, ...]
 
@@ -145,8 +147,8 @@ def cross_fit(
     if count < 3:
         raise ConfigurationError("H-RAD is tested on three prompts or more: two to train on, one to foresee.")
     order = random.Random(seed).sample(range(count), count)
-    foreseen: list[Tensor] = [torch.empty(0)] * count
-    base: list[Tensor] = [torch.empty(0)] * count
+    unaware: dict[int, Predictor] = {}
+    base: dict[int, Tensor] = {}
     folds = min(folds, count)
     for fold in range(folds):
         held = order[fold::folds]
@@ -154,8 +156,12 @@ def cross_fit(
         predictor = fit([features[i] for i in others], [hits[i] for i in others], plan, seed=seed + fold)
         rate = run_chances(base_log_odds([hits[i] for i in others])[None])
         for i in held:
-            foreseen[i], base[i] = predictor.outlook(features[i]), rate.expand(len(hits[i]), -1)
-    return CrossFit(tuple(foreseen), tuple(base))
+            unaware[i], base[i] = predictor, rate.expand(len(hits[i]), -1)
+    return CrossFit(
+        tuple(unaware[i] for i in range(count)),
+        tuple(unaware[i].outlook(features[i]) for i in range(count)),
+        tuple(base[i] for i in range(count)),
+    )
 
 
 def _positions(

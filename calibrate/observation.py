@@ -1,6 +1,7 @@
 """How a draft sees the target's text, and how sure the target was of it, as recorded inside a worker."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -9,22 +10,50 @@ from engine.sampling import GREEDY, Sampling
 from engine.session import Player
 from engine.worker_process import Host
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.cached_model import CachedModel
+
 CANDIDATES = 8  # recorded at each position, the most branches a replay can open
 CONTINUATION = 12  # recorded tokens behind a wrong first candidate
 
 
-def view(player: Player, prompt: list[int], path: list[int], sampling: Sampling = GREEDY) -> dict[str, Any]:
-    """`observe` in the worker of a draft."""
-    seen: dict[str, Any] = player.worker.call(
+class Text(NamedTuple):
+    """What the target wrote behind a prompt, and how it chose each token."""
+
+    path: list[int]
+    sampling: Sampling = GREEDY
+
+
+def view(player: Player, prompt: list[int], texts: Sequence[Text]) -> list[dict[str, Any]]:
+    """`observe` each text in the worker of a draft, which reads the prompt once."""
+    seen: list[dict[str, Any]] = player.worker.call(
         observe,
         name=player.model,
         prompt=prompt,
-        path=path,
+        texts=_as_json(texts),
         count=CANDIDATES,
         length=CONTINUATION,
-        sampling=sampling.model_dump(mode="json"),
     )
     return seen
+
+
+def chances(player: Player, prompt: list[int], texts: Sequence[Text]) -> list[list[float]]:
+    """`certainty` of each text in the worker of the target, which reads the prompt once."""
+    found: list[list[float]] = player.worker.call(
+        certainty, name=player.model, prompt=prompt, texts=_as_json(texts)
+    )
+    return found
+
+
+def _as_json(texts: Sequence[Text]) -> list[list[Any]]:
+    return [[text.path, text.sampling.model_dump(mode="json")] for text in texts]
+
+
+def read_behind(model: "CachedModel", prompt: list[int], path: list[int]) -> "Tensor":
+    """Logits float32 [T, rows of the head] of a path of T tokens; of `prompt`, only what the cache lacks is read."""
+    return model.read([*model.rewind(prompt), *path[:-1]], last=len(path))
 
 
 def as_trace(seen: dict[str, Any]) -> DraftTrace:
@@ -42,30 +71,31 @@ def as_trace(seen: dict[str, Any]) -> DraftTrace:
 
 
 def observe(
-    host: Host,
-    name: str,
-    prompt: list[int],
-    path: list[int],
-    count: int,
-    length: int,
-    sampling: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The arrays of `calibrate.artifact.DraftTrace` as lists, for a path of T tokens behind `prompt`.
+    host: Host, name: str, prompt: list[int], texts: list[list[Any]], count: int, length: int
+) -> list[dict[str, Any]]:
+    """For each text, the arrays of `calibrate.artifact.DraftTrace` as lists.
 
-    Only the chance of the path's token depends on `sampling`: confidences never do.
-
-    One pass over prompt and path gives the candidates at each position; then all wrong first candidates are
-    continued greedily side by side, each seeing the true text before it and its own tokens alone.
+    Only the chance of the path's token depends on how the text was sampled: confidences never do.
     """
+    model = host.models[name].model
+    model.clear()
+    seen = [_observed(model, prompt, path, Sampling(**how), count, length) for path, how in texts]
+    model.clear()
+    return seen
+
+
+def _observed(
+    model: "CachedModel", prompt: list[int], path: list[int], sampling: Sampling, count: int, length: int
+) -> dict[str, Any]:
+    """One pass over the path gives the candidates at each position; then all wrong first candidates are continued
+    greedily side by side, each seeing the true text before it and its own tokens alone."""
     import torch
 
     from engine.decoding import candidates
     from engine.distributions import acceptance_bound
 
-    model = host.models[name].model
-    model.clear()
-    logits = model.read([*prompt, *path[:-1]], last=len(path))
-    chances = _distribution(logits, Sampling(**sampling or {}))
+    logits = read_behind(model, prompt, path)
+    chances = _distribution(logits, sampling)
     best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:
@@ -94,7 +124,6 @@ def observe(
         for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):
             current[row] = off_tokens[position][step] = token
             off_chances[position][step], off_bounds[position][step] = chance, bounds_now[row]
-    model.clear()
     return {
         "tokens": [tokens for tokens, _ in best],
         "chances": [chances for _, chances in best],
@@ -106,21 +135,19 @@ def observe(
     }
 
 
-def certainty(
-    host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]
-) -> list[float]:
-    """The target's probability of each token of a path behind `prompt`, by one pass over both."""
+def certainty(host: Host, name: str, prompt: list[int], texts: list[list[Any]]) -> list[list[float]]:
+    """For each text, the target's probability of each of its tokens."""
     import torch
 
     model = host.models[name].model
     model.clear()
-    logits = model.read([*prompt, *path[:-1]], last=len(path))
-    truth = torch.tensor(path, device=logits.device)
-    chances: list[float] = (
-        _distribution(logits, Sampling(**sampling)).gather(1, truth[:, None])[:, 0].tolist()
-    )
+    found = []
+    for path, how in texts:
+        logits = read_behind(model, prompt, path)
+        truth = torch.tensor(path, device=logits.device)
+        found.append(_distribution(logits, Sampling(**how)).gather(1, truth[:, None])[:, 0].tolist())
     model.clear()
-    return chances
+    return found
 
 
 def _distribution(logits: Any, sampling: Sampling) -> Any:
@@ -139,7 +166,7 @@ def audit(host: Host, name: str, prompt: list[int], tokens: list[int]) -> list[f
 
     model = host.models[name].model
     model.clear()
-    logits = model.read([*prompt, *tokens[:-1]], last=len(tokens))
+    logits = read_behind(model, prompt, tokens)
     chosen = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
     gaps: list[float] = (logits.max(dim=-1).values - chosen).tolist()
     model.clear()

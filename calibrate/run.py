@@ -13,7 +13,6 @@ from calibrate.artifact import (
     Calibration,
     ModelRecord,
     PromptRecord,
-    Trace,
     save_artifact,
 )
 from calibrate.costs import Laps, measure_costs, placements_of
@@ -22,7 +21,7 @@ from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
 from calibrate.laps import Show
 from calibrate.prompts import Prompt
-from calibrate.texts import Author
+from calibrate.texts import Author, Manner
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models import TARGET, ModelSpec
@@ -112,16 +111,16 @@ def calibrate(
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     costs = measure_costs(pair, ids, effort.laps, seed, journal, show, hrad=effort.hrad)
     author = Author(pair, tokenizer, journal, show)
-    traces, rehearsals = author.write(prompts, effort.tokens, GREEDY)
+    manners = [Manner(GREEDY, effort.tokens)]
+    if effort.sampled:
+        manners.append(Manner(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
+    written, rehearsals = author.write(prompts, manners)
     if "at-once" in placements_of(pair):
         rehearsals += author.rehearse(prompts[: effort.rehearsals], effort.tokens, REHEARSED)
-    sampled: list[Trace] = []
-    if effort.sampled:
-        sampling = Sampling(temperature=TEMPERATURE, seed=seed)
-        sampled, _ = author.write(prompts, effort.sampled, sampling)
     if effort.hrad:
         total, done = len(prompts) + len(pair.drafts), itertools.count(1)
-        traces = foresee(pair, traces, out / HRAD_FOLDER, seed, lambda what: show(what, next(done), total))
+        written = foresee(pair, written, out / HRAD_FOLDER, seed, lambda what: show(what, next(done), total))
+    traces, sampled = written[0], written[1] if effort.sampled else []
     notes = (
         [f"{journal.resumed} steps were resumed from an interrupted calibration"] if journal.resumed else []
     )

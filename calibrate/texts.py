@@ -1,17 +1,17 @@
 """The target's own texts after a calibration's prompts, as every draft sees them, and real runs over them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from calibrate import observation
 from calibrate.artifact import Rehearsal, Trace
 from calibrate.journal import Journal
 from calibrate.laps import Show
-from calibrate.observation import as_trace, view
+from calibrate.observation import Text, as_trace, chances, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.pair import Pair
@@ -21,6 +21,13 @@ from engine.tokenizer import Tokenizer
 
 WRITTEN = Configuration(policy="speculative", placement="in-turn")
 _RUN = TypeAdapter(Run)
+
+
+class Manner(NamedTuple):
+    """How texts are written: how tokens are chosen, and how many at most."""
+
+    sampling: Sampling
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -33,22 +40,29 @@ class Author:
     show: Show
 
     def write(
-        self, prompts: Sequence[Prompt], tokens: int, sampling: Sampling
-    ) -> tuple[list[Trace], list[Rehearsal]]:
-        """A trace for each prompt, of up to `tokens` tokens, and the runs that wrote them.
+        self, prompts: Sequence[Prompt], manners: Sequence[Manner]
+    ) -> tuple[list[list[Trace]], list[Rehearsal]]:
+        """For each manner a trace of each prompt, and the greedy runs that wrote them.
 
         Texts are written by speculative decoding, which changes nothing but which way numeric ties fall in
         bfloat16: as they do where several tokens are read at once (docs/design.md, "Numeric ties").
         """
-        traces, runs = [], []
+        traces: list[list[Trace]] = [[] for _ in manners]
+        greedy = []
         for index, prompt in enumerate(prompts):
-            run = self._run(index, prompt, tokens, WRITTEN, sampling)
-            runs.append(Rehearsal(configuration=WRITTEN, prompt=index, run=run))
-            traces.append(self._trace(prompt, list(run.tokens), sampling))
-            self.show(
-                f"{'greedy' if sampling.greedy else 'sampled'} texts, seen by all", index + 1, len(prompts)
-            )
-        return traces, runs
+            runs = [self._run(index, prompt, WRITTEN, manner) for manner in manners]
+            texts = [
+                Text(list(run.tokens), manner.sampling) for run, manner in zip(runs, manners, strict=True)
+            ]
+            for mine, trace in zip(traces, self._traces(prompt, texts), strict=True):
+                mine.append(trace)
+            greedy += [
+                Rehearsal(configuration=WRITTEN, prompt=index, run=run)
+                for run, manner in zip(runs, manners, strict=True)
+                if manner.sampling.greedy
+            ]
+            self.show("texts, seen by all", index + 1, len(prompts))
+        return traces, greedy
 
     def rehearse(
         self, prompts: Sequence[Prompt], tokens: int, configuration: Configuration
@@ -56,14 +70,12 @@ class Author:
         """Greedy runs of a configuration."""
         runs = []
         for index, prompt in enumerate(prompts):
-            run = self._run(index, prompt, tokens, configuration, GREEDY)
+            run = self._run(index, prompt, configuration, Manner(GREEDY, tokens))
             runs.append(Rehearsal(configuration=configuration, prompt=index, run=run))
             self.show("real rounds, both models at once", index + 1, len(prompts))
         return runs
 
-    def _run(
-        self, index: int, prompt: Prompt, tokens: int, configuration: Configuration, sampling: Sampling
-    ) -> Run:
+    def _run(self, index: int, prompt: Prompt, configuration: Configuration, manner: Manner) -> Run:
         def write() -> Any:
             ids = self.tokenizer.encode(prompt.text)
             if index == 0:  # what a placement's first run costs beyond any other is not a cost of the pair
@@ -71,49 +83,43 @@ class Author:
             run = self.pair.generate(
                 configuration,
                 ids,
-                max_tokens=tokens,
+                max_tokens=manner.tokens,
                 end_tokens=self.tokenizer.end_tokens,
-                sampling=sampling,
+                sampling=manner.sampling,
             )
             return _RUN.dump_python(run, mode="json")
 
-        key = f"run.{prompt.digest[:16]}.{configuration.policy}{_kind(sampling)}"
-        return _RUN.validate_python(self.journal.step(key, write))
-
-    def _trace(self, prompt: Prompt, path: list[int], sampling: Sampling) -> Trace:
-        ids = self.tokenizer.encode(prompt.text)
-
-        def see(name: str) -> Callable[[], Any]:
-            def seen() -> Any:
-                _, player = self.pair.players("in-turn", name)
-                assert player is not None
-                return view(player, ids, path, sampling)
-
-            return seen
-
-        def certain() -> Any:
-            player, _ = self.pair.players("in-turn", None)
-            return player.worker.call(
-                observation.certainty,
-                name=player.model,
-                prompt=ids,
-                path=path,
-                sampling=sampling.model_dump(mode="json"),
-            )
-
-        kind = _kind(sampling)
-        views = {
-            name: as_trace(self.journal.step(f"view.{prompt.digest[:16]}.{name}{kind}", see(name)))
-            for name in self.pair.drafts
-        }
-        chances = self.journal.step(f"certainty.{prompt.digest[:16]}{kind}", certain)
-        return Trace(
-            np.array(ids, dtype=np.int32),
-            np.array(path, dtype=np.int32),
-            views,
-            np.array(chances, dtype=np.float32),
+        how = "" if manner.sampling.greedy else "-sampled"
+        return _RUN.validate_python(
+            self.journal.step(f"run.{_key(prompt)}.{configuration.policy}{how}", write)
         )
 
+    def _traces(self, prompt: Prompt, texts: Sequence[Text]) -> list[Trace]:
+        """How all models see each of the texts behind a prompt."""
+        ids, key = self.tokenizer.encode(prompt.text), _key(prompt)
 
-def _kind(sampling: Sampling) -> str:
-    return "" if sampling.greedy else "-sampled"
+        def see(name: str) -> list[dict[str, Any]]:
+            _, player = self.pair.players("in-turn", name)
+            assert player is not None
+            return view(player, ids, texts)
+
+        def certain() -> list[list[float]]:
+            return chances(self.pair.players("in-turn", None)[0], ids, texts)
+
+        views = {
+            name: self.journal.step(f"view.{key}.{name}", partial(see, name)) for name in self.pair.drafts
+        }
+        certainty = self.journal.step(f"certainty.{key}", certain)
+        return [
+            Trace(
+                np.array(ids, dtype=np.int32),
+                np.array(text.path, dtype=np.int32),
+                {name: as_trace(seen[place]) for name, seen in views.items()},
+                np.array(certainty[place], dtype=np.float32),
+            )
+            for place, text in enumerate(texts)
+        ]
+
+
+def _key(prompt: Prompt) -> str:
+    return prompt.digest[:16]

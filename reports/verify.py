@@ -17,7 +17,7 @@ from calibrate import observation, operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.hrad_examples import outlooks
-from calibrate.observation import as_trace, view
+from calibrate.observation import Text, as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -295,7 +295,8 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
         for name in used:
             _, player = pair.players("in-turn", name)
             assert player is not None
-            views[name] = as_trace(view(player, tokens, path))
+            (seen,) = view(player, tokens, [Text(path)])
+            views[name] = as_trace(seen)
             if name in foreseeing:
                 chances = foreseeing[name](tokens, path)
                 views[name] = replace(views[name], foreseen=np.array(chances, dtype=np.float32))

@@ -1,6 +1,6 @@
 """In float32 the simulator's rounds are the engine's, round by round, on the prompts that were recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from calibrate.hrad_examples import outlooks
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
+from engine.hrad import LONGEST
 from engine.models import ModelSpec
 from engine.pair import Pair, find_predictors
+from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from sim.replay import Replay
+from sim.what_if import WhatIf
 
-EFFORT = Effort("tiny", prompts=4, tokens=40, laps=Laps(1, seconds=0.0, together_seconds=0.05), hrad=True)
+EFFORT = Effort("tiny", 4, 40, Laps(1, seconds=0.0, together_seconds=0.05), sampled=24, hrad=True)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),
@@ -40,7 +43,7 @@ CONFIGURATIONS = (
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Tokenizer, Artifact]]:
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Tokenizer, Artifact]]:
     def model(seed: int) -> ModelSpec:
         folder: Path = tmp_path_factory.mktemp(f"model{seed}")
         return ModelSpec(source=save_tiny(folder, seed), precision="float32")
@@ -55,8 +58,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, T
     with Pair(target, drafts, cores=(0, 1)) as pair:
         out = tmp_path_factory.mktemp("calibration")
         artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, out)
-        foreseeing = replace(pair, predictors=find_predictors(out / HRAD_FOLDER, drafts))
-        yield foreseeing, tokenizer, by_one_network(foreseeing, artifact)
+        yield replace(pair, predictors=find_predictors(out / HRAD_FOLDER, drafts)), tokenizer, artifact
+
+
+@pytest.fixture(scope="module")
+def measured(calibrated: tuple[Pair, Tokenizer, Artifact]) -> tuple[Pair, Tokenizer, Artifact]:
+    pair, tokenizer, artifact = calibrated
+    return pair, tokenizer, by_one_network(pair, artifact)
 
 
 def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
@@ -74,8 +82,10 @@ def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
         )
         return replace(trace.drafts[name], foreseen=np.array(chances, dtype=np.float32))
 
-    traces = (replace(t, drafts={name: foreseen(t, name) for name in t.drafts}) for t in artifact.traces)
-    return Artifact(artifact.calibration, tuple(traces))
+    def all_foreseen(traces: Sequence[Trace]) -> tuple[Trace, ...]:
+        return tuple(replace(t, drafts={name: foreseen(t, name) for name in t.drafts}) for t in traces)
+
+    return Artifact(artifact.calibration, all_foreseen(artifact.traces), all_foreseen(artifact.sampled))
 
 
 @pytest.mark.parametrize("draft", ["near", "middling", "far"])
@@ -105,3 +115,31 @@ def test_rounds_and_reads_are_the_engines(
                 (j.round, j.forwards, j.tokens) for j in expected.jobs if j.model == model and j.round < whole
             ]
             assert mine == theirs
+
+
+@pytest.mark.parametrize("draft", ["near", "middling"])
+def test_foresight_of_drawn_texts_is_the_engines(
+    measured: tuple[Pair, Tokenizer, Artifact], draft: str
+) -> None:
+    pair, tokenizer, artifact = measured
+    (chosen,) = (c for c in CONFIGURATIONS if c.hrad)
+    chosen = chosen.model_copy(update={"draft": draft})
+    simulated = Replay(artifact, WhatIf(temperature=1.0)).runs(chosen)
+    for prompt, expected in zip(PROMPTS, simulated, strict=True):
+        run = pair.generate(
+            chosen,
+            tokenizer.encode(prompt.text),
+            max_tokens=EFFORT.sampled,
+            end_tokens=tokenizer.end_tokens,
+            sampling=Sampling(temperature=1.0),
+        )
+        assert run.tokens == expected.tokens
+        assert run.rounds[:-2] == expected.rounds[:-2]
+
+
+def test_every_text_is_foreseen(calibrated: tuple[Pair, Tokenizer, Artifact]) -> None:
+    artifact = calibrated[2]
+    for trace in (*artifact.traces, *artifact.sampled):
+        for seen in trace.drafts.values():
+            assert seen.foreseen.shape == (len(trace.path), LONGEST + 1)
+            np.testing.assert_allclose(seen.foreseen.sum(axis=1), 1.0, rtol=1e-5)

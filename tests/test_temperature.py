@@ -10,7 +10,7 @@ from tiny_models import save_tiny
 
 from calibrate.artifact import Artifact, Trace
 from calibrate.costs import Laps
-from calibrate.observation import as_trace, certainty, view
+from calibrate.observation import Text, as_trace, chances, view
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
@@ -113,11 +113,9 @@ def test_drawn_drafts_are_accepted_as_often_as_in_the_engine(
 def traced(pair: Pair, ids: list[int], path: list[int], sampling: Sampling) -> Trace:
     target, near = pair.players("in-turn", "near")
     assert near is not None
-    chances = target.worker.call(
-        certainty, name=target.model, prompt=ids, path=path, sampling=sampling.model_dump(mode="json")
-    )
-    views = {"near": as_trace(view(near, ids, path, sampling))}
-    return Trace(np.array(ids), np.array(path), views, np.array(chances, dtype=np.float32))
+    text = Text(path, sampling)
+    (certain,), (seen,) = chances(target, ids, [text]), view(near, ids, [text])
+    return Trace(np.array(ids), np.array(path), {"near": as_trace(seen)}, np.array(certain, dtype=np.float32))
 
 
 def test_greedy_texts_are_replayed_unless_asked(measured: tuple[Pair, Tokenizer, Artifact]) -> None:
