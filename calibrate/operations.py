@@ -6,6 +6,7 @@ ends with the choice of tokens on the host or waits, so that device work is over
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from engine.models import TARGET
@@ -17,6 +18,7 @@ CANDIDATES = 4
 FORK_DEPTH = 3
 SLOW = 0.3  # seconds; what takes longer is warm soon, and dear to repeat
 FILLED = 64  # context of the model that goes before
+REFERENCES = 3  # of the reference operation, of which the median counts
 
 
 def _filler(tokens: int) -> list[int]:
@@ -212,15 +214,20 @@ _OPERATIONS: dict[str, Callable[..., list[float]]] = {
 }
 
 
-def time_reference(host: Host) -> float:
-    """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models."""
+def time_reference(host: Host, repeats: int = REFERENCES) -> float:
+    """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models.
+
+    The median of `repeats` in a row, since a single one tells more of what lay in the caches than of the machine.
+    """
     import torch
+
+    def sample(matrix: torch.Tensor, vector: torch.Tensor) -> float:
+        start = time.perf_counter()
+        float((matrix @ vector)[0])
+        return time.perf_counter() - start
 
     with torch.inference_mode():
         if host.reference is None:
             host.reference = torch.ones(4096, 4096, device=host.device), torch.ones(4096, device=host.device)
-            float((host.reference[0] @ host.reference[1])[0])
-        matrix, vector = host.reference
-        start = time.perf_counter()
-        float((matrix @ vector)[0])
-        return time.perf_counter() - start
+            sample(*host.reference)
+        return median(sample(*host.reference) for _ in range(repeats))

@@ -33,7 +33,9 @@ class Tolerance(BaseModel):
     )
     mismatches: int = Field(default=0, ge=0, description="tokens that are not the target's own, beyond ties")
     unsteadiness: float = Field(
-        default=1.3, ge=1, description="90th over 10th percentile of the reference operation's seconds"
+        default=1.3,
+        ge=1,
+        description="90th over 10th percentile of the reference operation's seconds before each generation",
     )
 
 

@@ -37,6 +37,7 @@ from sim.replay import Replay
 # tie. bfloat16 logits near 20 lie 0.125 apart, and reading several tokens at once moves both by a few steps.
 TIES = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.0625}
 DRIFT = 0.03  # change of the reference operation since the calibration beyond which a note tells of it
+REFERENCES = 7  # in a row before each generation, of which the median counts
 STANDARD = Tolerance()
 UNSTEADY = STANDARD.unsteadiness  # beyond which a note warns
 
@@ -244,7 +245,7 @@ def _measure(
         for prompt in rng.sample(range(len(ids)), len(ids)):
             for configuration in rng.sample(chosen, len(chosen)):
                 player, _ = pair.players("in-turn", None)
-                reference.append(player.worker.call(operations.time_reference))
+                reference.append(player.worker.call(operations.time_reference, repeats=REFERENCES))
                 run = write(configuration, prompt)
                 if run.warning:
                     # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
