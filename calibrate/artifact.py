@@ -134,7 +134,7 @@ class Calibration(_Record):
 
     `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
     `temperature`: of the sampled texts, if there are any (see `Artifact.sampled`), of up to `sampled_tokens` tokens
-    and drawn with `seed`.
+    and drawn with `seed` (see `Sampling.of_text`, by the prompts' digests).
     """
 
     version: int = VERSION

@@ -24,10 +24,14 @@ _RUN = TypeAdapter(Run)
 
 
 class Manner(NamedTuple):
-    """How texts are written: how tokens are chosen, and how many at most."""
+    """How texts are written: how tokens are chosen (see `Sampling.of_text`), and how many at most."""
 
     sampling: Sampling
     tokens: int
+
+    def of(self, prompt: Prompt) -> Sampling:
+        """How those of the text behind a prompt are."""
+        return self.sampling if self.sampling.greedy else self.sampling.of_text(prompt.digest)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Author:
         for index, prompt in enumerate(prompts):
             runs = [self._run(index, prompt, WRITTEN, manner) for manner in manners]
             texts = [
-                Text(list(run.tokens), manner.sampling) for run, manner in zip(runs, manners, strict=True)
+                Text(list(run.tokens), manner.of(prompt)) for run, manner in zip(runs, manners, strict=True)
             ]
             for mine, trace in zip(traces, self._traces(prompt, texts), strict=True):
                 mine.append(trace)
@@ -85,7 +89,7 @@ class Author:
                 ids,
                 max_tokens=manner.tokens,
                 end_tokens=self.tokenizer.end_tokens,
-                sampling=manner.sampling,
+                sampling=manner.of(prompt),
             )
             return _RUN.dump_python(run, mode="json")
 

@@ -137,8 +137,8 @@ def test_other_conditions_do_not_resume(pair: Pair, spec: ModelSpec, tmp_path: P
 
 def test_sampled_texts_are_the_targets_own_draws(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:
     """With the calibration's seed the engine draws the recorded texts; each token's chance is the target's."""
-    sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed)
     for prompt, trace in zip(PROMPTS, artifact.sampled, strict=True):
+        sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed).of_text(prompt.digest)
         ids = Tokenizer(spec).encode(prompt.text)
         run = pair.generate(
             Configuration(policy="autoregressive"), ids, max_tokens=12, end_tokens={2}, sampling=sampling

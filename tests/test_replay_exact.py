@@ -131,7 +131,7 @@ def test_foresight_of_drawn_texts_is_the_engines(
             tokenizer.encode(prompt.text),
             max_tokens=EFFORT.sampled,
             end_tokens=tokenizer.end_tokens,
-            sampling=Sampling(temperature=1.0),
+            sampling=Sampling(temperature=1.0).of_text(prompt.digest),
         )
         assert run.tokens == expected.tokens
         assert run.rounds[:-2] == expected.rounds[:-2]

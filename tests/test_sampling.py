@@ -26,3 +26,13 @@ def test_numbers_are_uniform_over_places_and_over_seeds() -> None:
 def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_texts_share_no_numbers() -> None:
+    """What two texts draw from lies as far apart as chance has it; the same text's numbers are the same again."""
+    base = Sampling(temperature=0.8, top_p=0.9, seed=4)
+    one, other = base.of_text("one"), base.of_text("other")
+    assert one == base.of_text("one") != base.model_copy(update={"seed": 5}).of_text("one")
+    assert (one.temperature, one.top_p) == (0.8, 0.9)
+    apart = [uniform(one.seed, "text", place) - uniform(other.seed, "text", place) for place in range(5000)]
+    assert kstest(apart, "triang", args=(0.5, -1.0, 2.0)).pvalue > 1e-3

@@ -66,7 +66,7 @@ def test_deterministic_drafts_take_the_engines_rounds(
             tokenizer.encode(prompt.text),
             max_tokens=TOKENS,
             end_tokens=tokenizer.end_tokens,
-            sampling=Sampling(temperature=1.0),
+            sampling=Sampling(temperature=1.0).of_text(prompt.digest),
         )
         assert run.tokens == expected.tokens
         assert run.ending == expected.ending
