@@ -404,6 +404,9 @@ def tune(
     devices: Annotated[
         int | None, typer.Option("--max-devices", min=1, help="cores or devices occupied")
     ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0: greedy texts; else that of the calibration's drawn texts")
+    ] = 0.0,
     listed: Annotated[
         int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
     ] = 6,
@@ -422,6 +425,7 @@ def tune(
     from sim.objectives import OBJECTIVES, Bounds
     from sim.results import merge, read_table, rows_of, write_table
     from sim.tune import tune as search
+    from sim.what_if import WhatIf
 
     if objective not in OBJECTIVES:
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(OBJECTIVES)}.")
@@ -431,6 +435,7 @@ def tune(
             artifact,
             objective=objective,
             bounds=Bounds(rollback_rate=rollback_rate, hedge_rate=hedge_rate, devices=devices),
+            what_if=WhatIf(temperature=temperature),
             seed=seed,
             listed=listed,
             jobs=jobs,
@@ -505,7 +510,9 @@ def verify(
     ] = False,
     count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 10,
     own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
-    max_tokens: Annotated[int, typer.Option(min=2)] = 96,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=2, help="of each text; none: 96, or as many as the calibration's have")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1)] = 1,
     tolerance: Annotated[
         str | None,
@@ -528,7 +535,7 @@ def verify(
     from reports.tables import console, verified_summary, verified_table
     from reports.tolerance import read_tolerance
     from reports.verification import load_verification, replay_folder, save_verification
-    from reports.verify import Plan, count_steps, is_verified
+    from reports.verify import Plan, count_steps, is_verified, longest_text
     from reports.verify import verify as run
     from scenarios.tuned import load_tuned
 
@@ -536,7 +543,11 @@ def verify(
     artifact = load_artifact(tuned.calibration)
     chosen = choose_prompts(own, "heldout", count)
     plan = Plan(
-        max_tokens, repeats, seed, read_tolerance(tolerance), choose_drafts(artifact) if settling else None
+        max_tokens or min(96, longest_text(artifact, tuned)),
+        repeats,
+        seed,
+        read_tolerance(tolerance),
+        choose_drafts(artifact) if settling else None,
     )
     if plan.settling:
         with stages() as show:
@@ -592,10 +603,11 @@ def report(
     from reports.page import write_page
     from reports.recorded_runs import open_replay
     from reports.verification import load_verification
+    from sim.temperature import at_temperature
 
     verification = load_verification(record)
     try:
-        artifact = load_artifact(Path(verification.calibration))
+        artifact = at_temperature(load_artifact(Path(verification.calibration)), verification.temperature)
     except CalibrationError as error:
         print(f"specbranch: the page lacks the costs' charts: {error}", file=sys.stderr)
         artifact = None

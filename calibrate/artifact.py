@@ -210,7 +210,8 @@ class Trace:
 class Artifact:
     """A calibration and its traces, one for each of `calibration.prompts`.
 
-    `traces` are of the target's greedy texts, `sampled` of texts at `calibration.temperature`, if there are any.
+    `traces` are of the target's greedy texts, `sampled` of texts at `calibration.temperature`, if there are any; the
+    replay of a verification has but one of them.
     `temperature`: of `traces`, where another was chosen to be replayed (see `sim.temperature`).
     """
 
@@ -291,9 +292,10 @@ def load_artifact(folder: Path) -> Artifact:
         )
     try:
         arrays = load_arrays(data)
-        traces = _traces(calibration, arrays, "greedy")
-        drawn = any(key.startswith("sampled.") for key in arrays)
-        sampled = _traces(calibration, arrays, "sampled") if drawn else ()
+        kinds = {key.partition(".")[0] for key in arrays}
+        traces, sampled = (
+            _traces(calibration, arrays, kind) if kind in kinds else () for kind in ("greedy", "sampled")
+        )
     except (SafetensorError, KeyError) as error:
         raise CalibrationError(
             f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again'."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from calibrate.artifact import DraftTrace
-from engine.sampling import GREEDY, Sampling
+from engine.sampling import GREEDY, Sampling, uniform
 from engine.session import Player
 from engine.worker_process import Host
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 8  # recorded at each position, the most branches a replay can open
 CONTINUATION = 12  # recorded tokens behind a wrong first candidate
+FARTHEST = 1e6  # logits; what is farther apart is as impossible
 
 
 class Text(NamedTuple):
@@ -157,17 +158,38 @@ def _distribution(logits: Any, sampling: Sampling) -> Any:
     return logits.float().softmax(dim=-1) if sampling.greedy else distribution(logits, sampling)
 
 
-def audit(host: Host, name: str, prompt: list[int], tokens: list[int]) -> list[float]:
-    """For each token of a text, how far its logit lies below the target's best: 0 where it is the argmax.
+def audit(
+    host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]
+) -> dict[str, list[float]]:
+    """How a text lies to what the target would take in each place, by one pass; see `reports.audit.Audited`.
 
-    One teacher-forced pass over the prompt and the text.
+    `gaps` [T], 0 where the token is the target's own: how far its logit lies below the best; at a temperature, the
+    distance by which the logits of the tokens on both sides of the boundary would have to part for this place's number
+    to fall to the token. `chances` and `likelier` [T], at a temperature: the token's probability, and that of all
+    likelier tokens (of equals, those before it).
     """
     import torch
 
-    model = host.models[name].model
+    model, chosen = host.models[name].model, Sampling(**sampling)
     model.clear()
-    logits = read_behind(model, prompt, tokens)
-    chosen = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
-    gaps: list[float] = (logits.max(dim=-1).values - chosen).tolist()
+    logits, truth = read_behind(model, prompt, path), torch.tensor(path)
     model.clear()
-    return gaps
+    if chosen.greedy:
+        taken = logits.gather(1, truth.to(logits.device)[:, None])[:, 0]
+        return {"gaps": (logits.max(dim=-1).values - taken).tolist(), "chances": [], "likelier": []}
+    chances = _distribution(logits, chosen).double().cpu()
+    chances /= chances.sum(dim=-1, keepdim=True)
+    mine, before = chances.gather(1, truth[:, None]), torch.arange(chances.shape[1]) < truth[:, None]
+    likelier = (chances > mine) | ((chances == mine) & before)
+    below = (chances * before).sum(dim=-1)
+    up_to = below + mine[:, 0]
+    places = range(len(prompt), len(prompt) + len(path))
+    number = torch.tensor([uniform(chosen.seed, "text", place) for place in places], dtype=torch.float64)
+    # A shift d between the logits before a boundary F and those behind it moves log(F / (1 - F)) by d / temperature.
+    apart = torch.maximum(below.logit() - number.logit(), number.logit() - up_to.logit())
+    gaps = (chosen.temperature * apart).clamp(0.0, FARTHEST)
+    return {
+        "gaps": gaps.tolist(),
+        "chances": mine[:, 0].tolist(),
+        "likelier": (chances * likelier).sum(dim=-1).tolist(),
+    }

@@ -27,6 +27,11 @@ class Configuration(Settings):
         return bool(self.uses)
 
     @property
+    def draws_drafts(self) -> bool:
+        """Whether draft tokens are drawn, where there is a temperature."""
+        return self.draw_drafts and "draw_drafts" in self.uses
+
+    @property
     def shares_device(self) -> bool:
         """Whether target and draft take turns on one device."""
         return self.placement == "in-turn" and "draft" in self.uses

@@ -35,6 +35,7 @@ from engine.record import Run
 from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from engine.workers import Worker, start
+from reports.audit import TIES, Audited, audit
 from reports.benchmark_record import Asked, Audit, Benchmark, Row, Text, Trial, save_benchmark
 from reports.cache_memory import measure_memory
 from reports.contestants import (
@@ -50,9 +51,10 @@ from reports.contestants import (
     families,
     sampling_of,
 )
-from reports.verify import TIES, UNSTEADY
+from reports.tolerance import Tolerance
 
 WARM_UP_TOKENS = 4
+STANDARD = Tolerance()
 
 
 @dataclass(frozen=True)
@@ -324,7 +326,8 @@ def bench(
         ids = [tokenizer.encode(prompt.text) for prompt in prompts.heldout]
         tie = TIES[pair.target.precision]
         greedy = [mine for c, mine in zip(chosen, texts, strict=True) if c.family.mode == "greedy"]
-        audits = _audit(pair, ids, [text for mine in greedy for text in mine])
+        written = {(text.prompt, text.tokens) for mine in greedy for text in mine}
+        audits = {(p, text): audit(pair, ids[p], observation.Text(list(text))) for p, text in written}
         rows = tuple(
             Row(
                 name=c.family.entry.name,
@@ -333,7 +336,7 @@ def bench(
                 contestant=c.ranking[0],
                 chosen_among=len({t.contestant for t in trials if t.row == c.family.key}) or 1,
                 texts=tuple(sorted(mine, key=lambda t: (t.repeat, t.prompt))),
-                audit=_counted([audits[t.prompt, t.tokens] for t in mine], tie)
+                audit=_counted(mine, [audits[t.prompt, t.tokens] for t in mine], tie)
                 if c.family.mode == "greedy"
                 else None,
             )
@@ -343,7 +346,7 @@ def bench(
     if len(cores) < 2:
         arena.notes.append("one core only: no placement at once, and both budgets are the same")
     low, high = np.percentile(arena.reference, [10, 90])
-    if high > UNSTEADY * low:
+    if high > STANDARD.unsteadiness * low:
         arena.notes.append(
             f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
             f"{high * 1e3:.1f} ms at the 90th percentile"
@@ -495,25 +498,12 @@ def _final(
     return texts
 
 
-def _audit(
-    pair: Pair, ids: Sequence[list[int]], texts: Sequence[Text]
-) -> dict[tuple[int, tuple[int, ...]], list[float]]:
-    """For each distinct text, how far each of its tokens lies below the target's favourite."""
-    player, _ = pair.players("in-turn", None)
-    return {
-        (prompt, tokens): player.worker.call(
-            observation.audit, name=TARGET, prompt=ids[prompt], tokens=list(tokens)
-        )
-        for prompt, tokens in {(t.prompt, t.tokens) for t in texts}
-    }
-
-
-def _counted(gaps: Sequence[Sequence[float]], tie: float) -> Audit:
-    flat = [gap for text in gaps for gap in text]
+def _counted(texts: Sequence[Text], audits: Sequence[Audited], tie: float) -> Audit:
+    gaps = [gap for audited in audits for _, gap in audited.gaps]
     return Audit(
-        favourites=sum(gap == 0.0 for gap in flat),
-        near_ties=sum(0.0 < gap <= tie for gap in flat),
-        mismatches=sum(gap > tie for gap in flat),
+        favourites=sum(len(text.tokens) for text in texts) - len(gaps),
+        near_ties=sum(gap <= tie for gap in gaps),
+        mismatches=sum(gap > tie for gap in gaps),
     )
 
 

@@ -209,6 +209,7 @@ def _differences(a: Verification, b: Verification) -> Iterator[Difference]:
         )
     for condition, values in {
         "tokens of text, at most": (a.max_tokens, b.max_tokens),
+        "temperature": (a.temperature, b.temperature),
         "repeats": (a.repeats, b.repeats),
         "calibration": (a.calibration_digest, b.calibration_digest),
         "calibrated on other hardware": tuple("yes" if v.other_hardware else "no" for v in (a, b)),

@@ -8,7 +8,7 @@ import numpy as np
 from calibrate.artifact import Calibration, Cell, PlacementCosts
 from reports import condition_charts
 from reports.figure import Chart, Choice, View
-from reports.parts import Section, Table, pairs, single, speculates
+from reports.parts import Section, Table, chosen_how, pairs, single, speculates
 from reports.verification import Verification
 from reports.wording import MINUS, PLACES, listing, milliseconds, number, plural, signed, times
 
@@ -225,6 +225,7 @@ def _method(v: Verification) -> list[tuple[str, str]]:
             f"{plural(v.repeats, 'repeat')} of each prompt and configuration; the order taken is listed below",
         ),
         ("length", f"at most {plural(v.max_tokens, 'token')} of text"),
+        ("tokens", chosen_how(v)),
         ("baselines", listing(baselines) if baselines else "none"),
         (
             "intervals",
@@ -233,7 +234,8 @@ def _method(v: Verification) -> list[tuple[str, str]]:
         ("error", f"predicted over measured tokens/s, less one; with a {MINUS} the prediction was too slow"),
         (
             "near tie",
-            f"a token whose logit lies below the target's best by {v.tie:g} at most; beyond that it is a mismatch",
+            f"a token that is not what the target takes itself in one pass over the text, but would be if two logits "
+            f"differed by {v.tie:g} at most; beyond that it is a mismatch",
         ),
         (
             "warnings",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.figure import Chart, Figure, View
-from reports.verification import Compared
+from reports.verification import Compared, Verification
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,8 @@ def find_baseline(compared: Sequence[Compared]) -> Compared | None:
     """The best measured autoregressive set-up."""
     alone = [c for c in compared if not speculates(c)]
     return find_fastest(alone) if alone else None
+
+
+def chosen_how(v: Verification) -> str:
+    """How the tokens of its texts were chosen."""
+    return f"drawn at temperature {v.temperature:g}" if v.temperature else "the most likely ones"

@@ -10,12 +10,16 @@ from engine.errors import CalibrationError, ConfigurationError, SpecBranchError
 from engine.record import Run
 from reports.verification import Compared, Verification, replay_folder
 from sim.replay import Replay
+from sim.temperature import at_temperature
 
 World = Literal["engine", "simulator"]
 
 
 def open_replay(record: Path) -> Artifact:
-    """The replay of a record's own prompts. SpecBranchError if the record was made without it, or it is damaged."""
+    """The replay of a record's own prompts, with the texts it has for its traces.
+
+    SpecBranchError if the record was made without it, or it is damaged.
+    """
     folder = replay_folder(record)
     if not (folder / JSON_NAME).is_file():
         raise SpecBranchError(
@@ -23,7 +27,8 @@ def open_replay(record: Path) -> Artifact:
             "verify --again'."
         )
     try:
-        return load_artifact(folder)
+        replay = load_artifact(folder)
+        return replay if replay.traces else at_temperature(replay, replay.calibration.temperature or 0.0)
     except CalibrationError as error:
         raise SpecBranchError(
             f"{folder}, the replay of the record's own prompts, is damaged or of another version; run 'specbranch "

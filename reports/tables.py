@@ -1,7 +1,7 @@
 """Results as tables for a terminal."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
-from reports.parts import find_chosen, find_fastest
+from reports.parts import chosen_how, find_chosen, find_fastest
 from reports.verification import Verification
 from reports.wording import ranged
 from scenarios.schema import Scenario
@@ -159,26 +159,40 @@ def verified_summary(verification: Verification) -> str:
     """What the table says, in sentences."""
     rows = verification.compared
     chosen, best = find_chosen(rows), find_fastest(rows)
-    tokens = sum(len(s.run.tokens) for row in rows for s in row.samples)
+    tokens = sum(len(s.run.tokens) for row in rows if row.law is None for s in row.samples)
     ties = sum(row.near_ties for row in rows)
     wrong = sum(row.mismatches for row in rows)
     regret = 1 - chosen.measured.speed.value / best.measured.speed.value
     lines = [
         f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
-        f"up to {verification.max_tokens} tokens each; intervals are over prompts.",
+        f"up to {verification.max_tokens} tokens each, {chosen_how(verification)}; intervals are over prompts.",
         f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
         f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
         f"set-up: {_size([r.speed_up_error for r in rows])}.",
         f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",
-        f"Of {tokens} tokens, {ties} were not the target's favourite in one pass over the text but within "
-        f"{verification.tie:g} of it (numeric ties), {wrong} differed by more.",
+        f"Of {tokens} tokens, {ties} were not what the target takes itself in one pass over the text but within "
+        f"{verification.tie:g} of it in logits (numeric ties), {wrong} differed by more.",
+        *_drawn(verification),
         *(f"Note: {note}." for note in verification.notes),
     ]
     if verification.other_hardware:
         lines.append("The calibration was made on other hardware than this.")
     return "\n".join(lines)
+
+
+def _drawn(verification: Verification) -> Iterator[str]:
+    """How the texts fared whose draft tokens were drawn."""
+    drawn = [row for row in verification.compared if row.law is not None]
+    if not drawn:
+        return
+    tokens = sum(len(s.run.tokens) for row in drawn for s in row.samples)
+    least = min(drawn, key=lambda row: row.law or 0.0)
+    yield (
+        f"Of {len(drawn)} configurations whose draft tokens were drawn ({tokens} tokens), the least p-value of texts "
+        f"of the target's law is {least.law:.2g} ({least.configuration.label()})."
+    )
 
 
 def _size(errors: Sequence[float | None]) -> str:

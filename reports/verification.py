@@ -15,6 +15,7 @@ from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
 VERSION: Literal[2] = 2
+FALSE_ALARM = 1e-4  # chance that a configuration's texts of the target's law are taken for others
 
 
 class _Record(BaseModel):
@@ -24,8 +25,8 @@ class _Record(BaseModel):
 class Sample(_Record):
     """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run.
 
-    `gaps`: the places of the tokens that are not the target's favourite in one pass over the text, and how far the
-    logit of each lies below the favourite's; those within the record's tie are near ties, the others mismatches.
+    `gaps`: the places of the tokens that are not what the target takes itself in one pass over the text, and how far
+    off each is (`reports.audit`); those within the record's tie are near ties, the others mismatches.
     """
 
     prompt: int
@@ -49,7 +50,8 @@ class Compared(_Record):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
     `predicted` replays the calibration's prompts; `replayed` (tokens/s) replays the measured prompts' own texts
-    with the calibration's costs, so that what separates it from the measurement is timing alone.
+    with the calibration's costs, so that what separates it from the measurement is timing alone. `law`: where draft
+    tokens were drawn, the p-value of these texts being of the target's law; then no token is a tie or a mismatch.
     """
 
     configuration: Configuration
@@ -60,6 +62,12 @@ class Compared(_Record):
     samples: tuple[Sample, ...]
     near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
     mismatches: int  # tokens that differ by more
+    law: float | None = None
+
+    @property
+    def lawless(self) -> bool:
+        """Whether drawn drafts led to texts that are not of the target's law."""
+        return self.law is not None and self.law < FALSE_ALARM
 
     @property
     def error(self) -> float:
@@ -135,6 +143,7 @@ class Verification(_Record):
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
     fixed operation spread over the run, which show how steady the machine was. `tolerance` was fixed before it.
+    `temperature` of the texts; 0: greedy.
     """
 
     version: Literal[2] = VERSION
@@ -149,6 +158,7 @@ class Verification(_Record):
     max_tokens: int
     repeats: int
     seed: int
+    temperature: float = 0.0
     tie: float  # the largest gap between logits that counts as a numeric tie
     tolerance: Tolerance
     reference_seconds: tuple[float, ...]

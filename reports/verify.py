@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from calibrate import observation, operations
+from calibrate import operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.hrad_examples import outlooks
-from calibrate.observation import Text, as_trace, view
+from calibrate.observation import Text, as_trace, chances, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -25,21 +25,21 @@ from engine.metrics import measure, speed, speed_up
 from engine.models import TARGET
 from engine.pair import Pair
 from engine.record import Run
+from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
+from reports.audit import TIES, audit, lawful
 from reports.fidelity import unsteadiness
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
 from scenarios.tuned import TunedConfiguration
 from sim.replay import Replay
+from sim.temperature import at_temperature
+from sim.what_if import WhatIf
 
-# The largest gap between the logits of the target's favourite and of an emitted token that counts as a numeric
-# tie. bfloat16 logits near 20 lie 0.125 apart, and reading several tokens at once moves both by a few steps.
-TIES = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.0625}
 DRIFT = 0.03  # change of the reference operation since the calibration beyond which a note tells of it
 REFERENCES = 7  # in a row before each generation, of which the median counts
 STANDARD = Tolerance()
-UNSTEADY = STANDARD.unsteadiness  # beyond which a note warns
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,13 @@ def is_verified(
         and [p.digest for p in verification.prompts] == [p.digest for p in prompts]
         and (verification.max_tokens, verification.repeats, verification.seed, verification.tolerance)
         == (plan.max_tokens, plan.repeats, plan.seed, plan.tolerance)
-        and verification.settling == plan.settling
+        and (verification.settling, verification.temperature) == (plan.settling, tuned.what_if.temperature)
     )
+
+
+def longest_text(artifact: Artifact, tuned: TunedConfiguration) -> int:
+    """How many tokens the calibration's texts have at most, of the kind that was tuned on."""
+    return at_temperature(artifact, tuned.what_if.temperature).calibration.max_tokens
 
 
 def verify(
@@ -106,7 +111,8 @@ def verify(
     """Measure every configuration on `prompts` and compare with what `artifact`, which was tuned on, predicts.
 
     `advance` hears what was just run. CalibrationError if the artifact is not the tuned one, or if the pair's
-    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval.
+    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, and for what was
+    tuned for other hardware or longer texts than the calibration's.
     """
     if len(prompts) < 2:
         raise ConfigurationError("verifying needs two prompts or more, for an interval over prompts.")
@@ -115,22 +121,42 @@ def verify(
             f"{tuned.calibration} is not the calibration that was tuned on; run 'tune' again."
         )
     _check_models(pair, artifact)
+    temperature = tuned.what_if.temperature
+    if tuned.what_if != WhatIf(temperature=temperature):
+        raise ConfigurationError(
+            f"the configuration was tuned for what is not here ({tuned.what_if.label()}); run 'tune' without it."
+        )
+    base, longest = at_temperature(artifact, temperature), longest_text(artifact, tuned)
+    if plan.max_tokens > longest:
+        raise ConfigurationError(
+            f"the calibration's texts have {longest} tokens at most, so it predicts none of {plan.max_tokens}: ask for "
+            "fewer with --max-tokens, or calibrate with --full."
+        )
     chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
+    sampling = [_sampling(prompt, temperature, plan.seed) for prompt in prompts]
     for configuration, _ in chosen:
-        pair.generate(configuration, ids[0], max_tokens=8)
+        pair.generate(configuration, ids[0], max_tokens=8, sampling=sampling[0])
         advance("warming up")
-    samples, reference, notes = _measure(pair, tokenizer, [c for c, _ in chosen], ids, plan, advance)
-    traces = _observe(pair, ids, samples)
-    here = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens)
+    samples, reference, notes = _measure(
+        pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
+    )
+    traces = _observe(pair, ids, sampling, samples)
+    own = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
+    here = at_temperature(own, temperature)
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
-    worlds = Replay(artifact, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
+    worlds = Replay(base, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
     predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
-    gaps = _audit(pair, ids, samples)
+    written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
+    audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p])) for p, text in written}
     tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
-        mine = [s.model_copy(update={"gaps": gaps[s.prompt, s.run.tokens]}) for s in samples[configuration]]
+        mine, law = samples[configuration], None
+        if configuration.draws_drafts and temperature:
+            law = lawful([audited[s.prompt, s.run.tokens] for s in mine if s.repeat == 0], plan.seed)
+        else:
+            mine = [s.model_copy(update={"gaps": audited[s.prompt, s.run.tokens].gaps}) for s in mine]
         below = [gap for s in mine for _, gap in s.gaps]
         compared.append(
             Compared(
@@ -142,6 +168,7 @@ def verify(
                 samples=tuple(mine),
                 near_ties=sum(gap <= tie for gap in below),
                 mismatches=sum(gap > tie for gap in below),
+                law=law,
             )
         )
     timeline = next((c for c, _ in chosen if c.policy == "specbranch"), chosen[0][0])
@@ -166,14 +193,15 @@ def verify(
         max_tokens=plan.max_tokens,
         repeats=plan.repeats,
         seed=plan.seed,
+        temperature=temperature,
         tie=tie,
         tolerance=plan.tolerance,
         reference_seconds=tuple(reference),
         notes=tuple(notes),
         compared=tuple(compared),
-        sweep=suppositions.sweep(artifact, plan.seed, advance),
+        sweep=suppositions.sweep(base, plan.seed, advance),
         overheads=suppositions.overheads(here, [c for c, _ in chosen], plan.seed),
-        sensitivities=suppositions.sensitivities(artifact, _subject(chosen, predicted), plan.seed),
+        sensitivities=suppositions.sensitivities(base, _subject(chosen, predicted), plan.seed),
         occupied=suppositions.occupied(artifact),
         timeline=Timeline(
             prompt=0,
@@ -183,7 +211,11 @@ def verify(
         ),
         settling=plan.settling,
     )
-    return Verified(verification, here)
+    return Verified(verification, own)
+
+
+def _sampling(prompt: Prompt, temperature: float, seed: int) -> Sampling:
+    return Sampling(temperature=temperature, seed=seed).of_text(prompt.digest) if temperature else GREEDY
 
 
 def _subject(
@@ -228,6 +260,7 @@ def _measure(
     tokenizer: Tokenizer,
     chosen: Sequence[Configuration],
     ids: Sequence[list[int]],
+    sampling: Sequence[Sampling],
     plan: Plan,
     advance: Callable[[str], None],
 ) -> tuple[dict[Configuration, list[Sample]], list[float], list[str]]:
@@ -238,8 +271,13 @@ def _measure(
     order = 0
 
     def write(configuration: Configuration, prompt: int) -> Run:
-        ends = tokenizer.end_tokens
-        return pair.generate(configuration, ids[prompt], max_tokens=plan.max_tokens, end_tokens=ends)
+        return pair.generate(
+            configuration,
+            ids[prompt],
+            max_tokens=plan.max_tokens,
+            end_tokens=tokenizer.end_tokens,
+            sampling=sampling[prompt],
+        )
 
     for repeat in range(plan.repeats):
         for prompt in rng.sample(range(len(ids)), len(ids)):
@@ -279,9 +317,17 @@ def _side(
     )
 
 
-def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]) -> list[Trace]:
-    """How each draft sees the texts of this run, as a policy that drafts wrote them (see `calibrate.run`)."""
-    drafting = [mine for c, mine in samples.items() if c.drafts]
+def _observe(
+    pair: Pair,
+    ids: Sequence[list[int]],
+    sampling: Sequence[Sampling],
+    samples: dict[Configuration, list[Sample]],
+) -> list[Trace]:
+    """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`).
+
+    At a temperature that is one whose draft tokens are not drawn, as its texts are those of most others too.
+    """
+    drafting = [mine for c, mine in samples.items() if c.drafts and not c.draws_drafts]
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
     foreseeing = {
@@ -292,16 +338,19 @@ def _observe(pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, 
     traces = []
     for prompt, tokens in enumerate(ids):
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))
+        text = Text(path, sampling[prompt])
+        (certain,) = chances(pair.players("in-turn", None)[0], tokens, [text])
         views = {}
         for name in used:
             _, player = pair.players("in-turn", name)
             assert player is not None
-            (seen,) = view(player, tokens, [Text(path)])
+            (seen,) = view(player, tokens, [text])
             views[name] = as_trace(seen)
             if name in foreseeing:
-                chances = foreseeing[name](tokens, path)
-                views[name] = replace(views[name], foreseen=np.array(chances, dtype=np.float32))
-        traces.append(Trace(np.array(tokens, dtype=np.int32), np.array(path, dtype=np.int32), views))
+                foreseen = np.array(foreseeing[name](tokens, path), dtype=np.float32)
+                views[name] = replace(views[name], foreseen=foreseen)
+        arrays = np.array(tokens, dtype=np.int32), np.array(path, dtype=np.int32)
+        traces.append(Trace(*arrays, views, np.array(certain, dtype=np.float32)))
     return traces
 
 
@@ -309,10 +358,10 @@ def _outlooks(pair: Pair, draft: str, prompt: list[int], path: list[int]) -> lis
     """What the target's network foresees of a draft along a text."""
     target, _ = pair.players("in-turn", draft)
     pair.teach(target, draft)
-    chances: list[list[float]] = target.worker.call(
+    foreseen: list[list[float]] = target.worker.call(
         outlooks, name=target.model, draft=draft, prompt=prompt, path=path
     )
-    return chances
+    return foreseen
 
 
 def _on_these_prompts(
@@ -321,28 +370,23 @@ def _on_these_prompts(
     ids: Sequence[list[int]],
     traces: Sequence[Trace],
     max_tokens: int,
+    temperature: float,
 ) -> Artifact:
-    """The calibration's costs with these prompts' texts."""
+    """The calibration's costs with these prompts' texts, greedy ones or drawn."""
     records = tuple(
         PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
         for p, tokens, trace in zip(prompts, ids, traces, strict=True)
     )
-    update = {"prompts": records, "max_tokens": max_tokens, "rehearsals": (), "temperature": None}
+    update = {
+        "prompts": records,
+        "max_tokens": max_tokens,
+        "rehearsals": (),
+        "temperature": temperature or None,
+    }
+    if temperature:
+        update |= {"sampled_tokens": max_tokens}
+        return Artifact(artifact.calibration.model_copy(update=update), (), tuple(traces))
     return Artifact(artifact.calibration.model_copy(update=update), tuple(traces))
-
-
-def _audit(
-    pair: Pair, ids: Sequence[list[int]], samples: dict[Configuration, list[Sample]]
-) -> dict[tuple[int, tuple[int, ...]], tuple[tuple[int, float], ...]]:
-    """For each distinct text, its tokens below the target's favourite: where, and by how much (see `Sample.gaps`)."""
-    player, _ = pair.players("in-turn", None)
-    texts = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
-
-    def below(prompt: int, tokens: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
-        gaps = player.worker.call(observation.audit, name=TARGET, prompt=ids[prompt], tokens=list(tokens))
-        return tuple((place, gap) for place, gap in enumerate(gaps) if gap > 0.0)
-
-    return {(prompt, tokens): below(prompt, tokens) for prompt, tokens in texts}
 
 
 def _models(artifact: Artifact) -> dict[str, str]:

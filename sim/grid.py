@@ -14,6 +14,7 @@ from engine.policies import uses
 
 # From the simplest on.
 POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch")
+PARALLEL = ("pearl", "specbranch")
 
 
 class Grid(BaseModel):
@@ -32,6 +33,9 @@ class Grid(BaseModel):
     )
     bounds: tuple[float, ...] = Field(default=(0.2, 0.4, 0.6), description="AdaEDL's threshold to begin with")
     hrad: tuple[bool, ...] = Field(default=(False,), description="with H-RAD, where the calibration has it")
+    draw_drafts: tuple[bool, ...] = Field(
+        default=(False,), description="draft tokens drawn, at a temperature"
+    )
 
     def configurations(
         self, drafts: Sequence[str], placements: Sequence[Placement]
@@ -45,6 +49,7 @@ class Grid(BaseModel):
             "min_confidence": self.cuts,
             "min_bound": self.bounds,
             "hrad": self.hrad,
+            "draw_drafts": self.draw_drafts,
         }
         found: dict[Configuration, None] = {}
         for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):
@@ -65,6 +70,8 @@ class Grid(BaseModel):
                 return True
             if "min_bound" in c.uses and ("speculative" in self.policies or c.min_bound != self.bounds[0]):
                 return True
+        if c.draws_drafts and c.draft_length == 1 and c.policy in PARALLEL and False in self.draw_drafts:
+            return True  # the first token of a branch is a candidate, and never drawn
         if c.policy != "specbranch":
             return False
         if c.branches == 1:
@@ -79,7 +86,7 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
     c = configuration
     if not c.drafts:
         return (0,)
-    return _rank(c), c.hrad, c.branches, c.min_confidence > 0.0, c.draft_length
+    return _rank(c), c.hrad, c.draw_drafts, c.branches, c.min_confidence > 0.0, c.draft_length
 
 
 def spread(

@@ -5,11 +5,11 @@ from engine.errors import ConfigurationError
 
 
 def at_temperature(artifact: Artifact, temperature: float) -> Artifact:
-    """The calibration with its texts of that temperature for traces; 0: greedy.
+    """The calibration with its texts of that temperature for traces; 0: as they are, which at first is greedy.
 
     ConfigurationError if it has none.
     """
-    if temperature == artifact.temperature:
+    if temperature in (0.0, artifact.temperature):
         return artifact
     calibration = artifact.calibration
     if not artifact.sampled or temperature != calibration.temperature:

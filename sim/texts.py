@@ -82,11 +82,7 @@ class Texts:
         """Where the tokens of each text come from. ConfigurationError or CalibrationError as for `runs`."""
         draft = configuration.draft_among(self.artifact.calibration.drafts)
         by_bound = "min_bound" in configuration.uses
-        drawn = (
-            configuration.draw_drafts
-            and "draw_drafts" in configuration.uses
-            and self.artifact.temperature > 0.0
-        )
+        drawn = configuration.draws_drafts and self.artifact.temperature > 0.0
         key = draft, by_bound, drawn
         if key not in self._sources:
             if draft is None:

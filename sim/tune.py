@@ -168,7 +168,10 @@ def tune(
     artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
     foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
-    grid = grid or Grid(hrad=(False, True) if foreseen else (False,))
+    grid = grid or Grid(
+        hrad=(False, True) if foreseen else (False,),
+        draw_drafts=(False, True) if artifact.temperature and what_if.alignment is None else (False,),
+    )
     configurations = grid.configurations(tuple(artifact.calibration.drafts), world.placements)
     if not configurations:
         raise ConfigurationError(

@@ -37,7 +37,7 @@ class WhatIf(BaseModel):
     )
     link: Link | None = Field(default=None, description="a network between target and draft")
     temperature: float = Field(
-        default=0.0, ge=0, description="0: greedy texts; else that of the calibration's sampled texts"
+        default=0.0, ge=0, description="of the texts; 0: greedy ones, else those that the calibration drew"
     )
     contention: bool = Field(default=True, description="models that run at once slow each other as measured")
     overheads: bool = Field(default=True, description="hand-over, fork and the spread of durations")

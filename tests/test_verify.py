@@ -1,17 +1,34 @@
 """What `verify` says of the machine, and which configurations it runs."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_models import save_tiny
 from verifications import verification
 
+from calibrate.artifact import Artifact, load_artifact, save_artifact
+from calibrate.costs import Laps
 from calibrate.prompts import Prompt
+from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.tokenizer import Tokenizer
+from reports.error_budget import split_error
+from reports.fidelity import judge
+from reports.page import render
+from reports.recorded_runs import find_runs, open_replay
+from reports.tables import verified_summary
 from reports.tolerance import Tolerance
-from reports.verification import Settling
-from reports.verify import Plan, _drift, configurations, is_verified
-from scenarios.tuned import TunedConfiguration
+from reports.verification import Settling, load_verification, replay_folder, save_verification
+from reports.verify import Plan, _drift, configurations, is_verified, longest_text, verify
+from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.grid import Grid
+from sim.tune import tune
+from sim.what_if import WhatIf
 
 CHOSEN = Configuration(policy="pearl", draft="int8")
 ALONE = Configuration(policy="autoregressive")
@@ -76,3 +93,98 @@ def test_a_record_stands_for_its_own_plan_alone(changes: dict[str, object]) -> N
     assert is_verified(record, tuned, prompts, plan)
     assert not is_verified(record, tuned, prompts, replace(plan, **changes))  # type: ignore[arg-type]
     assert not is_verified(record, tuned, prompts[1:], plan)
+    warmer = tuned.model_copy(update={"what_if": WhatIf(temperature=1.0)})
+    assert not is_verified(record, warmer, prompts, plan)
+
+
+Calibrated = tuple[Pair, Tokenizer, Path, Artifact]
+EFFORT = Effort("tiny", 4, 16, Laps(1, seconds=0.0, together_seconds=0.05), sampled=12)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calibrated]:
+    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), 0), precision="float32")
+    tokenizer, folder = Tokenizer(target), tmp_path_factory.mktemp("calibration")
+    with Pair(target, {"near": target.model_copy(update={"bits": 4})}, cores=(0, 1)) as pair:
+        calibrate(pair, tokenizer, _prompts("calibration"), EFFORT, folder)
+        yield pair, tokenizer, folder, load_artifact(folder)
+
+
+def _prompts(split: str) -> tuple[Prompt, ...]:
+    first = {"calibration": 3, "heldout": 17}[split]
+    return tuple(Prompt(f"{split}-{i}", "test", split, f"w{first} w{5 + i} w9 w{11 + i}") for i in range(4))
+
+
+def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibrated, tmp_path: Path) -> None:
+    pair, tokenizer, folder, artifact = calibrated
+    grid = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0,), bounds=(0.4,), draw_drafts=(False, True))
+    found = tune(artifact, grid, what_if=WhatIf(temperature=1.0), jobs=1, listed=12)
+    save_tuned(tmp_path / "tuned.yaml", TunedConfiguration.of(found, folder, artifact.digest))
+    tuned = load_tuned(tmp_path / "tuned.yaml")
+    assert longest_text(artifact, tuned) == EFFORT.sampled
+    plan = Plan(EFFORT.sampled, repeats=1, seed=5)
+    made, replay = verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), plan)
+    assert is_verified(made, tuned, _prompts("heldout"), plan)
+    record = tmp_path / "record.json"
+    save_verification(record, made)
+    save_artifact(replay_folder(record), replay)
+    assert load_verification(record) == made
+    assert made.temperature == 1.0
+    texts: dict[int, set[tuple[int, ...]]] = {}
+    for one in made.compared:
+        assert one.mismatches == one.near_ties == 0
+        assert (one.law is not None) == one.configuration.draws_drafts
+        assert not one.lawless
+        if one.law is None:
+            for sample in one.samples:
+                texts.setdefault(sample.prompt, set()).add(sample.run.tokens)
+    assert any(one.law is not None for one in made.compared)
+    assert len(made.compared) - sum(one.law is not None for one in made.compared) > 3
+    assert all(len(some) == 1 for some in texts.values())  # one seed is one text, in float32
+    again = open_replay(record)
+    assert [tuple(trace.path) for trace in again.traces] == [min(texts[i]) for i in range(4)]
+    budget = split_error(made, again)
+    for row in budget.rows:
+        if not row.configuration.draws_drafts:
+            assert row.matched == row.runs
+    real, simulated = find_runs(
+        record, made, made.compared[0].configuration.label(), 1, ("engine", "simulator")
+    )
+    assert [r.emitted for r in real.rounds] == [r.emitted for r in simulated.rounds]
+    assert any(check.name == "mismatches" and check.outcome == "held" for check in judge(made).checks)
+    assert "drawn at temperature 1" in verified_summary(made)
+    page = render(made, None, budget)
+    assert "of the target&#39;s law" in page or "of the target's law" in page
+    assert "drawn at temperature 1" in page
+
+
+def test_texts_of_another_law_fail() -> None:
+    made = verification()
+    one = made.compared[0].model_copy(update={"law": 1e-9})
+    found = judge(made.model_copy(update={"compared": (one, *made.compared[1:])}))
+    assert found.verdict == "FAIL"
+    assert one.configuration.label() in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("what_if", "tokens", "said"),
+    [
+        (WhatIf(target_speed=2.0), 12, "target x2"),
+        (WhatIf(temperature=1.0), 13, "12 tokens at most"),
+        (WhatIf(), 17, "16 tokens at most"),
+    ],
+)
+def test_what_cannot_be_run_here_is_refused(
+    calibrated: Calibrated, what_if: WhatIf, tokens: int, said: str
+) -> None:
+    pair, tokenizer, folder, artifact = calibrated
+    tuned = TunedConfiguration(
+        calibration=folder,
+        calibration_digest=artifact.digest,
+        what_if=what_if,
+        searched=1,
+        advice="a",
+        chosen=ALONE,
+    )
+    with pytest.raises(ConfigurationError, match=said):
+        verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), Plan(tokens, repeats=1))
