@@ -75,13 +75,16 @@ class DraftCosts(_Record):
 
     `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
     each; `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
-    temperature takes beyond choosing them. `together`: against the target, where they run at once.
+    temperature takes beyond choosing them. `correction`: seconds from the rejection of a drawn token to the token in
+    its place, for which the draft's distribution travels to the target. `together`: against the target, where they run
+    at once.
     """
 
     forward: tuple[Cell, ...]
     branch: tuple[Cell, ...]
     fork: tuple[Cell, ...]
     draw: tuple[Cell, ...] = ()
+    correction: tuple[float, ...] = ()
     together: tuple[Together, ...] = ()
 
 

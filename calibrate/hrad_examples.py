@@ -1,6 +1,5 @@
 """What H-RAD learns from: the target's own texts, what the target knew in them, and where each draft agreed."""
 
-import base64
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +133,7 @@ def know(target: Player, prompt: list[int], paths: Sequence[list[int]]) -> "list
     seen = target.worker.call(knowledge, name=target.model, prompt=prompt, paths=paths)
     dtype = getattr(torch, seen["dtype"])
     return [
-        torch.frombuffer(bytearray(base64.b64decode(features)), dtype=dtype).view(len(path), -1)
+        torch.frombuffer(bytearray(features), dtype=dtype).view(len(path), -1)
         for features, path in zip(seen["features"], paths, strict=True)
     ]
 
@@ -145,7 +144,7 @@ def knowledge(host: Host, name: str, prompt: list[int], paths: list[list[int]]) 
 
     known = [rows.cpu().contiguous() for rows in _known(host, name, prompt, paths)]
     return {
-        "features": [base64.b64encode(rows.view(torch.uint8).numpy().tobytes()).decode() for rows in known],
+        "features": [rows.view(torch.uint8).numpy().tobytes() for rows in known],
         "dtype": str(known[0].dtype).removeprefix("torch."),
     }
 

@@ -168,6 +168,25 @@ def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) ->
     return _repeat(sample, repeats, 0.0)
 
 
+def hold_drawn(host: Host, name: str) -> None:
+    """Keep a distribution as of a drawn draft token (the draw 0)."""
+    hosted, logits = host.models[name], _some_logits(host.models[name])
+    hosted.kept = {0: logits.softmax(dim=-1)}
+
+
+def hold_rejected(host: Host, name: str) -> None:
+    """Keep a distribution as of a place where the target rejected a drawn token."""
+    hosted, logits = host.models[name], _some_logits(host.models[name])
+    hosted.rejected = logits.softmax(dim=-1)
+
+
+def _some_logits(hosted: Hosted) -> Any:
+    model = _fill(hosted, 0)
+    logits = model.read(_filler(1), last=1)[0]
+    model.rewind([0], 0)
+    return logits
+
+
 def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
     """H-RAD's inference behind a forward of the target: an untrained network takes as long as a trained one."""
     import torch

@@ -64,10 +64,12 @@ def _small(costs: PlacementCosts) -> Iterator[str]:
         ("draw at a temperature", costs.draw),
         ("H-RAD", costs.foresight),
     ]
+    found = [(what, [cell.seconds for cell in cells]) for what, cells in parts]
+    found.append(("replace a rejected draw", [d.correction for d in costs.drafts.values() if d.correction]))
     shown = [
         f"{what} {min(times):.0f} to {max(times):.0f}"
-        for what, cells in parts
-        if (times := [median(cell.seconds) * 1e6 for cell in cells])
+        for what, sampled in found
+        if (times := [median(seconds) * 1e6 for seconds in sampled])
     ]
     if shown:
         yield f"  beside forwards, us: {', '.join(shown)}"

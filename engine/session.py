@@ -1,7 +1,7 @@
 """One real generation: the policy's session over two models in worker processes. Torch-free."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Generic, TypeVar
 
@@ -40,6 +40,23 @@ class Player:
 
     worker: Worker
     model: str
+
+
+def recall(drafter: Player, draw: int) -> dict[str, object]:
+    """The distribution that a draft token was drawn from, by the draw's name. WorkerLost if the worker is."""
+    ticket = drafter.worker.submit(worker_process.recall, name=drafter.model, draw=draw)
+    found: dict[str, object] = ticket.wait(SILENCE_SECONDS).value
+    return found
+
+
+def correct(
+    target: Player, place: int, sampling: Mapping[str, object], drawn_from: Mapping[str, object]
+) -> int:
+    """The target's token at `place` of the text, where it has just rejected one drawn from what `recall` gave."""
+    ticket = target.worker.submit(
+        worker_process.correct, name=target.model, place=place, sampling=sampling, **drawn_from
+    )
+    return int(ticket.wait(SILENCE_SECONDS).value)
 
 
 @dataclass
@@ -110,14 +127,10 @@ class EngineSession:
         """
         assert self.drafter is not None
         try:
-            row = self.drafter.worker.submit(worker_process.recall, name=self.drafter.model, draw=draw[1])
-            chances = row.wait(SILENCE_SECONDS).value
+            drawn_from = recall(self.drafter, draw[1])
         except WorkerLost as error:
             raise self._without_draft(error) from error
-        ticket = self.target.worker.submit(
-            worker_process.correct, name=self.target.model, place=place, sampling=self._sampling, **chances
-        )
-        return int(ticket.wait(SILENCE_SECONDS).value)
+        return correct(self.target, place, self._sampling, drawn_from)
 
     @property
     def _sampling(self) -> dict[str, object]:

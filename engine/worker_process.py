@@ -1,11 +1,9 @@
 """The process that hosts models: takes jobs from pipes, one at a time from each, and answers with value and times.
 
-A message is JSON: a function by its module and name, and its arguments. The function's first parameter is the
-pipe's `Host`. Times are of the monotonic clock, which all processes of a machine share.
+A message (`engine.messages`) is a function by its module and name, and its arguments. The function's first parameter
+is the pipe's `Host`. Times are of the monotonic clock, which all processes of a machine share.
 """
 
-import base64
-import json
 import os
 import signal
 import threading
@@ -17,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from engine.errors import SpecBranchError
+from engine.messages import decode, encode
 from engine.models import ModelSpec, load_model
 from engine.policies.outlook import classify
 from engine.policies.words import DraftLimits, Outlook
@@ -207,14 +206,11 @@ def recall(host: Host, name: str, draw: int) -> dict[str, Any]:
     """The distribution that a draft token was drawn from, as `correct` takes it; `draw` is its name."""
     hosted = host.models[name]
     row, ids = hosted.kept[draw].cpu(), hosted.model.kept_tokens
-    return {
-        "chances": base64.b64encode(row.numpy().tobytes()).decode(),
-        "ids": None if ids is None else base64.b64encode(ids.cpu().numpy().tobytes()).decode(),
-    }
+    return {"chances": row.numpy().tobytes(), "ids": None if ids is None else ids.cpu().numpy().tobytes()}
 
 
 def correct(
-    host: Host, name: str, place: int, sampling: dict[str, Any], chances: str, ids: str | None
+    host: Host, name: str, place: int, sampling: dict[str, Any], chances: bytes, ids: bytes | None
 ) -> int:
     """The target's token at `place`, where it rejected one that was drawn from `chances` (see `recall`)."""
     import torch
@@ -222,13 +218,13 @@ def correct(
     from engine import decoding
 
     target = host.models[name].rejected
-    row = torch.frombuffer(bytearray(base64.b64decode(chances)), dtype=torch.float32)
+    row = torch.frombuffer(bytearray(chances), dtype=torch.float32)
     draft = torch.zeros(len(target))
     if ids is None:
         common = min(len(row), len(target))  # padding of the vocabulary may differ
         draft[:common] = row[:common]
     else:
-        draft[torch.frombuffer(bytearray(base64.b64decode(ids)), dtype=torch.int64)] = row
+        draft[torch.frombuffer(bytearray(ids), dtype=torch.int64)] = row
     return decoding.correct(target, draft.to(target.device), Sampling(**sampling), place)
 
 
@@ -259,12 +255,12 @@ def _answer(host: Host, connection: Connection) -> None:
     with connection:
         while True:
             try:
-                message = json.loads(connection.recv_bytes())
+                message = decode(connection.recv_bytes())
             except (EOFError, OSError):
                 return
             reply = _do(host, message)
             try:
-                connection.send_bytes(json.dumps(reply).encode())
+                connection.send_bytes(encode(reply))
             except OSError:
                 return
 

@@ -1,6 +1,5 @@
 """The driver's handle on worker processes: submit jobs, wait for replies, notice a death. Torch-free."""
 
-import json
 import multiprocessing
 import signal
 import threading
@@ -15,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.messages import decode, encode
 from engine.placement import Seat
 from engine.worker_process import serve, sit
 
@@ -64,9 +64,9 @@ class Worker:
     _outstanding: deque[Ticket] = field(default_factory=deque)
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
-        """Send a job: `function(host, **arguments)`, run in the worker; arguments and value are JSON."""
+        """Send a job, `function(host, **arguments)`, to be run in the worker; all as a message takes it."""
         message = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
-        data = json.dumps(message).encode()
+        data = encode(message)
         while len(data) > PIPE_BYTES and self._outstanding:
             # Else both ends might wait for ever, each for room for what it sends.
             self.receive(SILENCE_SECONDS)
@@ -100,7 +100,7 @@ class Worker:
         if self._connection not in ready:
             raise self._gone("died")
         try:
-            reply = json.loads(self._connection.recv_bytes())
+            reply = decode(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise self._gone("died") from error
         received = time.perf_counter()
