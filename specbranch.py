@@ -348,44 +348,39 @@ def simulate(
 
     from reports.tables import console, print_outcomes
     from scenarios.calibrations import open_calibration
-    from scenarios.schema import load_scenario
+    from scenarios.schema import load_scenarios
     from sim.backends import backend as running_on
-    from sim.results import key_of, merge, read_table, row_key, row_of, write_table
     from sim.run import Outcome, first_run
-    from sim.sweep import in_order, parts, sweep
+    from sim.tabled import Tabled
 
-    loaded = load_scenario(scenario)
-    artifact = None if loaded.stated else open_calibration(calibration, loaded.calibration)
-    digest = artifact.digest if artifact else ""
-    rows = read_table(table) if table else []
-    known = {row_key(row) for row in rows}
-
-    def is_known(what_if: Any, configuration: Any) -> bool:
-        return key_of(digest, loaded, what_if, configuration) in known
-
-    outcomes = []
-    total = sum(piece.outcomes for piece in parts(loaded, is_known))
-    with progress(total) as advance, running_on(backend, address):
-        for outcome in sweep(loaded, artifact, jobs=jobs, skip=is_known):
-            outcomes.append(outcome)
-            advance(outcome.configuration.label())
-            if table:
-                rows = merge([rows, [row_of(digest, loaded, outcome)]])
-                write_table(table, rows)
-    outcomes = in_order(loaded, outcomes)
-    if known and total < loaded.outcomes:
-        held = f"{loaded.outcomes - total} of {loaded.outcomes}"
+    scenarios = load_scenarios(scenario)
+    first = scenarios[0]
+    artifact = None if first.stated else open_calibration(calibration, first.calibration)
+    tabled = Tabled.open(table, artifact)
+    left = [tabled.left(loaded) for loaded in scenarios]
+    documents = []
+    with progress(sum(left)) as advance, running_on(backend, address):
+        for loaded in scenarios:
+            outcomes = tabled.sweep(loaded, jobs, lambda outcome: advance(outcome.configuration.label()))
+            documents.append((loaded, outcomes))
+    held = sum(loaded.outcomes for loaded in scenarios) - sum(left)
+    if held:
         print(f"specbranch: {table} held {held} outcomes already; they are not shown again.", file=sys.stderr)
     if trace:
         from reports.chrome_trace import save_trace
 
-        configuration, run = first_run(loaded, artifact)
+        configuration, run = first_run(first, artifact)
         save_trace(trace, [run], {"configuration": configuration.label()})
     if as_json:
-        rows = TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json")
-        print(json.dumps({"scenario": loaded.model_dump(mode="json"), "outcomes": rows}))
+        dump = TypeAdapter(list[Outcome]).dump_python
+        written = [
+            {"scenario": loaded.model_dump(mode="json"), "outcomes": dump(outcomes, mode="json")}
+            for loaded, outcomes in documents
+        ]
+        print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
         return
-    print_outcomes(console(), loaded, artifact, outcomes)
+    for loaded, outcomes in documents:
+        print_outcomes(console(), loaded, artifact, outcomes)
 
 
 @app.command()

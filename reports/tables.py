@@ -61,7 +61,8 @@ def print_outcomes(
         )
         for o in outcomes
     ]
-    out.print(_simulated_table(scenario.title, rows))
+    name = scenario.hardware.name if scenario.hardware else ""
+    out.print(_simulated_table(f"{scenario.title}: {name}" if name else scenario.title, rows))
     if not many and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
     if artifact is None:

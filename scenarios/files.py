@@ -2,7 +2,7 @@
 
 import difflib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -90,11 +90,17 @@ def misplaced(place: Location, message: str) -> PydanticCustomError:
     return PydanticCustomError("misplaced", "{message}", {"message": message, "place": place})
 
 
-def product(entry: Any) -> list[Any]:
-    """Every choice of one value from each list of a mapping, and of mappings inside it."""
+def product(entry: Any, whole: Collection[str] = ()) -> list[Any]:
+    """Every choice of one value from each list of a mapping, and of mappings inside it.
+
+    A mapping under a key of `whole` has lists of its own, which are no choices.
+    """
     if not isinstance(entry, dict):
         return [entry]
-    values = [value if isinstance(value, list) else product(value) for value in entry.values()]
+    values = [
+        value if isinstance(value, list) else [value] if key in whole else product(value, whole)
+        for key, value in entry.items()
+    ]
     return [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
 
 

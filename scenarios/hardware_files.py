@@ -1,13 +1,14 @@
 """What a scenario's `hardware` names by file: profiles, devices and models' config.json, shipped or its own."""
 
 import difflib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from scenarios.files import Location, YamlFile
+from scenarios.files import Location, YamlFile, product
 from sim.hardware_costs import Device, ModelShape, Profile
 
 SHIPPED = Path(__file__).parent / "hardware"
@@ -49,12 +50,42 @@ NAMES: tuple[tuple[tuple[str, ...], str, Reader], ...] = (
 )
 
 
-def resolve_names(file: YamlFile, hardware: Any) -> Any:
+WHOLE = ("profile",)  # has lists of its own
+
+
+def alternatives(hardware: Any) -> list[Any]:
+    """What a scenario's `hardware` stands for, a list of them or one with lists of values; each gets a name."""
+    found = hardware if isinstance(hardware, list) else product(hardware, WHOLE)
+    if len(found) < 2:
+        return found
+    said = [dict(_leaves(one)) for one in found]
+    differing = [
+        key for key in dict.fromkeys(itertools.chain(*said)) if len({one.get(key) for one in said}) > 1
+    ]
+    named = []
+    for place, (one, its) in enumerate(zip(found, said, strict=True), 1):
+        name = ", ".join(f"{key} {its[key]}" for key in differing if key in its) or f"hardware {place}"
+        named.append({"name": name, **one} if isinstance(one, dict) else one)
+    return named
+
+
+def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each value of a mapping, and the words that lead to it."""
+    if not isinstance(data, dict):
+        yield key, str(data)
+    elif key.endswith(WHOLE) or "title" in data:
+        yield key, str(data.get("title"))
+    else:
+        for word, value in data.items():
+            yield from _leaves(value, key if word == "roofline" else f"{key} {word}".strip())
+
+
+def resolve_names(file: YamlFile, hardware: Any, place: Location = ("hardware",)) -> Any:
     """A scenario's `hardware` with what files hold in place of their names; the rest is left to be validated."""
     if not isinstance(hardware, dict):
         return hardware
     sides = {
-        side: resolve_times(file, ("hardware", side), hardware[side])
+        side: resolve_times(file, (*place, side), hardware[side])
         for side in ("target", "draft")
         if side in hardware
     }

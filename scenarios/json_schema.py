@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.policies import policy_names
+from scenarios.hardware_files import WHOLE
 from scenarios.schema import SWEEPS, Scenario
 
 SHIPPED = Path(__file__).parent / "scenario.schema.json"
@@ -17,8 +18,8 @@ Node = dict[str, Any]
 def scenario_schema() -> Node:
     """JSON Schema, draft 2020-12.
 
-    In a configuration or a what-if each value may be a list of values, and so may each value of a mapping inside; the
-    configurations and the what-ifs themselves may be one mapping or a list.
+    In a configuration, a what-if or hardware each value may be a list of values, and so may each value of a mapping
+    inside; they themselves may be one mapping or a list.
     """
     schema = Scenario.model_json_schema()
     definitions: Node = schema.pop("$defs")
@@ -29,6 +30,8 @@ def scenario_schema() -> Node:
         for array in ("type", "items", "minItems"):
             entry.pop(array, None)
         entry["anyOf"] = [swept, {"type": "array", "items": swept, "minItems": 1}]
+    properties = schema["properties"]
+    properties["hardware"] = _value_or_list(properties["hardware"], definitions)
     used = _reached(schema, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -48,16 +51,16 @@ def _many(node: Node, definitions: Node) -> Node:
     if name + MANY not in definitions:
         swept = definitions[name + MANY] = copy.deepcopy(definitions[name])
         for key, value in swept["properties"].items():
-            swept["properties"][key] = _value_or_list(value, definitions)
+            swept["properties"][key] = _value_or_list(value, definitions, deep=key not in WHOLE)
     return {**node, "$ref": node["$ref"] + MANY}
 
 
-def _value_or_list(value: Node, definitions: Node) -> Node:
-    """One value or, of values that are whole, a list; a mapping may have lists inside instead."""
+def _value_or_list(value: Node, definitions: Node, deep: bool = True) -> Node:
+    """One value or, of values that are whole, a list; a mapping may, if `deep`, have lists inside instead."""
     about: Node = {key: value[key] for key in ("title", "description", "default") if key in value}
     bare = {key: part for key, part in value.items() if key not in about}
     choices = bare["anyOf"] if set(bare) == {"anyOf"} else [bare]
-    one = [_many(choice, definitions) if "$ref" in choice else choice for choice in choices]
+    one = [_many(choice, definitions) if deep and "$ref" in choice else choice for choice in choices]
     return {**about, "anyOf": [*one, {"type": "array", "items": bare, "minItems": 1}]}
 
 

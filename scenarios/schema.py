@@ -10,7 +10,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies import load_policy
 from scenarios.files import Location, YamlFile, misplaced, product
-from scenarios.hardware_files import resolve_names
+from scenarios.hardware_files import alternatives, resolve_names
 from sim.acceptance import IndependentAcceptance
 from sim.bursty import Bursty
 from sim.costs import LinearCosts
@@ -143,8 +143,30 @@ class Scenario(BaseModel):
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read a scenario; lists of values in a configuration or a what-if make a sweep. Raises ConfigurationError."""
+    """Read a scenario of one hardware, or none; see `load_scenarios`. ConfigurationError if it names several."""
+    scenarios = load_scenarios(path)
+    if len(scenarios) > 1:
+        raise ConfigurationError(f"{path}: names {len(scenarios)} kinds of hardware, where one is wanted.")
+    return scenarios[0]
+
+
+def load_scenarios(path: Path) -> tuple[Scenario, ...]:
+    """Read a scenario; lists of values in a configuration or a what-if make a sweep.
+
+    Each hardware that it names, by a list or by lists of values, makes a scenario of its own. ConfigurationError for
+    what is wrong in it.
+    """
     file = YamlFile.read(path, "a scenario")
+    several = isinstance(file.data.get("hardware"), list)
+    found = alternatives(file.data["hardware"]) if "hardware" in file.data else [None]
+    return tuple(
+        _scenario(path, file, hardware, ("hardware", index) if several else ("hardware",))
+        for index, hardware in enumerate(found)
+    )
+
+
+def _scenario(path: Path, file: YamlFile, hardware: Any, place: Location) -> Scenario:
+    """With one hardware (or none), which stands at a place of the file."""
     data = dict(file.data)
     origins: dict[str, list[int]] = {}
     for key in SWEEPS:
@@ -152,15 +174,17 @@ def load_scenario(path: Path) -> Scenario:
             data[key], origins[key] = _sweep(data[key])
 
     if "hardware" in data:
-        data["hardware"] = resolve_names(file, data["hardware"])
+        data["hardware"] = resolve_names(file, hardware, place)
 
-    def origin(place: Location) -> Location:
+    def origin(inside: Location) -> Location:
         """Where an expanded entry was written; one what-if may stand without a list."""
-        if len(place) < 2 or place[0] not in origins or not isinstance(place[1], int):
-            return place
-        if not isinstance(file.data[place[0]], list):
-            return place[0], *place[2:]
-        return place[0], origins[place[0]][place[1]], *place[2:]
+        match inside:
+            case "hardware", *rest:
+                return *place, *rest
+            case str() as key, int() as index, *rest if key in origins:
+                entry = (origins[key][index],) if isinstance(file.data[key], list) else ()
+                return key, *entry, *rest
+        return inside
 
     scenario = file.validate(Scenario, data, origin)
     for index, configuration in enumerate(scenario.configurations):

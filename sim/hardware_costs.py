@@ -236,6 +236,7 @@ class Timed(_Stated):
 class Hardware(_Stated):
     """Where target and draft run: a device (or a group of them) each or, `in-turn`, both on the target's."""
 
+    name: str = Field(default="", description="in tables; none: what tells it from the others of the file")
     target: Timed
     draft: Timed
     hand_over_ms: float = Field(default=0.0, ge=0, description="between the workers, for each job")

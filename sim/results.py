@@ -40,7 +40,10 @@ def key_of(
     `stated` is what the scenario says in place of a calibration, or beside it: acceptance, costs, hardware.
     """
     stated = scenario.model_dump(
-        mode="json", include={"acceptance", "costs", "hardware"}, exclude_defaults=True
+        mode="json",
+        include={"acceptance", "costs", "hardware"},
+        exclude={"hardware": {"name"}},
+        exclude_defaults=True,
     )
     return _key(calibration, stated, what_if, scenario.workload, configuration)
 

@@ -10,7 +10,7 @@ from artifacts import artifact
 
 from engine.errors import ConfigurationError
 from scenarios.hardware_files import SHIPPED, read_device, read_model, read_profile
-from scenarios.schema import load_scenario
+from scenarios.schema import load_scenario, load_scenarios
 from sim.run import run_scenario
 
 SCENARIO = """\
@@ -108,6 +108,86 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, line: int, s
     file = write(tmp_path, SCENARIO.replace(old, new))
     with pytest.raises(ConfigurationError) as caught:
         load_scenario(file)
+    assert str(caught.value).startswith(f"{file}:{line}: ")
+    assert says in str(caught.value)
+
+
+def test_lists_inside_make_a_scenario_for_each_choice(tmp_path: Path) -> None:
+    text = SCENARIO.replace(
+        "{profile: h100-llama-2-70b-tp4}", "{profile: [h100-llama-2-70b-tp4, a100-llama-2-70b]}"
+    )
+    text = text.replace("model: mine/config.json", "model: mine/config.json\n      devices: [1, 2]")
+    scenarios = load_scenarios(write(tmp_path, text))
+    found = []
+    for scenario in scenarios:
+        assert scenario.hardware is not None
+        assert scenario.hardware.target.profile is not None
+        assert scenario.hardware.draft.roofline is not None
+        found.append((scenario.hardware.target.profile.title, scenario.hardware.draft.roofline.devices))
+    assert len(set(found)) == len(scenarios) == 4
+    assert [s.hardware.name for s in scenarios if s.hardware][:2] == [
+        "target profile h100-llama-2-70b-tp4, draft devices 1",
+        "target profile h100-llama-2-70b-tp4, draft devices 2",
+    ]
+    speeds = {outcome.speed.value for scenario in scenarios for outcome in run_scenario(scenario)}
+    assert len(speeds) == 4
+    with pytest.raises(ConfigurationError, match="names 4 kinds of hardware"):
+        load_scenario(tmp_path / "s.yaml")
+
+
+def test_a_profile_written_out_has_lists_of_its_own(tmp_path: Path) -> None:
+    profile = """{profile: {title: p, layers: 2, source: guessed, excludes: [all, most],
+    layer_ms: [{tokens: 1, ms: 1, source: g}, {tokens: 9, ms: 2, source: g}]}}"""
+    text = SCENARIO.replace("{profile: h100-llama-2-70b-tp4}", profile)
+    (scenario,) = load_scenarios(write(tmp_path, text))
+    assert scenario.hardware is not None
+    assert scenario.hardware.name == ""
+    assert scenario.hardware.target.profile is not None
+    assert len(scenario.hardware.target.profile.layer_ms) == 2
+
+
+SEVERAL = """\
+title: t
+acceptance: {independent: 0.5}
+hardware:
+  - name: big
+    target: {profile: h100-llama-2-70b-tp4}
+    draft: {profile: a100-llama-2-70b}
+  - target: {profile: a100-llama-2-70b}
+    draft: {profile: a100-llama-2-70b}
+configurations:
+  - policy: speculative
+"""
+
+
+def test_hardware_may_be_a_list(tmp_path: Path) -> None:
+    scenarios = load_scenarios(write(tmp_path, SEVERAL))
+    assert [s.hardware.name for s in scenarios if s.hardware] == ["big", "target profile a100-llama-2-70b"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        (
+            "  - target: {profile: a100-llama-2-70b}",
+            "  - target: {profil: a100-llama-2-70b}",
+            7,
+            "'profile'?",
+        ),
+        (
+            "  - target: {profile: a100-llama-2-70b}",
+            "  - target: {profile: a10-llama-2-70b}",
+            7,
+            "did you mean",
+        ),
+        ("    draft: {profile: a100-llama-2-70b}\n  -", "    drift: {profile: x}\n  -", 6, "'draft'?"),
+    ],
+)
+def test_what_is_wrong_in_a_list_is_named(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
+    assert old in SEVERAL
+    file = write(tmp_path, SEVERAL.replace(old, new))
+    with pytest.raises(ConfigurationError) as caught:
+        load_scenarios(file)
     assert str(caught.value).startswith(f"{file}:{line}: ")
     assert says in str(caught.value)
 

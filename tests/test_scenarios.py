@@ -9,7 +9,7 @@ from calibrate.artifact import save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure
 from scenarios import calibrations
-from scenarios.schema import load_scenario
+from scenarios.schema import load_scenario, load_scenarios
 from sim.run import first_run, run_scenario
 from sim.what_if import Link, WhatIf
 
@@ -47,29 +47,29 @@ def write(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_scenarios_run(path: Path) -> None:
-    scenario = load_scenario(path)
-    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"))
-    kinds = scenario.workload.kinds
-    tokens = 8 * 24 if kinds else 8 * 24 + 4 * 17  # stories end early
-    outcomes = list(run_scenario(scenario, made_up))
-    assert len(outcomes) == scenario.outcomes
-    for outcome in outcomes:
-        assert outcome.metrics.tokens == (60 * 128 if scenario.stated else tokens)
-        assert outcome.speed.low <= outcome.speed.value <= outcome.speed.high
-        assert outcome.speed_up.low <= outcome.speed_up.value <= outcome.speed_up.high
-        assert any("extrapolated" in note for note in outcome.notes) is (scenario.hardware is not None)
+    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"), drawn=True)
+    for scenario in load_scenarios(path):
+        kinds = scenario.workload.kinds
+        tokens = 8 * 24 if kinds else 8 * 24 + 4 * 17  # stories end early
+        outcomes = list(run_scenario(scenario, made_up))
+        assert len(outcomes) == scenario.outcomes
+        for outcome in outcomes:
+            assert outcome.metrics.tokens == (60 * 128 if scenario.stated else tokens)
+            assert outcome.speed.low <= outcome.speed.value <= outcome.speed.high
+            assert outcome.speed_up.low <= outcome.speed_up.value <= outcome.speed_up.high
+            assert any("extrapolated" in note for note in outcome.notes) is (scenario.hardware is not None)
 
 
 def test_there_are_scenarios_over_a_calibration_and_one_without() -> None:
-    kinds = {path.stem: load_scenario(path).stated is None for path in SHIPPED}
+    kinds = {path.stem: load_scenarios(path)[0].stated is None for path in SHIPPED}
     assert sum(kinds.values()) >= 6
     assert not kinds["stated-costs"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_the_first_run_is_of_the_first_outcome(path: Path) -> None:
-    scenario = load_scenario(path)
-    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"))
+    scenario = load_scenarios(path)[0]
+    made_up = artifact(prompts=12, tokens=24, kinds=("mathematics", "code", "story"), drawn=True)
     work = scenario.workload.model_copy(update={"prompts": 1})
     alone = next(run_scenario(scenario.model_copy(update={"workload": work}), made_up))
     configuration, run = first_run(scenario, made_up)
