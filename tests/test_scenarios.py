@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import save_artifact
+from calibrate.artifact import Artifact, load_artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure
 from scenarios import calibrations
@@ -58,6 +58,22 @@ def test_shipped_scenarios_run(path: Path) -> None:
             assert outcome.speed.low <= outcome.speed.value <= outcome.speed.high
             assert outcome.speed_up.low <= outcome.speed_up.value <= outcome.speed_up.high
             assert any("extrapolated" in note for note in outcome.notes) is (scenario.hardware is not None)
+
+
+REPLAYING = [path for path in SHIPPED if load_scenarios(path)[0].stated is None]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Artifact:
+    return load_artifact(calibrations.REFERENCE)
+
+
+@pytest.mark.parametrize("path", REPLAYING, ids=lambda p: p.stem)
+def test_shipped_scenarios_run_on_the_shipped_calibration(path: Path, shipped: Artifact) -> None:
+    for scenario in load_scenarios(path):
+        work = scenario.workload.model_copy(update={"prompts": 2, "tokens": 12})
+        (first, *_) = run_scenario(scenario.model_copy(update={"workload": work}), shipped)
+        assert first.metrics.tokens == 2 * 12
 
 
 def test_there_are_scenarios_over_a_calibration_and_one_without() -> None:
