@@ -69,7 +69,10 @@ def changes(artifact: Artifact, configuration: Configuration) -> Iterator[WhatIf
     if draft is not None:
         yield from (WhatIf(draft_speed=factor) for factor in (FASTER, 1.0 / FASTER))
         share = first_token_shares(artifact)[draft]
-        wished = (share + POINTS, share - POINTS)
+        drawn = configuration.draws_drafts and artifact.temperature > 0.0
+        wished = (
+            () if drawn else (share + POINTS, share - POINTS)
+        )  # a shift says nothing of drawn draft tokens
         yield from (WhatIf(alignment=share) for share in wished if 0.0 < share < 1.0)
         yield WhatIf(contention=False)
     yield WhatIf(overheads=False)

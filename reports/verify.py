@@ -5,11 +5,11 @@ of the machine falls on all of them alike.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from engine.record import Run
 from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
-from reports.audit import TIES, audit, lawful
+from reports.audit import TIES, Audited, audit, lawful
 from reports.fidelity import unsteadiness
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
@@ -114,25 +114,10 @@ def verify(
     weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, and for what was
     tuned for other hardware or longer texts than the calibration's.
     """
-    if len(prompts) < 2:
-        raise ConfigurationError("verifying needs two prompts or more, for an interval over prompts.")
-    if artifact.digest != tuned.calibration_digest:
-        raise CalibrationError(
-            f"{tuned.calibration} is not the calibration that was tuned on; run 'tune' again."
-        )
+    _check(artifact, tuned, prompts, plan)
     _check_models(pair, artifact)
     temperature = tuned.what_if.temperature
-    if tuned.what_if != WhatIf(temperature=temperature):
-        raise ConfigurationError(
-            f"the configuration was tuned for what is not here ({tuned.what_if.label()}); run 'tune' without it."
-        )
-    base, longest = at_temperature(artifact, temperature), longest_text(artifact, tuned)
-    if plan.max_tokens > longest:
-        raise ConfigurationError(
-            f"the calibration's texts have {longest} tokens at most, so it predicts none of {plan.max_tokens}: ask for "
-            "fewer with --max-tokens, or calibrate with --full."
-        )
-    chosen = configurations(tuned)
+    base, chosen = at_temperature(artifact, temperature), configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     sampling = [_sampling(prompt, temperature, plan.seed) for prompt in prompts]
     for configuration, _ in chosen:
@@ -152,12 +137,8 @@ def verify(
     tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
-        mine, law = samples[configuration], None
-        if configuration.draws_drafts and temperature:
-            law = lawful([audited[s.prompt, s.run.tokens] for s in mine if s.repeat == 0], plan.seed)
-        else:
-            mine = [s.model_copy(update={"gaps": audited[s.prompt, s.run.tokens].gaps}) for s in mine]
-        below = [gap for s in mine for _, gap in s.gaps]
+        in_law = configuration.draws_drafts and temperature > 0.0
+        mine, counts = _audited(samples[configuration], audited, tie, plan.seed, in_law=in_law)
         compared.append(
             Compared(
                 configuration=configuration,
@@ -165,22 +146,14 @@ def verify(
                 predicted=_side(configuration, predicted),
                 replayed=speed(replayed[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
-                samples=tuple(mine),
-                near_ties=sum(gap <= tie for gap in below),
-                mismatches=sum(gap > tie for gap in below),
-                law=law,
+                samples=mine,
+                **counts,
             )
         )
-    timeline = next((c for c, _ in chosen if c.policy == "specbranch"), chosen[0][0])
-    machine = hardware()
-    calibration = artifact.calibration
-    spread = np.percentile(reference, [10, 90])
-    if unsteadiness(reference) > plan.tolerance.unsteadiness:
-        notes.append(
-            f"the machine was unsteady: the reference operation took {spread[0] * 1e3:.1f} ms at the 10th and "
-            f"{spread[1] * 1e3:.1f} ms at the 90th percentile"
-        )
+    machine, calibration = hardware(), artifact.calibration
+    notes += _unsteady(reference, plan.tolerance)
     notes += _drift(calibration.reference_seconds.get("in-turn", ()), reference)
+    timeline = _shown([c for c, _ in chosen])
     verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=machine,
@@ -212,6 +185,63 @@ def verify(
         settling=plan.settling,
     )
     return Verified(verification, own)
+
+
+def _check(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> None:
+    """Whether what was tuned can be verified so, by an error if not."""
+    if len(prompts) < 2:
+        raise ConfigurationError("verifying needs two prompts or more, for an interval over prompts.")
+    if artifact.digest != tuned.calibration_digest:
+        raise CalibrationError(
+            f"{tuned.calibration} is not the calibration that was tuned on; run 'tune' again."
+        )
+    if tuned.what_if != WhatIf(temperature=tuned.what_if.temperature):
+        raise ConfigurationError(
+            f"the configuration was tuned for what is not here ({tuned.what_if.label()}); run 'tune' without it."
+        )
+    longest = longest_text(artifact, tuned)
+    if plan.max_tokens > longest:
+        raise ConfigurationError(
+            f"the calibration's texts have {longest} tokens at most, so it predicts none of {plan.max_tokens}: ask for "
+            "fewer with --max-tokens, or calibrate with --full."
+        )
+
+
+def _audited(
+    samples: Sequence[Sample],
+    audited: Mapping[tuple[int, tuple[int, ...]], Audited],
+    tie: float,
+    seed: int,
+    *,
+    in_law: bool,
+) -> tuple[tuple[Sample, ...], dict[str, Any]]:
+    """One configuration's samples with their gaps, and the fields of `Compared` that count them.
+
+    `in_law`: no token by itself is right or wrong; a text that was repeated counts once.
+    """
+    if in_law:
+        texts = [audited[s.prompt, s.run.tokens] for s in samples if s.repeat == 0]
+        return tuple(samples), {"near_ties": 0, "mismatches": 0, "law": lawful(texts, seed)}
+    known = tuple(s.model_copy(update={"gaps": audited[s.prompt, s.run.tokens].gaps}) for s in samples)
+    gaps = [gap for s in known for _, gap in s.gaps]
+    return known, {"near_ties": sum(gap <= tie for gap in gaps), "mismatches": sum(gap > tie for gap in gaps)}
+
+
+def _shown(chosen: Sequence[Configuration]) -> Configuration:
+    """Whose timeline is shown: SpecBranch's, if it is there, and of a text that the simulator replays."""
+    branching = [c for c in chosen if c.policy == "specbranch"]
+    return next((c for c in branching if not c.draws_drafts), branching[0] if branching else chosen[0])
+
+
+def _unsteady(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
+    """A note where the machine was less steady than is tolerated."""
+    if unsteadiness(reference) <= tolerance.unsteadiness:
+        return []
+    low, high = np.percentile(reference, [10, 90])
+    return [
+        f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
+        f"{high * 1e3:.1f} ms at the 90th percentile"
+    ]
 
 
 def _sampling(prompt: Prompt, temperature: float, seed: int) -> Sampling:

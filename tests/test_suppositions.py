@@ -10,6 +10,7 @@ from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from reports import suppositions
 from reports.suppositions import COUNTS, WORLDS
+from sim.temperature import at_temperature
 from sim.what_if import WhatIf
 
 MADE = artifacts.artifact(prompts=4, tokens=32, slow_downs=(1.3, 1.2))
@@ -37,6 +38,15 @@ def test_branches_are_counted_in_every_world_against_one() -> None:
         one = next(o for o in rows if (o.what_if, o.configuration.branches) == (r.what_if, 1))
         assert r.over_one
         assert r.over_one.value == pytest.approx(r.speed.value / one.speed.value)
+
+
+def test_drawn_drafts_are_not_shifted() -> None:
+    """What a shift of alignment would mean for drawn draft tokens nobody knows, so it is left out."""
+    drawn = SPECBRANCH.model_copy(update={"draw_drafts": True})
+    warm = at_temperature(artifacts.artifact(prompts=4, tokens=32, drawn=True), 1.0)
+    wished = {r.what_if.alignment for r in suppositions.sensitivities(warm, drawn)}
+    assert wished == {None}
+    assert len({r.what_if.alignment for r in suppositions.sensitivities(warm, SPECBRANCH)}) == 3
 
 
 def test_sensitivities_go_the_way_they_must() -> None:

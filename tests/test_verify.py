@@ -121,6 +121,8 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
     found = tune(artifact, grid, what_if=WhatIf(temperature=1.0), jobs=1, listed=12)
     save_tuned(tmp_path / "tuned.yaml", TunedConfiguration.of(found, folder, artifact.digest))
     tuned = load_tuned(tmp_path / "tuned.yaml")
+    drawn = next(c for c in (*tuned.baselines, *tuned.others) if c.draws_drafts)
+    tuned = tuned.model_copy(update={"chosen": drawn, "others": (*tuned.others, tuned.chosen)})
     assert longest_text(artifact, tuned) == EFFORT.sampled
     plan = Plan(EFFORT.sampled, repeats=1, seed=5)
     made, replay = verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), plan)
@@ -147,9 +149,8 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
     for row in budget.rows:
         if not row.configuration.draws_drafts:
             assert row.matched == row.runs
-    real, simulated = find_runs(
-        record, made, made.compared[0].configuration.label(), 1, ("engine", "simulator")
-    )
+    steady = next(c.configuration for c in made.compared if not c.configuration.draws_drafts)
+    real, simulated = find_runs(record, made, steady.label(), 1, ("engine", "simulator"))
     assert [r.emitted for r in real.rounds] == [r.emitted for r in simulated.rounds]
     assert any(check.name == "mismatches" and check.outcome == "held" for check in judge(made).checks)
     assert "drawn at temperature 1" in verified_summary(made)
