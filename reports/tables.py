@@ -1,7 +1,8 @@
 """Results as tables for a terminal."""
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from rich.console import Console
@@ -77,8 +78,17 @@ def print_outcomes(
             "autoregressive placement.",
             highlight=False,
         )
-    for note in dict.fromkeys(note for o in outcomes for note in o.notes):
+    for note in _gathered(note for o in outcomes for note in o.notes):
         out.print(f"Note: {note}.", highlight=False)
+
+
+def _gathered(notes: Iterable[str]) -> Iterator[str]:
+    """Each note once; of those that differ in their counts alone the first one, and how many there are."""
+    alike: dict[str, list[str]] = {}
+    for note in dict.fromkeys(notes):
+        alike.setdefault(re.sub(r"\d+", "", note), []).append(note)
+    for first, *others in alike.values():
+        yield f"{first} (one of {len(others) + 1} alike)" if others else first
 
 
 SHOWN = 12
