@@ -481,7 +481,8 @@ def export_configuration(
     from scenarios.exports import export
     from scenarios.tuned import load_tuned
 
-    made = export(load_tuned(config).chosen, system, draft_model)
+    tuned = load_tuned(config)
+    made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature)
     for warning in made.warnings:
         print(f"specbranch: {system}: {warning}.", file=sys.stderr)
     if not made.exact and not nearest:

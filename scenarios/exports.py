@@ -32,10 +32,13 @@ class Export:
     warnings: tuple[str, ...] = ()
 
 
-def export(configuration: Configuration, system: str, draft_model: str | None = None) -> Export:
+def export(
+    configuration: Configuration, system: str, draft_model: str | None = None, temperature: float = 0.0
+) -> Export:
     """`configuration` for one of `SYSTEMS`; `draft_model` is the draft's name or folder there.
 
-    ConfigurationError if there is no such system, or if it has nothing like the method.
+    `temperature`: that it was tuned for, at which draft tokens may be drawn. ConfigurationError if there is no such
+    system, or if it has nothing like the method.
     """
     if system not in SYSTEMS:
         raise ConfigurationError(f"there is no export to '{system}': {', '.join(SYSTEMS)}.")
@@ -43,6 +46,13 @@ def export(configuration: Configuration, system: str, draft_model: str | None = 
         return Export("", exact=True, warnings=("nothing to set: this decodes without a draft",))
     nearest, warnings = _nearest(configuration)
     made = SYSTEMS[system](nearest, draft_model or DRAFT)
+    drawn = nearest.draws_drafts and temperature > 0.0
+    if temperature and "draft" in nearest.uses and DRAWS[system] not in (None, drawn):
+        warnings.append(
+            "it takes the draft's likeliest tokens and draws none, so fewer are accepted than was predicted"
+            if drawn
+            else "at a temperature it draws draft tokens, which are accepted more often than was predicted"
+        )
     notes = [*warnings, *made.warnings]
     if "draft" in nearest.uses and draft_model is None:
         notes.append(f"put the draft's name in place of {DRAFT} (--draft-model)")
@@ -76,6 +86,8 @@ def _vllm(c: Configuration, draft_model: str) -> Export:
         settings |= {"method": "ngram", "prompt_lookup_max": c.longest_match, "prompt_lookup_min": 1}
     else:
         settings |= {"method": "draft_model", "model": draft_model}
+        if c.draws_drafts:
+            settings["draft_sample_method"] = "probabilistic"
     cut = _no_cut(c)
     refused = (NO_DRAFT_MODELS,) if "draft" in c.uses else ()
     return Export(f"--speculative-config {shlex.quote(json.dumps(settings))}", not cut, (*cut, *refused))
@@ -115,6 +127,9 @@ def _transformers(c: Configuration, draft_model: str) -> Export:
         ),
     )
 
+
+# Whether draft tokens are drawn at a temperature; none: as one wishes.
+DRAWS: dict[str, bool | None] = {"vllm": None, "sglang": False, "transformers": True}
 
 SYSTEMS: dict[str, Callable[[Configuration, str], Export]] = {
     "vllm": _vllm,

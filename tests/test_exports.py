@@ -23,6 +23,26 @@ def test_vllm_takes_one_json_argument() -> None:
     assert json.loads(value)["prompt_lookup_max"] == 3
 
 
+@pytest.mark.parametrize(
+    ("system", "drawn", "said"),
+    [
+        ("vllm", True, None),
+        ("vllm", False, None),
+        ("sglang", True, "draws none"),
+        ("sglang", False, None),
+        ("transformers", True, None),
+        ("transformers", False, "it draws draft tokens"),
+    ],
+)
+def test_what_becomes_of_draws_is_said(system: str, drawn: bool, said: str | None) -> None:
+    configuration = SPECULATIVE.model_copy(update={"draw_drafts": drawn})
+    made = export(configuration, system, "m", temperature=1.0)
+    assert made.exact is (said is None)
+    assert any(said in warning for warning in made.warnings) if said else True
+    assert ("probabilistic" in made.text) is (drawn and system == "vllm")
+    assert export(configuration, system, "m").exact  # greedily there is nothing to draw
+
+
 def test_sglang_judges_one_token_more_than_is_drafted() -> None:
     words = shlex.split(export(SPECULATIVE, "sglang", "draft's folder").text)
     given = dict(zip(words[::2], words[1::2], strict=True))
