@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from calibrate.observation import audit
+from calibrate.observation import Text
 from calibrate.prompts import builtin_prompts
 from engine.configuration import Configuration
 from engine.default_drafts import choose_models
-from engine.models import TARGET
 from engine.pair import Pair, open_pair
 from engine.placement import usable_cores
 from engine.tokenizer import Tokenizer
+from reports.audit import TIES, audit
 
 TOKENS = 20
 PROMPTS = (builtin_prompts("heldout") + builtin_prompts("calibration"))[
@@ -63,9 +63,7 @@ def test_without_a_draft_model_the_target_writes_what_transformers_writes(
         for configuration in (alone, lookup):
             run = pair.generate(configuration, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
             assert run.tokens == text
-        player, _ = pair.players("in-turn", None)
-        gaps = player.worker.call(audit, name=TARGET, prompt=ids, tokens=list(text))
-        assert max(gaps) < 1e-3
+        assert all(gap < TIES["float32"] for _, gap in audit(pair, ids, Text(list(text))).gaps)
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
