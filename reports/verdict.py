@@ -61,7 +61,7 @@ def verdict(v: Verification) -> Verdict:
         alarms.append("The calibration was made on other hardware: the predictions are not of this machine.")
     ties, tokens = (
         sum(c.near_ties for c in v.compared),
-        sum(len(s.run.tokens) for c in v.compared for s in c.samples),
+        sum(len(s.run.tokens) for c in v.compared if c.law is None for s in c.samples),
     )
     tiles = (
         Tile("Measured speed", f"{number(speed.value)} tokens/s", f"95%: {interval(speed)}"),
