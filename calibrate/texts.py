@@ -31,7 +31,7 @@ class Manner(NamedTuple):
 
     def of(self, prompt: Prompt) -> Sampling:
         """How those of the text behind a prompt are."""
-        return self.sampling if self.sampling.greedy else self.sampling.of_text(prompt.digest)
+        return self.sampling.of_text(prompt.digest)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,12 @@ class Sampling(BaseModel):
         return self.temperature == 0.0
 
     def of_text(self, name: str) -> "Sampling":
-        """The same, with a seed for the text of this name alone: texts then share no numbers, nor any luck."""
+        """The same, with a seed for the text of this name alone: texts then share no numbers, nor any luck.
+
+        Greedy sampling, which draws nothing, stays what it is.
+        """
+        if self.greedy:
+            return self
         digest = hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=6).digest()
         return self.model_copy(update={"seed": int.from_bytes(digest, "big")})
 

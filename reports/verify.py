@@ -25,7 +25,7 @@ from engine.metrics import measure, speed, speed_up
 from engine.models import TARGET
 from engine.pair import Pair
 from engine.record import Run
-from engine.sampling import GREEDY, Sampling
+from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Audited, audit, lawful
@@ -119,7 +119,8 @@ def verify(
     temperature = tuned.what_if.temperature
     base, chosen = at_temperature(artifact, temperature), configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
-    sampling = [_sampling(prompt, temperature, plan.seed) for prompt in prompts]
+    drawing = Sampling(temperature=temperature, seed=plan.seed)
+    sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
         pair.generate(configuration, ids[0], max_tokens=8, sampling=sampling[0])
         advance("warming up")
@@ -242,10 +243,6 @@ def _unsteady(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
         f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
         f"{high * 1e3:.1f} ms at the 90th percentile"
     ]
-
-
-def _sampling(prompt: Prompt, temperature: float, seed: int) -> Sampling:
-    return Sampling(temperature=temperature, seed=seed).of_text(prompt.digest) if temperature else GREEDY
 
 
 def _subject(

@@ -159,6 +159,8 @@ def load_scenarios(path: Path) -> tuple[Scenario, ...]:
     file = YamlFile.read(path, "a scenario")
     several = isinstance(file.data.get("hardware"), list)
     found = alternatives(file.data["hardware"]) if "hardware" in file.data else [None]
+    if not found:
+        raise file.error(("hardware",), ": a list in it is empty; each needs one value or more")
     return tuple(
         _scenario(path, file, hardware, ("hardware", index) if several else ("hardware",))
         for index, hardware in enumerate(found)

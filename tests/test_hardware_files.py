@@ -181,6 +181,7 @@ def test_hardware_may_be_a_list(tmp_path: Path) -> None:
             "did you mean",
         ),
         ("    draft: {profile: a100-llama-2-70b}\n  -", "    drift: {profile: x}\n  -", 6, "'draft'?"),
+        (SEVERAL[SEVERAL.index("hardware:") : SEVERAL.index("config")], "hardware: []\n", 3, "is empty"),
     ],
 )
 def test_what_is_wrong_in_a_list_is_named(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
