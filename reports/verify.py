@@ -17,7 +17,7 @@ from calibrate import operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.hrad_examples import outlooks
-from calibrate.observation import Text, as_trace, chances, view
+from calibrate.observation import Text, as_trace, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -127,14 +127,14 @@ def verify(
     samples, reference, notes = _measure(
         pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
     )
-    traces = _observe(pair, ids, sampling, samples)
+    written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
+    audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p])) for p, text in written}
+    traces = _observe(pair, ids, sampling, samples, audited)
     own = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
     here = at_temperature(own, temperature)
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
     worlds = Replay(base, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
     predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
-    written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
-    audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p])) for p, text in written}
     tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
@@ -349,6 +349,7 @@ def _observe(
     ids: Sequence[list[int]],
     sampling: Sequence[Sampling],
     samples: dict[Configuration, list[Sample]],
+    audited: Mapping[tuple[int, tuple[int, ...]], Audited],
 ) -> list[Trace]:
     """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`).
 
@@ -366,7 +367,7 @@ def _observe(
     for prompt, tokens in enumerate(ids):
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))
         text = Text(path, sampling[prompt])
-        (certain,) = chances(pair.players("in-turn", None)[0], tokens, [text])
+        certain = [chance for _, chance in audited[prompt, tuple(path)].ranks]
         views = {}
         for name in used:
             _, player = pair.players("in-turn", name)
