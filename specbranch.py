@@ -79,14 +79,17 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def print_calibration(artifact: "Artifact", as_json: bool) -> None:
     """A calibration for a person or, as JSON, for a machine."""
-    from calibrate.acceptance_statistics import acceptance_statistics, describe_acceptance
+    from calibrate import acceptance_statistics as shares
     from calibrate.summary import describe
     from sim.explained import describe as describe_share
 
     if as_json:
         print(artifact.calibration.model_dump_json())
         return
-    acceptance = describe_acceptance(acceptance_statistics(artifact))
+    acceptance = [
+        *shares.describe_acceptance(shares.acceptance_statistics(artifact)),
+        *shares.describe_temperature(shares.acceptance_at_temperature(artifact)),
+    ]
     print("\n".join([*describe(artifact), *acceptance, *describe_share(artifact)]))
 
 

@@ -75,15 +75,60 @@ class AcceptanceStatistics:
     miscalibration: float
 
 
+@dataclass(frozen=True)
+class AtTemperature:
+    """One draft over texts drawn at a temperature, as shares of positions where its token is the target's.
+
+    `likeliest`: where it takes its most likely token; `drawn`: where it draws with the target's noise; `most`: what no
+    draw of the draft's law could exceed, one less the total variation distance of the two laws, which the rejection
+    rule of Leviathan et al. (2023) reaches. By theorem 3.5 there it is the mean of min(1, q(y) / p(y)) over such texts.
+    """
+
+    draft: str
+    temperature: float
+    positions: int
+    likeliest: Estimate
+    drawn: Estimate
+    most: Estimate
+
+
 def acceptance_statistics(artifact: Artifact) -> tuple[AcceptanceStatistics, ...]:
-    """One for each draft of the calibration, in its order."""
+    """One for each draft of the calibration, in its order, over its greedy texts."""
     return tuple(_of_draft(artifact, name) for name in artifact.calibration.drafts)
 
 
-def first_token_shares(artifact: Artifact) -> dict[str, float]:
-    """For each draft the share of recorded positions where its first candidate is the target's token."""
+def acceptance_at_temperature(artifact: Artifact) -> tuple[AtTemperature, ...]:
+    """One for each draft, over the texts drawn at a temperature, if there are any."""
+    texts, lengths = artifact.sampled, [len(trace.path) for trace in artifact.sampled]
+    if not texts:
+        return ()
+
+    def share(hits: Sequence[Flags]) -> Estimate:
+        return _share([float(some.sum()) for some in hits], lengths)
+
+    found = []
+    for name in artifact.calibration.drafts:
+        likeliest, drawn = (
+            [trace.views(drawn=how)[name].tokens[:, 0] == trace.path for trace in texts]
+            for how in (False, True)
+        )
+        ratios = [
+            np.minimum(1.0, trace.drafts[name].true_chance.astype(float) / trace.chances.astype(float))
+            for trace in texts
+        ]
+        most = _share([float(ratio.sum()) for ratio in ratios], lengths)
+        heat = artifact.calibration.temperature or 0.0
+        found.append(AtTemperature(name, heat, sum(lengths), share(likeliest), share(drawn), most))
+    return tuple(found)
+
+
+def first_token_shares(artifact: Artifact, *, drawn: bool = False) -> dict[str, float]:
+    """For each draft the share of recorded positions where its first candidate is the target's token.
+
+    `drawn`: where the draft draws its tokens too.
+    """
     return {
-        name: float(np.concatenate([ranks == 0 for ranks in _ranks(artifact, name)]).mean())
+        name: float(np.concatenate([ranks == 0 for ranks in _ranks(artifact, name, drawn=drawn)]).mean())
         for name in artifact.calibration.drafts
     }
 
@@ -104,11 +149,25 @@ def describe_acceptance(statistics: Sequence[AcceptanceStatistics]) -> Iterator[
         yield f"  right by kind of text: {', '.join(kinds)}"
 
 
-def _ranks(artifact: Artifact, draft: str) -> list[NDArray[np.int64]]:
+def describe_temperature(statistics: Sequence[AtTemperature]) -> Iterator[str]:
+    """A summary for a person, a line for each draft."""
+
+    def shown(share: Estimate) -> str:
+        return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+
+    for one in statistics:
+        yield (
+            f"{one.draft} at temperature {one.temperature:g}: its most likely token is right at "
+            f"{shown(one.likeliest)}, one drawn with the target's noise at {shown(one.drawn)}, and none drawn in any "
+            f"way at more than {shown(one.most)}; {one.positions} positions"
+        )
+
+
+def _ranks(artifact: Artifact, draft: str, *, drawn: bool = False) -> list[NDArray[np.int64]]:
     """For each trace the rank of the target's token among the draft's candidates; their count where it is not one."""
     found = []
     for trace in artifact.traces:
-        same = trace.drafts[draft].tokens == trace.path[:, None]
+        same = trace.views(drawn=drawn)[draft].tokens == trace.path[:, None]
         found.append(np.where(same.any(axis=1), same.argmax(axis=1), same.shape[1]))
     return found
 

@@ -26,7 +26,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 4
+VERSION = 5
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
@@ -75,16 +75,13 @@ class DraftCosts(_Record):
 
     `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
     each; `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
-    temperature takes beyond choosing them. `correction`: seconds from the rejection of a drawn token to the token in
-    its place, for which the draft's distribution travels to the target. `together`: against the target, where they run
-    at once.
+    temperature takes beyond choosing them. `together`: against the target, where they run at once.
     """
 
     forward: tuple[Cell, ...]
     branch: tuple[Cell, ...]
     fork: tuple[Cell, ...]
     draw: tuple[Cell, ...] = ()
-    correction: tuple[float, ...] = ()
     together: tuple[Together, ...] = ()
 
 
@@ -179,11 +176,12 @@ class DraftTrace:
 
     `tokens` int32 [T, K] and `chances` float32 [T, K]: its candidates at each position behind the true tokens,
     best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
-    own greedy continuation behind that candidate (NaN chances where not recorded); `true_chance` float32 [T]:
-    its probability of the target's token, q(y); `bounds` float32 [T] and `off_bounds` float32 [T, L]: AdaEDL's bound
-    of the acceptance where `chances` and `off_chances` are. `foreseen` float32 [T, R + 1]: H-RAD's chances of
-    how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or more, by a network that
-    never saw the prompt; no rows where none was trained.
+    own greedy continuation behind that candidate (NaN chances where not recorded); `bounds` float32 [T] and
+    `off_bounds` float32 [T, L]: AdaEDL's bound of the acceptance where `chances` and `off_chances` are. All of these
+    are of the logits that the draft goes by: with their noise where it draws (see `engine.sampling`).
+    `true_chance` float32 [T]: its probability of the target's token, q(y), without noise. `foreseen` float32
+    [T, R + 1]: H-RAD's chances of how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or
+    more, by a network that never saw the prompt; no rows where none was trained.
     """
 
     tokens: NDArray[np.int32]
@@ -201,12 +199,18 @@ class Trace:
     """One prompt's tokens int32 [P], its path int32 [T] (the target's own text), and each draft's view.
 
     `chances` float32 [T]: the target's probability of each token of the path, p(y); no rows where not recorded.
+    `drawing`: of a text at a temperature, each draft's view where it draws its tokens too.
     """
 
     prompt: NDArray[np.int32]
     path: NDArray[np.int32]
     drafts: Mapping[str, DraftTrace]
     chances: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    drawing: Mapping[str, DraftTrace] = field(default_factory=dict)
+
+    def views(self, *, drawn: bool) -> Mapping[str, DraftTrace]:
+        """Of drafts that draw their tokens, or that take their most likely ones."""
+        return self.drawing if drawn else self.drafts
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,7 @@ class Artifact:
 
 _DRAFT_ARRAYS = tuple(DraftTrace.__dataclass_fields__)
 _TRACE_ARRAYS = ("prompt", "path", "chances")
+DRAWING = "drawing"  # the kind of views of sampled texts by drafts that draw
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> None:
@@ -239,10 +244,10 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     arrays: dict[str, NDArray[np.generic]] = {}
     for kind, traces in (("greedy", artifact.traces), ("sampled", artifact.sampled)):
         for index, trace in enumerate(traces):
-            place = f"{kind}.{index}"
-            arrays |= {f"{place}.{key}": getattr(trace, key) for key in _TRACE_ARRAYS}
-            for name, seen in trace.drafts.items():
-                arrays |= {f"{place}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS}
+            arrays |= {f"{kind}.{index}.{key}": getattr(trace, key) for key in _TRACE_ARRAYS}
+            for how, views in ((kind, trace.drafts), (DRAWING, trace.drawing)):
+                for name, seen in views.items():
+                    arrays |= {f"{how}.{index}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS}
     data = save_arrays(arrays)
     calibration = artifact.calibration.model_copy(
         update={"traces_sha256": hashlib.sha256(data).hexdigest(), "version": VERSION}
@@ -315,6 +320,9 @@ def _traces(calibration: Calibration, arrays: Mapping[str, NDArray[Any]], kind: 
     return tuple(
         Trace(
             drafts={name: seen(f"{kind}.{index}.{name}") for name in calibration.drafts},
+            drawing={
+                name: seen(f"{DRAWING}.{index}.{name}") for name in calibration.drafts if kind == "sampled"
+            },
             **{key: arrays[f"{kind}.{index}.{key}"] for key in _TRACE_ARRAYS},
         )
         for index in range(len(calibration.prompts))

@@ -16,13 +16,11 @@ from engine.configuration import Configuration
 from engine.models import TARGET
 from engine.pair import Pair
 from engine.placement import Placement, candidate_placements
-from engine.sampling import Sampling
-from engine.session import Player, correct, recall
+from engine.session import Player
 
 # What both models do at once: tokens of the target's forward x branches of the draft's step.
 TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT = (1, 5), (1, 4), 128
 HAND_OVER_TOKENS = 12  # of text in each lap
-CORRECTIONS = 8  # in each lap, behind one warm-up
 
 # Tokens x context. Past four rows other kernels take over (engine.linear), and time may fall there, hence 4 beside 5.
 TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 17)
@@ -57,9 +55,8 @@ class Measured:
 
 @dataclass
 class _Beside:
-    """What a lap finds beside the cells: both models at once, and corrections, by draft; the hand-over."""
+    """What a lap finds beside the cells: both models at once, by draft, and the hand-over."""
 
-    corrections: dict[str, list[float]] = field(default_factory=dict)
     together: dict[str, dict[tuple[int, int], dict[str, list[float]]]] = field(default_factory=dict)
     hand_over: list[float] = field(default_factory=list)
 
@@ -161,7 +158,6 @@ def _lap(
     if other is None:
         found["hand_over"] = _hand_over(pair, prompt, placement)
         return {**found, "seconds": time.monotonic() - began}
-    found["corrections"] = _corrections(target, other)
     if not shared:
         found["together"] = _together(target, other, laps.together_seconds)
     return {**found, "seconds": time.monotonic() - began}
@@ -169,7 +165,6 @@ def _lap(
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
     beside.hand_over += found.get("hand_over", [])
-    beside.corrections.setdefault(model, []).extend(found.get("corrections", []))
     for tokens, branches, sampled in found.get("together", ()):
         pair = beside.together.setdefault(model, {}).setdefault((tokens, branches), {})
         for key, samples in sampled.items():
@@ -212,19 +207,6 @@ def _together(target: Player, draft: Player, seconds: float) -> list[tuple[int, 
     ]
 
 
-def _corrections(target: Player, draft: Player) -> list[float]:
-    """Seconds that the token in place of a rejected drawn one takes, distributions on their way included."""
-    target.worker.call(operations.hold_rejected, name=target.model)
-    draft.worker.call(operations.hold_drawn, name=draft.model)
-    sampling = Sampling(temperature=1.0).model_dump(mode="json")
-    times = []
-    for _ in range(1 + CORRECTIONS):
-        began = time.perf_counter()
-        correct(target, 0, sampling, recall(draft, 0))
-        times.append(time.perf_counter() - began)
-    return times[1:]
-
-
 def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement) -> list[float]:
     """From the end of one job to the start of the next, in a real autoregressive run: all that is not computing."""
     run = pair.generate(
@@ -252,7 +234,6 @@ def _placement_costs(
                 branch=course.cells("branch"),
                 fork=course.cells("fork"),
                 draw=course.cells("draw"),
-                correction=tuple(beside.corrections.get(course.model, ())),
                 together=tuple(
                     Together.model_validate(
                         {

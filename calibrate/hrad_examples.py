@@ -104,7 +104,7 @@ def gather(
 
     def agreement(name: str, ids: list[int], path: list[int]) -> dict[str, Any]:
         mine = player(name)
-        (seen,) = mine.worker.call(observe, name=name, prompt=ids, texts=[[path, {}]], count=1, length=0)
+        ((seen,),) = mine.worker.call(observe, name=name, prompt=ids, texts=[[path, {}]], count=1, length=0)
         return {
             "hits": [first == token for (first, *_), token in zip(seen["tokens"], path, strict=True)],
             "chances": [chance for (chance, *_) in seen["chances"]],

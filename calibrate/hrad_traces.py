@@ -4,11 +4,12 @@ What a trace holds was foreseen by networks that never saw its prompt, as held-o
 that is kept learns from all prompts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibrate.artifact import DraftTrace, Trace
 from engine.models import TARGET
@@ -38,19 +39,31 @@ def foresee(
         known.append(know(target, texts[0].prompt.tolist(), [text.path.tolist() for text in texts]))
         advance("what the target knew")
     features = [first for first, *_ in known]
-    foreseen: list[list[dict[str, DraftTrace]]] = [[{} for _ in traces] for traces in written]
+    foreseen: list[list[dict[str, NDArray[np.float32]]]] = [[{} for _ in traces] for traces in written]
     for name, spec in pair.drafts.items():
         hits = [torch.from_numpy(t.drafts[name].tokens[:, 0] == t.path) for t in written[0]]
         unaware = cross_fit(features, hits, seed=seed).unaware
         for manner, traces in enumerate(written):
-            for place, trace in enumerate(traces):
+            for place in range(len(traces)):
                 chances = unaware[place].outlook(known[place][manner]).numpy().astype(np.float32)
-                foreseen[manner][place][name] = replace(trace.drafts[name], foreseen=chances)
+                foreseen[manner][place][name] = chances
         predictor = fit(features, hits, seed=seed)
         how = {"prompts": len(hits), "positions": sum(map(len, hits)), "seed": seed}
         save_predictor(predictor_path(folder, name), predictor, fingerprint, spec, how)
         advance(f"foresight of {name}")
     return [
-        [replace(trace, drafts=views) for trace, views in zip(traces, seen, strict=True)]
+        [with_foresight(trace, mine) for trace, mine in zip(traces, seen, strict=True)]
         for traces, seen in zip(written, foreseen, strict=True)
     ]
+
+
+def with_foresight(trace: Trace, foreseen: Mapping[str, NDArray[np.float32]]) -> Trace:
+    """The trace with what H-RAD foresees of some drafts, which it does whether they draw their tokens or not."""
+
+    def aware(views: Mapping[str, DraftTrace]) -> dict[str, DraftTrace]:
+        return {
+            name: replace(seen, foreseen=foreseen[name]) if name in foreseen else seen
+            for name, seen in views.items()
+        }
+
+    return replace(trace, drafts=aware(trace.drafts), drawing=aware(trace.drawing))

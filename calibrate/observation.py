@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from calibrate.artifact import DraftTrace
-from engine.sampling import GREEDY, Sampling, uniform
+from engine.sampling import GREEDY, Sampling
 from engine.session import Player
 from engine.worker_process import Host
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 8  # recorded at each position, the most branches a replay can open
 CONTINUATION = 12  # recorded tokens behind a wrong first candidate
-FARTHEST = 1e6  # logits; what is farther apart is as impossible
+FARTHEST = 1e6  # logits; what top-k or top-p leaves out is farther
 
 
 class Text(NamedTuple):
@@ -27,9 +27,16 @@ class Text(NamedTuple):
     sampling: Sampling = GREEDY
 
 
-def view(player: Player, prompt: list[int], texts: Sequence[Text]) -> list[dict[str, Any]]:
+class Seen(NamedTuple):
+    """How a draft saw a text: taking its most likely tokens and, where the text was drawn, drawing them too."""
+
+    likeliest: DraftTrace
+    drawing: DraftTrace | None
+
+
+def view(player: Player, prompt: list[int], texts: Sequence[Text]) -> list[list[dict[str, Any]]]:
     """`observe` each text in the worker of a draft, which reads the prompt once."""
-    seen: list[dict[str, Any]] = player.worker.call(
+    seen: list[list[dict[str, Any]]] = player.worker.call(
         observe,
         name=player.model,
         prompt=prompt,
@@ -57,8 +64,14 @@ def read_behind(model: "CachedModel", prompt: list[int], path: list[int]) -> "Te
     return model.read([*model.rewind(prompt), *path[:-1]], last=len(path))
 
 
+def as_seen(views: Sequence[dict[str, Any]]) -> Seen:
+    """What `observe` returned of one text."""
+    traces = [as_trace(view) for view in views]
+    return Seen(traces[0], traces[1] if len(traces) > 1 else None)
+
+
 def as_trace(seen: dict[str, Any]) -> DraftTrace:
-    """The arrays of what `observe` returned."""
+    """The arrays of one view."""
     return DraftTrace(
         tokens=np.array(seen["tokens"], dtype=np.int32),
         chances=np.array(seen["chances"], dtype=np.float32),
@@ -73,11 +86,8 @@ def as_trace(seen: dict[str, Any]) -> DraftTrace:
 
 def observe(
     host: Host, name: str, prompt: list[int], texts: list[list[Any]], count: int, length: int
-) -> list[dict[str, Any]]:
-    """For each text, the arrays of `calibrate.artifact.DraftTrace` as lists.
-
-    Only the chance of the path's token depends on how the text was sampled: confidences never do.
-    """
+) -> list[list[dict[str, Any]]]:
+    """For each text, the arrays of `calibrate.artifact.DraftTrace` as lists; of drawn texts twice, as in `Seen`."""
     model = host.models[name].model
     model.clear()
     seen = [_observed(model, prompt, path, Sampling(**how), count, length) for path, how in texts]
@@ -87,40 +97,61 @@ def observe(
 
 def _observed(
     model: "CachedModel", prompt: list[int], path: list[int], sampling: Sampling, count: int, length: int
-) -> dict[str, Any]:
-    """One pass over the path gives the candidates at each position; then all wrong first candidates are continued
-    greedily side by side, each seeing the true text before it and its own tokens alone."""
+) -> list[dict[str, Any]]:
+    """One pass over the path, seen greedily and, where the text was drawn, with the noise that it was drawn by."""
     import torch
-
-    from engine.decoding import candidates
-    from engine.distributions import acceptance_bound
 
     logits = read_behind(model, prompt, path)
     chances = _distribution(logits, sampling)
-    best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     truth = torch.tensor(path, device=logits.device)
     if model.kept_tokens is None:
         true_chance = chances.gather(1, truth[:, None])[:, 0]
     else:
         held = (model.kept_tokens[None, :] == truth[:, None]).to(chances.dtype)
         true_chance = (held * chances).sum(dim=1)
+    return [
+        _seen(model, len(prompt), path, logits, how, count, length) | {"true_chance": true_chance.tolist()}
+        for how in ((GREEDY,) if sampling.greedy else (GREEDY, sampling))
+    ]
+
+
+def _seen(
+    model: "CachedModel",
+    before: int,
+    path: list[int],
+    logits: "Tensor",
+    how: Sampling,
+    count: int,
+    length: int,
+) -> dict[str, Any]:
+    """The candidates at each position behind `before` tokens, where the draft chooses as `how` says.
+
+    All wrong first candidates are then continued side by side, each seeing the true text before it and its own tokens
+    alone.
+    """
+    import torch
+
+    from engine.decoding import candidates
+    from engine.distributions import acceptance_bound, perturb
+
+    logits = perturb(logits, how, range(before, before + len(path)), model.kept_tokens)
+    best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]
     off_chances = [[float("nan")] * length for _ in path]
     off_bounds = [[float("nan")] * length for _ in path]
-    start = len(prompt) + len(path) - 1
+    start = before + len(path) - 1
     visible = torch.full((len(missed), start), float("-inf"))
     for row, position in enumerate(missed):
-        visible[row, : len(prompt) + position] = 0.0
+        visible[row, : before + position] = 0.0
     current = [best[position][0][0] for position in missed]
     for step in range(length if missed else 0):
         own = torch.full((len(missed), len(missed)), float("-inf"))
         own.fill_diagonal_(0.0)
         visible = torch.cat([visible, own], dim=1)
-        positions = [len(prompt) + position + step for position in missed]
-        logits = model.decoder.forward(
-            current, positions, start + step * len(missed), visible, len(missed)
-        ).float()
+        positions = [before + position + step for position in missed]
+        read = model.decoder.forward(current, positions, start + step * len(missed), visible, len(missed))
+        logits = perturb(read.float(), how, [position + 1 for position in positions], model.kept_tokens)
         best_now, bounds_now = candidates(model, logits, 1), acceptance_bound(logits).tolist()
         for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):
             current[row] = off_tokens[position][step] = token
@@ -130,7 +161,6 @@ def _observed(
         "chances": [chances for _, chances in best],
         "off_tokens": off_tokens,
         "off_chances": off_chances,
-        "true_chance": true_chance.tolist(),
         "bounds": bounds,
         "off_bounds": off_bounds,
     }
@@ -158,38 +188,20 @@ def _distribution(logits: Any, sampling: Sampling) -> Any:
     return logits.float().softmax(dim=-1) if sampling.greedy else distribution(logits, sampling)
 
 
-def audit(
-    host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]
-) -> dict[str, list[float]]:
-    """How a text lies to what the target would take in each place, by one pass; see `reports.audit.Audited`.
+def audit(host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]) -> list[float]:
+    """By how much each token's logit [T] is below the best in one pass over the text, with the noise it was drawn by.
 
-    `gaps` [T], 0 where the token is the target's own: how far its logit lies below the best; at a temperature, the
-    distance by which the logits of the tokens on both sides of the boundary would have to part for this place's number
-    to fall to the token. `chances` and `likelier` [T], at a temperature: the token's probability, and that of all
-    likelier tokens (of equals, those before it).
+    0 where the token is the target's own.
     """
     import torch
 
-    model, chosen = host.models[name].model, Sampling(**sampling)
+    from engine.distributions import perturb
+
+    model = host.models[name].model
     model.clear()
-    logits, truth = read_behind(model, prompt, path), torch.tensor(path)
-    model.clear()
-    if chosen.greedy:
-        taken = logits.gather(1, truth.to(logits.device)[:, None])[:, 0]
-        return {"gaps": (logits.max(dim=-1).values - taken).tolist(), "chances": [], "likelier": []}
-    chances = _distribution(logits, chosen).double().cpu()
-    chances /= chances.sum(dim=-1, keepdim=True)
-    mine, before = chances.gather(1, truth[:, None]), torch.arange(chances.shape[1]) < truth[:, None]
-    likelier = (chances > mine) | ((chances == mine) & before)
-    below = (chances * before).sum(dim=-1)
-    up_to = below + mine[:, 0]
     places = range(len(prompt), len(prompt) + len(path))
-    number = torch.tensor([uniform(chosen.seed, "text", place) for place in places], dtype=torch.float64)
-    # A shift d between the logits before a boundary F and those behind it moves log(F / (1 - F)) by d / temperature.
-    apart = torch.maximum(below.logit() - number.logit(), number.logit() - up_to.logit())
-    gaps = (chosen.temperature * apart).clamp(0.0, FARTHEST)
-    return {
-        "gaps": gaps.tolist(),
-        "chances": mine[:, 0].tolist(),
-        "likelier": (chances * likelier).sum(dim=-1).tolist(),
-    }
+    logits = perturb(read_behind(model, prompt, path), Sampling(**sampling), places)
+    model.clear()
+    taken = logits.gather(1, torch.tensor(path, device=logits.device)[:, None])[:, 0]
+    gaps: list[float] = (logits.max(dim=-1).values - taken).clamp_max(FARTHEST).tolist()
+    return gaps

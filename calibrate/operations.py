@@ -141,50 +141,25 @@ def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int
 
 
 def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
-    """Drawing `tokens` tokens at temperature 1, beyond what choosing them would take.
+    """Adding noise to the logits of `tokens` rows at temperature 1: of so many places in the target, of one in a draft,
+    whose branches are side by side."""
+    from engine.distributions import perturb
+    from engine.sampling import Sampling
 
-    A draft's candidates are chosen in any case; the target draws in place of choosing.
-    """
-    from engine.decoding import choices
-    from engine.distributions import distribution, draw
-    from engine.sampling import Sampling, uniform
-
-    model = _fill(host.models[name], context)
+    hosted = host.models[name]
+    model = _fill(hosted, context)
     logits = model.read(_filler(1), last=1).expand(tokens, -1).contiguous()
     model.rewind([*_filler(context), 0], context)
+    places = range(tokens) if name == TARGET else [0] * tokens
 
     def sample() -> float:
+        host.synchronise()
         start = time.perf_counter()
-        found = draw(
-            distribution(logits, Sampling(temperature=1.0)), [uniform(0, "text", i) for i in range(tokens)]
-        )
-        middle = time.perf_counter()
-        if name != TARGET:
-            model.token_ids(logits.new_tensor(found, dtype=int)).tolist()
-            return time.perf_counter() - start
-        choices(model, logits)
-        return 2.0 * middle - start - time.perf_counter()
+        perturb(logits, Sampling(temperature=1.0), places, model.kept_tokens)
+        host.synchronise()
+        return time.perf_counter() - start
 
     return _repeat(sample, repeats, 0.0)
-
-
-def hold_drawn(host: Host, name: str) -> None:
-    """Keep a distribution as of a drawn draft token (the draw 0)."""
-    hosted, logits = host.models[name], _some_logits(host.models[name])
-    hosted.kept = {0: logits.softmax(dim=-1)}
-
-
-def hold_rejected(host: Host, name: str) -> None:
-    """Keep a distribution as of a place where the target rejected a drawn token."""
-    hosted, logits = host.models[name], _some_logits(host.models[name])
-    hosted.rejected = logits.softmax(dim=-1)
-
-
-def _some_logits(hosted: Hosted) -> Any:
-    model = _fill(hosted, 0)
-    logits = model.read(_filler(1), last=1)[0]
-    model.rewind([0], 0)
-    return logits
 
 
 def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:

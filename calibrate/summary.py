@@ -65,7 +65,6 @@ def _small(costs: PlacementCosts) -> Iterator[str]:
         ("H-RAD", costs.foresight),
     ]
     found = [(what, [cell.seconds for cell in cells]) for what, cells in parts]
-    found.append(("replace a rejected draw", [d.correction for d in costs.drafts.values() if d.correction]))
     shown = [
         f"{what} {min(times):.0f} to {max(times):.0f}"
         for what, sampled in found

@@ -1,6 +1,6 @@
 """The target's own texts after a calibration's prompts, as every draft sees them, and real runs over them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from calibrate.artifact import Rehearsal, Trace
 from calibrate.journal import Journal
 from calibrate.laps import Show
-from calibrate.observation import Text, as_trace, chances, view
+from calibrate.observation import Seen, Text, as_seen, chances, view
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.pair import Pair
@@ -102,7 +102,7 @@ class Author:
         """How all models see each of the texts behind a prompt."""
         ids, key = self.tokenizer.encode(prompt.text), _key(prompt)
 
-        def see(name: str) -> list[dict[str, Any]]:
+        def see(name: str) -> list[list[dict[str, Any]]]:
             _, player = self.pair.players("in-turn", name)
             assert player is not None
             return view(player, ids, texts)
@@ -115,14 +115,24 @@ class Author:
         }
         certainty = self.journal.step(f"certainty.{key}", certain)
         return [
-            Trace(
-                np.array(ids, dtype=np.int32),
-                np.array(text.path, dtype=np.int32),
-                {name: as_trace(seen[place]) for name, seen in views.items()},
-                np.array(certainty[place], dtype=np.float32),
+            trace_of(
+                ids, text, {name: as_seen(seen[place]) for name, seen in views.items()}, certainty[place]
             )
             for place, text in enumerate(texts)
         ]
+
+
+def trace_of(
+    prompt: Sequence[int], text: Text, views: Mapping[str, Seen], chances: Sequence[float] = ()
+) -> Trace:
+    """A text as all drafts saw it; `chances`: the target's, of its tokens."""
+    return Trace(
+        np.array(prompt, dtype=np.int32),
+        np.array(text.path, dtype=np.int32),
+        {name: seen.likeliest for name, seen in views.items()},
+        np.array(chances, dtype=np.float32),
+        {name: seen.drawing for name, seen in views.items() if seen.drawing is not None},
+    )
 
 
 def _key(prompt: Prompt) -> str:

@@ -2,20 +2,41 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from engine.sampling import Sampling
+from engine.sampling import Sampling, gumbel
 
 ENTROPY_WEIGHT = 0.2  # how strongly AdaEDL (arXiv 2410.18351) takes entropy for doubt
 
 
 def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Probabilities, float32 [n, rows], of logits [n, rows]; `sampling` must not be greedy.
+    """Probabilities, float32 [n, rows], of logits [n, rows]; `sampling` must not be greedy."""
+    return _warped(logits, sampling).softmax(dim=-1)
 
-    By transformers' own warpers, so that a text drawn here and one drawn there follow the same law.
+
+def perturb(
+    logits: Tensor, sampling: Sampling, places: Sequence[int], kept_tokens: Tensor | None = None
+) -> Tensor:
+    """Logits float32 [n, rows] with each place's noise: the largest of a row is a draw from its `distribution`.
+
+    `places` [n] in the text; `kept_tokens` int64 [rows] are the rows' token ids where they are not their numbers. What
+    top-k or top-p leaves out is at minus infinity. Of greedy sampling, the logits as they are.
     """
+    if sampling.greedy:
+        return logits
+    tokens = logits.shape[-1] if kept_tokens is None else int(kept_tokens.max()) + 1
+    each = {place: gumbel(sampling.seed, place, tokens) for place in places}
+    noise = torch.from_numpy(np.stack([each[place] for place in places])).to(logits.device)
+    if kept_tokens is not None:
+        noise = noise[:, kept_tokens]
+    return sampling.temperature * (_warped(logits, sampling) + noise)
+
+
+def _warped(logits: Tensor, sampling: Sampling) -> Tensor:
+    """By transformers' own warpers, so that a text drawn here and one drawn there follow the same law."""
     scores, no_ids = logits.float(), torch.empty(0, dtype=torch.long)
     if sampling.temperature != 1.0:
         scores = TemperatureLogitsWarper(sampling.temperature)(no_ids, scores)
@@ -23,29 +44,7 @@ def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
         scores = TopKLogitsWarper(sampling.top_k)(no_ids, scores)
     if sampling.top_p < 1.0:
         scores = TopPLogitsWarper(sampling.top_p)(no_ids, scores)
-    return scores.softmax(dim=-1)
-
-
-def draw(chances: Tensor, numbers: Sequence[float]) -> list[int]:
-    """One index for each row of `chances` [n, rows], by a number in [0, 1) each: the inverse of the sums.
-
-    Rows need not add up to 1. An index of chance 0 is never drawn.
-    """
-    sums = chances.cumsum(dim=-1)
-    aims = torch.tensor(numbers, dtype=sums.dtype, device=sums.device)[:, None] * sums[:, -1:]
-    # Rounding may lift an aim to the whole sum, behind which there is nothing.
-    aims = torch.minimum(aims, torch.nextafter(sums[:, -1:], torch.zeros_like(sums[:, -1:])))
-    found: list[int] = torch.searchsorted(sums, aims, right=True)[:, 0].tolist()
-    return found
-
-
-def residual(target: Tensor, draft: Tensor) -> Tensor:
-    """What the target has and the draft lacks, max(p - q, 0), not normalised; p itself where that is nothing.
-
-    Both float32 [rows] over the target's vocabulary (Leviathan et al. 2023, section 2.3).
-    """
-    rest = (target - draft).clamp_min(0.0)
-    return rest if float(rest.sum()) > 0.0 else target
+    return scores
 
 
 def acceptance_bound(logits: Tensor) -> Tensor:

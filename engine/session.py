@@ -1,7 +1,7 @@
 """One real generation: the policy's session over two models in worker processes. Torch-free."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Generic, TypeVar
 
@@ -9,7 +9,7 @@ from engine import worker_process
 from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.policies import load_policy
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Draw, Line, Round, Steps, Verdict
+from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
 from engine.record import Job, Run
 from engine.sampling import GREEDY, Sampling
 from engine.workers import SILENCE_SECONDS, Reply, Ticket, Worker
@@ -42,23 +42,6 @@ class Player:
     model: str
 
 
-def recall(drafter: Player, draw: int) -> dict[str, object]:
-    """The distribution that a draft token was drawn from, by the draw's name. WorkerLost if the worker is."""
-    ticket = drafter.worker.submit(worker_process.recall, name=drafter.model, draw=draw)
-    found: dict[str, object] = ticket.wait(SILENCE_SECONDS).value
-    return found
-
-
-def correct(
-    target: Player, place: int, sampling: Mapping[str, object], drawn_from: Mapping[str, object]
-) -> int:
-    """The target's token at `place` of the text, where it has just rejected one drawn from what `recall` gave."""
-    ticket = target.worker.submit(
-        worker_process.correct, name=target.model, place=place, sampling=sampling, **drawn_from
-    )
-    return int(ticket.wait(SILENCE_SECONDS).value)
-
-
 @dataclass
 class EngineSession:
     """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
@@ -80,7 +63,6 @@ class EngineSession:
     began: float = field(default_factory=time.perf_counter)
     first_token_seconds: float = 0.0
     _told: dict[str, int] = field(default_factory=dict)
-    _drafts: int = 0
 
     @property
     def finished(self) -> bool:
@@ -98,39 +80,21 @@ class EngineSession:
         self.jobs.append(Job(model, len(self.rounds), start, end, forwards, tokens))  # type: ignore[arg-type]
 
     def verify(self, line: Line, foresee: int = 0) -> Pending[Verdict]:
-        place = len(self.text)
-
         def understand(reply: Reply) -> Verdict:
             accepted, token, read, outlook = reply.value
             self._note(reply, "target", 1, read)
-            if token is None:
-                token = self._correction(place + accepted, line.draws[accepted])
             return Verdict(accepted, token, outlook)
 
         ticket = self.target.worker.submit(
             worker_process.verify,
             name=self.target.model,
             line=line.tokens,
-            draws=line.draws,
             sampling=self._sampling,
             foresee=foresee,
             draft=self.drafter.model if self.drafter else "",
             **self._news("target"),
         )
         return Pending(ticket, _once(understand))
-
-    def _correction(self, place: int, draw: Draw) -> int:
-        """The token in the place of a rejected draw: only now does a whole distribution travel.
-
-        DraftLost if the draft's worker is gone and took the distribution with it. The text then goes on without
-        what this verdict accepted, and its next token is not quite of the target's law, once.
-        """
-        assert self.drafter is not None
-        try:
-            drawn_from = recall(self.drafter, draw[1])
-        except WorkerLost as error:
-            raise self._without_draft(error) from error
-        return correct(self.target, place, self._sampling, drawn_from)
 
     @property
     def _sampling(self) -> dict[str, object]:
@@ -143,9 +107,8 @@ class EngineSession:
         def understand(reply: Reply) -> Draft:
             branches, steps, read = reply.value
             self._note(reply, "draft", steps, read)
-            return Draft(tuple(Line(tuple(t), tuple(c), tuple(map(tuple, d))) for t, c, d in branches), steps)
+            return Draft(tuple(Line(tuple(t), tuple(c)) for t, c in branches), steps)
 
-        job, self._drafts = self._drafts, self._drafts + 1
         try:
             ticket = self.drafter.worker.submit(
                 worker_process.draft,
@@ -153,7 +116,6 @@ class EngineSession:
                 line=line.tokens,
                 limits=astuple(limits),
                 sampling=self._sampling,
-                job=job,
                 **self._news("draft"),
             )
         except WorkerLost as error:

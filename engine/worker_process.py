@@ -21,8 +21,6 @@ from engine.policies.outlook import classify
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
-DRAWS_A_JOB = 1 << 20  # more than a draft can draw
-
 
 @dataclass
 class Hosted:
@@ -31,15 +29,13 @@ class Hosted:
     model: Any
     text: list[int] = field(default_factory=list)
     trusted: int = 0
-    kept: dict[int, Any] = field(default_factory=dict)  # distributions that drafts were drawn from, by name
-    rejected: Any = None  # the target's distribution where it rejected a drawn token
     foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
 
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
         if base == 0:
             self.model.clear()
-            self.text, self.trusted, self.kept = [], 0, {}
+            self.text, self.trusted = [], 0
         self.text[base:] = news
 
     def noted(self) -> int:
@@ -133,15 +129,14 @@ def verify(
     base: int,
     news: list[int],
     line: list[int],
-    draws: list[Any] | None = None,
     sampling: dict[str, Any] | None = None,
     foresee: int = 0,
     draft: str = "",
-) -> tuple[int, int | None, int, Outlook | None]:
+) -> tuple[int, int, int, Outlook | None]:
     """Accepted tokens, the target's own token, how many tokens the model read, and the outlook.
 
-    No token where a drawn one was rejected: `correct` gives it. The outlook, for the next `foresee` tokens of
-    `draft`, if that is not 0 and the whole line was accepted: else what the draft wrote meanwhile is lost anyway.
+    The outlook, for the next `foresee` tokens of `draft`, if that is not 0 and the whole line was accepted: else what
+    the draft wrote meanwhile is lost anyway.
     """
     from engine import decoding
     from engine.hrad import watched
@@ -151,12 +146,9 @@ def verify(
     before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
     decoder.watch = foresee > 0
     accepted, token = decoding.verify(
-        hosted.model, hosted.text, line, draws or (), Sampling(**sampling or {}), hosted.noted()
+        hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted()
     )
     read, outlook = hosted.model.ledger.tokens_read - before, None
-    if not isinstance(token, int):
-        hosted.rejected = token
-        return accepted, None, read, None
     if foresee and accepted == len(line):
         (chances,) = hosted.foresight[draft].outlook(watched(decoder, [accepted], [token])).tolist()
         outlook = classify(chances, foresee)
@@ -171,61 +163,18 @@ def draft(
     line: list[int],
     limits: list[Any],
     sampling: dict[str, Any] | None = None,
-    job: int = 0,
-) -> tuple[list[tuple[list[int], list[float], list[Any]]], int, int]:
-    """Branches as (tokens, confidences, draws), how many forwards they took, and how many tokens were read."""
+) -> tuple[list[tuple[list[int], list[float]]], int, int]:
+    """Branches as (tokens, confidences), how many forwards they took, and how many tokens were read."""
     from engine import decoding
 
     hosted = host.models[name]
     hosted.hear(base, news)
     before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
-    # What the job before this one drew is judged while this one runs; what is older was judged or dropped.
-    hosted.kept = {key: row for key, row in hosted.kept.items() if key >= (job - 1) * DRAWS_A_JOB}
-    following = job * DRAWS_A_JOB
-
-    def keep(row: Any) -> int:
-        nonlocal following
-        hosted.kept[following] = row
-        following += 1
-        return following - 1
-
     written = decoding.write_branches(
-        hosted.model,
-        context,
-        DraftLimits(*limits),
-        hosted.noted(),
-        sampling=Sampling(**sampling or {}),
-        job=job,
-        keep=keep,
+        hosted.model, context, DraftLimits(*limits), hosted.noted(), Sampling(**sampling or {})
     )
-    branches = [(list(b.tokens), list(b.confidences), list(b.draws)) for b in written.branches]
+    branches = [(list(branch.tokens), list(branch.confidences)) for branch in written.branches]
     return branches, written.steps, hosted.model.ledger.tokens_read - before
-
-
-def recall(host: Host, name: str, draw: int) -> dict[str, Any]:
-    """The distribution that a draft token was drawn from, as `correct` takes it; `draw` is its name."""
-    hosted = host.models[name]
-    row, ids = hosted.kept[draw].cpu(), hosted.model.kept_tokens
-    return {"chances": row.numpy().tobytes(), "ids": None if ids is None else ids.cpu().numpy().tobytes()}
-
-
-def correct(
-    host: Host, name: str, place: int, sampling: dict[str, Any], chances: bytes, ids: bytes | None
-) -> int:
-    """The target's token at `place`, where it rejected one that was drawn from `chances` (see `recall`)."""
-    import torch
-
-    from engine import decoding
-
-    target = host.models[name].rejected
-    row = torch.frombuffer(bytearray(chances), dtype=torch.float32)
-    draft = torch.zeros(len(target))
-    if ids is None:
-        common = min(len(row), len(target))  # padding of the vocabulary may differ
-        draft[:common] = row[:common]
-    else:
-        draft[torch.frombuffer(bytearray(ids), dtype=torch.int64)] = row
-    return decoding.correct(target, draft.to(target.device), Sampling(**sampling), place)
 
 
 def unload(host: Host, name: str) -> None:

@@ -35,7 +35,7 @@ from engine.record import Run
 from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from engine.workers import Worker, start
-from reports.audit import TIES, Audited, audit
+from reports.audit import TIES, Gaps, audit
 from reports.benchmark_record import Asked, Audit, Benchmark, Row, Text, Trial, save_benchmark
 from reports.cache_memory import measure_memory
 from reports.contestants import (
@@ -498,8 +498,8 @@ def _final(
     return texts
 
 
-def _counted(texts: Sequence[Text], audits: Sequence[Audited], tie: float) -> Audit:
-    gaps = [gap for audited in audits for _, gap in audited.gaps]
+def _counted(texts: Sequence[Text], audits: Sequence[Gaps], tie: float) -> Audit:
+    gaps = [gap for gaps in audits for _, gap in gaps]
     return Audit(
         favourites=sum(len(text.tokens) for text in texts) - len(gaps),
         near_ties=sum(gap <= tie for gap in gaps),

@@ -48,7 +48,7 @@ def speeds(v: Verification) -> Section:
             milliseconds(c.measured.metrics.first_token_seconds, 1),
             str(len(c.samples)),
             str(c.near_ties),
-            str(c.mismatches) if c.law is None else f"in law, p {number(c.law, 3)}",
+            str(c.mismatches),
         )
         for c in v.compared
     )

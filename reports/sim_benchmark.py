@@ -128,6 +128,7 @@ def _lengthened(traces: Sequence[Trace], first: int, tokens: int) -> Trace:
         path=np.concatenate([part.path for part in parts])[:tokens],
         chances=np.concatenate([part.chances for part in parts])[:tokens],
         drafts={draft: view(draft) for draft in parts[0].drafts},
+        drawing={},
     )
 
 

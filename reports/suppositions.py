@@ -68,10 +68,9 @@ def changes(artifact: Artifact, configuration: Configuration) -> Iterator[WhatIf
     yield from (WhatIf(target_speed=factor) for factor in (FASTER, 1.0 / FASTER))
     if draft is not None:
         yield from (WhatIf(draft_speed=factor) for factor in (FASTER, 1.0 / FASTER))
-        share = first_token_shares(artifact)[draft]
         drawn = configuration.draws_drafts and artifact.temperature > 0.0
-        # A shift says nothing of drawn draft tokens.
-        wished = () if drawn else (share + POINTS, share - POINTS)
+        share = first_token_shares(artifact, drawn=drawn)[draft]
+        wished = share + POINTS, share - POINTS
         yield from (WhatIf(alignment=share) for share in wished if 0.0 < share < 1.0)
         yield WhatIf(contention=False)
     yield WhatIf(overheads=False)

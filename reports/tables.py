@@ -170,7 +170,7 @@ def verified_summary(verification: Verification) -> str:
     """What the table says, in sentences."""
     rows = verification.compared
     chosen, best = find_chosen(rows), find_fastest(rows)
-    tokens = sum(len(s.run.tokens) for row in rows if row.law is None for s in row.samples)
+    tokens = sum(len(s.run.tokens) for row in rows for s in row.samples)
     ties = sum(row.near_ties for row in rows)
     wrong = sum(row.mismatches for row in rows)
     regret = 1 - chosen.measured.speed.value / best.measured.speed.value
@@ -185,25 +185,11 @@ def verified_summary(verification: Verification) -> str:
         f"({best.configuration.label()}).",
         f"Of {tokens} tokens, {ties} were not what the target takes itself in one pass over the text but within "
         f"{verification.tie:g} of it in logits (numeric ties), {wrong} differed by more.",
-        *_drawn(verification),
         *(f"Note: {note}." for note in verification.notes),
     ]
     if verification.other_hardware:
         lines.append("The calibration was made on other hardware than this.")
     return "\n".join(lines)
-
-
-def _drawn(verification: Verification) -> Iterator[str]:
-    """How the texts fared whose draft tokens were drawn."""
-    drawn = [row for row in verification.compared if row.law is not None]
-    if not drawn:
-        return
-    tokens = sum(len(s.run.tokens) for row in drawn for s in row.samples)
-    least = min(drawn, key=lambda row: row.law or 0.0)
-    yield (
-        f"Of {len(drawn)} configurations whose draft tokens were drawn ({tokens} tokens), the least p-value of texts "
-        f"of the target's law is {least.law:.2g} ({least.configuration.label()})."
-    )
 
 
 def _size(errors: Sequence[float | None]) -> str:

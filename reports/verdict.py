@@ -7,7 +7,7 @@ from typing import Literal
 from reports.fidelity import Word, judge, sentence
 from reports.parts import find_baseline, find_chosen, find_fastest, speculates
 from reports.verification import Compared, Verification
-from reports.wording import has_interval, interval, listing, number, plural, ranged, signed, times
+from reports.wording import has_interval, interval, number, plural, ranged, signed, times
 
 Tone = Literal["good", "even", "bad"]
 TONES: dict[Word, Tone] = {"PASS": "good", "FAIL": "bad", "TOO NOISY TO TELL": "even"}
@@ -44,24 +44,17 @@ def verdict(v: Verification) -> Verdict:
     tone, headline = _headline(one, find_fastest(v.compared))
     alarms = []
     wrong = sum(c.mismatches for c in v.compared)
-    lawless = [c.configuration.label() for c in v.compared if c.lawless]
-    if wrong or lawless:
-        tone, headline = "bad", "The output was not the target's own."
     if wrong:
+        tone, headline = "bad", "The output was not the target's own."
         alarms.append(
             f"{plural(wrong, 'token')} differed from the target's own by more than a numeric tie. That is a fault, "
             "and no speed-up counts while it stands."
-        )
-    if lawless:
-        alarms.append(
-            f"The texts of {listing(lawless)} are not of the target's law. That is a fault, and no speed-up counts "
-            "while it stands."
         )
     if v.other_hardware:
         alarms.append("The calibration was made on other hardware: the predictions are not of this machine.")
     ties, tokens = (
         sum(c.near_ties for c in v.compared),
-        sum(len(s.run.tokens) for c in v.compared if c.law is None for s in c.samples),
+        sum(len(s.run.tokens) for c in v.compared for s in c.samples),
     )
     tiles = (
         Tile("Measured speed", f"{number(speed.value)} tokens/s", f"95%: {interval(speed)}"),
@@ -139,22 +132,13 @@ def _apart(one: Compared, fastest: Compared) -> str:
 
 
 def _faithful(compared: Sequence[Compared]) -> str:
-    drawn = [c for c in compared if c.law is not None]
-    runs = sum(len(c.samples) for c in compared if c.law is None)
+    runs = sum(len(c.samples) for c in compared)
     wrong, ties = sum(c.mismatches for c in compared), sum(c.near_ties for c in compared)
-    if wrong or any(c.lawless for c in compared):
+    if wrong:
         return f"Of {plural(runs, 'run')}, some wrote tokens that the target alone would not have written."
-    in_law = ""
-    if drawn:
-        least = min(c.law for c in drawn if c.law is not None)
-        in_law = (
-            f" Where draft tokens were drawn ({plural(sum(len(c.samples) for c in drawn), 'run')}), the texts were of "
-            f"the target's law as far as they can tell (least p-value of {plural(len(drawn), 'configuration')}: "
-            f"{number(least, 3)})."
-        )
     if ties:
         return (
             f"The output was the target's own in all {plural(runs, 'run')}, but for {plural(ties, 'token')} where two "
-            f"of its tokens were as good as tied.{in_law}"
+            f"of its tokens were as good as tied."
         )
-    return f"The output was the target's own, token for token, in all {plural(runs, 'run')}.{in_law}"
+    return f"The output was the target's own, token for token, in all {plural(runs, 'run')}."

@@ -14,8 +14,7 @@ from engine.record import Run
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[2] = 2
-FALSE_ALARM = 1e-4  # chance that a configuration's texts of the target's law are taken for others
+VERSION: Literal[3] = 3
 
 
 class _Record(BaseModel):
@@ -50,8 +49,7 @@ class Compared(_Record):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
     `predicted` replays the calibration's prompts; `replayed` (tokens/s) replays the measured prompts' own texts
-    with the calibration's costs, so that what separates it from the measurement is timing alone. `law`: where draft
-    tokens were drawn, the p-value of these texts being of the target's law; then no token is a tie or a mismatch.
+    with the calibration's costs, so that what separates it from the measurement is timing alone.
     """
 
     configuration: Configuration
@@ -62,12 +60,6 @@ class Compared(_Record):
     samples: tuple[Sample, ...]
     near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
     mismatches: int  # tokens that differ by more
-    law: float | None = None
-
-    @property
-    def lawless(self) -> bool:
-        """Whether drawn drafts led to texts that are not of the target's law."""
-        return self.law is not None and self.law < FALSE_ALARM
 
     @property
     def error(self) -> float:
@@ -146,7 +138,7 @@ class Verification(_Record):
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]

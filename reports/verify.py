@@ -6,10 +6,10 @@ of the machine falls on all of them alike.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from calibrate import operations
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.hrad_examples import outlooks
-from calibrate.observation import Text, as_trace, view
+from calibrate.hrad_traces import with_foresight
+from calibrate.observation import Seen, Text, as_seen, view
 from calibrate.prompts import Prompt
+from calibrate.texts import trace_of
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure, speed, speed_up
@@ -28,7 +30,7 @@ from engine.record import Run
 from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
-from reports.audit import TIES, Audited, audit, lawful
+from reports.audit import TIES, Gaps, audit
 from reports.fidelity import unsteadiness
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
@@ -129,7 +131,7 @@ def verify(
     )
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p])) for p, text in written}
-    traces = _observe(pair, ids, sampling, samples, audited)
+    traces = _observe(pair, ids, sampling, samples)
     own = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
     here = at_temperature(own, temperature)
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
@@ -138,8 +140,8 @@ def verify(
     tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
-        in_law = configuration.draws_drafts and temperature > 0.0
-        mine, counts = _audited(samples[configuration], audited, tie, plan.seed, in_law=in_law)
+        mine = _audited(samples[configuration], audited)
+        gaps = [gap for sample in mine for _, gap in sample.gaps]
         compared.append(
             Compared(
                 configuration=configuration,
@@ -148,7 +150,8 @@ def verify(
                 replayed=speed(replayed[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=mine,
-                **counts,
+                near_ties=sum(gap <= tie for gap in gaps),
+                mismatches=sum(gap > tie for gap in gaps),
             )
         )
     machine, calibration = hardware(), artifact.calibration
@@ -209,29 +212,15 @@ def _check(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prom
 
 
 def _audited(
-    samples: Sequence[Sample],
-    audited: Mapping[tuple[int, tuple[int, ...]], Audited],
-    tie: float,
-    seed: int,
-    *,
-    in_law: bool,
-) -> tuple[tuple[Sample, ...], dict[str, Any]]:
-    """One configuration's samples with their gaps, and the fields of `Compared` that count them.
-
-    `in_law`: no token by itself is right or wrong; a text that was repeated counts once.
-    """
-    if in_law:
-        texts = [audited[s.prompt, s.run.tokens] for s in samples if s.repeat == 0]
-        return tuple(samples), {"near_ties": 0, "mismatches": 0, "law": lawful(texts, seed)}
-    known = tuple(s.model_copy(update={"gaps": audited[s.prompt, s.run.tokens].gaps}) for s in samples)
-    gaps = [gap for s in known for _, gap in s.gaps]
-    return known, {"near_ties": sum(gap <= tie for gap in gaps), "mismatches": sum(gap > tie for gap in gaps)}
+    samples: Sequence[Sample], audited: Mapping[tuple[int, tuple[int, ...]], Gaps]
+) -> tuple[Sample, ...]:
+    """One configuration's samples with their gaps."""
+    return tuple(s.model_copy(update={"gaps": audited[s.prompt, s.run.tokens]}) for s in samples)
 
 
 def _shown(chosen: Sequence[Configuration]) -> Configuration:
-    """Whose timeline is shown: SpecBranch's, if it is there, and of a text that the simulator replays."""
-    branching = [c for c in chosen if c.policy == "specbranch"]
-    return next((c for c in branching if not c.draws_drafts), branching[0] if branching else chosen[0])
+    """Whose timeline is shown: SpecBranch's, if it is there."""
+    return next((c for c in chosen if c.policy == "specbranch"), chosen[0])
 
 
 def _unsteady(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
@@ -349,13 +338,9 @@ def _observe(
     ids: Sequence[list[int]],
     sampling: Sequence[Sampling],
     samples: dict[Configuration, list[Sample]],
-    audited: Mapping[tuple[int, tuple[int, ...]], Audited],
 ) -> list[Trace]:
-    """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`).
-
-    At a temperature that is one whose draft tokens are not drawn, as its texts are those of most others too.
-    """
-    drafting = [mine for c, mine in samples.items() if c.drafts and not c.draws_drafts]
+    """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`)."""
+    drafting = [mine for c, mine in samples.items() if c.drafts]
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
     foreseeing = {
@@ -367,18 +352,15 @@ def _observe(
     for prompt, tokens in enumerate(ids):
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))
         text = Text(path, sampling[prompt])
-        certain = [chance for _, chance in audited[prompt, tuple(path)].ranks]
-        views = {}
+        views: dict[str, Seen] = {}
         for name in used:
             _, player = pair.players("in-turn", name)
             assert player is not None
-            (seen,) = view(player, tokens, [text])
-            views[name] = as_trace(seen)
-            if name in foreseeing:
-                foreseen = np.array(foreseeing[name](tokens, path), dtype=np.float32)
-                views[name] = replace(views[name], foreseen=foreseen)
-        arrays = np.array(tokens, dtype=np.int32), np.array(path, dtype=np.int32)
-        traces.append(Trace(*arrays, views, np.array(certain, dtype=np.float32)))
+            views[name] = as_seen(view(player, tokens, [text])[0])
+        foreseen = {
+            name: np.array(foresee(tokens, path), dtype=np.float32) for name, foresee in foreseeing.items()
+        }
+        traces.append(with_foresight(trace_of(tokens, text, views), foreseen))
     return traces
 
 

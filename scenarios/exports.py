@@ -46,17 +46,28 @@ def export(
         return Export("", exact=True, warnings=("nothing to set: this decodes without a draft",))
     nearest, warnings = _nearest(configuration)
     made = SYSTEMS[system](nearest, draft_model or DRAFT)
-    drawn = nearest.draws_drafts and temperature > 0.0
-    if temperature and "draft" in nearest.uses and DRAWS[system] not in (None, drawn):
-        warnings.append(
-            "it takes the draft's likeliest tokens and draws none, so fewer are accepted than was predicted"
-            if drawn
-            else "at a temperature it draws draft tokens, which are accepted more often than was predicted"
-        )
+    if temperature and "draft" in nearest.uses:
+        warnings += _drawn_otherwise(nearest.draws_drafts, DRAWS[system])
     notes = [*warnings, *made.warnings]
     if "draft" in nearest.uses and draft_model is None:
         notes.append(f"put the draft's name in place of {DRAFT} (--draft-model)")
     return Export(made.text, made.exact and not warnings, tuple(notes))
+
+
+def _drawn_otherwise(drawn: bool, there: bool | None) -> list[str]:
+    """What is said where draft tokens were (or were not) `drawn`, and the system draws some (none: as one wishes)."""
+    if drawn and there is False:
+        return [
+            "it takes the draft's likeliest tokens and draws none, so fewer are accepted than was predicted"
+        ]
+    if drawn:
+        return [
+            "it draws draft tokens independently of the target's and rejects by p / q, which accepts somewhat more "
+            "than the noise shared by both models that was predicted"
+        ]
+    if there:
+        return ["at a temperature it draws draft tokens, which are accepted more often than was predicted"]
+    return []
 
 
 def _nearest(c: Configuration) -> tuple[Configuration, list[str]]:

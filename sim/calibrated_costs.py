@@ -152,7 +152,6 @@ class CalibratedCosts:
     contention: Contention
     target_draws: "Small"
     draft_draws: "Small"
-    replacement: float = 0.0
     inference: float = 0.0
 
     @classmethod
@@ -178,7 +177,6 @@ class CalibratedCosts:
             if what_if.contention:
                 contention = Contention.of(costs.together)
         inference = Small.of(measured.foresight, what_if.target_speed).seconds
-        corrections = measured.drafts[draft].correction if draft and what_if.overheads else ()
         return cls(
             target=table("target forwards", measured.target, what_if.target_speed, 0),
             forward=forward,
@@ -188,7 +186,6 @@ class CalibratedCosts:
             contention=contention,
             target_draws=Small.of(measured.draw, what_if.target_speed),
             draft_draws=Small.of(measured.drafts[draft].draw if draft else (), what_if.draft_speed),
-            replacement=float(np.median(corrections)) if corrections else 0.0,
             inference=float(inference[0]) if len(inference) else 0.0,
         )
 
@@ -218,9 +215,6 @@ class CalibratedCosts:
 
     def draft_draw(self, operations: Operations) -> Floats | float:
         return self.draft_draws.nearest(operations.tokens)
-
-    def correction(self) -> float:
-        return self.replacement
 
     def foresight(self) -> float:
         return self.inference

@@ -58,10 +58,6 @@ class Costs(Protocol):
         """Drawing draft tokens at a temperature, beyond choosing candidates."""
         ...
 
-    def correction(self) -> float:
-        """Finding the token in place of a rejected drawn one."""
-        ...
-
     def foresight(self) -> float:
         """H-RAD's inference."""
         ...
@@ -74,9 +70,6 @@ class Greedy:
         return 0.0
 
     def draft_draw(self, operations: Operations) -> float:
-        return 0.0
-
-    def correction(self) -> float:
         return 0.0
 
     def foresight(self) -> float:
@@ -125,8 +118,6 @@ def durations(
             seconds[drawing] += work.forwards[drawing] * draws
     before, after = np.zeros(count), np.zeros(count)
     after[:] = costs.hand_over(Operations(work.forwards, work.context, text))
-    if sampled:
-        after[np.flatnonzero(work.corrected)] += costs.correction()
     if link is not None:
         before[draft] = link.seconds(work.sent[draft])
         after[draft] += link.seconds(work.returned[draft])

@@ -70,8 +70,6 @@ class Grid(BaseModel):
                 return True
             if "min_bound" in c.uses and ("speculative" in self.policies or c.min_bound != self.bounds[0]):
                 return True
-        if c.draws_drafts and c.draft_length == 1 and c.policy in PARALLEL and False in self.draw_drafts:
-            return True  # the first token of a branch is a candidate, and never drawn
         if c.policy != "specbranch":
             return False
         if c.branches == 1:

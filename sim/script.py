@@ -46,9 +46,6 @@ class Work(NamedTuple):
     opened: Any  # branches of which one is moved to its place first; 0: none is
     moved: Any  # its tokens
     drawn: Any  # tokens that each forward draws at a temperature, where one does
-    corrected: (
-        Any  # 1 where the target rejects a drawn token, at a temperature, and so has to ask for its law
-    )
     foreseen: Any  # 1 with H-RAD's inference
     sent: Any  # tokens of the message that brings the job to the draft
     returned: Any  # tokens of the message that brings its result
@@ -187,7 +184,6 @@ class ScriptSession:
     _jobs: "array[int]" = field(default_factory=lambda: array("q"))
     _steps: "array[int]" = field(default_factory=lambda: array("q"))
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
-    _drawing: bool = False
     _target: Books | None = None
     _draft: Books | None = None
 
@@ -216,11 +212,8 @@ class ScriptSession:
         else:
             context, _, unread = self._target.rewind(path, position, tokens, accepted)
             context += self._before
-        drawn, corrected = len(tokens) + 1, 1 if self._drawing and accepted < len(tokens) else 0
-        seen = 1 if foresee else 0
-        self._jobs.extend(
-            (TARGET, len(self.rounds), unread, context, 1, unread, 0, 0, drawn, corrected, seen, 0, 0)
-        )
+        drawn, seen = len(tokens) + 1, 1 if foresee else 0
+        self._jobs.extend((TARGET, len(self.rounds), unread, context, 1, unread, 0, 0, drawn, seen, 0, 0))
         self.asked = job + 1
         return Known(verdict, job)
 
@@ -235,8 +228,6 @@ class ScriptSession:
             opened, sent = len(books.branches), position - books.told + len(tokens)
             context, moved, unread = books.rewind(self._path, position, tokens, agreed)
             context += self._before
-        # Where any token is drawn, all tokens that are ever judged are: a branch's first one is no more than chosen.
-        self._drawing = limits.drawn_from is not None
         draft = self.source.write(position, tokens, agreed, limits)
         active = books.write(draft, limits)
         read = unread
@@ -260,8 +251,7 @@ class ScriptSession:
                 read,
                 opened if moved else 0,
                 moved,
-                0 if limits.drawn_from is None else len(branches),
-                0,
+                len(branches) if limits.drawn else 0,
                 0,
                 sent,
                 len(branches[0].tokens) if len(branches) == 1 else sum([len(b.tokens) for b in branches]),

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,6 @@ from engine.errors import CalibrationError, ConfigurationError
 from engine.policies import load_policy
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.alignment import Shifted, shift_alignment
-from sim.drawn_acceptance import DrawnAcceptance
 from sim.script import PROMPT_TOKEN, Scripts, write_script
 from sim.temperature import at_temperature
 
@@ -41,7 +40,7 @@ class Texts:
     tokens: int | None = None
     kept: int = KEPT
     _sources: dict[tuple[str | None, bool, bool], list[AcceptanceSource]] = field(default_factory=dict)
-    _shifted: dict[str, Shifted] = field(default_factory=dict)
+    _shifted: dict[tuple[str, bool], Shifted] = field(default_factory=dict)
     _written: OrderedDict[_Key, Scripts] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -88,15 +87,15 @@ class Texts:
             if draft is None:
                 self._sources[key] = [self._path(index) for index in self.chosen]
             else:
-                traced = self._traced(draft, by_bound)
-                self._sources[key] = list(self._drawn(draft, traced) if drawn else traced)
+                self._sources[key] = list(self._traced(draft, by_bound=by_bound, drawn=drawn))
         return self._sources[key]
 
     def _path(self, index: int) -> PathOnly:
         return PathOnly(tuple(self.artifact.traces[index].path[: self.tokens].tolist()))
 
-    def _traced(self, draft: str, by_bound: bool) -> list[TraceAcceptance]:
-        views, recorded = self.views(draft), [trace.drafts[draft] for trace in self.artifact.traces]
+    def _traced(self, draft: str, *, by_bound: bool, drawn: bool) -> list[TraceAcceptance]:
+        recorded = self._recorded(draft, drawn=drawn)
+        views: Sequence[DraftTrace] = self.views(draft, drawn=drawn)
         if by_bound:  # a policy that stops by AdaEDL's bound asks for nothing else of the draft's doubts
             if any(np.isnan(view.bounds).any() for view in views):
                 raise CalibrationError(
@@ -119,30 +118,19 @@ class Texts:
             for index in self.chosen
         ]
 
-    def _drawn(self, draft: str, traced: Sequence[TraceAcceptance]) -> Iterator[DrawnAcceptance]:
-        if self.alignment is not None:
-            raise ConfigurationError(
-                "a shifted alignment says nothing of drawn draft tokens; replay it with draw_drafts: false."
-            )
-        for index, source in zip(self.chosen, traced, strict=True):
-            trace = self.artifact.traces[index]
-            yield DrawnAcceptance.of(
-                source,
-                trace.drafts[draft].true_chance[: self.tokens],
-                trace.chances[: self.tokens],
-                self.seed + index,
-            )
+    def _recorded(self, draft: str, *, drawn: bool) -> list[DraftTrace]:
+        return [trace.views(drawn=drawn)[draft] for trace in self.artifact.traces]
 
-    def views(self, draft: str) -> Sequence[DraftTrace]:
-        """How a draft sees each trace, shifted to the alignment that is wished."""
-        traces, wished = self.artifact.traces, self.alignment
-        views = [trace.drafts[draft] for trace in traces]
+    def views(self, draft: str, *, drawn: bool = False) -> Sequence[DraftTrace]:
+        """How a draft sees each trace, shifted to the alignment that is wished; `drawn`: where it draws its tokens."""
+        views, wished = self._recorded(draft, drawn=drawn), self.alignment
         if wished is None:
             return views
-        if draft not in self._shifted:
-            seed = [self.seed, _number(draft)]
-            self._shifted[draft] = shift_alignment([trace.path for trace in traces], views, wished, seed)
-        return self._shifted[draft].views
+        key = draft, drawn
+        if key not in self._shifted:
+            paths = [trace.path for trace in self.artifact.traces]
+            self._shifted[key] = shift_alignment(paths, views, wished, [self.seed, _number(draft)])
+        return self._shifted[key].views
 
 
 def _head(seen: DraftTrace, tokens: int | None) -> DraftTrace:

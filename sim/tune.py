@@ -170,7 +170,7 @@ def tune(
     foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
     grid = grid or Grid(
         hrad=(False, True) if foreseen else (False,),
-        draw_drafts=(False, True) if artifact.temperature and what_if.alignment is None else (False,),
+        draw_drafts=(False, True) if artifact.temperature else (False,),
     )
     configurations = grid.configurations(tuple(artifact.calibration.drafts), world.placements)
     if not configurations:

@@ -1,6 +1,7 @@
 """Small synthetic calibrations for tests: made up, quick to replay, with known regularities."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -99,7 +100,6 @@ def placement_costs(
     rng: np.random.Generator | None,
     drafts: Mapping[str, tuple[float, float]],
     slow_downs: tuple[float, float],
-    correction: float | None = None,
 ) -> PlacementCosts:
     """Costs with the grids that `calibrate` measures."""
     target_slow, draft_slow = slow_downs
@@ -118,7 +118,6 @@ def placement_costs(
             forward=cells(seconds, (1, 2, 4, 5, 33, 256), rng),
             branch=cells(seconds, (1, 2, 3, 4, 5, 8), rng, (32, 384), each=0.1),
             fork=cells(seconds / 20, (2, 8), rng, (32, 384)),
-            correction=() if correction is None else (correction,),
             together=(together,) if placement == "at-once" else (),
         )
     return PlacementCosts(
@@ -144,12 +143,11 @@ def artifact(
     prompt_tokens: int = 40,
     kinds: tuple[str, str, str] = ("chat", "code", "story"),
     drawn: bool = False,
-    correction: float | None = None,
 ) -> Artifact:
     """A calibration of `drafts` (name -> chance of a right token, seconds of a forward) on made-up texts.
 
-    Every third text ends early, the others at `tokens`. `drawn`: the same texts stand for those of temperature 1, too;
-    `correction`: seconds of the token in place of a rejected draw.
+    Every third text ends early, the others at `tokens`. `drawn`: the same texts stand for those of temperature 1, too,
+    and drafts that draw see them as others do.
     """
     rng = np.random.default_rng(seed)
     traces, records = [], []
@@ -181,13 +179,12 @@ def artifact(
         seed=seed,
         target=ModelRecord(spec=ModelSpec(source="target"), sha256="0" * 64),
         drafts={name: ModelRecord(spec=ModelSpec(source=name), sha256="1" * 64) for name in drafts},
-        placements=tuple(
-            placement_costs(p, rng if jitter else None, drafts, slow_downs, correction) for p in placements
-        ),
+        placements=tuple(placement_costs(p, rng if jitter else None, drafts, slow_downs) for p in placements),
         prompts=tuple(records),
         max_tokens=tokens,
         temperature=1.0 if drawn else None,
         sampled_tokens=tokens if drawn else 0,
         reference_seconds={p: (0.01, 0.0101) for p in placements},
     )
-    return Artifact(calibration, tuple(traces), tuple(traces) if drawn else ())
+    sampled = tuple(replace(trace, drawing=trace.drafts) for trace in traces) if drawn else ()
+    return Artifact(calibration, tuple(traces), sampled)

@@ -12,8 +12,10 @@ from calibrate.acceptance_statistics import (
     DEPTH,
     RANKS,
     AcceptanceStatistics,
+    acceptance_at_temperature,
     acceptance_statistics,
     describe_acceptance,
+    describe_temperature,
     first_token_shares,
 )
 from calibrate.artifact import Artifact, Trace
@@ -103,3 +105,28 @@ def test_a_summary_names_every_draft() -> None:
     lines = "\n".join(describe_acceptance(acceptance_statistics(artifacts.artifact())))
     for name in artifacts.DRAFTS:
         assert f"{name}: right at" in lines
+
+
+def test_shares_at_a_temperature() -> None:
+    """Of made-up texts: the share right of either view, and the mean of min(1, q / p) in closed form."""
+    made = artifacts.artifact(prompts=3, drafts=DRAFT, tokens=20, drawn=True)
+    other = artifacts.artifact(prompts=3, drafts=DRAFT, tokens=20, seed=9)
+    sampled = []
+    for trace, another in zip(made.sampled, other.traces, strict=True):
+        length = len(trace.path)
+        chances = np.where(np.arange(length) % 2, 0.8, 0.2).astype(np.float32)
+        seen = replace(trace.drafts["d"], true_chance=np.full(length, 0.4, dtype=np.float32))
+        drawing = {"d": replace(another.drafts["d"], tokens=np.repeat(trace.path[:, None], 8, axis=1))}
+        sampled.append(replace(trace, chances=chances, drafts={"d": seen}, drawing=drawing))
+    artifact = replace(made, sampled=tuple(sampled))
+    (found,) = acceptance_at_temperature(artifact)
+    at_heat = replace(made, traces=artifact.sampled)
+    assert found.likeliest.value == pytest.approx(first_token_shares(at_heat)["d"])
+    assert found.drawn.value == first_token_shares(at_heat, drawn=True)["d"] == 1.0
+    even = sum(int(np.ceil(len(trace.path) / 2)) for trace in sampled)
+    assert found.positions == sum(len(trace.path) for trace in sampled)
+    assert found.most.value == pytest.approx((even + 0.5 * (found.positions - even)) / found.positions)
+    (line,) = describe_temperature([found])
+    assert "d at temperature 1" in line
+    assert "drawn with the target's noise at 100.0%" in line
+    assert acceptance_at_temperature(replace(made, sampled=())) == ()

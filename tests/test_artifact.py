@@ -1,5 +1,6 @@
 """A calibration folder is whole or does not load."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -12,14 +13,24 @@ from engine.errors import CalibrationError
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    artifact = build_artifact()
+    made, other = build_artifact(drawn=True), build_artifact(seed=1)
+    drawing = (
+        replace(trace, drawing=another.drafts)
+        for trace, another in zip(made.sampled, other.traces, strict=True)
+    )
+    artifact = replace(made, sampled=tuple(drawing))
     save_artifact(tmp_path, artifact)
     loaded = load_artifact(tmp_path)
     assert loaded.calibration.placements == artifact.calibration.placements
-    for mine, theirs in zip(artifact.traces, loaded.traces, strict=True):
+    for mine, theirs in zip(
+        (*artifact.traces, *artifact.sampled), (*loaded.traces, *loaded.sampled), strict=True
+    ):
         assert (mine.path == theirs.path).all()
-        for name, seen in mine.drafts.items():
-            assert seen.off_chances.tobytes() == theirs.drafts[name].off_chances.tobytes()
+        for drawn in (False, True):
+            views, again = mine.views(drawn=drawn), theirs.views(drawn=drawn)
+            assert views.keys() == again.keys()
+            for name, seen in views.items():
+                assert seen.off_chances.tobytes() == again[name].off_chances.tobytes()
 
 
 def test_missing_says_how_to_make_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate.artifact import Artifact, load_artifact
 from calibrate.costs import (
-    CORRECTIONS,
     FORWARD_CONTEXTS,
     TARGET_TOKENS,
     TOGETHER_BRANCHES,
@@ -21,9 +21,11 @@ from calibrate.costs import (
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from calibrate.summary import describe
+from engine import worker_process
 from engine.configuration import Configuration
 from engine.models import ModelSpec
 from engine.pair import Pair
+from engine.policies.words import DraftLimits
 from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from sim.explained import explain
@@ -66,8 +68,6 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
             pairs = [(t.target_tokens, t.branches) for t in draft.together]
             at_once = list(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
             assert pairs == (at_once if costs.placement == "at-once" else [])
-            assert len(draft.correction) == EFFORT.laps.fewest * CORRECTIONS
-            assert min(draft.correction) > 0.0
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
         grid = {(cell.tokens, cell.context) for cell in costs.target}
@@ -154,6 +154,36 @@ def test_sampled_texts_are_the_targets_own_draws(artifact: Artifact, pair: Pair,
             seen = trace.drafts[name]
             hit = seen.tokens[:, 0] == trace.path
             np.testing.assert_allclose(seen.true_chance[hit], seen.chances[hit, 0], rtol=1e-5)
+            assert np.array_equal(trace.drawing[name].true_chance, seen.true_chance)
+        assert trace.drawing.keys() == trace.drafts.keys()
+    assert not any(trace.drawing for trace in artifact.traces)
+
+
+def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:
+    """Candidates, confidences and continuations along a drawn text are what the engine's draft job writes."""
+    prompt, trace = PROMPTS[0], artifact.sampled[0]
+    ids, path, seen = Tokenizer(spec).encode(prompt.text), trace.path.tolist(), trace.drawing["other"]
+    sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed).of_text(prompt.digest)
+    _, player = pair.players("in-turn", "other")
+    assert player is not None
+    for position in range(len(path)):
+        limits = DraftLimits(5, branches=3, adaptive=False, drawn=True)
+        branches, steps, _ = player.worker.call(
+            worker_process.draft,
+            name="other",
+            base=0,
+            news=ids + path[:position],
+            line=[],
+            limits=astuple(limits),
+            sampling=sampling.model_dump(),
+        )
+        assert steps == limits.length
+        assert [tokens[0] for tokens, _ in branches] == seen.tokens[position, :3].tolist()
+        sure = [confidences[0] for _, confidences in branches]
+        np.testing.assert_allclose(sure, seen.chances[position, :3], rtol=1e-4)
+        if seen.tokens[position, 0] != path[position]:
+            assert branches[0][0][1:] == seen.off_tokens[position, :4].tolist()
+            np.testing.assert_allclose(branches[0][1][1:], seen.off_chances[position, :4], rtol=1e-4)
 
 
 def test_costs_account_for_real_rounds(artifact: Artifact) -> None:

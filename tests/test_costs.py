@@ -148,31 +148,6 @@ def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
     assert len(set(varied.target_forward(places).tolist())) > 9
 
 
-@pytest.mark.parametrize(
-    ("chosen", "rejecting"),
-    [
-        (Configuration(policy="speculative", draft="int4", draft_length=4, draw_drafts=True), True),
-        (Configuration(policy="pearl", draft="int4", draft_length=3, draw_drafts=True), True),
-        (Configuration(policy="pearl", draft="int4", draft_length=3), False),
-    ],
-    ids=lambda value: value.label() if isinstance(value, Configuration) else "",
-)
-def test_rejected_draws_cost_a_correction_each(chosen: Configuration, rejecting: bool) -> None:
-    """The whole run is longer by as many corrections as rounds rejected a token, and no longer where none was drawn."""
-    plain = artifact(drawn=True, jitter=False, slow_downs=(1.0, 1.0))
-    slow = artifact(drawn=True, jitter=False, slow_downs=(1.0, 1.0), correction=0.25)
-    sampled = WhatIf(temperature=1.0, jitter=False)
-    runs = zip(*(replay(made, chosen, what_if=sampled) for made in (plain, slow)), strict=True)
-    for before, after in runs:
-        rejections = sum(r.accepted < r.verified for r in before.rounds)
-        assert rejections
-        assert after.seconds - before.seconds == pytest.approx(0.25 * rejections * rejecting)
-    greedy = [replay(made, chosen, what_if=STEADY) for made in (plain, slow)]
-    assert [r.seconds for r in greedy[0]] == [r.seconds for r in greedy[1]]
-    bare = WhatIf(temperature=1.0, overheads=False)
-    assert replay(plain, chosen, what_if=bare) == replay(slow, chosen, what_if=bare)
-
-
 def test_stated_costs_under_a_what_if() -> None:
     stated = LinearCosts(
         draft_step_ms=4,

@@ -1,43 +1,77 @@
-"""Draws follow the chances, residuals are Leviathan's, and the warped law is transformers' own."""
+"""Noise makes draws of the right law, which two models share, and the warped law is transformers' own."""
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from engine.distributions import acceptance_bound, distribution, draw, residual
-from engine.sampling import Sampling
+from engine.distributions import acceptance_bound, distribution, perturb
+from engine.sampling import GREEDY, Sampling
 
-CHANCES = st.lists(st.floats(0.0, 1.0, width=32), min_size=2, max_size=40).filter(lambda row: sum(row) > 1e-3)
-
-
-@given(CHANCES, st.floats(0.0, 1.0, exclude_max=True))
-def test_a_draw_has_a_chance_and_its_number_falls_into_its_share(row: list[float], number: float) -> None:
-    (index,) = draw(torch.tensor([row]), [number])
-    assert row[index] > 0.0
-    total = sum(row)
-    assert sum(row[:index]) / total - 1e-5 <= number <= sum(row[: index + 1]) / total + 1e-5
+WARM = Sampling(temperature=0.7, seed=5)
+DRAWS, LEVEL = 4000, 1e-4
 
 
-def test_the_largest_number_draws_the_last_token_that_has_a_chance() -> None:
-    assert draw(torch.tensor([[0.25, 0.75, 0.0]]), [1.0 - 2.0**-53]) == [1]
+def rows(seed: int, size: int) -> torch.Tensor:
+    return 2.0 * torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
 
 
-@given(st.integers(0, 10**6), st.integers(2, 30))
-def test_residual_and_acceptance_together_give_the_target(seed: int, size: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    p, q = (torch.rand(size, generator=generator, dtype=torch.float64).softmax(0) for _ in range(2))
-    rest = residual(p, q)
-    accepted = torch.minimum(p, q)
-    emitted = accepted + (1.0 - accepted.sum()) * rest / rest.sum()
-    assert torch.allclose(emitted, p)
+@pytest.mark.parametrize(
+    "sampling", [WARM, Sampling(temperature=1.4, top_k=3), Sampling(temperature=1, top_p=0.8)]
+)
+def test_the_largest_of_each_row_is_a_draw(sampling: Sampling) -> None:
+    """Chi-square of 4,000 places against the distribution; false alarms at 1e-4."""
+    logits = rows(1, 7)
+    chances = distribution(logits, sampling)[0].double()
+    drawn = perturb(logits.expand(DRAWS, -1), sampling, range(DRAWS)).argmax(dim=-1)
+    counts = torch.bincount(drawn, minlength=7)
+    assert not counts[chances == 0.0].any()
+    likely = chances > 0.0
+    expected = DRAWS * chances[likely] / chances.sum()
+    assert chisquare(counts[likely], expected).pvalue > LEVEL
 
 
-def test_equal_distributions_leave_the_target_itself() -> None:
-    p = torch.tensor([0.5, 0.5])
-    assert residual(p, p).equal(p)
+@given(st.integers(0, 10**6), st.integers(2, 30), st.floats(0.0, 3.0))
+def test_two_models_draw_the_same_as_often_as_their_laws_let_them(seed: int, size: int, apart: float) -> None:
+    """From (1 - D) / (1 + D) to 1 - D (Daliri et al. 2024), within 5 standard errors of 1,000 draws."""
+    one = rows(seed, size)
+    other = one + apart * rows(seed + 1, size)
+    places = range(1000)
+    mine, theirs = (perturb(logits.expand(1000, -1), WARM, places).argmax(dim=-1) for logits in (one, other))
+    distance = float((distribution(one, WARM) - distribution(other, WARM)).abs().sum()) / 2.0
+    same = float((mine == theirs).float().mean())
+    least, most = (1.0 - distance) / (1.0 + distance), 1.0 - distance
+    slack = 5.0 * (0.25 / 1000) ** 0.5
+    assert least - slack <= same <= most + slack
+
+
+@given(st.integers(0, 10**6), st.integers(4, 40))
+def test_a_cut_head_and_a_longer_vocabulary_get_the_same_noise(seed: int, size: int) -> None:
+    logits, kept = rows(seed, size), torch.arange(1, size, 2)
+    noise = perturb(logits, WARM, [9]) - logits
+    assert torch.allclose(
+        perturb(logits[:, kept], WARM, [9], kept) - logits[:, kept], noise[:, kept], atol=1e-5
+    )
+    longer = torch.cat([logits, torch.zeros(1, 5)], dim=1)
+    assert torch.allclose(perturb(longer, WARM, [9])[:, :size], logits + noise, atol=1e-5)
+
+
+def test_rows_of_one_place_share_its_noise_and_greedy_rows_get_none() -> None:
+    logits = rows(2, 9).expand(3, -1)
+    found = perturb(logits, WARM, [4, 4, 5])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert perturb(logits, GREEDY, [4, 4, 5]) is logits
+
+
+def test_a_low_temperature_is_nearly_greedy() -> None:
+    logits = rows(3, 50)
+    cold = perturb(logits, Sampling(temperature=1e-3), [0])
+    assert torch.allclose(cold, logits, atol=0.02)
 
 
 def test_the_law_is_the_one_transformers_samples_from() -> None:

@@ -26,11 +26,11 @@ def test_vllm_takes_one_json_argument() -> None:
 @pytest.mark.parametrize(
     ("system", "drawn", "said"),
     [
-        ("vllm", True, None),
+        ("vllm", True, "rejects by p / q"),
         ("vllm", False, None),
         ("sglang", True, "draws none"),
         ("sglang", False, None),
-        ("transformers", True, None),
+        ("transformers", True, "rejects by p / q"),
         ("transformers", False, "it draws draft tokens"),
     ],
 )

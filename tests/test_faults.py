@@ -26,10 +26,10 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
 
 
-def draft_until_memory_ends(host: Host, job: int, **arguments: Any) -> Any:
-    if job == 2:
+def draft_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:
+    if base > len(PROMPTS[0]):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
-    return worker_process.draft(host, job=job, **arguments)
+    return worker_process.draft(host, base=base, **arguments)
 
 
 def verify_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:

@@ -5,7 +5,7 @@ case in 1 / LEVEL would be refused by chance alone, were the seeds not fixed.
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,8 +13,9 @@ from scipy.stats import chisquare
 from table_pair import END, PROMPT, exact_law, players, tables
 
 from engine import decoding
+from engine.cached_model import CachedModel
 from engine.configuration import Configuration
-from engine.policies.words import Draft
+from engine.distributions import distribution, perturb
 from engine.sampling import Sampling
 from engine.session import generate
 
@@ -92,40 +93,53 @@ def test_a_draft_whose_head_lacks_tokens_changes_nothing(configuration: Configur
     assert chance_of_counts(configuration, kept=[0, 2, 3]) > LEVEL
 
 
-def test_one_seed_writes_one_text_under_every_policy_with_deterministic_drafts() -> None:
+def test_one_seed_writes_one_text_under_every_policy() -> None:
+    """Whatever the draft writes, and whether it draws or not."""
     seats = players(*tables(seed=7))
     for seed in range(50):
         sampling = Sampling(temperature=1.0, seed=seed)
-        texts = {generate(c, *seats, PROMPT, max_tokens=12, sampling=sampling).tokens for c in POLICIES}
+        texts = {generate(c, *seats, PROMPT, max_tokens=12, sampling=sampling).tokens for c in CASES}
         assert len(texts) == 1
 
 
+Verify = Callable[..., tuple[int, int]]
+
+
+def p_over_q(
+    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int
+) -> tuple[int, int]:
+    """Accept the draft's most likely token with chance min(1, p / q), as if it had been drawn."""
+    logits = target.read((*target.rewind(text, trusted), *line), last=len(line) + 1)
+    _, draft = tables(seed=7)
+    chances, context = distribution(logits, sampling), [*text, *line]
+    for index, token in enumerate(line):
+        place = len(text) + index
+        q = distribution(draft[context[place - 2], context[place - 1]][None], sampling)[0]
+        luck = torch.rand(2, generator=torch.Generator().manual_seed(1000 * sampling.seed + place))
+        if float(luck[0]) * float(q[token]) >= float(chances[index, token]):
+            rest = (chances[index] - q).clamp_min(0.0).cumsum(dim=0)
+            return index, int((rest <= luck[1] * rest[-1]).sum())
+    return len(line), int(perturb(logits[-1:], sampling, [len(text) + len(line)]).argmax())
+
+
+def drawn_anew(
+    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int
+) -> tuple[int, int]:
+    """Where the draft's token is not the target's draw, draw once more."""
+    accepted, token = right_verify(target, text, line, sampling, trusted)
+    if accepted == len(line):
+        return accepted, token
+    other = sampling.model_copy(update={"seed": sampling.seed + TEXTS})
+    (again,) = perturb(target.decoder.features[accepted][None], other, [len(text) + accepted]).argmax(dim=-1)
+    return accepted, int(again)
+
+
+right_verify = decoding.verify
+
+
 @pytest.mark.parametrize("policy", ["speculative", "pearl", "specbranch"])
-def test_p_over_q_with_a_deterministic_draft_is_caught(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_branches = decoding.write_branches
-
-    def with_the_likeliest(*arguments: Any, **named: Any) -> Draft:
-        """Take the most likely token, and tell the target that it was drawn."""
-        with monkeypatch.context() as inside:
-            inside.setattr("engine.decoding.draw", lambda chances, numbers: chances.argmax(dim=-1).tolist())
-            return write_branches(*arguments, **named)
-
-    monkeypatch.setattr(decoding, "write_branches", with_the_likeliest)
-    configuration = Configuration(
-        policy=policy, draft_length=3, branches=2, adaptive_branches=False, draw_drafts=True
-    )
-    assert chance_of_counts(configuration) < LEVEL
-
-
-def test_stopping_before_an_unlikely_draw_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut_by_its_own_chance(draft: Draft) -> Draft:
-        (line,) = draft.branches
-        kept = next((i for i, (chance, _) in enumerate(line.draws) if chance < 0.3), len(line))
-        return Draft((line.until(kept),), draft.steps)
-
-    right = decoding.write_branches
-    monkeypatch.setattr(
-        decoding, "write_branches", lambda *a, **named: cut_by_its_own_chance(right(*a, **named))
-    )
-    configuration = Configuration(policy="speculative", draft_length=3, draw_drafts=True)
+@pytest.mark.parametrize("wrong", [p_over_q, drawn_anew])
+def test_known_wrong_rules_are_caught(policy: str, wrong: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "verify", wrong)
+    configuration = Configuration(policy=policy, draft_length=3, branches=2, adaptive_branches=False)
     assert chance_of_counts(configuration) < LEVEL

@@ -118,12 +118,13 @@ def test_rounds_and_reads_are_the_engines(
 
 
 @pytest.mark.parametrize("draft", ["near", "middling"])
+@pytest.mark.parametrize("draw_drafts", [False, True])
 def test_foresight_of_drawn_texts_is_the_engines(
-    measured: tuple[Pair, Tokenizer, Artifact], draft: str
+    measured: tuple[Pair, Tokenizer, Artifact], draft: str, draw_drafts: bool
 ) -> None:
     pair, tokenizer, artifact = measured
     (chosen,) = (c for c in CONFIGURATIONS if c.hrad)
-    chosen = chosen.model_copy(update={"draft": draft})
+    chosen = chosen.model_copy(update={"draft": draft, "draw_drafts": draw_drafts})
     simulated = Replay(artifact, WhatIf(temperature=1.0)).runs(chosen)
     for prompt, expected in zip(PROMPTS, simulated, strict=True):
         run = pair.generate(
@@ -140,6 +141,6 @@ def test_foresight_of_drawn_texts_is_the_engines(
 def test_every_text_is_foreseen(calibrated: tuple[Pair, Tokenizer, Artifact]) -> None:
     artifact = calibrated[2]
     for trace in (*artifact.traces, *artifact.sampled):
-        for seen in trace.drafts.values():
+        for seen in (*trace.drafts.values(), *trace.drawing.values()):
             assert seen.foreseen.shape == (len(trace.path), LONGEST + 1)
             np.testing.assert_allclose(seen.foreseen.sum(axis=1), 1.0, rtol=1e-5)

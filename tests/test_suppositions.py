@@ -40,13 +40,11 @@ def test_branches_are_counted_in_every_world_against_one() -> None:
         assert r.over_one.value == pytest.approx(r.speed.value / one.speed.value)
 
 
-def test_drawn_drafts_are_not_shifted() -> None:
-    """What a shift of alignment would mean for drawn draft tokens nobody knows, so it is left out."""
+def test_drawn_drafts_are_shifted_too() -> None:
     drawn = SPECBRANCH.model_copy(update={"draw_drafts": True})
     warm = at_temperature(artifacts.artifact(prompts=4, tokens=32, drawn=True), 1.0)
-    wished = {r.what_if.alignment for r in suppositions.sensitivities(warm, drawn)}
-    assert wished == {None}
-    assert len({r.what_if.alignment for r in suppositions.sensitivities(warm, SPECBRANCH)}) == 3
+    for chosen in (SPECBRANCH, drawn):
+        assert len({r.what_if.alignment for r in suppositions.sensitivities(warm, chosen)}) == 3
 
 
 def test_sensitivities_go_the_way_they_must() -> None:

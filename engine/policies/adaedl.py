@@ -14,9 +14,7 @@ WANTED, STEP, KEEP_RATE, KEEP_THRESHOLD = 0.9, 0.01, 0.5, 0.9
 def decode(session: Session, settings: Settings) -> Steps:
     threshold, rate = settings.min_bound, WANTED
     while not session.finished:
-        limits = DraftLimits(
-            settings.draft_length, min_bound=threshold, drawn_from=0 if settings.draw_drafts else None
-        )
+        limits = DraftLimits(settings.draft_length, min_bound=threshold, drawn=settings.draw_drafts)
         line, verdict = yield from draft_then_verify(session, limits)
         rate = KEEP_RATE * rate + (1.0 - KEEP_RATE) * verdict.accepted / len(line)
         moved = threshold + (STEP if rate < WANTED else -STEP)

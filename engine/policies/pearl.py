@@ -8,9 +8,7 @@ USES = frozenset({"draft", "draft_length", "draw_drafts"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
-    yield from rounds(
-        session, DraftLimits(settings.draft_length, drawn_from=1 if settings.draw_drafts else None)
-    )
+    yield from rounds(session, DraftLimits(settings.draft_length, drawn=settings.draw_drafts))
 
 
 def balanced_length(target_seconds: float, draft_seconds: float) -> int:

@@ -20,7 +20,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         # With H-RAD the draft goes on, since confidence only counts if the verdict turns out ambiguous.
         min_confidence=0.0 if settings.hrad else settings.min_confidence,
         adaptive=settings.adaptive_branches,
-        drawn_from=1 if settings.draw_drafts else None,
+        drawn=settings.draw_drafts,
     )
 
     def hybrid_cut(line: Line, outlook: Outlook | None) -> Line:

@@ -9,9 +9,7 @@ USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts"})
 
 def decode(session: Session, settings: Settings) -> Steps:
     limits = DraftLimits(
-        settings.draft_length,
-        min_confidence=settings.min_confidence,
-        drawn_from=0 if settings.draw_drafts else None,
+        settings.draft_length, min_confidence=settings.min_confidence, drawn=settings.draw_drafts
     )
     while not session.finished:
         yield from draft_then_verify(session, limits)

@@ -15,34 +15,27 @@ Outlook = Literal[0, 1, 2]
 """What H-RAD foresees of a draft line: 0, its first token is rejected; 2, all are accepted; 1, neither."""
 
 
-Draw = tuple[float, int]
-"""How a draft token was drawn: its probability under the draft's distribution q, and the name under which the
-draft keeps q."""
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Consecutive drafted tokens (ids), n of them.
+    """Consecutive drafted tokens (ids), n of them, and the draft's `confidences` [n]: the probability of each.
 
-    `confidences` [n]: the draft's highest probability at each place, which is that of the token itself unless
-    it was drawn; then `draws` [n] tell how. Whether to go on may hang on confidences and never on the
-    chance of the token drawn: a rule that keeps likely draws and drops unlikely ones changes the text's law.
+    Of a drawn token, the probability after its logits got their noise (see `engine.sampling`). A policy may go by
+    tokens and confidences as it likes: what is accepted is the target's own text in any case.
     """
 
     tokens: tuple[int, ...] = ()
     confidences: tuple[float, ...] = ()
-    draws: tuple[Draw, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def after(self, count: int) -> "Line":
         """The line without its first `count` tokens."""
-        return Line(self.tokens[count:], self.confidences[count:], self.draws[count:])
+        return Line(self.tokens[count:], self.confidences[count:])
 
     def until(self, count: int) -> "Line":
         """The first `count` tokens of the line."""
-        return Line(self.tokens[:count], self.confidences[:count], self.draws[:count])
+        return Line(self.tokens[:count], self.confidences[:count])
 
     def first_unsure(self, least: float) -> int:
         """The first place with a confidence under `least`; the line's length if there is none."""
@@ -134,8 +127,8 @@ class DraftLimits:
     `length` forwards at most (tokens a branch); up to `branches` candidates for the first token; a branch
     ends before a place where the draft's highest probability is under `min_confidence`, or AdaEDL's bound of the
     acceptance (`engine.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
-    branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). From place `drawn_from`
-    of a branch on, tokens are drawn from the draft's distribution (none: each is its most likely one).
+    branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). At a temperature, tokens are
+    the draft's most likely ones or, with `drawn`, drawn from its distribution.
     """
 
     length: int
@@ -143,7 +136,7 @@ class DraftLimits:
     min_confidence: float = 0.0
     adaptive: bool = False
     min_bound: float | None = None
-    drawn_from: int | None = None
+    drawn: bool = False
 
     def branch_count(self, confidence: float) -> int:
         """Branches to open where the draft's best candidate has probability `confidence`."""
