@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
@@ -28,11 +27,19 @@ def perturb(
     if sampling.greedy:
         return logits
     tokens = logits.shape[-1] if kept_tokens is None else int(kept_tokens.max()) + 1
-    each = {place: gumbel(sampling.seed, place, tokens) for place in places}
-    noise = torch.from_numpy(np.stack([each[place] for place in places])).to(logits.device)
+    noise = torch.empty(len(places), tokens)
+    known: dict[int, int] = {}
+    for row, place in enumerate(places):
+        if place in known:
+            noise[row] = noise[known[place]]
+        else:
+            noise[row] = torch.from_numpy(gumbel(sampling.seed, place, tokens))
+            known[place] = row
+    noise = noise.to(logits.device)
     if kept_tokens is not None:
         noise = noise[:, kept_tokens]
-    return sampling.temperature * (_warped(logits, sampling) + noise)
+    # In place, since a new megabyte for every step would take longer to get than to fill.
+    return noise.add_(_warped(logits, sampling)).mul_(sampling.temperature)
 
 
 def _warped(logits: Tensor, sampling: Sampling) -> Tensor:

@@ -50,5 +50,7 @@ def gumbel(seed: int, place: int, tokens: int) -> NDArray[np.float32]:
     A longer vocabulary begins with the noise of a shorter one. Made of doubles: single precision has so few numbers
     near 0 that unlikely tokens would win too often.
     """
-    exponential = np.random.Generator(np.random.PCG64([seed, place])).standard_exponential(tokens)
-    return np.asarray(-np.log(exponential), dtype=np.float32)
+    drawn = np.random.Generator(np.random.PCG64([seed, place])).standard_exponential(tokens)
+    noise = drawn.astype(np.float32)
+    np.log(noise, out=noise)
+    return np.negative(noise, out=noise)
