@@ -13,11 +13,19 @@ from engine.rounding import dequantise, quantise, quantise_spans
 
 Linear = Callable[[Tensor], Tensor]
 
-# Packed kernels of PyTorch's CPU build beat a dense bfloat16 product up to about this many rows; past it the
-# dense product of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
-PACKED_ROWS = 4
+# Up to so many rows, by bits, the rounded kernels of PyTorch's CPU build beat a bfloat16 product; past them the product
+# of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
+PACKED_ROWS = {8: 4, 4: 7}
 INT4_GROUP = 64
+USUAL_ROWS = 16  # that a weight's layout suits best; any others are computed by it too
+WIDE_ROWS = 4  # past which a product in float32 is faster where the processor has none of bfloat16
 WIDE_BYTES = 4 << 30  # of float32 weights, the most that a model may take for speed alone
+
+
+def computes_bfloat16() -> bool:
+    """Whether this processor has products of bfloat16."""
+    there: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return there
 
 
 def lacks_bfloat16(dtype: torch.dtype, device: torch.device, parameters: int) -> bool:
@@ -25,8 +33,8 @@ def lacks_bfloat16(dtype: torch.dtype, device: torch.device, parameters: int) ->
 
     Without AVX-512, a bfloat16 product of n rows takes n times as long as that of one row, however many there are.
     """
-    there: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return dtype == torch.bfloat16 and device.type == "cpu" and not there and 4 * parameters <= WIDE_BYTES
+    computed_here = dtype == torch.bfloat16 and device.type == "cpu"
+    return computed_here and not computes_bfloat16() and 4 * parameters <= WIDE_BYTES
 
 
 def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, wide: bool = False) -> Linear:
@@ -37,17 +45,18 @@ def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, 
     """
     if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
         weight = weight.to(dtype).contiguous()
-        return _by_rows(_dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
+        return _by_rows(WIDE_ROWS, _dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
     rounded = _round(weight, bits)
     exact = dequantise(*rounded)
     dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
     if dtype != torch.bfloat16 or weight.device.type != "cpu":
         return dense
-    return _by_rows(_packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded), dense)
+    packed = _packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded)
+    return _by_rows(PACKED_ROWS[bits], packed, dense)
 
 
-def _by_rows(few: Linear, many: Linear) -> Linear:
-    return lambda x: few(x) if x.shape[0] <= PACKED_ROWS else many(x)
+def _by_rows(most: int, few: Linear, many: Linear) -> Linear:
+    return lambda x: few(x) if x.shape[0] <= most else many(x)
 
 
 def round_weight(weight: Tensor, bits: int) -> Tensor:
@@ -66,7 +75,16 @@ def _round(weight: Tensor, bits: int) -> tuple[Tensor, ...]:
 
 
 def _dense(weight: Tensor) -> Linear:
+    if weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and computes_bfloat16():
+        return _laid_out(weight)
     return lambda x: functional.linear(x, weight)
+
+
+def _laid_out(weight: Tensor) -> Linear:
+    """The weight as the kernels read it, once and for all and not anew for each product: the same numbers, sooner."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, USUAL_ROWS)
+    product = torch.ops.mkldnn._linear_pointwise
+    return lambda x: product(x, packed, None, "none", [], "")
 
 
 def _widened(weight: Tensor, dtype: torch.dtype) -> Linear:

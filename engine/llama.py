@@ -4,7 +4,7 @@ The general path through transformers (`engine.transformers_model`) serves every
 `engine.cached_model.Decoder`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,37 @@ from torch.nn import functional
 from engine.cached_model import WATCHED_LAYERS
 from engine.linear import Linear, lacks_bfloat16, make_linear
 
+Norm = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Layer:
     """One decoder layer; `qkv` and `gate_up` are the fused projections."""
 
-    attention_norm: Tensor
+    attention_norm: Norm
     qkv: Linear
     out: Linear
-    mlp_norm: Tensor
+    mlp_norm: Norm
     gate_up: Linear
     down: Linear
+
+
+def make_norm(weight: Tensor, epsilon: float) -> Norm:
+    """The root mean square norm with `weight` [width].
+
+    In bfloat16 as the layer norm of x beside -x, whose mean is 0 and whose variance is the mean square: one kernel
+    where the other is many, and the same numbers.
+    """
+    width = len(weight)
+    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu":
+        return lambda x: functional.rms_norm(x, (width,), weight, epsilon)
+    twice = torch.cat([weight, weight])
+
+    def norm(x: Tensor) -> Tensor:
+        both = functional.layer_norm(torch.cat([x, -x], dim=-1), (2 * width,), twice, None, epsilon)
+        return both[:, :width].contiguous()
+
+    return norm
 
 
 def is_lean(config: Any) -> bool:
@@ -67,29 +87,31 @@ class Llama:
             whole = torch.cat([weight(f"{name}.weight") for name in names])
             return make_linear(whole, dtype, bits, wide=wide)
 
+        def norm(name: str) -> Norm:
+            return make_norm(weight(f"{name}.weight").to(dtype), self.epsilon)
+
         def layer(prefix: str) -> Layer:
             attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
             return Layer(
-                weight(f"{prefix}.input_layernorm.weight").to(dtype),
+                norm(f"{prefix}.input_layernorm"),
                 linear(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
                 linear(f"{attention}.o_proj"),
-                weight(f"{prefix}.post_attention_layernorm.weight").to(dtype),
+                norm(f"{prefix}.post_attention_layernorm"),
                 linear(f"{mlp}.gate_proj", f"{mlp}.up_proj"),
                 linear(f"{mlp}.down_proj"),
             )
 
         self.embedding = weight("model.embed_tokens.weight").to(dtype)
         self.layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
-        self.norm = weight("model.norm.weight").to(dtype)
+        self.norm = norm("model.norm")
         self.head = linear("lm_head" if "lm_head.weight" in state else "model.embed_tokens")
         self._allocate(capacity)
 
     def _allocate(self, capacity: int) -> None:
-        shape = (len(self.layers), self.kv_heads, capacity, self.width)
+        shape = (len(self.layers), capacity, 2 * self.kv_heads, self.width)
         # Positions can never outrun slots: branches use more slots than positions.
         self.cosine, self.sine = self._rotation(capacity)
-        self.keys = torch.zeros(shape, dtype=self.dtype, device=self.device)
-        self.values = torch.zeros_like(self.keys)
+        self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _rotation(self, positions: int) -> tuple[Tensor, Tensor]:
         """Tables [positions, 1, width]; the sine's first half is negative, so that a roll does the rotation."""
@@ -101,9 +123,19 @@ class Llama:
         cosine, sine = (t[0].to(self.device, self.dtype)[:, None] for t in (cosine, sine))
         return cosine, sine
 
+    def _turns(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of n tokens [n, heads, width]: what turns queries' and keys' heads, and leaves values' as they are."""
+        where = torch.tensor(positions, device=self.device)
+        cosine, sine = self.cosine[where], self.sine[where]
+        turned, kept = (-1, self.heads + self.kv_heads, -1), (-1, self.kv_heads, -1)
+        return (
+            torch.cat([cosine.expand(turned), torch.ones_like(cosine).expand(kept)], dim=1),
+            torch.cat([sine.expand(turned), torch.zeros_like(sine).expand(kept)], dim=1),
+        )
+
     @property
     def capacity(self) -> int:
-        return int(self.keys.shape[2])
+        return int(self.cache.shape[1])
 
     @torch.inference_mode()
     def forward(
@@ -122,14 +154,14 @@ class Llama:
         count, end = len(tokens), start + len(tokens)
         if end > self.capacity:
             self._grow(end)
-        where = torch.tensor(positions, device=self.device)
-        cosine, sine = self.cosine[where], self.sine[where]
+        cosine, sine = self._turns(positions)
         if mask is None and count > 1:
             mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
                 start + 1
             )
         group, width = self.heads // self.kv_heads, self.width
-        rotated = (self.heads + self.kv_heads) * width
+        held = self.cache[:, :end].transpose(1, 2)
+        keys, values = held[:, : self.kv_heads], held[:, self.kv_heads :]
         if mask is not None:
             # Query heads of one KV head are folded into rows, so that keys are never repeated.
             mask = mask.to(self.device, self.dtype).repeat(group, 1)
@@ -137,44 +169,37 @@ class Llama:
         outputs: list[Tensor] = []
         first_watched = len(self.layers) - WATCHED_LAYERS if self.watch else len(self.layers)
         for index, layer in enumerate(self.layers):
-            fused = layer.qkv(functional.rms_norm(x, x.shape[-1:], layer.attention_norm, self.epsilon))
-            qk = fused[:, :rotated].view(count, -1, width)
-            qk = torch.addcmul(qk * cosine, qk.roll(width // 2, -1), sine)
-            keys, values = self.keys[index], self.values[index]
-            keys[:, start:end] = qk[:, self.heads :].transpose(0, 1)
-            values[:, start:end] = fused[:, rotated:].view(count, self.kv_heads, width).transpose(0, 1)
-            queries = qk[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
+            fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)
+            fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
+            self.cache[index, start:end] = fused[:, self.heads :]
+            queries = fused[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
             mixed = functional.scaled_dot_product_attention(
                 queries.reshape(1, self.kv_heads, group * count, width),
-                keys[None, :, :end],
-                values[None, :, :end],
+                keys[index : index + 1],
+                values[index : index + 1],
                 attn_mask=mask,
             )
             mixed = mixed.view(self.kv_heads, group, count, width).permute(2, 0, 1, 3)
             x = x + layer.out(mixed.reshape(count, -1))
-            gate, up = layer.gate_up(
-                functional.rms_norm(x, x.shape[-1:], layer.mlp_norm, self.epsilon)
-            ).chunk(2, dim=-1)
+            gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate) * up)
             if index >= first_watched:
                 outputs.append(x[-last:])
-        normed = functional.rms_norm(x[-last:], x.shape[-1:], self.norm, self.epsilon)
+        normed = self.norm(x[-last:])
         if self.watch:
             self.features = torch.cat([*outputs[:-1], normed], dim=-1)
         return self.head(normed)
 
     def _grow(self, slots: int) -> None:
-        keys, values, used = self.keys, self.values, self.capacity
+        cache, used = self.cache, self.capacity
         self._allocate(max(slots, 2 * used))
-        self.keys[:, :, :used], self.values[:, :, :used] = keys, values
+        self.cache[:, :used] = cache
 
     @torch.inference_mode()
     def move(self, slots: Sequence[int], start: int) -> None:
         """Copy `slots` to start, start + 1, ...; the cost is that of the slots moved, not of the prefix."""
         index = torch.tensor(slots, device=self.device)
-        end = start + len(slots)
-        self.keys[:, :, start:end] = self.keys[:, :, index]
-        self.values[:, :, start:end] = self.values[:, :, index]
+        self.cache[:, start : start + len(slots)] = self.cache[:, index]
 
     @torch.inference_mode()
     def embed(self, tokens: Sequence[int]) -> Tensor:

@@ -1,6 +1,7 @@
 """The driver's handle on worker processes: submit jobs, wait for replies, notice a death. Torch-free."""
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -138,13 +139,34 @@ def start(*names: str) -> tuple[Worker, ...]:
     pipes = [context.Pipe() for _ in names]
     theirs = [end for _, end in pipes]
     process = context.Process(target=serve, args=theirs, name=" and ".join(names), daemon=True)
-    with _interrupts_held():
+    with _interrupts_held(), _huge_pages():
         process.start()
     for end in theirs:
         end.close()
     workers: list[Worker] = []
     workers += [Worker(name, process, ours, workers) for name, (ours, _) in zip(names, pipes, strict=True)]
     return tuple(workers)
+
+
+@contextmanager
+def _huge_pages() -> Iterator[None]:
+    """A process started meanwhile asks for huge pages, by which a core reads weights faster (docs/design.md, "Speed").
+
+    By a setting of the GNU C library, which others ignore, and which whoever has set it himself keeps as it is.
+    """
+    name, wish = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
+    before = os.environ.get(name, "")
+    if wish in before:
+        yield
+        return
+    os.environ[name] = ":".join(filter(None, (before, f"{wish}=1")))
+    try:
+        yield
+    finally:
+        if before:
+            os.environ[name] = before
+        else:
+            del os.environ[name]
 
 
 @contextmanager

@@ -29,13 +29,12 @@ def used_slots(host: Host, name: str, context: int, branches: int, length: int) 
     hosted.text, hosted.trusted = [], 0
     text = [3 + (7 * i) % 29 for i in range(context)]
     with torch.inference_mode():
-        decoder.keys.zero_()
-        decoder.values.zero_()
+        decoder.cache.zero_()
         write_branches(hosted.model, text, DraftLimits(length, branches))
-    used = int((decoder.keys[0] != 0).any(dim=-1).any(dim=0).sum())
-    allocated = decoder.keys.nbytes + decoder.values.nbytes
+    used = int((decoder.cache[0] != 0).flatten(1).any(dim=-1).sum())
+    allocated = decoder.cache.nbytes
     hosted.model.clear()
-    return {"slots": used, "allocated": allocated, "slot": allocated // decoder.keys.shape[2]}
+    return {"slots": used, "allocated": allocated, "slot": allocated // decoder.capacity}
 
 
 def measure_memory(pair: Pair, draft: str) -> tuple[CacheUse, ...]:

@@ -9,10 +9,12 @@ from engine.linear import (
     INT4_GROUP,
     PACKED_ROWS,
     WIDE_BYTES,
+    WIDE_ROWS,
     lacks_bfloat16,
     make_linear,
     round_weight,
 )
+from engine.llama import make_norm
 from engine.rounding import dequantise, quantise, quantise_spans
 
 
@@ -44,7 +46,9 @@ def test_rounding_twice_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("rows", [1, PACKED_ROWS, PACKED_ROWS + 1, 32])
+@pytest.mark.parametrize(
+    "rows", sorted({1, 32, *PACKED_ROWS.values(), *(n + 1 for n in PACKED_ROWS.values())})
+)
 def test_packed_kernels_compute_the_rounded_product(bits: int, rows: int) -> None:
     draw = torch.Generator().manual_seed(rows)
     weight = torch.randn(96, 2 * INT4_GROUP, generator=draw)
@@ -56,8 +60,34 @@ def test_packed_kernels_compute_the_rounded_product(bits: int, rows: int) -> Non
     torch.testing.assert_close(make_linear(weight, torch.float32, bits)(x), x @ rounded.T)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 17, 40])
+def test_a_laid_out_weight_gives_the_plain_product(rows: int) -> None:
+    """Of other shapes than those of the layout, too."""
+    draw = torch.Generator().manual_seed(rows)
+    weight, x = (
+        torch.randn(100, 72, generator=draw).bfloat16(),
+        torch.randn(rows, 72, generator=draw).bfloat16(),
+    )
+    got = make_linear(weight, torch.bfloat16)(x)
+    torch.testing.assert_close(got, torch.nn.functional.linear(x, weight), rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_the_norm_is_the_root_mean_square(rows: int, dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(rows)
+    weight, x = (
+        torch.randn(576, generator=draw).to(dtype),
+        (3 * torch.randn(rows, 576, generator=draw)).to(dtype),
+    )
+    expected = torch.nn.functional.rms_norm(x, (576,), weight, 1e-5)
+    torch.testing.assert_close(
+        make_norm(weight, 1e-5)(x), expected, rtol=2**-7 if dtype == torch.bfloat16 else 1e-6, atol=0
+    )
+
+
 @pytest.mark.parametrize("bits", [None, 8, 4])
-@pytest.mark.parametrize("rows", [1, PACKED_ROWS + 1, 32])
+@pytest.mark.parametrize("rows", [1, WIDE_ROWS + 1, 32])
 def test_widened_products_are_bfloat16_products(bits: int | None, rows: int) -> None:
     """Of the same weights and inputs, within the rounding of the last bits of bfloat16."""
     draw = torch.Generator().manual_seed(rows)
