@@ -188,10 +188,12 @@ def _distribution(logits: Any, sampling: Sampling) -> Any:
     return logits.float().softmax(dim=-1) if sampling.greedy else distribution(logits, sampling)
 
 
-def audit(host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any]) -> list[float]:
-    """By how much each token's logit [T] is below the best in one pass over the text, with the noise it was drawn by.
+def audit(
+    host: Host, name: str, prompt: list[int], path: list[int], sampling: dict[str, Any], line: int = 0
+) -> list[float]:
+    """By how much each token's logit [T] is below the best, with the noise it was drawn by; 0 where it is the best.
 
-    0 where the token is the target's own.
+    The text is read in one pass or, with `line`, so many tokens at a time.
     """
     import torch
 
@@ -199,9 +201,19 @@ def audit(host: Host, name: str, prompt: list[int], path: list[int], sampling: d
 
     model = host.models[name].model
     model.clear()
-    places = range(len(prompt), len(prompt) + len(path))
-    logits = perturb(read_behind(model, prompt, path), Sampling(**sampling), places)
+    logits = _read_by_lines(model, prompt, path, line) if line else read_behind(model, prompt, path)
     model.clear()
+    places = range(len(prompt), len(prompt) + len(path))
+    logits = perturb(logits, Sampling(**sampling), places)
     taken = logits.gather(1, torch.tensor(path, device=logits.device)[:, None])[:, 0]
     gaps: list[float] = (logits.max(dim=-1).values - taken).clamp_max(FARTHEST).tolist()
     return gaps
+
+
+def _read_by_lines(model: "CachedModel", prompt: list[int], path: list[int], line: int) -> "Tensor":
+    """As `read_behind`, in forwards of `line` tokens behind the prompt's."""
+    import torch
+
+    logits = [model.read(prompt, last=1)]
+    logits += [model.read(path[i : i + line][: len(path) - 1 - i]) for i in range(0, len(path) - 1, line)]
+    return torch.cat(logits)

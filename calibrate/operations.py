@@ -18,7 +18,7 @@ CANDIDATES = 4
 FORK_DEPTH = 3
 SLOW = 0.3  # seconds; what takes longer is warm soon, and dear to repeat
 FILLED = 64  # context of the model that goes before
-REFERENCES = 3  # of the reference operation, of which the median counts
+REFERENCES = 7  # of the reference operation, of which the median counts
 
 
 def _filler(tokens: int) -> list[int]:
@@ -208,10 +208,10 @@ _OPERATIONS: dict[str, Callable[..., list[float]]] = {
 }
 
 
-def time_reference(host: Host, repeats: int = REFERENCES) -> float:
+def time_reference(host: Host) -> float:
     """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models.
 
-    The median of `repeats` in a row, since a single one tells more of what lay in the caches than of the machine.
+    The median of several in a row, since the first ones tell more of what lay in the caches than of the machine.
     """
     import torch
 
@@ -224,4 +224,4 @@ def time_reference(host: Host, repeats: int = REFERENCES) -> float:
         if host.reference is None:
             host.reference = torch.ones(4096, 4096, device=host.device), torch.ones(4096, device=host.device)
             sample(*host.reference)
-        return median(sample(*host.reference) for _ in range(repeats))
+        return median(sample(*host.reference) for _ in range(REFERENCES))

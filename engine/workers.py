@@ -150,9 +150,10 @@ def start(*names: str) -> tuple[Worker, ...]:
 
 @contextmanager
 def _huge_pages() -> Iterator[None]:
-    """A process started meanwhile asks for huge pages, by which a core reads weights faster (docs/design.md, "Speed").
+    """A process started meanwhile asks for huge pages, from which a core reads weights faster.
 
-    By a setting of the GNU C library, which others ignore, and which whoever has set it himself keeps as it is.
+    By a setting of the GNU C library, which others ignore, and which whoever has set it himself keeps as it is (see
+    docs/design.md, "Speed on CPU cores").
     """
     name, wish = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
     before = os.environ.get(name, "")

@@ -327,7 +327,7 @@ def bench(
         tie = TIES[pair.target.precision]
         greedy = [mine for c, mine in zip(chosen, texts, strict=True) if c.family.mode == "greedy"]
         written = {(text.prompt, text.tokens) for mine in greedy for text in mine}
-        audits = {(p, text): audit(pair, ids[p], observation.Text(list(text))) for p, text in written}
+        audits = {(p, text): audit(pair, ids[p], observation.Text(list(text)), tie) for p, text in written}
         rows = tuple(
             Row(
                 name=c.family.entry.name,
@@ -438,7 +438,7 @@ def _choose(
 def _for_sampling(
     family: Family, greedy: Mapping[Family, tuple[Contestant, ...]], kept: int
 ) -> tuple[Contestant, ...]:
-    """What may be best for drawn texts: the best greedy settings of each draft, and the best with drawn drafts."""
+    """What may be best for drawn texts: the best greedy settings of each draft, with drawn drafts and without."""
     mine = [
         ranking
         for other, ranking in greedy.items()
@@ -446,7 +446,7 @@ def _for_sampling(
     ]
     each = max(1, kept // len(mine))
     found = [c for ranking in mine for c in ranking[:each]]
-    found += [d for ranking in mine if (d := drawn(ranking[0]))]
+    found += [d for c in found if (d := drawn(c))]
     return tuple(dict.fromkeys(found))
 
 

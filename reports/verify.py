@@ -8,19 +8,15 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from calibrate import operations
-from calibrate.artifact import Artifact, PromptRecord, Trace
+from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
-from calibrate.hrad_examples import outlooks
-from calibrate.hrad_traces import with_foresight
-from calibrate.observation import Seen, Text, as_seen, view
+from calibrate.observation import Text
 from calibrate.prompts import Prompt
-from calibrate.texts import trace_of
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure, speed, speed_up
@@ -32,6 +28,7 @@ from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Gaps, audit
 from reports.fidelity import unsteadiness
+from reports.observed import observe, on_these_prompts
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
 from scenarios.tuned import TunedConfiguration
@@ -40,7 +37,6 @@ from sim.temperature import at_temperature
 from sim.what_if import WhatIf
 
 DRIFT = 0.03  # change of the reference operation since the calibration beyond which a note tells of it
-REFERENCES = 7  # in a row before each generation, of which the median counts
 STANDARD = Tolerance()
 
 
@@ -130,14 +126,14 @@ def verify(
         pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
     )
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
-    audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p])) for p, text in written}
-    traces = _observe(pair, ids, sampling, samples)
-    own = _on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
+    tie = TIES[artifact.calibration.target.spec.precision]
+    audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
+    traces = observe(pair, ids, sampling, samples)
+    own = on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
     here = at_temperature(own, temperature)
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
     worlds = Replay(base, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
     predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
-    tie = TIES[artifact.calibration.target.spec.precision]
     compared = []
     for configuration, role in chosen:
         mine = _audited(samples[configuration], audited)
@@ -299,7 +295,7 @@ def _measure(
         for prompt in rng.sample(range(len(ids)), len(ids)):
             for configuration in rng.sample(chosen, len(chosen)):
                 player, _ = pair.players("in-turn", None)
-                reference.append(player.worker.call(operations.time_reference, repeats=REFERENCES))
+                reference.append(player.worker.call(operations.time_reference))
                 run = write(configuration, prompt)
                 if run.warning:
                     # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
@@ -331,72 +327,6 @@ def _side(
         best_speed_up=speed_up(mine, _fastest(list(baselines.values())), texts),
         metrics=measure(mine),
     )
-
-
-def _observe(
-    pair: Pair,
-    ids: Sequence[list[int]],
-    sampling: Sequence[Sampling],
-    samples: dict[Configuration, list[Sample]],
-) -> list[Trace]:
-    """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`)."""
-    drafting = [mine for c, mine in samples.items() if c.drafts]
-    written = drafting[0] if drafting else next(iter(samples.values()))
-    used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
-    foreseeing = {
-        name: partial(_outlooks, pair, name)
-        for c in samples
-        if c.hrad and (name := c.draft_among(pair.drafts)) is not None
-    }
-    traces = []
-    for prompt, tokens in enumerate(ids):
-        path = list(next(s.run.tokens for s in written if s.prompt == prompt))
-        text = Text(path, sampling[prompt])
-        views: dict[str, Seen] = {}
-        for name in used:
-            _, player = pair.players("in-turn", name)
-            assert player is not None
-            views[name] = as_seen(view(player, tokens, [text])[0])
-        foreseen = {
-            name: np.array(foresee(tokens, path), dtype=np.float32) for name, foresee in foreseeing.items()
-        }
-        traces.append(with_foresight(trace_of(tokens, text, views), foreseen))
-    return traces
-
-
-def _outlooks(pair: Pair, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
-    """What the target's network foresees of a draft along a text."""
-    target, _ = pair.players("in-turn", draft)
-    pair.teach(target, draft)
-    foreseen: list[list[float]] = target.worker.call(
-        outlooks, name=target.model, draft=draft, prompt=prompt, path=path
-    )
-    return foreseen
-
-
-def _on_these_prompts(
-    artifact: Artifact,
-    prompts: Sequence[Prompt],
-    ids: Sequence[list[int]],
-    traces: Sequence[Trace],
-    max_tokens: int,
-    temperature: float,
-) -> Artifact:
-    """The calibration's costs with these prompts' texts, greedy ones or drawn."""
-    records = tuple(
-        PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
-        for p, tokens, trace in zip(prompts, ids, traces, strict=True)
-    )
-    update = {
-        "prompts": records,
-        "max_tokens": max_tokens,
-        "rehearsals": (),
-        "temperature": temperature or None,
-    }
-    if temperature:
-        update |= {"sampled_tokens": max_tokens}
-        return Artifact(artifact.calibration.model_copy(update=update), (), tuple(traces))
-    return Artifact(artifact.calibration.model_copy(update=update), tuple(traces))
 
 
 def _models(artifact: Artifact) -> dict[str, str]:

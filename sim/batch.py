@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from uuid import uuid4
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
@@ -29,7 +31,8 @@ PARTS = 6  # for each process, so that none waits long for the last one
 class Batch:
     """A calibration under a what-if, for `tallies` of many configurations at once.
 
-    `processes`: how many. `outside` counts the operations beyond what was measured, `operations` all.
+    `processes`: how many. `outside` counts the operations beyond what was measured, `operations` all. `name`: like no
+    other batch's.
     """
 
     artifact: Artifact
@@ -38,21 +41,22 @@ class Batch:
     processes: int = field(default_factory=usable_processes)
     outside: Counter[str] = field(default_factory=Counter)
     operations: int = 0
+    name: str = field(default_factory=lambda: uuid4().hex)
 
     def tallies(
         self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
     ) -> dict[Configuration, list[Tally]]:
         """Each configuration on each prompt in brief; `done` hears how many configurations were just finished."""
         parts = list(_parts(configurations, self.processes))
-        world = (self.artifact, self.what_if, self.seed, prompts)
+        world = _World(self.name, tuple(prompts), self.artifact, self.what_if, self.seed)
         finished: Iterable[_Finished]
         if self.processes == 1:
-            finished = (_replay_part(part, *world) for part in parts)
+            finished = (_replay_part(part, world) for part in parts)
         else:
             import joblib
 
             parallel = joblib.Parallel(n_jobs=self.processes, return_as=results_as("generator_unordered"))
-            finished = parallel(joblib.delayed(_replay_part)(part, *world) for part in parts)
+            finished = parallel(joblib.delayed(_replay_part)(part, world) for part in parts)
         found: dict[Configuration, list[Tally]] = {}
         for tallies, outside, operations in finished:
             found.update(tallies)
@@ -65,14 +69,30 @@ class Batch:
 _Finished = tuple[dict[Configuration, list[Tally]], Counter[str], int]
 
 
-def _replay_part(
-    part: Sequence[Configuration], artifact: Artifact, what_if: WhatIf, seed: int, prompts: Sequence[int]
-) -> _Finished:
+@dataclass(frozen=True)
+class _World:
+    """What configurations are replayed in; equal where batch and prompts are, since the rest then is."""
+
+    batch: str
+    prompts: tuple[int, ...]
+    artifact: Artifact = field(compare=False)
+    what_if: WhatIf = field(compare=False)
+    seed: int = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _opened(world: _World) -> Replay:
+    """Made once for all parts that a process replays: to prepare texts takes about as long as to replay a part."""
+    return Replay(world.artifact, world.what_if, world.seed, world.prompts)
+
+
+def _replay_part(part: Sequence[Configuration], world: _World) -> _Finished:
     """Runs in a worker process."""
-    world = Replay(artifact, what_if, seed, prompts)
+    replay = _opened(world)
+    replay.forget_notes()
     with rare_collections():
-        tallies = {configuration: world.tallies(configuration) for configuration in part}
-    return tallies, world.outside, world.operations
+        tallies = {configuration: replay.tallies(configuration) for configuration in part}
+    return tallies, replay.outside.copy(), replay.operations
 
 
 @contextmanager

@@ -76,19 +76,34 @@ class Greedy:
         return 0.0
 
 
+class Timings(NamedTuple):
+    """Of n jobs: seconds on the way to the device, on it at full speed, and behind it; float64 [n] each."""
+
+    before: Floats
+    seconds: Floats
+    after: Floats
+
+    def by_script(self, ends: Counts) -> "list[Durations]":
+        """For each script, whose jobs end there, its own."""
+        columns = [column.tolist() for column in self]
+        begin, found = 0, []
+        for end in ends.tolist():
+            found.append(Durations(*(column[begin:end] for column in columns)))
+            begin = end
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Of a script's jobs in their order: seconds on the way to the device, on it at full speed, and behind it."""
+    """The `Timings` of a script's jobs in their order."""
 
     before: Sequence[float]
     seconds: Sequence[float]
     after: Sequence[float]
 
 
-def durations(
-    scripts: Scripts, costs: Costs, link: Link | None = None, sampled: bool = False
-) -> list[Durations]:
-    """One for each script. `sampled`: tokens are drawn, which takes longer than choosing them."""
+def timings(scripts: Scripts, costs: Costs, link: Link | None = None, sampled: bool = False) -> Timings:
+    """Of all jobs of all scripts. `sampled`: tokens are drawn, which takes longer than choosing them."""
     work, text = scripts.work, scripts.text
     count = len(text)
     seconds = np.zeros(count)
@@ -121,9 +136,4 @@ def durations(
     if link is not None:
         before[draft] = link.seconds(work.sent[draft])
         after[draft] += link.seconds(work.returned[draft])
-    columns = before.tolist(), seconds.tolist(), after.tolist()
-    begin, found = 0, []
-    for end in scripts.ends.tolist():
-        found.append(Durations(*(column[begin:end] for column in columns)))
-        begin = end
-    return found
+    return Timings(before, seconds, after)

@@ -9,7 +9,10 @@ from engine.configuration import Configuration
 from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from sim.calibrated_costs import CalibratedCosts
+from sim.durations import Timings, timings
 from sim.objectives import Tally
+from sim.script import Scripts
+from sim.spans import total_seconds
 from sim.texts import Texts
 from sim.what_if import WhatIf
 from sim.world import Played, play_all, record
@@ -69,17 +72,23 @@ class Replay:
 
     def tallies(self, configuration: Configuration) -> list[Tally]:
         """Each of `runs` in brief, without making records."""
-        seconds = [played.seconds for played in self._play(configuration)]
-        counts = self.texts.scripts(configuration).counts.tolist()
-        return [Tally(took, *its) for took, its in zip(seconds, counts, strict=True)]
+        scripts, costs, given = self._timed(configuration)
+        seconds = total_seconds(scripts, given, costs.contention, configuration.shares_device).tolist()
+        return [Tally(took, *its) for took, its in zip(seconds, scripts.counts.tolist(), strict=True)]
 
     def _play(self, configuration: Configuration) -> list[Played]:
+        scripts, costs, given = self._timed(configuration)
+        return play_all(scripts, given, costs.contention, configuration.shares_device)
+
+    def _timed(self, configuration: Configuration) -> tuple[Scripts, CalibratedCosts, Timings]:
+        """The texts' scripts, their costs, and how long their jobs take by these."""
         scripts, costs = self.texts.scripts(configuration), self._costs(configuration)
+        link = None if configuration.shares_device else self.what_if.link
         before, sampled = costs.outside, self.texts.artifact.temperature > 0.0
-        played = play_all(scripts, costs, configuration.shares_device, self.what_if.link, sampled)
+        given = timings(scripts, costs, link, sampled)
         self.outside += costs.outside - before
         self.operations += int(scripts.work.forwards.sum())
-        return played
+        return scripts, costs, given
 
     def _costs(self, configuration: Configuration) -> CalibratedCosts:
         placement = configuration.placement

@@ -14,7 +14,7 @@ from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
-from sim.durations import Costs
+from sim.durations import Costs, timings
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
 from sim.script import PROMPT_TOKEN, Scripts, write_script
@@ -188,7 +188,8 @@ def _elsewhere(
 def _run(configuration: Configuration, costs: Costs, what_if: WhatIf, scripts: Scripts) -> list[Run]:
     """One run for each text."""
     shared = configuration.shares_device
-    return [record(played, shared) for played in play_all(scripts, costs, shared, what_if.link)]
+    given = timings(scripts, costs, None if shared else what_if.link)
+    return [record(played, shared) for played in play_all(scripts, given, costs.contention, shared)]
 
 
 def _outcome(

@@ -51,6 +51,15 @@ class Work(NamedTuple):
     returned: Any  # tokens of the message that brings its result
 
 
+def widths_of(work: Work) -> NDArray[np.int64]:
+    """What two of n jobs slow each other by [n]: tokens of the target's forward, branches of the draft's steps."""
+    branches = np.rint((work.read - work.tokens) / np.maximum(work.forwards - 1, 1))
+    wide: NDArray[np.int64] = np.where(work.model == TARGET, work.tokens, np.maximum(branches, 1)).astype(
+        np.int64
+    )
+    return wide
+
+
 class BranchSteps(NamedTuple):
     """Forwards behind a draft job's first: `count` of them extend `branches` each, the i-th behind `context` + i."""
 
@@ -81,13 +90,9 @@ class Script(NamedTuple):
         return Work(*self.jobs.T)
 
     @property
-    def widths(self) -> list[int]:
-        """What two jobs slow each other by: tokens of the target's forward, branches of the draft's steps."""
-        work = self.work
-        branches = np.rint((work.read - work.tokens) / np.maximum(work.forwards - 1, 1))
-        wide = np.where(work.model == TARGET, work.tokens, np.maximum(branches, 1))
-        widths: list[int] = wide.astype(int).tolist()
-        return widths
+    def widths(self) -> NDArray[np.int64]:
+        """See `widths_of`."""
+        return widths_of(self.work)
 
 
 @dataclass(slots=True)
@@ -344,6 +349,23 @@ class Scripts:
     def text(self) -> NDArray[np.int64]:
         """The text of each job."""
         return np.repeat(np.asarray(self.texts), np.diff(self.ends, prepend=0))
+
+    @cached_property
+    def widths(self) -> NDArray[np.int64]:
+        """See `widths_of`."""
+        return widths_of(self.work)
+
+    @cached_property
+    def waits(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of all waits: the first job of each, and how many jobs it is for; int64 [waits] each."""
+        count = np.array([count for script in self.scripts for count in script.waits], dtype=np.int64)
+        return np.cumsum(count) - count, count
+
+    @cached_property
+    def first_waits(self) -> NDArray[np.int64]:
+        """The first wait of each script."""
+        count = np.array([len(script.waits) for script in self.scripts], dtype=np.int64)
+        return np.cumsum(count) - count
 
     @cached_property
     def branch_steps(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from engine.record import Ending, Job, Run
 from sim.acceptance import AcceptanceSource
 from sim.contention import FREE, Contention
 from sim.devices import Devices, Handle
-from sim.durations import Costs, Durations, durations
+from sim.durations import Costs, Durations, Timings, timings
 from sim.script import MODELS, PROMPT_TOKEN, Script, Scripts, write_script
 from sim.what_if import Link
 
@@ -51,14 +51,11 @@ def play(script: Script, given: Durations, contention: Contention = FREE, shared
 
 
 def play_all(
-    scripts: Scripts, costs: Costs, shared: bool = False, link: Link | None = None, sampled: bool = False
+    scripts: Scripts, given: Timings, contention: Contention = FREE, shared: bool = False
 ) -> list[Played]:
-    """Scripts with the durations of their costs; see `Setting`."""
-    given = durations(scripts, costs, None if shared else link, sampled)
-    return [
-        play(script, its, costs.contention, shared)
-        for script, its in zip(scripts.scripts, given, strict=True)
-    ]
+    """Give scripts their time, as `play` does one."""
+    each = zip(scripts.scripts, given.by_script(scripts.ends), strict=True)
+    return [play(script, its, contention, shared) for script, its in each]
 
 
 def _follow(
@@ -66,7 +63,7 @@ def _follow(
 ) -> Generator[simpy.Event, Any, None]:
     script, jobs = played.script, played.jobs
     submit, finish = devices.submit, devices.finish
-    widths = itertools.repeat(1) if devices.independent else script.widths
+    widths = itertools.repeat(1) if devices.independent else script.widths.tolist()
     rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
     now, first = 0.0, script.first
     for count in script.waits:
@@ -115,5 +112,7 @@ def simulate(settings: Settings, source: AcceptanceSource, setting: Setting) -> 
     """
     script = write_script(settings, source, setting.prompt)
     scripts = Scripts([script], [0])
-    (played,) = play_all(scripts, setting.costs, setting.shared, setting.link, setting.sampled)
+    link = None if setting.shared else setting.link
+    given = timings(scripts, setting.costs, link, setting.sampled)
+    (played,) = play_all(scripts, given, setting.costs.contention, setting.shared)
     return record(played, setting.shared)

@@ -8,14 +8,17 @@ import torch
 from tiny_models import PROMPTS, own_text, save_tiny
 from transformers import AutoModelForCausalLM
 
+from calibrate import observation
 from calibrate.observation import FARTHEST, Text
 from engine.configuration import Configuration
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.sampling import Sampling, gumbel
-from reports.audit import audit
+from engine.workers import Worker
+from reports.audit import LINE, TIES, audit
 
 TOKENS = 12
+TIE = TIES["float32"]
 PROMPT = PROMPTS[2]
 DRAWN = Sampling(temperature=0.8, seed=3)
 
@@ -47,16 +50,16 @@ def drawn(pair: Pair, sampling: Sampling) -> list[int]:
 
 def test_the_targets_own_texts_have_no_gaps(pair: Pair) -> None:
     greedy = list(own_text(pair.target.source, PROMPT, tokens=TOKENS))
-    assert audit(pair, PROMPT, Text(greedy)) == ()
+    assert audit(pair, PROMPT, Text(greedy), TIE) == ()
     for sampling in (DRAWN, Sampling(temperature=1.5, top_k=5, top_p=0.9, seed=1)):
-        assert audit(pair, PROMPT, Text(drawn(pair, sampling), sampling)) == ()
+        assert audit(pair, PROMPT, Text(drawn(pair, sampling), sampling), TIE) == ()
 
 
 def test_a_greedy_gap_is_what_the_logit_lacks(pair: Pair, logits: Any) -> None:
     path = list(own_text(pair.target.source, PROMPT, tokens=TOKENS))
     second = logits(path)[5].topk(2)
     path[5] = int(second.indices[1])
-    found = dict(audit(pair, PROMPT, Text(path)))
+    found = dict(audit(pair, PROMPT, Text(path), TIE))
     assert found[5] == pytest.approx(float(second.values[0] - second.values[1]), abs=1e-4)
     assert min(found) == 5
 
@@ -69,17 +72,39 @@ def test_a_drawn_gap_is_what_the_logit_lacks_with_its_noise(pair: Pair, logits: 
     assert int(heard.argmax()) == right
     for other in (right - 1, right + 1, (right + 20) % 48):
         path[place] = other
-        gap = dict(audit(pair, PROMPT, Text(path, DRAWN)))[place]
+        gap = dict(audit(pair, PROMPT, Text(path, DRAWN), TIE))[place]
         assert gap == pytest.approx(float(heard[right] - heard[other]), abs=1e-4)
 
 
 def test_what_the_law_leaves_out_is_as_far_as_can_be(pair: Pair) -> None:
     path = drawn(pair, DRAWN)
-    gaps = dict(audit(pair, PROMPT, Text(path, Sampling(temperature=0.8, top_k=1, seed=4))))
+    gaps = dict(audit(pair, PROMPT, Text(path, Sampling(temperature=0.8, top_k=1, seed=4)), TIE))
     assert max(gaps.values()) == FARTHEST
 
 
 def test_texts_of_another_temperature_or_seed_are_found_out(pair: Pair) -> None:
     for other in (Sampling(temperature=3.0, seed=3), Sampling(temperature=0.8, seed=4)):
-        gaps = audit(pair, PROMPT, Text(drawn(pair, other), DRAWN))
+        gaps = audit(pair, PROMPT, Text(drawn(pair, other), DRAWN), TIE)
         assert max(gap for _, gap in gaps) > 0.5
+
+
+def test_what_one_pass_refuses_is_read_again_in_short_lines(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the two gaps the smaller one counts, and a text that no way of reading explains stays refused."""
+    path = list(own_text(pair.target.source, PROMPT, tokens=TOKENS))
+    asked: list[int] = []
+    right = Worker.call
+
+    def call(worker: Worker, function: Any, **arguments: Any) -> Any:
+        found = right(worker, function, **arguments)
+        if function is not observation.audit:
+            return found
+        asked.append(arguments["line"])
+        return [gap + (0.0 if arguments["line"] else 0.7) for gap in found]
+
+    monkeypatch.setattr(Worker, "call", call)
+    assert audit(pair, PROMPT, Text(path), 0.5) == ()
+    assert asked == [0, LINE]
+    path[5] = (path[5] + 1) % 40
+    assert dict(audit(pair, PROMPT, Text(path), 0.5))[5] > 0.5
