@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def usable_processes() -> int:
     return int(joblib.effective_n_jobs(-1))
 
 
-PARTS = 6  # for each process, so that none waits long for the last one
+PARTS = 12  # for each process, so that none waits long for the last one
 
 
 @dataclass
@@ -48,15 +49,16 @@ class Batch:
     ) -> dict[Configuration, list[Tally]]:
         """Each configuration on each prompt in brief; `done` hears how many configurations were just finished."""
         parts = list(_parts(configurations, self.processes))
-        world = _World(self.name, tuple(prompts), self.artifact, self.what_if, self.seed)
+        world = Replay(self.artifact, self.what_if, self.seed, prompts)
+        sent = _Sent(f"{self.name}.{prompts}", pickle.dumps(world))
         finished: Iterable[_Finished]
         if self.processes == 1:
-            finished = (_replay_part(part, world) for part in parts)
+            finished = (_replay_part(part, sent) for part in parts)
         else:
             import joblib
 
             parallel = joblib.Parallel(n_jobs=self.processes, return_as=results_as("generator_unordered"))
-            finished = parallel(joblib.delayed(_replay_part)(part, world) for part in parts)
+            finished = parallel(joblib.delayed(_replay_part)(part, sent) for part in parts)
         found: dict[Configuration, list[Tally]] = {}
         for tallies, outside, operations in finished:
             found.update(tallies)
@@ -70,40 +72,41 @@ _Finished = tuple[dict[Configuration, list[Tally]], Counter[str], int]
 
 
 @dataclass(frozen=True)
-class _World:
-    """What configurations are replayed in; equal where batch and prompts are, since the rest then is."""
+class _Sent:
+    """A replay on its way to another process, which opens it once: equal where the name is.
 
-    batch: str
-    prompts: tuple[int, ...]
-    artifact: Artifact = field(compare=False)
-    what_if: WhatIf = field(compare=False)
-    seed: int = field(compare=False)
+    It is pickled here, and by the same means as joblib would for every part anew.
+    """
+
+    name: str
+    pickled: bytes = field(compare=False)
 
 
 @lru_cache(maxsize=1)
-def _opened(world: _World) -> Replay:
-    """Made once for all parts that a process replays: to prepare texts takes about as long as to replay a part."""
-    return Replay(world.artifact, world.what_if, world.seed, world.prompts)
+def _opened(sent: _Sent) -> Replay:
+    replay: Replay = pickle.loads(sent.pickled)
+    return replay
 
 
-def _replay_part(part: Sequence[Configuration], world: _World) -> _Finished:
+def _replay_part(part: Sequence[Configuration], sent: _Sent) -> _Finished:
     """Runs in a worker process."""
-    replay = _opened(world)
+    replay = _opened(sent)
     replay.forget_notes()
-    with rare_collections():
+    with no_collections():
         tallies = {configuration: replay.tallies(configuration) for configuration in part}
     return tallies, replay.outside.copy(), replay.operations
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
-    """Let Python look for cycles less often: a replay makes few, and many objects that last."""
-    before = gc.get_threshold()
-    gc.set_threshold(100 * before[0], *before[1:])
+def no_collections() -> Iterator[None]:
+    """Python does not look for cycles meanwhile: a replay makes none that matter, and many objects that last."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        if enabled:
+            gc.enable()
 
 
 def _parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:

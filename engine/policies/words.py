@@ -176,8 +176,11 @@ def settle(
     drafted, taken = 0, None
     for branch in branches:
         drafted += len(branch.tokens)
-        if accepted == judged and taken is None and branch.tokens and branch.tokens[0] == token:
-            taken = branch
+    if accepted == judged:
+        for branch in branches:
+            if branch.tokens and branch.tokens[0] == token:
+                taken = branch
+                break
     dropped = drafted - (len(taken.tokens) if taken else 0)
     lost_with_line = len(branches[0].tokens) if branches and taken is None else 0
     following = taken.after(1) if taken else EMPTY
