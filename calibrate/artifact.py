@@ -28,6 +28,7 @@ from engine.record import Run
 
 VERSION = 5
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
+PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 
 
@@ -74,12 +75,14 @@ class DraftCosts(_Record):
     """What a draft costs in one placement.
 
     `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
-    each; `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
+    each; `burst`: `tokens` steps of one branch in a row behind PAUSE, where the draft has a device of its own;
+    `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
     temperature takes beyond choosing them. `together`: against the target, where they run at once.
     """
 
     forward: tuple[Cell, ...]
     branch: tuple[Cell, ...]
+    burst: tuple[Cell, ...] = ()
     fork: tuple[Cell, ...]
     draw: tuple[Cell, ...] = ()
     together: tuple[Together, ...] = ()

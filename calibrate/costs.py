@@ -30,6 +30,7 @@ LONGER = 1.25  # a prompt that is not is near enough to the one before
 FORWARD_CONTEXTS = (0, 384)
 BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
+BURSTS = (1, 2, 4, 8)  # steps in a row
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ def measure_costs(
     """
     courses = {
         placement: [
-            Course(placement, model, _plan(model, prompt_tokens(prompts), hrad))
+            Course(
+                placement,
+                model,
+                _plan(model, prompt_tokens(prompts), hrad=hrad, alone=not pair.seating(placement).shared),
+            )
             for model in (TARGET, *pair.drafts)
         ]
         for placement in placements_of(pair)
@@ -130,7 +135,9 @@ def prompt_tokens(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _plan(model: str, lengths: Sequence[int], hrad: bool) -> list[Key]:
+def _plan(model: str, lengths: Sequence[int], *, hrad: bool, alone: bool) -> list[Key]:
+    """What is timed of a model; `alone`: a draft has a device of its own, on which it may have to wait."""
+
     def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
         return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
 
@@ -140,6 +147,7 @@ def _plan(model: str, lengths: Sequence[int], hrad: bool) -> list[Key]:
         plan += grid("rollback", (8,), FORWARD_CONTEXTS) + grid("draw", (1, 5, 17), (0,))
         return plan + grid("foresight", (8,), (0,)) if hrad else plan
     plan += grid("forward", DRAFT_TOKENS, FORWARD_CONTEXTS) + grid("branch", BRANCHES, BRANCH_CONTEXTS)
+    plan += grid("burst", BURSTS, BRANCH_CONTEXTS[:1]) if alone else []
     return plan + grid("fork", (2, 8), BRANCH_CONTEXTS) + grid("draw", (1, 4), (0,))
 
 
@@ -232,6 +240,7 @@ def _placement_costs(
             course.model: DraftCosts(
                 forward=course.cells("forward"),
                 branch=course.cells("branch"),
+                burst=course.cells("burst"),
                 fork=course.cells("fork"),
                 draw=course.cells("draw"),
                 together=tuple(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from calibrate.artifact import PAUSE
 from engine.models import TARGET
 from engine.worker_process import Host, Hosted
 
@@ -16,7 +17,11 @@ from engine.worker_process import Host, Hosted
 LONGEST_LINE = 32
 CANDIDATES = 4
 FORK_DEPTH = 3
-SLOW = 0.3  # seconds; what takes longer is warm soon, and dear to repeat
+SLOW = 0.3  # seconds; what takes longer is dear to repeat
+QUICK = (
+    0.02  # seconds; what takes less is warmed up WARM_UPS times, as caches keep it only when it comes again
+)
+WARM_UPS = 4
 FILLED = 64  # context of the model that goes before
 REFERENCES = 7  # of the reference operation, of which the median counts
 
@@ -37,8 +42,11 @@ def _fill(hosted: Hosted, context: int) -> Any:
 
 
 def _repeat(sample: Callable[[], float], repeats: int, seconds: float) -> list[float]:
-    """One warm-up, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
-    if sample() > SLOW:
+    """Warm-ups, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
+    for _ in range(WARM_UPS):
+        if (took := sample()) > QUICK:
+            break
+    if took > SLOW:
         repeats = 1
     until = time.perf_counter() + seconds
     samples: list[float] = []
@@ -103,6 +111,27 @@ def time_branches(
         return took
 
     return _repeat(sample, repeats, seconds)
+
+
+def time_burst(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """`tokens` steps of one branch in a row, a token each, behind `context` and a pause of PAUSE seconds.
+
+    Other work then takes the place of a small draft's weights in the processor's caches, and they fill again.
+    """
+    from engine.decoding import candidates
+
+    model = _fill(host.models[name], context)
+
+    def sample() -> float:
+        time.sleep(PAUSE)
+        start = time.perf_counter()
+        for step in range(tokens):
+            candidates(model, model.read_branches([(0, 5 + step)]), 1)
+        took = time.perf_counter() - start
+        model.rewind([*_filler(context), 0], context)
+        return took
+
+    return _repeat(sample, repeats, 0.0)
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -201,6 +230,7 @@ def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], fl
 _OPERATIONS: dict[str, Callable[..., list[float]]] = {
     "forward": time_forward,
     "branch": time_branches,
+    "burst": time_burst,
     "fork": time_fork,
     "rollback": time_rollback,
     "draw": time_draw,

@@ -5,7 +5,7 @@ from statistics import median
 
 import numpy as np
 
-from calibrate.artifact import Artifact, Calibration, Cell, PlacementCosts
+from calibrate.artifact import PAUSE, Artifact, Calibration, Cell, PlacementCosts
 from calibrate.intervals import uncertainty
 
 
@@ -22,6 +22,11 @@ def describe(artifact: Artifact) -> Iterator[str]:
         yield f"  target, ms a forward over n tokens behind 0: {_row(costs.target, 0)}"
         for name, draft in costs.drafts.items():
             yield f"  {name}, ms a step of b branches behind 32: {_row(draft.branch, 32)}"
+            if draft.burst:
+                yield (
+                    f"    n steps in a row behind {PAUSE * 1e3:.0f} ms of idleness, ms: "
+                    f"{_row(draft.burst, draft.burst[0].context)}"
+                )
             if draft.together:
                 slowed = (
                     f"{t.target_tokens} and {t.branches}: x{target:.2f} and x{own:.2f}"

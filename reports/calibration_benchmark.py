@@ -164,7 +164,7 @@ def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[str, str, str], C
             name = "forward" if operation == "target" else operation
             yield from (((costs.placement, "target", name), cell) for cell in getattr(costs, operation))
         for draft, mine in costs.drafts.items():
-            for operation in ("forward", "branch", "fork", "draw"):
+            for operation in ("forward", "branch", "burst", "fork", "draw"):
                 yield from (((costs.placement, draft, operation), cell) for cell in getattr(mine, operation))
 
 

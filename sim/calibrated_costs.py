@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.artifact import Cell, PlacementCosts
+from calibrate.artifact import PAUSE, Cell, DraftCosts, PlacementCosts
 from engine.errors import CalibrationError
 from sim.contention import FREE, Contention
-from sim.durations import Counts, Floats, Operations
+from sim.durations import Counts, Floats, Operations, StartUp
 from sim.what_if import WhatIf
 
 BLOCK = 4096  # residuals drawn for each cell; a power of two, so that an offset wraps by a mask
@@ -153,6 +153,7 @@ class CalibratedCosts:
     target_draws: "Small"
     draft_draws: "Small"
     inference: float = 0.0
+    start_up: StartUp | None = None
 
     @classmethod
     def of(cls, measured: PlacementCosts, draft: str | None, what_if: WhatIf, seed: int) -> "CalibratedCosts":
@@ -187,6 +188,9 @@ class CalibratedCosts:
             target_draws=Small.of(measured.draw, what_if.target_speed),
             draft_draws=Small.of(measured.drafts[draft].draw if draft else (), what_if.draft_speed),
             inference=float(inference[0]) if len(inference) else 0.0,
+            start_up=_start_up(measured.drafts[draft], what_if.draft_speed)
+            if draft is not None and what_if.overheads
+            else None,
         )
 
     @property
@@ -218,6 +222,18 @@ class CalibratedCosts:
 
     def foresight(self) -> float:
         return self.inference
+
+
+def _start_up(costs: DraftCosts, speed: float) -> StartUp | None:
+    """By how much bursts behind a pause took longer than as many steady steps behind the same context."""
+    if not costs.burst:
+        return None
+    bursts = sorted(costs.burst, key=lambda cell: cell.tokens)
+    steady = next(c for c in costs.branch if c.tokens == 1 and c.context == bursts[0].context)
+    step = float(np.median(steady.seconds))
+    extra = [max(0.0, float(np.median(cell.seconds)) - cell.tokens * step) / speed for cell in bursts]
+    # What caches have taken in they keep for the rest of the job.
+    return StartUp(np.array([c.tokens for c in bursts]), np.maximum.accumulate(extra), PAUSE)
 
 
 def _hand_overs(samples: Sequence[float], what_if: WhatIf, seed: int) -> Floats:

@@ -24,6 +24,24 @@ class Operations(NamedTuple):
     text: Counts
 
 
+@dataclass(frozen=True)
+class StartUp:
+    """What a draft's job takes longer behind an idle time, in which the processor's caches came to hold other things.
+
+    `seconds` float64 [k] beyond a steady run of as many `forwards`, int64 [k] ascending; in full behind `pause`
+    seconds.
+    """
+
+    forwards: Counts
+    seconds: Floats
+    pause: float
+
+    def extra(self, forwards: Counts, idle: Floats) -> Floats:
+        """Of n jobs, float64 [n]."""
+        full: Floats = np.interp(forwards, self.forwards, self.seconds)
+        return full * np.clip(idle / self.pause, 0.0, 1.0)
+
+
 class Costs(Protocol):
     """Seconds of operations, float64 [n] (or one number for all of them)."""
 
@@ -62,9 +80,16 @@ class Costs(Protocol):
         """H-RAD's inference."""
         ...
 
+    @property
+    def start_up(self) -> StartUp | None:
+        """Of a draft on a device of its own; none: it takes none."""
+        ...
+
 
 class Greedy:
-    """For costs that know nothing of drawing tokens, nor of H-RAD: neither takes time."""
+    """For costs that know nothing of drawing tokens, of H-RAD, nor of starting up: neither takes time."""
+
+    start_up = None
 
     def target_draw(self, operations: Operations) -> float:
         return 0.0
@@ -136,4 +161,24 @@ def timings(scripts: Scripts, costs: Costs, link: Link | None = None, sampled: b
     if link is not None:
         before[draft] = link.seconds(work.sent[draft])
         after[draft] += link.seconds(work.returned[draft])
+    if costs.start_up is not None and len(draft):
+        seconds[draft] += costs.start_up.extra(
+            work.forwards[draft], _idle(scripts, draft, before + seconds, after)
+        )
     return Timings(before, seconds, after)
+
+
+def _idle(scripts: Scripts, draft: Counts, ends: Floats, after: Floats) -> Floats:
+    """How long the draft's device was idle before each of its jobs, but for what models slow each other.
+
+    `ends`: of all jobs, from when they are asked for; before a text's first job it was idle for ever.
+    """
+    first, count = scripts.waits
+    wait = np.repeat(np.arange(len(first)), count)
+    spans = np.maximum.reduceat(ends + after, first)
+    begins = np.cumsum(spans) - spans
+    free = begins[wait[draft]] + ends[draft]
+    idle: Floats = begins[wait[draft]] - np.concatenate([[-np.inf], free[:-1]])
+    text = np.searchsorted(scripts.ends, draft, side="right")
+    idle[np.flatnonzero(np.diff(text, prepend=-1))] = np.inf
+    return idle

@@ -11,6 +11,7 @@ from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate.artifact import Artifact, load_artifact
 from calibrate.costs import (
+    BURSTS,
     FORWARD_CONTEXTS,
     TARGET_TOKENS,
     TOGETHER_BRANCHES,
@@ -68,6 +69,9 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
             pairs = [(t.target_tokens, t.branches) for t in draft.together]
             at_once = list(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
             assert pairs == (at_once if costs.placement == "at-once" else [])
+            assert [cell.tokens for cell in draft.burst] == (
+                list(BURSTS) if costs.placement == "at-once" else []
+            )
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
         grid = {(cell.tokens, cell.context) for cell in costs.target}

@@ -1,5 +1,7 @@
 """Costs: exact on the measured grid, linear inside it, counted outside it, and drawn from the cells' samples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from artifacts import artifact, cells
@@ -11,7 +13,7 @@ from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from sim.calibrated_costs import BLOCK, CalibratedCosts, Table, offset
 from sim.costs import LinearCosts
-from sim.durations import Operations
+from sim.durations import Operations, StartUp
 from sim.replay import Replay, replay
 from sim.what_if import WhatIf
 
@@ -146,6 +148,46 @@ def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
     varied = CalibratedCosts.of(measured, "int4", WhatIf(), 0)
     places = operations(*((1, context) for context in range(40)))
     assert len(set(varied.target_forward(places).tolist())) > 9
+
+
+def test_a_burst_takes_longer_behind_a_pause() -> None:
+    """In full behind a whole one, by parts behind shorter ones, and held beyond the longest burst."""
+    start = StartUp(np.array([1, 4]), np.array([0.002, 0.005]), pause=0.04)
+    forwards, idle = np.array([1, 2, 4, 9, 4, 4]), np.array([1.0, np.inf, 0.04, 0.5, 0.02, -1.0])
+    assert start.extra(forwards, idle) == pytest.approx([0.002, 0.003, 0.005, 0.005, 0.0025, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "starts"),
+    [
+        (Configuration(policy="speculative", draft="int4", draft_length=3, placement="at-once"), True),
+        (Configuration(policy="speculative", draft="int4", draft_length=3, placement="in-turn"), False),
+        (Configuration(policy="pearl", draft="int4", draft_length=40, placement="at-once"), False),
+    ],
+    ids=lambda value: value.label() if isinstance(value, Configuration) else "",
+)
+def test_a_draft_that_waits_starts_slowly(chosen: Configuration, starts: bool) -> None:
+    """Bursts that take 7 ms more than steady steps lengthen each draft job behind a pause, and no other."""
+    plain = artifact(jitter=False, slow_downs=(1.0, 1.0))
+    step = next(
+        cell.seconds[0]
+        for cell in plain.calibration.costs("at-once").drafts["int4"].branch
+        if (cell.tokens, cell.context) == (1, 32)
+    )
+    burst = tuple(Cell(tokens=n, context=32, seconds=(n * step + 0.007,)) for n in (1, 8))
+    at_once, in_turn = plain.calibration.placements
+    drafts = at_once.drafts | {"int4": at_once.drafts["int4"].model_copy(update={"burst": burst})}
+    placements = at_once.model_copy(update={"drafts": drafts}), in_turn
+    slow = replace(plain, calibration=plain.calibration.model_copy(update={"placements": placements}))
+    for before, after in zip(*(replay(made, chosen, what_if=STEADY) for made in (plain, slow)), strict=True):
+        jobs = sum(job.model == "draft" for job in before.jobs)
+        if starts:
+            assert after.seconds - before.seconds == pytest.approx(0.007 * jobs)
+        else:
+            # The first job counts as one behind a pause, and hand-overs are short ones.
+            assert after.seconds - before.seconds <= 0.007 + 0.0002 * jobs
+    bare = WhatIf(overheads=False, jitter=False)
+    assert replay(plain, chosen, what_if=bare) == replay(slow, chosen, what_if=bare)
 
 
 def test_stated_costs_under_a_what_if() -> None:
