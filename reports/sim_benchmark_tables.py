@@ -17,10 +17,11 @@ are as long as that many texts would make them, and say nothing about a pair of 
 
 READING = """## What remains
 
-Each wait of a policy takes one SimPy event, whatever is drafted, so the time goes by the round and not by the token: a
-policy that writes more tokens a round simulates more of them a second. SimPy alone, with one event a token and nothing
-else to do, would simulate {floor:,.0f} tokens/s of autoregressive decoding. Shares by module of a replay of
-`{profiled}`, by Python's profiler, which makes many small calls seem dearer than they are:
+What is timed is what a search does: it writes scripts, and adds up the closed form of their waits (`sim/spans.py`). Time
+goes by the round and not by the token, so a policy that writes more tokens a round is simulated at more of them a
+second. Whole runs, with the times of single jobs, take SimPy an event for each wait on top, which alone would be
+{floor:,.0f} tokens/s of autoregressive decoding. Shares by module of a replay of `{profiled}`, by Python's profiler, which
+makes many small calls seem dearer than they are:
 
 | module | share |
 | --- | ---: |
@@ -29,8 +30,7 @@ else to do, would simulate {floor:,.0f} tokens/s of autoregressive decoding. Sha
 `engine/policies` is the policy itself, the same code that runs in the engine; `sim/script.py` writes down what it
 asks for and keeps what each model has read; `sim/acceptance.py` finds the draft's tokens along the recorded text.
 These make a script, which is written once; only the others are needed for each further placement: `sim/durations.py`
-and `sim/calibrated_costs.py` look up what jobs cost, `sim/devices.py` is how two of them slow each other, and
-`sim/world.py` is their time under SimPy.
+and `sim/calibrated_costs.py` look up what jobs cost, and `sim/spans.py` is how long waits take by them.
 """
 
 
