@@ -125,6 +125,8 @@ def run_lap(player: Player, course: Course, number: int, seed: int, after: str |
             arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
             if after and operation == "forward":
                 arguments["after"] = after
+            if after and operation == "branch":
+                arguments["warm_ups"] = 1
             samples, reference = player.worker.call(
                 operations.visit, operation=operation, repeats=SAMPLES, **arguments
             )

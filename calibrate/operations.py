@@ -41,9 +41,11 @@ def _fill(hosted: Hosted, context: int) -> Any:
     return model
 
 
-def _repeat(sample: Callable[[], float], repeats: int, seconds: float) -> list[float]:
+def _repeat(
+    sample: Callable[[], float], repeats: int, seconds: float, warm_ups: int = WARM_UPS
+) -> list[float]:
     """Warm-ups, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
-    for _ in range(WARM_UPS):
+    for _ in range(warm_ups):
         if (took := sample()) > QUICK:
             break
     if took > SLOW:
@@ -91,13 +93,23 @@ def time_forward(
         model.rewind([*line[:context], 0], context)
         return took
 
-    return _repeat(again, repeats, seconds)
+    return _repeat(again, repeats, seconds, 1 if after else WARM_UPS)
 
 
 def time_branches(
-    host: Host, name: str, tokens: int, context: int, repeats: int, seconds: float = 0.0
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    seconds: float = 0.0,
+    warm_ups: int = WARM_UPS,
 ) -> list[float]:
-    """One step of `tokens` branches behind `context`, a token each."""
+    """One step of `tokens` branches behind `context`, a token each.
+
+    With one of the `warm_ups` it is as a draft's further steps are where models take turns: not the first behind the
+    target's forward, nor one of many.
+    """
     from engine.decoding import candidates
 
     model = _fill(host.models[name], context)
@@ -110,7 +122,7 @@ def time_branches(
         model.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, seconds)
+    return _repeat(sample, repeats, seconds, warm_ups)
 
 
 def time_burst(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
