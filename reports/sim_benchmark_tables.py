@@ -17,11 +17,11 @@ are as long as that many texts would make them, and say nothing about a pair of 
 
 READING = """## What remains
 
-What is timed is what a search does: it writes scripts, and adds up the closed form of their waits (`sim/spans.py`). Time
-goes by the round and not by the token, so a policy that writes more tokens a round is simulated at more of them a
-second. Whole runs, with the times of single jobs, take SimPy an event for each wait on top, which alone would be
-{floor:,.0f} tokens/s of autoregressive decoding. Shares by module of a replay of `{profiled}`, by Python's profiler, which
-makes many small calls seem dearer than they are:
+What is timed is what a search does: it writes scripts, and adds up the closed form of their waits (`sim/spans.py`).
+Time goes by the round and not by the token, so a policy that writes more tokens a round is simulated at more of them
+a second. Whole runs, with the times of single jobs, take SimPy an event for each wait on top, which alone would be
+{floor:,.0f} tokens/s of autoregressive decoding. Shares by module of a replay of `{profiled}`, by Python's profiler,
+which makes many small calls seem dearer than they are:
 
 | module | share |
 | --- | ---: |
