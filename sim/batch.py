@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ def usable_processes() -> int:
     return int(joblib.effective_n_jobs(-1))
 
 
-PARTS = 12  # for each process, so that none waits long for the last one
+PARTS = 6  # for each process, so that none waits long for the last one
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Batch:
         """Each configuration on each prompt in brief; `done` hears how many configurations were just finished."""
         parts = list(_parts(configurations, self.processes))
         world = Replay(self.artifact, self.what_if, self.seed, prompts)
-        sent = _Sent(f"{self.name}.{prompts}", pickle.dumps(world))
+        sent = _Sent(f"{self.name}.{prompts}", world)
         finished: Iterable[_Finished]
         if self.processes == 1:
             finished = (_replay_part(part, sent) for part in parts)
@@ -73,19 +72,15 @@ _Finished = tuple[dict[Configuration, list[Tally]], Counter[str], int]
 
 @dataclass(frozen=True)
 class _Sent:
-    """A replay on its way to another process, which opens it once: equal where the name is.
-
-    It is pickled here, and by the same means as joblib would for every part anew.
-    """
+    """A replay on its way to another process, which keeps the first one of a name and what it has prepared."""
 
     name: str
-    pickled: bytes = field(compare=False)
+    replay: Replay = field(compare=False)
 
 
 @lru_cache(maxsize=1)
 def _opened(sent: _Sent) -> Replay:
-    replay: Replay = pickle.loads(sent.pickled)
-    return replay
+    return sent.replay
 
 
 def _replay_part(part: Sequence[Configuration], sent: _Sent) -> _Finished:
