@@ -66,11 +66,11 @@ def read_behind(model: "CachedModel", prompt: list[int], path: list[int]) -> "Te
 
 def as_seen(views: Sequence[dict[str, Any]]) -> Seen:
     """What `observe` returned of one text."""
-    traces = [as_trace(view) for view in views]
+    traces = [_as_trace(view) for view in views]
     return Seen(traces[0], traces[1] if len(traces) > 1 else None)
 
 
-def as_trace(seen: dict[str, Any]) -> DraftTrace:
+def _as_trace(seen: dict[str, Any]) -> DraftTrace:
     """The arrays of one view."""
     return DraftTrace(
         tokens=np.array(seen["tokens"], dtype=np.int32),

@@ -18,9 +18,7 @@ LONGEST_LINE = 32
 CANDIDATES = 4
 FORK_DEPTH = 3
 SLOW = 0.3  # seconds; what takes longer is dear to repeat
-QUICK = (
-    0.02  # seconds; what takes less is warmed up WARM_UPS times, as caches keep it only when it comes again
-)
+QUICK = 0.02  # seconds; what takes less is warmed up WARM_UPS times, until caches keep it
 WARM_UPS = 4
 FILLED = 64  # context of the model that goes before
 REFERENCES = 7  # of the reference operation, of which the median counts
@@ -187,8 +185,7 @@ def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) ->
     from engine.distributions import perturb
     from engine.sampling import Sampling
 
-    hosted = host.models[name]
-    model = _fill(hosted, context)
+    model = _fill(host.models[name], context)
     logits = model.read(_filler(1), last=1).expand(tokens, -1).contiguous()
     model.rewind([*_filler(context), 0], context)
     places = range(tokens) if name == TARGET else [0] * tokens

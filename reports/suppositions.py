@@ -15,7 +15,7 @@ from sim.replay import NO_CHANGE, Replay
 from sim.run import best_autoregressive
 from sim.what_if import WhatIf
 
-# With everything, then without hand-over, fork and the spread of durations, without contention, without both.
+# With everything, then without overheads (see `WhatIf`), without contention, without both.
 WORLDS = (
     NO_CHANGE,
     WhatIf(overheads=False),

@@ -40,7 +40,9 @@ class WhatIf(BaseModel):
         default=0.0, ge=0, description="of the texts; 0: greedy ones, else those that the calibration drew"
     )
     contention: bool = Field(default=True, description="models that run at once slow each other as measured")
-    overheads: bool = Field(default=True, description="hand-over, fork and the spread of durations")
+    overheads: bool = Field(
+        default=True, description="hand-over, fork, starting behind a pause, and the spread of durations"
+    )
     jitter: bool = Field(default=True, description="durations vary as measured; off: medians")
 
     def label(self) -> str:
