@@ -51,9 +51,8 @@ def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> in
     return len(ahead)
 
 
-def cut(written: Written, limits: DraftLimits) -> Line:
+def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits) -> Line:
     """A branch of what a draft would write: its length, and before the first unsure token but the first one."""
-    tokens, confidences = written
     # A source whose policy goes by AdaEDL's bound has bounds for confidences.
     least = limits.min_confidence if limits.min_bound is None else limits.min_bound
     if least > 0.0:
@@ -63,16 +62,13 @@ def cut(written: Written, limits: DraftLimits) -> Line:
     return Line(tokens, confidences)
 
 
-def _draft(branches: Sequence[Line], limits: DraftLimits) -> Draft:
-    return Draft(tuple(branches), steps_of(branches, limits))
-
-
-def steps_of(branches: Sequence[Line], limits: DraftLimits) -> int:
-    """Forwards spent on branches; one that stopped on a low confidence spent the forward that showed it."""
-    longest = (
-        max([len(branch.tokens) for branch in branches]) if len(branches) > 1 else len(branches[0].tokens)
-    )
-    return longest + 1 if longest < limits.length else limits.length
+def draft_of(branches: Sequence[Line], limits: DraftLimits) -> Draft:
+    """A job's branches; one that stopped on a low confidence spent the forward that showed it."""
+    longest = len(branches[0].tokens)
+    for branch in branches:
+        if len(branch.tokens) > longest:
+            longest = len(branch.tokens)
+    return Draft(tuple(branches), longest + 1 if longest < limits.length else longest)
 
 
 @dataclass(frozen=True)
@@ -111,42 +107,17 @@ class IndependentAcceptance:
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         sure, rest = self.acceptance, limits.length - 1
-        branches = tuple(
-            cut(((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest)), limits)
+        branches = [
+            cut((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest), limits)
             for rank in range(limits.branch_count(sure))
-        )
-        return Draft(branches, steps_of(branches, limits))
+        ]
+        return draft_of(branches, limits)
 
     def foresee(self, position: int, count: int) -> Outlook:
         raise ConfigurationError(
             "H-RAD cannot be simulated with stated acceptance, which says nothing of how it would predict; replay "
             "a calibration."
         )
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What the draft's own lines gave rise to, under limits like those asked for last.
-
-    `lines`: the branches behind each place of the path; `drafts`: by place, place of the first wrong token if there
-    is one, and count of branches.
-    """
-
-    limits: DraftLimits | None = None
-    lines: dict[int, list[Line]] = field(default_factory=dict)
-    drafts: dict[tuple[int, int | None, int], Draft] = field(default_factory=dict)
-
-    def follow(self, limits: DraftLimits) -> None:
-        """Forget what was written under limits that are not like these."""
-        known = self.limits
-        if known is None or (known.length, known.min_confidence, known.min_bound) != (
-            limits.length,
-            limits.min_confidence,
-            limits.min_bound,
-        ):
-            self.lines.clear()
-            self.drafts.clear()
-        self.limits = limits
 
 
 @dataclass(frozen=True)
@@ -171,7 +142,6 @@ class TraceAcceptance:
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
     _behind: dict[int, Written] = field(init=False, default_factory=dict)
-    _memory: _Memory = field(init=False, default_factory=_Memory)
 
     def __post_init__(self) -> None:
         end = len(self.path)
@@ -212,66 +182,51 @@ class TraceAcceptance:
         )
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
-        wanted, length = limits.branches, limits.length
-        if wanted > self.recorded:
+        if limits.branches > self.recorded:
             raise ConfigurationError(
-                f"{wanted} branches are asked for, but the calibration recorded {self.recorded} candidates a "
+                f"{limits.branches} branches are asked for, but the calibration recorded {self.recorded} candidates a "
                 f"position; ask for {self.recorded} at most, or calibrate with more."
             )
-        start, end, memory = position + len(line), len(self.path), self._memory
-        if limits is not memory.limits:
-            memory.follow(limits)
+        start, end = position + len(line), len(self.path)
         if agreed == len(line) and start < end:
-            wrong, sure = None, self._sure[start]
+            return self._on_path(start, limits)
+        wrong = min(position + agreed, end)
+        if wrong < end and line[agreed] != self._first[wrong]:
+            tokens, confidences, begin = self._unknown, self.drawn[0], start
         else:
-            wrong = min(position + agreed, end)
-            if wrong < end and line[agreed] != self._first[wrong]:
-                span = slice(start, start + length)
-                return self._off_path(start, (self._unknown[span], self.drawn[0][span]), limits)
-            sure = self._behind_miss(wrong)[1][start - wrong]
-        count = limits.branch_count(sure) if wanted > 1 else 1
-        place = start, wrong, count
-        draft = memory.drafts.get(place)
-        if draft is None:
-            if wrong is None:
-                draft = self._on_path(start, count, limits)
+            tokens, confidences = self._behind_miss(wrong)
+            begin = start - wrong
+        span = slice(begin, begin + limits.length)
+        return self._off_path(start, tokens[span], confidences[span], limits)
+
+    def _on_path(self, start: int, limits: DraftLimits) -> Draft:
+        """The draft behind the path's first `start` tokens."""
+        branches = [cut(*self._greedy(start, limits.length), limits)]
+        count = limits.branch_count(self._sure[start]) if limits.branches > 1 else 1
+        for rank in range(1, count):
+            first, sure = self.tokens[start][rank], self.chances[start][rank]
+            if first == self.path[start]:
+                tokens, confidences = self._greedy(start + 1, limits.length - 1)
+                branches.append(cut((first, *tokens), (sure, *confidences), limits))
             else:
-                tokens, confidences = self._behind_miss(wrong)
-                span = slice(start - wrong, start - wrong + length)
-                draft = self._off_path(start, (tokens[span], confidences[span]), limits)
-            memory.drafts[place] = draft
-        return draft
+                branches.append(self._elsewhere(start, rank, first, sure, limits))
+        return draft_of(branches, limits)
 
-    def _on_path(self, start: int, count: int, limits: DraftLimits) -> Draft:
-        """So many branches behind the path's first `start` tokens."""
-        lines = self._memory.lines.setdefault(start, [])
-        for rank in range(len(lines), count):
-            lines.append(self._branch(start, rank, limits))
-        return _draft(lines[:count], limits)
-
-    def _off_path(self, start: int, lead: Written, limits: DraftLimits) -> Draft:
-        """The draft behind a line that is wrong, whose own first candidates `lead` are."""
-        sure = lead[1][0]
-        branches = [cut(lead, limits)]
+    def _off_path(
+        self, start: int, tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits
+    ) -> Draft:
+        """The draft behind a line that is wrong, and its own first candidates there."""
+        sure = confidences[0]
+        branches = [cut(tokens, confidences, limits)]
         # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
         for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
             branches.append(self._elsewhere(start, rank, -1 - start, (1.0 - sure) / 2.0**rank, limits))
-        return _draft(branches, limits)
-
-    def _branch(self, start: int, rank: int, limits: DraftLimits) -> Line:
-        """The branch behind the candidate of a rank, behind the path's first `start` tokens."""
-        if rank == 0:
-            return cut(self._greedy(start, limits.length), limits)
-        first, sure = self.tokens[start][rank], self.chances[start][rank]
-        if first != self.path[start]:
-            return self._elsewhere(start, rank, first, sure, limits)
-        tokens, confidences = self._greedy(start + 1, limits.length - 1)
-        return cut(((first, *tokens), (sure, *confidences)), limits)
+        return draft_of(branches, limits)
 
     def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Line:
         """A branch behind a wrong candidate, whose tokens nobody recorded."""
         span = slice(start + 1, start + limits.length)
-        return cut(((first, *self._unknown[span]), (sure, *self.drawn[rank][span])), limits)
+        return cut((first, *self._unknown[span]), (sure, *self.drawn[rank][span]), limits)
 
     def foresee(self, position: int, count: int) -> Outlook:
         if not self.foreseen:

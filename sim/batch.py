@@ -47,17 +47,17 @@ class Batch:
         self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
     ) -> dict[Configuration, list[Tally]]:
         """Each configuration on each prompt in brief; `done` hears how many configurations were just finished."""
-        parts = list(_parts(configurations, self.processes))
+        shares = list(parts(configurations, self.processes))
         world = Replay(self.artifact, self.what_if, self.seed, prompts)
         sent = _Sent(f"{self.name}.{prompts}", world)
         finished: Iterable[_Finished]
         if self.processes == 1:
-            finished = (_replay_part(part, sent) for part in parts)
+            finished = (_replay_part(part, sent) for part in shares)
         else:
             import joblib
 
             parallel = joblib.Parallel(n_jobs=self.processes, return_as=results_as("generator_unordered"))
-            finished = parallel(joblib.delayed(_replay_part)(part, sent) for part in parts)
+            finished = parallel(joblib.delayed(_replay_part)(part, sent) for part in shares)
         found: dict[Configuration, list[Tally]] = {}
         for tallies, outside, operations in finished:
             found.update(tallies)
@@ -104,17 +104,22 @@ def no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:
-    """Parts of one draft each, since a worker prepares a draft's traces once for each part.
+def parts(configurations: Sequence[Configuration], processes: int) -> Iterator[list[Configuration]]:
+    """Parts of one draft each, whose traces are prepared in each process that meets it.
 
-    Placements of the same settings are neighbours, as they share scripts, and so are settings whose drafts are alike.
+    Placements of the same settings are in one part, as they share scripts, and settings whose drafts are alike are
+    neighbours.
     """
     size = -(-len(configurations) // (PARTS * processes))
-    by_draft = sorted(configurations, key=_likeness)
-    for _, group in itertools.groupby(by_draft, key=lambda c: c.draft):
-        members = list(group)
-        for begin in range(0, len(members), size):
-            yield members[begin : begin + size]
+    for _, of_draft in itertools.groupby(sorted(configurations, key=_likeness), key=lambda c: c.draft):
+        part: list[Configuration] = []
+        for _, placements in itertools.groupby(of_draft, key=lambda c: _likeness(c)[:-1]):
+            part += placements
+            if len(part) >= size:
+                yield part
+                part = []
+        if part:
+            yield part
 
 
 def _likeness(c: Configuration) -> tuple[str, int, float, float, str, str]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sim.contention import Contention
 from sim.devices import DRAFT, TARGET
-from sim.script import Scripts
 from sim.what_if import Link
+from sim.work import Scripts
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

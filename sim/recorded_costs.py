@@ -15,7 +15,7 @@ from engine.record import Job, Run
 from sim.durations import Durations
 from sim.explained import same_rounds
 from sim.replay import Replay
-from sim.script import MODELS, Script
+from sim.work import MODELS, Script
 from sim.world import play, record
 
 

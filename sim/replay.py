@@ -11,10 +11,10 @@ from engine.record import Run
 from sim.calibrated_costs import CalibratedCosts
 from sim.durations import Timings, timings
 from sim.objectives import Tally
-from sim.script import Scripts
 from sim.spans import total_seconds
 from sim.texts import Texts
 from sim.what_if import WhatIf
+from sim.work import Scripts
 from sim.world import Played, play_all, record
 
 NO_CHANGE = WhatIf()

@@ -17,9 +17,10 @@ from scenarios.schema import Scenario
 from sim.durations import Costs, timings
 from sim.hardware_costs import Hardware, HardwareCosts
 from sim.replay import Replay, replay
-from sim.script import PROMPT_TOKEN, Scripts, write_script
+from sim.script import PROMPT_TOKEN, write_script
 from sim.texts import MANY
 from sim.what_if import WhatIf
+from sim.work import Scripts
 from sim.world import play_all, record
 
 __all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]

@@ -9,19 +9,15 @@ models as a worker keeps its `Ledger` (see `engine.worker_process.Hosted`).
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import lru_cache
+from typing import Any
 
 from engine.policies import Policy, load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from sim.acceptance import AcceptanceSource, agreement
 from sim.devices import DRAFT, TARGET
-
-Model = Literal["target", "draft"]
+from sim.work import Jobs, Script
 
 PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
@@ -30,69 +26,6 @@ HASTY = "a policy has to wait for all jobs that it asked for since the last wait
 
 # Many verdicts are the same, and to find one is faster than to make one.
 _verdict = lru_cache(maxsize=1 << 16)(Verdict)
-
-MODELS: tuple[Model, Model] = ("target", "draft")  # by TARGET and DRAFT
-
-
-class Work(NamedTuple):
-    """What one job has to do: a number for each, or, of n jobs, an array int64 [n] for each."""
-
-    model: Any  # TARGET or DRAFT
-    round: Any  # from 0
-    tokens: Any  # that its first forward reads
-    context: Any  # tokens in front of them
-    forwards: Any
-    read: Any  # tokens over all forwards
-    opened: Any  # branches of which one is moved to its place first; 0: none is
-    moved: Any  # its tokens
-    drawn: Any  # tokens that each forward draws at a temperature, where one does
-    foreseen: Any  # 1 with H-RAD's inference
-    sent: Any  # tokens of the message that brings the job to the draft
-    returned: Any  # tokens of the message that brings its result
-
-
-def widths_of(work: Work) -> NDArray[np.int64]:
-    """What two of n jobs slow each other by [n]: tokens of the target's forward, branches of the draft's steps."""
-    branches = np.rint((work.read - work.tokens) / np.maximum(work.forwards - 1, 1))
-    wide: NDArray[np.int64] = np.where(work.model == TARGET, work.tokens, np.maximum(branches, 1)).astype(
-        np.int64
-    )
-    return wide
-
-
-class BranchSteps(NamedTuple):
-    """Forwards behind a draft job's first: `count` of them extend `branches` each, the i-th behind `context` + i."""
-
-    job: Any
-    branches: Any
-    context: Any
-    count: Any
-
-
-class Script(NamedTuple):
-    """A policy's work along one path.
-
-    `waits`: in their order, how many jobs were asked for since the wait before; all of them had to end before the
-    policy went on. `first`: how many waits the first round took. Of `jobs` [n] and `steps` [m] see `Work` and
-    `BranchSteps`.
-    """
-
-    path: tuple[int, ...]
-    rounds: tuple[Round, ...]
-    waits: tuple[int, ...]
-    first: int
-    jobs: NDArray[np.int64]
-    steps: NDArray[np.int64]
-
-    @property
-    def work(self) -> Work:
-        """The jobs' columns."""
-        return Work(*self.jobs.T)
-
-    @property
-    def widths(self) -> NDArray[np.int64]:
-        """See `widths_of`."""
-        return widths_of(self.work)
 
 
 @dataclass(slots=True)
@@ -186,8 +119,11 @@ class ScriptSession:
     waited: int = 0
     _path: tuple[int, ...] = field(init=False)
     _before: int = field(init=False)
-    _jobs: "array[int]" = field(default_factory=lambda: array("q"))
-    _steps: "array[int]" = field(default_factory=lambda: array("q"))
+    # Lists, since they grow faster than arrays of integers do.
+    _models: list[int] = field(default_factory=list)
+    _target_jobs: list[int] = field(default_factory=list)
+    _draft_jobs: list[int] = field(default_factory=list)
+    _steps: list[int] = field(default_factory=list)
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
     _target: Books | None = None
     _draft: Books | None = None
@@ -217,8 +153,8 @@ class ScriptSession:
         else:
             context, _, unread = self._target.rewind(path, position, tokens, accepted)
             context += self._before
-        drawn, seen = len(tokens) + 1, 1 if foresee else 0
-        self._jobs.extend((TARGET, len(self.rounds), unread, context, 1, unread, 0, 0, drawn, seen, 0, 0))
+        self._models.append(TARGET)
+        self._target_jobs.extend((len(self.rounds), unread, context, len(tokens) + 1, 1 if foresee else 0))
         self.asked = job + 1
         return Known(verdict, job)
 
@@ -246,9 +182,9 @@ class ScriptSession:
                     self._steps.extend((job, count, end + step, 1))
                 read += sum(active)
         branches = draft.branches
-        self._jobs.extend(
+        self._models.append(DRAFT)
+        self._draft_jobs.extend(
             (
-                DRAFT,
                 len(self.rounds),
                 unread,
                 context,
@@ -257,7 +193,6 @@ class ScriptSession:
                 opened if moved else 0,
                 moved,
                 len(branches) if limits.drawn else 0,
-                0,
                 sent,
                 len(branches[0].tokens) if len(branches) == 1 else sum([len(b.tokens) for b in branches]),
             )
@@ -304,10 +239,10 @@ class ScriptSession:
         return Script(
             self._path,
             tuple(self.rounds),
-            tuple(self.waits),
+            array("q", self.waits),
             self.first,
-            np.array(self._jobs, dtype=np.int64).reshape(-1, len(Work._fields)),
-            np.array(self._steps, dtype=np.int64).reshape(-1, len(BranchSteps._fields)),
+            Jobs(bytes(self._models), array("q", self._target_jobs), array("q", self._draft_jobs)),
+            array("q", self._steps),
         )
 
 
@@ -323,71 +258,3 @@ def write_script(
         session.wait(handles)
     session.end()
     return session.script()
-
-
-@dataclass
-class Scripts:
-    """The scripts of several texts, and their work in one table.
-
-    `texts`: a number for each, by which costs that vary from text to text tell them apart.
-    """
-
-    scripts: Sequence[Script]
-    texts: Sequence[int]
-
-    @cached_property
-    def ends(self) -> NDArray[np.int64]:
-        """How many jobs there are up to the end of each script."""
-        return np.cumsum([len(script.jobs) for script in self.scripts])
-
-    @cached_property
-    def work(self) -> Work:
-        """All jobs of all scripts."""
-        return Work(*np.concatenate([script.jobs for script in self.scripts]).T.copy())
-
-    @cached_property
-    def text(self) -> NDArray[np.int64]:
-        """The text of each job."""
-        return np.repeat(np.asarray(self.texts), np.diff(self.ends, prepend=0))
-
-    @cached_property
-    def widths(self) -> NDArray[np.int64]:
-        """See `widths_of`."""
-        return widths_of(self.work)
-
-    @cached_property
-    def waits(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of all waits: the first job of each, and how many jobs it is for; int64 [waits] each."""
-        count = np.array([count for script in self.scripts for count in script.waits], dtype=np.int64)
-        return np.cumsum(count) - count, count
-
-    @cached_property
-    def first_waits(self) -> NDArray[np.int64]:
-        """The first wait of each script."""
-        count = np.array([len(script.waits) for script in self.scripts], dtype=np.int64)
-        return np.cumsum(count) - count
-
-    @cached_property
-    def branch_steps(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Job, branches and context of every forward behind the first one of a draft job."""
-        offsets = np.repeat(
-            self.ends - [len(script.jobs) for script in self.scripts], [len(s.steps) for s in self.scripts]
-        )
-        job, branches, context, count = np.concatenate([script.steps for script in self.scripts]).T
-        total = int(count.sum())
-        within = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
-        return (
-            np.repeat(job + offsets, count),
-            np.repeat(branches, count),
-            np.repeat(context, count) + within,
-        )
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """Of each script, how many tokens were drafted, rolled back and hedged; int64 [n, 3]."""
-        return np.array(
-            [
-                np.sum([(r.drafted, r.rollback, r.hedge) for r in script.rounds], axis=0)
-                for script in self.scripts
-            ]
-        )

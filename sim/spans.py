@@ -9,7 +9,7 @@ import numpy as np
 from sim.contention import Contention
 from sim.devices import TARGET
 from sim.durations import Counts, Floats, Timings
-from sim.script import Scripts
+from sim.work import Scripts
 from sim.world import play
 
 

@@ -13,8 +13,9 @@ from engine.errors import CalibrationError, ConfigurationError
 from engine.policies import load_policy
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.alignment import Shifted, shift_alignment
-from sim.script import PROMPT_TOKEN, Scripts, write_script
+from sim.script import PROMPT_TOKEN, write_script
 from sim.temperature import at_temperature
+from sim.work import Scripts
 
 # Configurations whose scripts are kept, of about a megabyte each (60 texts of 128 tokens): enough for the placements of
 # one, or for all that a what-if is to share with the next.

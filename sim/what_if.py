@@ -1,5 +1,7 @@
 """What a user can wish to be otherwise; the one schema for scenarios, replays and tuning."""
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 TOKEN_BYTES = 4
@@ -19,8 +21,8 @@ class Link(BaseModel):
     latency_ms: float = Field(ge=0, description="one way")
     megabits_per_second: float = Field(gt=0)
 
-    def seconds(self, tokens: int) -> float:
-        """One message with `tokens` tokens."""
+    def seconds(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Messages with so many tokens each."""
         bits = 8 * (HEADER_BYTES + TOKEN_BYTES * tokens)
         return self.latency_ms / 1e3 + bits / (self.megabits_per_second * 1e6)
 

@@ -13,8 +13,9 @@ from sim.acceptance import AcceptanceSource
 from sim.contention import FREE, Contention
 from sim.devices import Devices, Handle
 from sim.durations import Costs, Durations, Timings, timings
-from sim.script import MODELS, PROMPT_TOKEN, Script, Scripts, write_script
+from sim.script import PROMPT_TOKEN, write_script
 from sim.what_if import Link
+from sim.work import MODELS, Script, Scripts, widths_of
 
 
 @dataclass(slots=True)
@@ -62,9 +63,10 @@ def _follow(
     env: simpy.Environment, devices: Devices, given: Durations, played: Played
 ) -> Generator[simpy.Event, Any, None]:
     script, jobs = played.script, played.jobs
+    work = script.work
     submit, finish = devices.submit, devices.finish
-    widths = itertools.repeat(1) if devices.independent else script.widths.tolist()
-    rows = zip(script.work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
+    widths = itertools.repeat(1) if devices.independent else widths_of(work).tolist()
+    rows = zip(work.model.tolist(), given.seconds, given.before, given.after, widths, strict=False)
     now, first = 0.0, script.first
     for count in script.waits:
         if count == 1:

@@ -12,11 +12,12 @@ from engine.configuration import Configuration
 from engine.ledger import Ledger
 from engine.policies import Policy
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Session, Steps
-from sim.acceptance import IndependentAcceptance, agreement, steps_of
+from engine.policies.words import EMPTY, DraftLimits, Line, Session, Steps
+from sim.acceptance import IndependentAcceptance, agreement, draft_of
 from sim.replay import Replay
-from sim.script import Books, Scripts, write_script
+from sim.script import Books, write_script
 from sim.what_if import WhatIf
+from sim.work import Scripts
 
 C = Configuration(policy="specbranch", draft_length=3, branches=2)
 line_tokens = st.lists(st.integers(0, 2), max_size=5).map(tuple)
@@ -59,7 +60,8 @@ def test_counts_alone_keep_the_books_of_a_ledger(
             continue
         branches = [Line(tokens[:length], (0.5,) * length) for tokens in drafted]
         # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
-        draft, limits = Draft(tuple(branches), steps_of(branches, DraftLimits(length))), DraftLimits(length)
+        limits = DraftLimits(length)
+        draft = draft_of(branches, limits)
         active = books.write(draft, limits)
         for step, count in enumerate(active):
             rows = [

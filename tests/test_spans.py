@@ -1,5 +1,7 @@
 """Closed forms of waits are what the simulation finds event by event, whatever is waited for."""
 
+from array import array
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from sim.contention import FREE, Contention
 from sim.devices import DRAFT, TARGET
 from sim.durations import Timings
 from sim.replay import Replay
-from sim.script import Script, Scripts, Work
 from sim.spans import total_seconds
 from sim.what_if import Link, WhatIf
+from sim.work import DRAFT_COLUMNS, TARGET_COLUMNS, Jobs, Script, Scripts
 from sim.world import play_all
 
 Asked = tuple[int, float, float, float, int]  # model, seconds before, at full speed and after, width
@@ -34,18 +36,17 @@ def as_scripts(texts: list[list[list[Asked]]]) -> tuple[Scripts, Timings]:
     """Scripts that wait for these jobs, and how long they take."""
     scripts, times = [], []
     for waits in texts:
-        jobs = []
+        models, target, draft = bytearray(), array("q"), array("q")
         for model, before, busy, after, width in (asked for wait in waits for asked in wait):
-            columns = dict.fromkeys(Work._fields, 0) | {"model": model, "forwards": 2}
-            columns |= (
-                {"tokens": width, "read": width} if model == TARGET else {"tokens": 1, "read": 1 + width}
-            )
-            jobs.append(list(columns.values()))
+            models.append(model)
+            if model == TARGET:
+                target.extend({"tokens": width}.get(name, 0) for name in TARGET_COLUMNS)
+            else:
+                columns = {"tokens": 1, "forwards": 2, "read": 1 + width}
+                draft.extend(columns.get(name, 0) for name in DRAFT_COLUMNS)
             times.append((before, busy, after))
-        counts = tuple(len(wait) for wait in waits)
-        scripts.append(
-            Script((0,), (), counts, 1, np.array(jobs, dtype=np.int64), np.zeros((0, 4), np.int64))
-        )
+        counts = array("q", [len(wait) for wait in waits])
+        scripts.append(Script((0,), (), counts, 1, Jobs(bytes(models), target, draft), array("q")))
     return Scripts(scripts, range(len(scripts))), Timings(*np.array(times).T)
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from engine.policies.settings import Settings
 from sim.acceptance import IndependentAcceptance
 from sim.costs import LinearCosts
-from sim.script import MODELS
 from sim.what_if import Link
+from sim.work import MODELS
 from sim.world import Setting, simulate
 
 settings = st.builds(
