@@ -1,6 +1,5 @@
 """The command line: the verbs, nothing else."""
 
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ import typer
 from engine.errors import ConfigurationError, SpecBranchError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from calibrate.artifact import Artifact
     from engine.models import Precision
 
@@ -53,8 +54,8 @@ def specbranch() -> None:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with time left on stderr; the function it gives hears a stage, what is done of it, and its total."""
+def _bars() -> Iterator["Progress"]:
+    """Bars with time left on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -64,17 +65,37 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda what, done, total: bar.update(task, completed=done, total=total, description=what)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield bars
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on stderr; the function it gives hears a stage, what is done of it, and its total.
+
+    Stages may take turns, so each has a bar and a time left of its own. What follows a colon is detail: 'costs: 3 of 50
+    cells open' is of the stage 'costs'.
+    """
+    with _bars() as bars:
+        starting = bars.add_task("starting", total=None)
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            stage = what.partition(":")[0]
+            if stage not in tasks:
+                bars.update(starting, visible=False)
+                tasks[stage] = bars.add_task(what, total=total)
+            bars.update(tasks[stage], completed=done, total=total, description=what)
+
+        yield show
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str], None]]:
     """A bar of `total` steps; the function it gives notes one step and what was done."""
-    with stages() as show:
-        done = itertools.count(1)
-        yield lambda what: show(what, next(done), total)
+    with _bars() as bars:
+        task = bars.add_task("starting", total=total)
+        yield lambda what: bars.update(task, advance=1, description=what)
 
 
 def print_calibration(artifact: "Artifact", as_json: bool) -> None:

@@ -67,63 +67,95 @@ def placements_of(pair: Pair) -> tuple[Placement, ...]:
     return candidate_placements(pair.cores, pair.cuda_devices)
 
 
-def measure_costs(
-    pair: Pair,
-    prompts: Sequence[Sequence[int]],
-    laps: Laps,
-    seed: int,
-    journal: Journal,
-    show: Show,
-    *,
-    hrad: bool,
-) -> Measured:
-    """All costs of a pair, for prompts as long as `prompts` are; `hrad`: whether H-RAD's inference is timed too.
+@dataclass
+class CostLaps:
+    """Laps over all costs of a pair, for prompts as long as `prompts` are, made when they are asked for.
 
-    `show` hears of the time spent and how many cells are still open. Raises WorkerLost if a worker dies.
+    A machine's speed changes over minutes, and laps in a row would describe their own few minutes alone. So the caller
+    makes them between its other work, all through the calibration, and `finish` makes those that are left. `show`
+    hears of the time spent and how many cells are still open; `hrad`: whether H-RAD's inference is timed too.
     """
-    courses = {
-        placement: [
-            Course(
-                placement,
-                model,
-                _plan(model, prompt_tokens(prompts), hrad=hrad, alone=not pair.seating(placement).shared),
-            )
-            for model in (TARGET, *pair.drafts)
-        ]
-        for placement in placements_of(pair)
-    }
-    everything = [course for some in courses.values() for course in some]
-    beside = {placement: _Beside() for placement in courses}
-    spent = 0.0
-    for number in itertools.count():
-        for course in everything:
-            if number >= laps.fewest and (spent >= laps.seconds or not course.open()):
+
+    pair: Pair
+    prompts: Sequence[Sequence[int]]
+    laps: Laps
+    seed: int
+    journal: Journal
+    show: Show
+    hrad: bool
+    made: int = 0
+    spent: float = 0.0  # seconds
+    courses: dict[Placement, list[Course]] = field(init=False)
+    beside: dict[Placement, _Beside] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = prompt_tokens(self.prompts)
+        self.courses = {
+            placement: [
+                Course(
+                    placement,
+                    model,
+                    _plan(model, lengths, hrad=self.hrad, alone=not self.pair.seating(placement).shared),
+                )
+                for model in (TARGET, *self.pair.drafts)
+            ]
+            for placement in placements_of(self.pair)
+        }
+        self.beside = {placement: _Beside() for placement in self.courses}
+
+    @property
+    def everything(self) -> list[Course]:
+        """The courses of all placements."""
+        return [course for some in self.courses.values() for course in some]
+
+    @property
+    def over(self) -> bool:
+        """Whether no further lap is due."""
+        return not any(map(self._due, self.everything))
+
+    def _due(self, course: Course) -> bool:
+        return self.made < self.laps.fewest or (self.spent < self.laps.seconds and bool(course.open()))
+
+    def run_next(self) -> None:
+        """The next lap, over all courses that are due. Raises WorkerLost if a worker dies."""
+        for course in self.everything:
+            if not self._due(course):
                 continue
-            found = journal.step(
-                f"costs.{course.placement}.{course.model}.{number}",
-                lambda course=course, number=number: _lap(  # type: ignore[misc]
-                    pair, prompts[0], course, number, laps, seed
+            found = self.journal.step(
+                f"costs.{course.placement}.{course.model}.{self.made}",
+                lambda course=course: _lap(  # type: ignore[misc]
+                    self.pair, self.prompts[0], course, self.made, self.laps, self.seed
                 ),
             )
             add_lap(course, found["visits"])
-            _note(beside[course.placement], course.model, found)
-            spent += found["seconds"]
-            left = sum(len(some.open()) for some in everything)
-            cells = sum(len(some.plan) for some in everything)
-            floor = round(spent / (number + 1) * max(laps.fewest, number + 1))
-            show(f"costs: {left} of {cells} cells open", round(spent), max(round(laps.seconds), floor, 1))
-        if number + 1 >= laps.fewest and (spent >= laps.seconds or not any(c.open() for c in everything)):
-            break
-    return Measured(
-        tuple(
-            _placement_costs(pair, placement, courses[placement], beside[placement]) for placement in courses
-        ),
-        {
-            placement: tuple(visit.before for course in some for visit in course.visits)
-            for placement, some in courses.items()
-        },
-        tuple(_notes(everything)),
-    )
+            _note(self.beside[course.placement], course.model, found)
+            self.spent += found["seconds"]
+            floor = round(self.spent / (self.made + 1) * max(self.laps.fewest, self.made + 1))
+            self._tell(max(round(self.laps.seconds), floor, 1))
+        self.made += 1
+
+    def finish(self) -> Measured:
+        """All laps that are left, and what all of them found. Raises WorkerLost if a worker dies."""
+        while not self.over:
+            self.run_next()
+        self._tell(round(self.spent))
+        return Measured(
+            tuple(
+                _placement_costs(self.pair, placement, some, self.beside[placement])
+                for placement, some in self.courses.items()
+            ),
+            {
+                placement: tuple(visit.before for course in some for visit in course.visits)
+                for placement, some in self.courses.items()
+            },
+            tuple(_notes(self.everything)),
+        )
+
+    def _tell(self, seconds: int) -> None:
+        """Show how far the laps are, of `seconds` in all."""
+        left = sum(len(course.open()) for course in self.everything)
+        cells = sum(len(course.plan) for course in self.everything)
+        self.show(f"costs: {left} of {cells} cells open", round(self.spent), seconds)
 
 
 def prompt_tokens(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ def train(
     def advance(what: str) -> None:
         nonlocal done
         done += 1
-        show(what, done, total)
+        show(f"lessons: {what}", done, total)
 
     lessons = gather(pair, tokenizer, prompts, tokens, journal, advance)
     target, _ = pair.players("in-turn", None)
@@ -63,7 +63,7 @@ def train(
     features = [lesson.features for lesson in lessons]
     trained = []
     for index, (name, spec) in enumerate(pair.drafts.items()):
-        show(f"training for {name}", index, len(pair.drafts))
+        show(f"training: {name}", index, len(pair.drafts))
         hits = [lesson.drafts[name].hits for lesson in lessons]
         chances = [lesson.drafts[name].chances for lesson in lessons]
         crossed = cross_fit(features, hits, plan, seed=seed)

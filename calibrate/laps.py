@@ -144,4 +144,4 @@ def add_lap(course: Course, found: Sequence[Sequence[Any]]) -> None:
 
 
 Show = Callable[[str, int, int], None]
-"""Hears what is being done, how much of it is done, and of how much."""
+"""Hears what is being done, how much of it is done, and of how much; what follows a colon is detail of the former."""

@@ -1,4 +1,4 @@
-"""One calibration, from a pair to a folder: costs of every placement, then the drafts' view of the target's text."""
+"""One calibration, from a pair to a folder: costs of every placement, and between their laps the target's texts."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,11 @@ from calibrate.artifact import (
     Calibration,
     ModelRecord,
     PromptRecord,
+    Rehearsal,
+    Trace,
     save_artifact,
 )
-from calibrate.costs import Laps, measure_costs, placements_of
+from calibrate.costs import CostLaps, Laps, Measured, placements_of
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
@@ -108,18 +110,12 @@ def calibrate(
         [(p.id, p.digest) for p in prompts],
     ]
     journal = Journal(out, conditions)
-    ids = [tokenizer.encode(prompt.text) for prompt in prompts]
-    costs = measure_costs(pair, ids, effort.laps, seed, journal, show, hrad=effort.hrad)
-    author = Author(pair, tokenizer, journal, show)
-    manners = [Manner(GREEDY, effort.tokens)]
-    if effort.sampled:
-        manners.append(Manner(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
-    written, rehearsals = author.write(prompts, manners)
-    if "at-once" in placements_of(pair):
-        rehearsals += author.rehearse(prompts[: effort.rehearsals], effort.tokens, REHEARSED)
+    costs, written, rehearsals = _measure(pair, tokenizer, prompts, effort, seed, journal, show)
     if effort.hrad:
         total, done = len(prompts) + len(pair.drafts), itertools.count(1)
-        written = foresee(pair, written, out / HRAD_FOLDER, seed, lambda what: show(what, next(done), total))
+        written = foresee(
+            pair, written, out / HRAD_FOLDER, seed, lambda what: show(f"H-RAD: {what}", next(done), total)
+        )
     traces, sampled = written[0], written[1] if effort.sampled else []
     notes = (
         [f"{journal.resumed} steps were resumed from an interrupted calibration"] if journal.resumed else []
@@ -160,3 +156,49 @@ def calibrate(
         ) from error
     journal.clear()
     return artifact
+
+
+def _measure(
+    pair: Pair,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    effort: Effort,
+    seed: int,
+    journal: Journal,
+    show: Show,
+) -> tuple[Measured, list[list[Trace]], list[Rehearsal]]:
+    """The costs, for each manner of writing a trace of each prompt, and real runs.
+
+    A machine's speed changes over minutes. So the laps over the costs are spread over all of this, a part of the texts
+    behind each of the fewest laps: costs then describe the time that the real runs are from, and no stretch of it.
+    """
+    costs = CostLaps(
+        pair,
+        [tokenizer.encode(prompt.text) for prompt in prompts],
+        effort.laps,
+        seed,
+        journal,
+        show,
+        effort.hrad,
+    )
+    author = Author(pair, tokenizer, journal, show)
+    manners = [Manner(GREEDY, effort.tokens)]
+    if effort.sampled:
+        manners.append(Manner(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
+    written: list[list[Trace]] = [[] for _ in manners]
+    rehearsals = []
+    for part in parts(len(prompts), effort.laps.fewest):
+        costs.run_next()
+        traces, runs = author.write(prompts, part, manners)
+        for mine, more in zip(written, traces, strict=True):
+            mine += more
+        rehearsals += runs
+    if "at-once" in placements_of(pair):
+        rehearsals += author.rehearse(prompts[: effort.rehearsals], effort.tokens, REHEARSED)
+    return costs.finish(), written, rehearsals
+
+
+def parts(count: int, wanted: int) -> list[range]:
+    """The places of `count` things in `wanted` parts, one after the other and nearly equal, none of them empty."""
+    wanted = max(1, min(count, wanted))
+    return [range(count * i // wanted, count * (i + 1) // wanted) for i in range(wanted)]

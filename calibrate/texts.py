@@ -20,6 +20,7 @@ from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 
 WRITTEN = Configuration(policy="speculative", placement="in-turn")
+WARM_UP_TOKENS = 8
 _RUN = TypeAdapter(Run)
 
 
@@ -34,27 +35,36 @@ class Manner(NamedTuple):
         return self.sampling.of_text(prompt.digest)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Author:
-    """Writes texts with a pair, noting each finished step in a journal; `show` hears of all of them."""
+    """Writes texts with a pair, noting each finished step in a journal; `show` hears of all of them.
+
+    The first run behind other work takes longer than any other, which is not a cost of the pair: a short run goes
+    before it that counts for nothing. `_warm` is the configuration that needs none.
+    """
 
     pair: Pair
     tokenizer: Tokenizer
     journal: Journal
     show: Show
+    _warm: Configuration | None = None
 
     def write(
-        self, prompts: Sequence[Prompt], manners: Sequence[Manner]
+        self, prompts: Sequence[Prompt], part: range, manners: Sequence[Manner]
     ) -> tuple[list[list[Trace]], list[Rehearsal]]:
-        """For each manner a trace of each prompt, and the greedy runs that wrote them.
+        """For each manner a trace of each prompt in `part`, their places, and the greedy runs that wrote them.
+
+        Whatever the workers did since the part before, the first run that is measured here is warmed up.
 
         Texts are written by speculative decoding, which changes nothing but which way numeric ties fall in
         bfloat16: as they do where several tokens are read at once (docs/design.md, "Numeric ties").
         """
+        self._warm = None
         traces: list[list[Trace]] = [[] for _ in manners]
         greedy = []
-        for index, prompt in enumerate(prompts):
-            runs = [self._run(index, prompt, WRITTEN, manner) for manner in manners]
+        for index in part:
+            prompt = prompts[index]
+            runs = [self._run(prompt, WRITTEN, manner) for manner in manners]
             texts = [
                 Text(list(run.tokens), manner.of(prompt)) for run, manner in zip(runs, manners, strict=True)
             ]
@@ -71,19 +81,21 @@ class Author:
     def rehearse(
         self, prompts: Sequence[Prompt], tokens: int, configuration: Configuration
     ) -> list[Rehearsal]:
-        """Greedy runs of a configuration."""
+        """Greedy runs of a configuration, the first that is measured warmed up."""
+        self._warm = None
         runs = []
         for index, prompt in enumerate(prompts):
-            run = self._run(index, prompt, configuration, Manner(GREEDY, tokens))
+            run = self._run(prompt, configuration, Manner(GREEDY, tokens))
             runs.append(Rehearsal(configuration=configuration, prompt=index, run=run))
             self.show("real rounds, both models at once", index + 1, len(prompts))
         return runs
 
-    def _run(self, index: int, prompt: Prompt, configuration: Configuration, manner: Manner) -> Run:
+    def _run(self, prompt: Prompt, configuration: Configuration, manner: Manner) -> Run:
         def write() -> Any:
             ids = self.tokenizer.encode(prompt.text)
-            if index == 0:  # what a placement's first run costs beyond any other is not a cost of the pair
-                self.pair.generate(configuration, ids, max_tokens=8)
+            if self._warm != configuration:
+                self.pair.generate(configuration, ids, max_tokens=WARM_UP_TOKENS)
+                self._warm = configuration
             run = self.pair.generate(
                 configuration,
                 ids,

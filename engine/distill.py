@@ -270,7 +270,7 @@ class _Training:
                     copy.grad = None
             if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == len(plan):
                 save_tensors(checkpoint, _training_state(weights, optimiser), {"steps": str(step + 1)})
-            progress(f"{name}, loss {loss:.2f}", step + 1, len(plan))
+            progress(f"{name}: loss {loss:.2f}", step + 1, len(plan))
 
 
 def _schedule(step: int, steps: int, recipe: Recipe) -> float:

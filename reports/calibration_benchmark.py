@@ -131,7 +131,7 @@ def measure(
 
 
 def _named(name: str, show: Show) -> Show:
-    return lambda what, done, total: show(f"{name}: {what}", done, total)
+    return lambda what, done, total: show(f"{name}, {what}", done, total)
 
 
 @contextmanager

@@ -137,19 +137,19 @@ def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -
     repeats, sweeps, wanted = (1, 1, CONFIGURATIONS // 10) if quick else (REPEATS, SWEEPS, CONFIGURATIONS)
     made = repeated(artifact, PROMPTS, TOKENS)
     grid = search_grid(made, wanted)
-    show("starting", 0, 5)
+    show("benchmark: starting", 0, 5)
     start = _timed("start", _start, repeats)
     floor = _timed(f"SimPy alone, {EVENTS} events", _events, repeats, EVENTS, EVENTS)
     plain = tuple(_plain(made, length, repeats) for length in (4, 8))
-    show("policies", 1, 5)
+    show("benchmark: policies", 1, 5)
     policies, scripted = (
         tuple(_one(made, configuration, repeats, scripted=known) for configuration in examples(made))
         for known in (False, True)
     )
     profiled = max(examples(made), key=lambda c: (c.policy == "pearl", c.draft_length))
-    show("growth", 2, 5)
+    show("benchmark: growth", 2, 5)
     growth = {name: tuple(timings) for name, timings in _growth(made, grid, repeats)}
-    show("sweep", 4, 5)
+    show("benchmark: sweep", 4, 5)
     sweep = _timed("sweep", lambda: _sweep(made, grid), sweeps, len(grid) * PROMPTS * TOKENS)
     return SimBenchmark(
         command=command,

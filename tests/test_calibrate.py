@@ -1,15 +1,19 @@
 """A calibration of a tiny pair: complete, resumable, and true to what the engine does."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import chances_of, own_text, save_tiny
 
-from calibrate.artifact import Artifact, load_artifact
+from calibrate import journal
+from calibrate.artifact import Artifact, load_artifact, write_whole
 from calibrate.costs import (
     BURSTS,
     FORWARD_CONTEXTS,
@@ -20,19 +24,30 @@ from calibrate.costs import (
     prompt_tokens,
 )
 from calibrate.prompts import Prompt
-from calibrate.run import Effort, calibrate
+from calibrate.run import Effort, calibrate, parts
 from calibrate.summary import describe
+from calibrate.texts import WARM_UP_TOKENS, Author, Manner
 from engine import worker_process
 from engine.configuration import Configuration
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.policies.words import DraftLimits
-from engine.sampling import Sampling
+from engine.record import Run
+from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 from sim.explained import explain
 
 EFFORT = Effort("tiny", 2, 16, Laps(2, seconds=0.0, together_seconds=0.05), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
+COSTS, TEXTS, ROUNDS = "costs", "texts, seen by all", "real rounds, both models at once"
+ORDER = [COSTS, TEXTS, COSTS, TEXTS, ROUNDS, COSTS]
+
+Steps = list[tuple[str, int, int]]
+
+
+def stages(steps: Sequence[tuple[str, int, int]]) -> list[str]:
+    """What was shown, without details, each stage once for each stretch of it."""
+    return [stage for stage, _ in itertools.groupby(what.partition(":")[0] for what, _, _ in steps)]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +63,14 @@ def pair(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def artifact(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def steps() -> Steps:
+    """What `artifact` showed while it was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def artifact(pair: Pair, spec: ModelSpec, steps: Steps, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     out = tmp_path_factory.mktemp("calibration")
-    steps: list[tuple[str, int, int]] = []
     made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=lambda *step: steps.append(step))
     assert all(0 <= done <= total for _, done, total in steps)
     assert {path.name for path in out.iterdir()} == {"calibration.json", "traces.safetensors"}
@@ -117,21 +137,88 @@ def test_traces_say_what_the_draft_does(artifact: Artifact, pair: Pair, spec: Mo
     np.testing.assert_allclose(seen.true_chance[hit], seen.chances[hit, 0], rtol=1e-5)
 
 
-def test_an_interrupted_calibration_resumes(pair: Pair, spec: ModelSpec, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("artifact")
+def test_laps_lie_between_the_parts_of_the_texts(steps: Steps) -> None:
+    assert stages(steps) == ORDER
+    for stage in (TEXTS, ROUNDS):
+        assert [step[1:] for step in steps if step[0] == stage] == [(1, 2), (2, 2)]
+
+
+@given(st.integers(0, 100), st.integers(0, 20))
+def test_parts_are_nearly_equal_and_in_order(count: int, wanted: int) -> None:
+    found = parts(count, wanted)
+    assert [place for part in found for place in part] == list(range(count))
+    assert len(found) == max(1, min(count, wanted))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_the_first_run_behind_other_work_is_warmed_up(
+    pair: Pair, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each part, and where an interruption left the rest of one; what is resumed is not warmed up for."""
+    lengths: list[int] = []
+
+    def noted(*arguments: Any, max_tokens: int, **options: Any) -> Run:
+        lengths.append(max_tokens)
+        return generate(*arguments, max_tokens=max_tokens, **options)
+
+    generate = pair.generate
+    monkeypatch.setattr(pair, "generate", noted)
+    steps = journal.Journal(tmp_path, [])
+    manners = [Manner(GREEDY, 16), Manner(Sampling(temperature=1.0), 12)]
+
+    def write() -> list[int]:
+        lengths.clear()
+        author = Author(pair, Tokenizer(spec), steps, lambda what, done, total: None)
+        for part in parts(2, 2):
+            author.write(PROMPTS, part, manners)
+        return list(lengths)
+
+    assert write() == [WARM_UP_TOKENS, 16, 12] * 2
+    assert write() == []
+    (drawn,) = steps.folder.glob(f"run.{PROMPTS[1].digest[:16]}*-sampled.json")
+    drawn.unlink()
+    assert write() == [WARM_UP_TOKENS, 12]
+
+
+def test_an_interrupted_calibration_resumes(
+    pair: Pair, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in each of its stretches in turn: it goes on from there, and measures nothing twice."""
+
     class Interrupted(Exception):
         pass
 
-    def stop(what: str, done: int, total: int) -> None:
-        if what.startswith("texts"):
-            raise Interrupted
+    measured: list[Path] = []
 
+    def write(path: Path, data: bytes) -> None:
+        measured.append(path)
+        write_whole(path, data)
+
+    def interrupt(reached: list[str]) -> None:
+        shown: Steps = []
+
+        def stop(*step: Any) -> None:
+            shown.append(step)
+            if stages(shown) == reached:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path, show=stop)
+        assert not (tmp_path / "calibration.json").exists()
+
+    monkeypatch.setattr(journal, "write_whole", write)
     tokenizer = Tokenizer(spec)
-    with pytest.raises(Interrupted):
-        calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path, show=stop)
-    assert not (tmp_path / "calibration.json").exists()
-    noted = {path: path.read_bytes() for path in tmp_path.glob("partial-*/*.json")}
-    assert any("costs" in path.name for path in noted)
+    for stretches in range(1, len(ORDER) + 1):
+        before = len(measured)
+        interrupt(ORDER[:stretches])
+        assert len(measured) > before or stretches == len(
+            ORDER
+        )  # the last lap's stretch has nothing left to do
+    noted = list(tmp_path.glob("partial-*/*.json"))
+    assert sorted(noted) == sorted(measured)
     artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path)
+    assert sorted(noted) == sorted(measured)
     assert f"{len(noted)} steps were resumed" in artifact.calibration.notes[0]
     assert load_artifact(tmp_path).calibration.notes == artifact.calibration.notes
 

@@ -260,7 +260,7 @@ def test_every_draft_gets_a_network(specs: tuple[ModelSpec, dict[str, ModelSpec]
             show=lambda what, done, total: stages.append(what),
         )
     assert [one.draft for one in trained] == list(drafts)
-    assert stages[-1] == "training for other"
+    assert stages[-1] == "training: other"
     decoder = load_model(target).decoder
     for one in trained:
         predictor = load_predictor(one.path, decoder, drafts[one.draft])

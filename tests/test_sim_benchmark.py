@@ -35,7 +35,7 @@ def test_the_document_names_every_timing(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(sim_benchmark, name, value)
     told: list[str] = []
     found = measure(MADE, "specbranch bench-sim", lambda what, done, total: told.append(what), quick=True)
-    assert told == ["starting", "policies", "growth", "sweep"]
+    assert told == [f"benchmark: {part}" for part in ("starting", "policies", "growth", "sweep")]
     assert all(timing.tokens == 100 for timing in found.policies)
     assert found.sweep.tokens == found.configurations * 100
     text = markdown(found)
