@@ -169,8 +169,8 @@ def _measure(
 ) -> tuple[Measured, list[list[Trace]], list[Rehearsal]]:
     """The costs, for each manner of writing a trace of each prompt, and real runs.
 
-    A machine's speed changes over minutes. So the laps over the costs are spread over all of this, a part of the texts
-    behind each of the fewest laps: costs then describe the time that the real runs are from, and no stretch of it.
+    A machine's speed changes over minutes. So the laps over the costs are spread over all of this, with the texts
+    between the fewest of them: costs then describe the time that the real runs are from, and no stretch of it.
     """
     costs = CostLaps(
         pair,
@@ -187,7 +187,7 @@ def _measure(
         manners.append(Manner(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
     written: list[list[Trace]] = [[] for _ in manners]
     rehearsals = []
-    for part in parts(len(prompts), effort.laps.fewest):
+    for part in parts(len(prompts), effort.laps.fewest - 1):
         costs.run_next()
         traces, runs = author.write(prompts, part, manners)
         for mine, more in zip(written, traces, strict=True):

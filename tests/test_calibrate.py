@@ -37,7 +37,7 @@ from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 from sim.explained import explain
 
-EFFORT = Effort("tiny", 2, 16, Laps(2, seconds=0.0, together_seconds=0.05), sampled=12, rehearsals=2)
+EFFORT = Effort("tiny", 2, 16, Laps(3, seconds=0.0, together_seconds=0.05), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
 COSTS, TEXTS, ROUNDS = "costs", "texts, seen by all", "real rounds, both models at once"
 ORDER = [COSTS, TEXTS, COSTS, TEXTS, ROUNDS, COSTS]
@@ -212,14 +212,11 @@ def test_an_interrupted_calibration_resumes(
     for stretches in range(1, len(ORDER) + 1):
         before = len(measured)
         interrupt(ORDER[:stretches])
-        assert len(measured) > before or stretches == len(
-            ORDER
-        )  # the last lap's stretch has nothing left to do
-    noted = list(tmp_path.glob("partial-*/*.json"))
-    assert sorted(noted) == sorted(measured)
+        assert len(measured) > before
+    resumed = len(measured)
     artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path)
-    assert sorted(noted) == sorted(measured)
-    assert f"{len(noted)} steps were resumed" in artifact.calibration.notes[0]
+    assert len(set(measured)) == len(measured)
+    assert f"{resumed} steps were resumed" in artifact.calibration.notes[0]
     assert load_artifact(tmp_path).calibration.notes == artifact.calibration.notes
 
 
