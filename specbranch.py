@@ -875,7 +875,7 @@ def hardware_check(
     ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="run even though there is no CUDA device")] = False,
 ) -> None:
-    """Check exactness, calibrate, tune and verify on this machine's GPUs; one JSON file of it all."""
+    """Check exactness, calibrate, tune, verify and race transformers on this machine's GPUs; one JSON file."""
     from calibrate.prompts import Prompt, builtin_prompts
     from engine.default_drafts import choose_models
     from engine.default_pair import cache_folder

@@ -1,7 +1,7 @@
 """The target's own texts after a calibration's prompts, as every draft sees them, and real runs over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Author:
     tokenizer: Tokenizer
     journal: Journal
     show: Show
-    _warm: Configuration | None = None
+    _warm: Configuration | None = field(init=False, default=None)
 
     def write(
         self, prompts: Sequence[Prompt], part: range, manners: Sequence[Manner]

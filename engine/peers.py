@@ -53,7 +53,7 @@ class Peer(BaseModel):
 def load(host: Host, name: str, spec: dict[str, Any]) -> None:
     """Load a model of `spec` as a transformers model under a name, unless it is there already."""
     if name not in host.models:
-        host.models[name] = Hosted(transformers_model(ModelSpec.model_validate(spec)))
+        host.models[name] = Hosted(transformers_model(ModelSpec.model_validate(spec)).to(host.device))
 
 
 def transformers_model(spec: ModelSpec) -> Any:
@@ -164,7 +164,7 @@ def generate(
         settings.assistant_confidence_threshold = chosen.min_confidence
         options["assistant_model"] = assistant
     start = time.perf_counter()
-    ids = torch.tensor([list(prompt)])
+    ids = torch.tensor([list(prompt)], device=host.device)
     with torch.inference_mode():
         written = model.generate(ids, attention_mask=torch.ones_like(ids), **options)
     tokens: list[int] = written[0, len(prompt) :].tolist()

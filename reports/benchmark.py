@@ -29,7 +29,7 @@ from engine.errors import ConfigurationError
 from engine.models import TARGET
 from engine.pair import Pair
 from engine.peers import Peer
-from engine.placement import Seat
+from engine.placement import seat_models
 from engine.policies.pearl import balanced_length
 from engine.record import Run
 from engine.sampling import Sampling
@@ -197,10 +197,10 @@ class Arena:
     ) -> dict[str, Any]:
         if self._peers is None:
             (self._peers,) = start("peers")
-            self._peers.sit(Seat("cpu", self.cores))
+            self._peers.sit(seat_models("in-turn", self.cores, self.pair.cuda_devices).target)
             for name, spec in {TARGET: self.pair.target, **self.pair.drafts}.items():
                 self._peers.call(peers.load, name=name, spec=spec.model_dump(mode="json"))
-        self._peers.sit(Seat("cpu", cores))
+        self._peers.sit(seat_models("in-turn", cores, self.pair.cuda_devices).target)
         written: dict[str, Any] = self._peers.call(
             peers.generate,
             peer=peer.model_dump(mode="json"),
@@ -255,7 +255,7 @@ class Chosen:
 
 def count_steps(pair: Pair, effort: Effort, prompts: Prompts, entries: Sequence[Entry] = ENTRIES) -> int:
     """How often `bench` will report an advance."""
-    budgets, drafts = budgets_of(pair.cores), tuple(pair.drafts)
+    budgets, drafts = budgets_of(pair.cores, pair.cuda_devices), tuple(pair.drafts)
     balance = any(entry.balanced for entry in entries) and budgets[1].at_once is not None
     steps = len(drafts) if balance else 0
     greedy, sampled = (
@@ -304,7 +304,7 @@ def bench(
             "a benchmark needs a prompt to choose settings on and two held-out ones or more."
         )
     began = time.monotonic()
-    cores, pair.cuda_devices = pair.cores, 0
+    cores = pair.cores
     models = _models(pair)
     machine, packages = hardware(), software()
     conditions = [
@@ -312,6 +312,7 @@ def bench(
         packages,
         models,
         list(cores),
+        pair.cuda_devices,
         asdict(effort),
         seed,
         [(p.id, p.digest) for p in (*prompts.selection, *prompts.heldout)],
@@ -343,7 +344,7 @@ def bench(
             for c, mine in zip(chosen, texts, strict=True)
         )
         memory = measure_memory(pair, list(pair.drafts)[-1]) if pair.drafts else ()
-    if len(cores) < 2:
+    if len(cores) < 2 and not pair.cuda_devices:
         arena.notes.append("one core only: no placement at once, and both budgets are the same")
     low, high = np.percentile(arena.reference, [10, 90])
     if high > STANDARD.unsteadiness * low:
@@ -363,7 +364,7 @@ def bench(
         effort=effort.name,
         seed=seed,
         temperature=TEMPERATURE,
-        budgets={budget.number: budget.title for budget in budgets_of(cores)},
+        budgets={budget.number: budget.title for budget in budgets_of(cores, pair.cuda_devices)},
         tokens=dict(effort.tokens),
         prompts={
             mode: _asked(tokenizer, prompts.heldout[: _used(prompts.heldout, effort.prompts[mode])])
@@ -394,7 +395,7 @@ def _choose(
 ) -> list[Chosen]:
     """Every family's best setting: swept for greedy texts, and for drawn ones among the best of those."""
     ids = [arena.tokenizer.encode(prompt.text) for prompt in prompts[: effort.first + effort.more]]
-    budgets, drafts = budgets_of(arena.cores), tuple(arena.pair.drafts)
+    budgets, drafts = budgets_of(arena.cores, arena.pair.cuda_devices), tuple(arena.pair.drafts)
     rng = random.Random(arena.seed)
 
     def tried(stage: str, mode: Mode, due: Mapping[Family, Sequence[Contestant]], numbers: range) -> None:
@@ -459,11 +460,12 @@ def _balanced_lengths(
 ) -> dict[str, int]:
     """PEARL's own draft length for each draft, of a run's median times behind its first round."""
     entry = next((e for e in entries if e.balanced), None)
-    at_once = budgets_of(arena.cores)[1].at_once
-    if entry is None or at_once is None:
+    budget = budgets_of(arena.cores, arena.pair.cuda_devices)[1]
+    if entry is None:
         return {}
     found = {}
-    for contestant in entry.contestants(at_once, tuple(arena.pair.drafts)):
+    budget = replace(budget, parallel=budget.parallel[:1])
+    for contestant in entry.contestants(budget, tuple(arena.pair.drafts)):
         run = arena.text("balance", contestant, "greedy", ids, 0, effort.trial_tokens).run
         assert run is not None
         assert contestant.draft is not None

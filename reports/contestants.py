@@ -1,4 +1,4 @@
-"""Who competes in a benchmark, with which settings, and under which budget of cores. Torch-free.
+"""Who competes in a benchmark, with which settings, and under which budget of cores or devices. Torch-free.
 
 A contestant that is not there yet is a line in `ENTRIES`.
 """
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.configuration import Configuration
 from engine.peers import Peer
+from engine.placement import Placement, candidate_placements
 from engine.sampling import Sampling
 
 Mode = Literal["greedy", "sampled"]
@@ -21,7 +22,7 @@ AUTOREGRESSIVE, GENERATE = "autoregressive", "transformers generate"
 
 
 class Contestant(BaseModel):
-    """One way to write a text: ours or transformers', on the given cores (one thread each)."""
+    """One way to write a text: ours or transformers', on the given cores (one thread each), none: on CUDA devices."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,22 +40,35 @@ class Contestant(BaseModel):
         return self.method.draft
 
     def label(self) -> str:
-        """A short name for tables, with the number of cores."""
-        return f"{self.method.label()}, {len(self.cores)} core{'s' if len(self.cores) > 1 else ''}"
+        """A short name for tables, with the number of cores if there are some."""
+        cores = f", {len(self.cores)} core{'s' if len(self.cores) > 1 else ''}" if self.cores else ""
+        return self.method.label() + cores
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be used: `in_turn` cores where one model computes at a time, `at_once` where both do (or none)."""
+    """What may be used: `in_turn` cores where one model computes at a time, `at_once` where both do (or none).
+
+    `parallel`: the placements that may be tried where both do, likeliest first.
+    """
 
     number: int
     title: str
     in_turn: tuple[int, ...]
     at_once: tuple[int, ...] | None
+    parallel: tuple[Placement, ...] = ("at-once",)
 
 
-def budgets_of(cores: Sequence[int]) -> tuple[Budget, ...]:
-    """The two budgets on a machine's cores; placements at once need two cores or more."""
+def budgets_of(cores: Sequence[int], cuda_devices: int = 0) -> tuple[Budget, ...]:
+    """The two budgets of a machine; on its cores, placements at once need two of them or more.
+
+    Where there are CUDA devices, both budgets are the same, and no cores are shared out: a target never has more than
+    one device, and whether a draft has another depends on how many there are.
+    """
+    if cuda_devices:
+        title = "the target on one CUDA device" + (", drafts at once on another" if cuda_devices > 1 else "")
+        parallel = tuple(p for p in reversed(candidate_placements(cores, cuda_devices)) if p != "in-turn")
+        return tuple(Budget(number, title, (), (), parallel) for number in (1, 2))
     one, several = tuple(cores[:1]), tuple(cores)
     return (
         Budget(1, "the target on one core", one, several[:2] if len(several) > 1 else None),
@@ -82,14 +96,22 @@ class Entry:
     balanced: bool = False
     foresees: bool = False
 
-    def contestants(self, cores: tuple[int, ...], drafts: Sequence[str]) -> tuple[Contestant, ...]:
-        """Every setting with every draft, settings first."""
+    def cores(self, budget: Budget) -> tuple[int, ...] | None:
+        """The cores that a budget allows it; none: it cannot run there."""
+        return budget.at_once if self.at_once else budget.in_turn
+
+    def contestants(self, budget: Budget, drafts: Sequence[str]) -> tuple[Contestant, ...]:
+        """Every setting with every draft in every placement, settings first; none where the budget has no room."""
+        if (cores := self.cores(budget)) is None:
+            return ()
         made = []
-        for settings, draft in itertools.product(self.grid, drafts if self.drafts else (None,)):
+        for settings, draft, placement in itertools.product(
+            self.grid,
+            drafts if self.drafts else (None,),
+            budget.parallel if self.at_once else ("in-turn",),
+        ):
             given = {**self.fixed, **settings, **({"draft": draft} if draft else {})}
-            if not self.peer:
-                given["placement"] = "at-once" if self.at_once else "in-turn"
-            method = Peer(**given) if self.peer else Configuration(**given)
+            method = Peer(**given) if self.peer else Configuration(**given, placement=placement)
             made.append(Contestant(method=method, cores=cores))
         return tuple(made)
 
@@ -168,7 +190,7 @@ def families(
     """
     found: dict[tuple[str, tuple[int, ...], str | None], Family] = {}
     for budget, entry in itertools.product(budgets, entries):
-        cores = budget.at_once if entry.at_once else budget.in_turn
+        cores = entry.cores(budget)
         usable = [name for name in drafts if name in predictors or not entry.foresees]
         if cores is None or (entry.drafts and not usable):
             continue
@@ -181,7 +203,7 @@ def families(
                 numbers = (1, 2)
             elif key in found and entry.alone:
                 continue  # on one core, both budgets are the same
-            candidates = entry.contestants(cores, group)[:most]
+            candidates = entry.contestants(budget, group)[:most]
             found[key] = Family(entry, mode, numbers, cores, draft, candidates)
     return tuple(found.values())
 

@@ -1,11 +1,11 @@
-"""One run of the whole product on a machine at hand: exactness, a calibration, a verification; one JSON of it all.
+"""The whole product on a machine at hand: exactness, a calibration, a verification, a benchmark; one JSON of it all.
 
 Meant for a GPU that is there for minutes only (`make gpu-check`); the same check runs on CPU cores.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from engine.pair import Pair, open_pair
 from engine.placement import PLACEMENTS
 from engine.tokenizer import Tokenizer
 from engine.worker_process import Host
+from reports import benchmark
+from reports.benchmark_record import Benchmark, figures
+from reports.contestants import MODES
 from reports.verify import Plan, verify
 from scenarios.tuned import TunedConfiguration
 from sim.explained import describe as describe_share
@@ -29,6 +32,18 @@ from sim.grid import Grid
 from sim.tune import tune
 
 EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.15), sampled=32, rehearsals=6)
+# Two settings of each method leave out transformers' static cache, which it compiles for minutes on a GPU.
+BENCHMARK = benchmark.Effort(
+    "check",
+    first=1,
+    more=0,
+    kept=1,
+    sampled=0,
+    trial_tokens=24,
+    prompts={"greedy": 3, "sampled": 2},
+    tokens={"greedy": 48, "sampled": 32},
+    candidates=2,
+)
 GRID = Grid(draft_lengths=(1, 2, 4, 6), branches=(1, 4), cuts=(0.0,), bounds=(0.4,))
 EXACT_TOKENS, EXACT_PROMPTS = 32, 3
 POLICIES = (
@@ -64,8 +79,11 @@ def check(
     say: Callable[[str], None],
     effort: Effort = EFFORT,
     grid: Grid = GRID,
+    raced: benchmark.Effort = BENCHMARK,
 ) -> dict[str, Any]:
     """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
+
+    `raced`: how much of a benchmark, in which every policy meets transformers.
 
     `out` is written after each step, so that a step that fails takes nothing along. SpecBranchError if a policy
     writes another text than the target alone does in float32.
@@ -98,10 +116,28 @@ def check(
         verification = verify(
             pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=1)
         ).verification
-    note("verification", verification.model_dump(mode="json"))
+        note("verification", verification.model_dump(mode="json"))
+        given = benchmark.Prompts(tuple(prompts[:half]), tuple(prompts[half:]))
+        found = benchmark.bench(
+            pair, tokenizer, given, raced, folder / "benchmark.json", command="specbranch hardware-check"
+        )
+    for line in _race(found):
+        say(line)
+    note("benchmark", found.model_dump(mode="json"))
     if exactness["identical"] < exactness["texts"]:
         raise SpecBranchError(f"the engine is not exact on this machine: {exactness}; see {out}.")
     return record
+
+
+def _race(found: Benchmark) -> Iterator[str]:
+    """The benchmark in brief, fastest first, on all that the machine has."""
+    for mode in MODES:
+        yield f"{mode}, {found.budgets[2]}:"
+        for row in figures(found, 2, mode):
+            yield (
+                f"  {row.row.contestant.label()}: {row.speed.value:.1f} tokens/s "
+                f"({row.speed.low:.1f} to {row.speed.high:.1f}), {row.speed_up.value:.2f} x autoregressive"
+            )
 
 
 def _exactness(pair: Pair, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> dict[str, Any]:

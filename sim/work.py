@@ -36,7 +36,7 @@ class Work(NamedTuple):
     returned: Counts  # tokens of the message that brings its result
 
 
-# What is written down of a job; of the target's, the rest follows.
+# What is written down of a job, in this order; of the target's, the rest follows.
 TARGET_COLUMNS = ("round", "tokens", "context", "drawn", "foreseen")
 DRAFT_COLUMNS = (
     "round",
@@ -55,7 +55,8 @@ DRAFT_COLUMNS = (
 class Jobs(NamedTuple):
     """The jobs of one text as they were asked for, to be laid out as `Work` for many texts at once.
 
-    `models`: TARGET or DRAFT of each. `target` and `draft`: the columns of each one's jobs, one job behind another.
+    `models`: TARGET or DRAFT of each. `target` and `draft`: TARGET_COLUMNS and DRAFT_COLUMNS of each one's jobs, one
+    job behind another.
     """
 
     models: bytes

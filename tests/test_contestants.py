@@ -1,5 +1,6 @@
 """Who competes: one row for what two budgets would run alike, and every row with the settings it should have."""
 
+from engine.configuration import Configuration
 from reports.contestants import MODES, Contestant, budgets_of, drawn, families
 
 DRAFTS = ("int8", "distilled")
@@ -23,6 +24,21 @@ def test_what_two_budgets_run_alike_is_one_row() -> None:
                 assert family.budgets == (1, 2)
             else:
                 assert family.budgets == ((1,) if len(family.cores) == 1 else (2,))
+
+
+def test_cuda_devices_are_one_budget_and_streams_are_tried_first() -> None:
+    for devices, parallel in ((1, ("threads", "at-once")), (2, ("at-once",))):
+        budgets = budgets_of((0, 1, 2), devices)
+        found = families("greedy", budgets, DRAFTS)
+        assert all(family.budgets == (1, 2) and family.cores == () for family in found)
+        placements = [
+            c.method.placement for f in found for c in f.candidates if isinstance(c.method, Configuration)
+        ]
+        assert set(placements) == {"in-turn", *parallel}
+        (pearl,) = (f for f in found if f.entry.name == "PEARL" and f.draft == "int8")
+        assert isinstance(pearl.candidates[0].method, Configuration)
+        assert pearl.candidates[0].method.placement == parallel[0]
+        assert "core" not in pearl.candidates[0].label()
 
 
 def test_on_more_cores_placements_at_once_differ_by_budget() -> None:

@@ -1,6 +1,7 @@
 """The check of a machine runs the whole product; here on CPU cores with a tiny random pair."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from calibrate.costs import Laps
@@ -8,9 +9,17 @@ from calibrate.prompts import Prompt
 from calibrate.run import Effort
 from engine.models import ModelSpec
 from engine.random_pair import make_random_target
-from reports.hardware_check import check
+from reports.benchmark_record import Benchmark
+from reports.hardware_check import BENCHMARK, check
 from sim.grid import Grid
 
+RACED = replace(
+    BENCHMARK,
+    trial_tokens=4,
+    prompts={"greedy": 2, "sampled": 2},
+    tokens={"greedy": 6, "sampled": 6},
+    candidates=1,
+)
 EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.05))
 
 
@@ -21,11 +30,13 @@ def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:
     prompts = [Prompt(f"p{i}", "words", "check", f"w{7 + i} w9 w{20 + i}") for i in range(4)]
     said: list[str] = []
     grid = Grid(draft_lengths=(2, 4), branches=(1, 4), cuts=(0.0,))
-    check(target, drafts, prompts, tmp_path / "check.json", said.append, EFFORT, grid)
+    check(target, drafts, prompts, tmp_path / "check.json", said.append, EFFORT, grid, RACED)
     record = json.loads((tmp_path / "check.json").read_text())
     assert record["exactness"]["identical"] == record["exactness"]["texts"] == 2 * 2 * 3
     assert len(record["verification"]["compared"]) >= 6
     assert record["devices"] == []
     assert record["exactness"]["warnings"] == []
-    steps = ("devices", "exactness", "calibration", "verification")
+    raced = Benchmark.model_validate(record["benchmark"])
+    assert {row.name for row in raced.rows} >= {"transformers generate", "autoregressive", "SpecBranch"}
+    steps = ("devices", "exactness", "calibration", "verification", "benchmark")
     assert [step for line in said for step in steps if line.endswith(f"{step} done")] == list(steps)
