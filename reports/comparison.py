@@ -97,9 +97,6 @@ def prediction(v: Verification) -> Section:
             f" Replaying the measured texts themselves leaves the error of timing alone: {percent(median(timing))} "
             "in the median."
         )
-    again = [abs(e) for c in v.compared if (e := c.error_by_costs_again) is not None]
-    if again:
-        finding += f" With the costs measured meanwhile it would have been {percent(median(again))}."
     judged = judge(v)
     intervals = dict(zip((id(c) for c in v.compared), judged.configurations, strict=True))
     rows = tuple(
@@ -109,7 +106,6 @@ def prediction(v: Verification) -> Section:
             ranged(c.measured.speed),
             _error(intervals[id(c)].error),
             signed(error) if (error := c.timing_error) is not None else "",
-            signed(error) if (error := c.error_by_costs_again) is not None else "",
             signed(c.speed_up_error),
             signed(c.predicted.metrics.mean_accepted_length / c.measured.metrics.mean_accepted_length - 1.0),
         )
@@ -121,7 +117,6 @@ def prediction(v: Verification) -> Section:
         "measured tokens/s (95%)",
         "error (95%)",
         "error of timing alone",
-        "error with the costs measured meanwhile",
         "error of the speed-up",
         "error of the accepted length",
     )
@@ -153,7 +148,6 @@ def _error(error: Estimate) -> str:
 def _checks(found: Fidelity) -> Table:
     """What the predictions were held to."""
     rows = tuple((c.name, c.sentence, c.outcome) for c in found.checks)
-    rows += tuple((f"{c.name}, costs of meanwhile", c.sentence, c.outcome) for c in found.by_costs_again)
     pairs = f"{found.in_order} of {found.told_apart}"
     order = (
         "order of pairs",

@@ -4,10 +4,6 @@
 
 Intervals are 95% percentile intervals of a paired bootstrap: prompts are drawn with replacement, the same ones for
 all configurations. Predictions are what they are; the measurement alone is resampled.
-
-A machine may change between a calibration and a verification, and then predictions are off though the model is right.
-So they are also made with the costs that were measured during the verification (`reports.costs_again`), and held to the
-same bounds.
 """
 
 import itertools
@@ -21,13 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from engine.metrics import Estimate, as_many_tokens, by_text
 from reports.parts import find_baseline, find_chosen
 from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio, statistic
-from reports.tolerance import Tolerance
 from reports.verification import Compared, Verification
-from reports.wording import has_interval, interval, milliseconds, number, percent, plural, signed
+from reports.wording import has_interval, interval, milliseconds, number, percent, plural
 
 Word = Literal["PASS", "FAIL", "TOO NOISY TO TELL"]
 Outcome = Literal["held", "broken", "undecided"]
-BY_COSTS_AGAIN = ", with the costs measured meanwhile,"
 EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
 
@@ -58,7 +52,6 @@ class Judged(_Part):
 class Fidelity(_Part):
     """The verdict, what decided it, and every figure behind it.
 
-    `by_costs_again`: the criteria for predictions with the costs that were measured meanwhile; empty where none were.
     `told_apart`: pairs of configurations whose measured speeds differ beyond chance (the paired interval of their
     ratio leaves out 1); `in_order`: those of them that the prediction puts in the same order.
     """
@@ -66,7 +59,6 @@ class Fidelity(_Part):
     verdict: Word
     reasons: tuple[str, ...]
     checks: tuple[Check, ...]
-    by_costs_again: tuple[Check, ...]
     configurations: tuple[Judged, ...]
     told_apart: int
     in_order: int
@@ -102,44 +94,52 @@ def unsteadiness(seconds: Sequence[float]) -> float:
 def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     """Every criterion of the record's tolerance, and the verdict.
 
-    FAIL for a mismatch, whatever the noise. Else TOO NOISY TO TELL on an unsteady machine; else PASS if all figures
-    keep to their bounds with their whole intervals. Else, where the machine changed since it was calibrated, FAIL if
-    predictions with the costs of the verification's own time are beyond a bound too, and otherwise TOO NOISY TO TELL.
-    Else FAIL for a figure whose whole interval lies beyond its bound, and TOO NOISY TO TELL where none does.
+    FAIL for a mismatch, whatever the noise. Else TOO NOISY TO TELL on an unsteady machine; else FAIL for a figure
+    whose whole interval lies beyond its bound; else TOO NOISY TO TELL for one whose interval holds its bound;
+    else PASS.
     """
     tokens, seconds = (np.array(rows) for rows in zip(*map(_by_prompt, v.compared), strict=True))
     draws = draw_prompts(tokens.shape[1], v.seed, resamples)
     if tokens.shape[1] < 2:
         draws = draws[:0]  # one prompt says nothing of others
     predicted = np.array([c.predicted.speed.value for c in v.compared])
-    again = np.array([c.by_costs_again.value for c in v.compared if c.by_costs_again])
     measured = tokens.sum(axis=1) / seconds.sum(axis=1)
     drawn: NDArray[np.float64] = (draws @ tokens.T) / (draws @ seconds.T)
     errors, drawn_errors = predicted / measured - 1.0, predicted / drawn - 1.0
     place, baseline = v.compared.index(find_chosen(v.compared)), find_baseline(v.compared)
+    tolerance = v.tolerance
+    ranks = statistic(lambda speeds: kendall_tau(predicted, speeds), measured, drawn)
     checks = (
         _mismatches(v),
         _steadiness(v),
-        *_held_to(v.tolerance, predicted, measured, drawn),
+        _check(
+            "median error",
+            statistic(lambda rows: np.median(np.abs(rows), axis=-1), errors, drawn_errors),
+            tolerance.median_error,
+            "the median absolute error of the predicted tokens/s",
+        ),
+        _check(
+            "nine in ten",
+            statistic(ninth_in_ten, errors, drawn_errors),
+            tolerance.tail_error,
+            "the absolute error that nine in ten configurations keep to",
+        ),
+        _check(
+            "rank correlation", ranks, tolerance.tau, "Kendall's tau of predicted and measured", least=True
+        ),
         _check(
             "regret",
             statistic(lambda speeds: 1.0 - speeds[..., place] / speeds.max(axis=-1), measured, drawn),
-            v.tolerance.regret,
+            tolerance.regret,
             "what the chosen configuration lacks of the fastest measured speed",
         ),
     )
-    change: Check | None = None
-    by_costs_again: tuple[Check, ...] = ()
-    if len(again) == len(predicted):
-        change = _change(v.tolerance, predicted, again)
-        by_costs_again = _held_to(v.tolerance, again, measured, drawn, BY_COSTS_AGAIN)
-    verdict, reasons = _verdict(checks, change, by_costs_again)
+    verdict, reasons = _verdict(checks)
     told_apart, in_order = _ordered(predicted, tokens, seconds, draws)
     return Fidelity(
         verdict=verdict,
         reasons=reasons,
-        checks=(*checks, change) if change else checks,
-        by_costs_again=by_costs_again,
+        checks=checks,
         configurations=tuple(
             Judged(
                 configuration=c.configuration.label(),
@@ -177,72 +177,20 @@ def sentence(found: Fidelity) -> str:
     return f"{found.verdict}: {'; '.join(found.reasons)}."
 
 
-def _verdict(
-    checks: Sequence[Check], change: Check | None, by_costs_again: Sequence[Check]
-) -> tuple[Word, tuple[str, ...]]:
-    def those(outcome: Outcome, some: Sequence[Check] = checks) -> tuple[str, ...]:
-        return tuple(c.sentence for c in some if c.outcome == outcome)
+def _verdict(checks: Sequence[Check]) -> tuple[Word, tuple[str, ...]]:
+    def those(outcome: Outcome) -> tuple[str, ...]:
+        return tuple(c.sentence for c in checks if c.outcome == outcome)
 
     named = {c.name: c for c in checks}
     if named["mismatches"].outcome == "broken":
         return "FAIL", those("broken")
     if named["steadiness"].outcome == "undecided":
         return "TOO NOISY TO TELL", (named["steadiness"].sentence,)
-    if all(c.outcome == "held" for c in checks):
-        return "PASS", ()
-    if change and change.outcome == "undecided":
-        if wrong := those("broken", by_costs_again):
-            return "FAIL", (change.sentence, *wrong)
-        return "TOO NOISY TO TELL", (change.sentence, *(c.sentence for c in by_costs_again))
     if those("broken"):
         return "FAIL", those("broken")
-    return "TOO NOISY TO TELL", those("undecided")
-
-
-def _held_to(
-    tolerance: Tolerance, predicted: Floats, measured: Floats, drawn: Floats, how: str = ""
-) -> tuple[Check, ...]:
-    """The criteria for predicted tokens/s [n], against those measured [n] and resampled [resamples, n]."""
-    errors, drawn_errors = predicted / measured - 1.0, predicted / drawn - 1.0
-    return (
-        _check(
-            "median error",
-            statistic(lambda rows: np.median(np.abs(rows), axis=-1), errors, drawn_errors),
-            tolerance.median_error,
-            f"the median absolute error of the predicted tokens/s{how}",
-        ),
-        _check(
-            "nine in ten",
-            statistic(ninth_in_ten, errors, drawn_errors),
-            tolerance.tail_error,
-            f"the absolute error that nine in ten configurations keep to{how}",
-        ),
-        _check(
-            "rank correlation",
-            statistic(lambda speeds: kendall_tau(predicted, speeds), measured, drawn),
-            tolerance.tau,
-            f"Kendall's tau of predicted and measured{how}",
-            least=True,
-        ),
-    )
-
-
-def _change(tolerance: Tolerance, predicted: Floats, again: Floats) -> Check:
-    """By how much predictions are others with the costs that were measured meanwhile."""
-    shift = again / predicted - 1.0
-    found = float(np.median(np.abs(shift)))
-    sentence = (
-        f"the costs measured meanwhile change the predicted tokens/s by {percent(found, 1)} in the median (from "
-        f"{signed(float(shift.min()))} to {signed(float(shift.max()))}), and beyond {percent(tolerance.change, 1)} the "
-        "machine is not as it was calibrated"
-    )
-    return Check(
-        name="change of the machine",
-        figure=Estimate(found, found, found),
-        bound=tolerance.change,
-        outcome="held" if found <= tolerance.change else "undecided",
-        sentence=sentence,
-    )
+    if those("undecided"):
+        return "TOO NOISY TO TELL", those("undecided")
+    return "PASS", ()
 
 
 def _check(name: str, figure: Estimate, bound: float, what: str, least: bool = False) -> Check:

@@ -178,9 +178,8 @@ def verified_summary(verification: Verification) -> str:
         f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
         f"up to {verification.max_tokens} tokens each, {chosen_how(verification)}; intervals are over prompts.",
         f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
-        f"same texts (replayed): {_size([r.timing_error for r in rows])}; with the costs measured meanwhile: "
-        f"{_size([r.error_by_costs_again for r in rows])}; of the speed-up over the best autoregressive set-up: "
-        f"{_size([r.speed_up_error for r in rows])}.",
+        f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
+        f"set-up: {_size([r.speed_up_error for r in rows])}.",
         f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",

@@ -12,9 +12,7 @@ class Tolerance(BaseModel):
     """The rule by which a verification passes, over all configurations that are run.
 
     Errors are those of the predicted tokens/s, as absolute shares of the measured. A figure whose 95% interval
-    holds its bound decides nothing, nor does a run on a machine less steady than `unsteadiness`. Where the machine
-    changed by more than `change` since it was calibrated, errors are the model's only if they remain with the costs
-    that were measured meanwhile.
+    holds its bound decides nothing, nor does a run on a machine less steady than `unsteadiness`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,11 +36,6 @@ class Tolerance(BaseModel):
         default=1.3,
         ge=1,
         description="90th over 10th percentile of the reference operation's seconds before each generation",
-    )
-    change: float = Field(
-        default=0.03,
-        gt=0,
-        description="by how much predictions may be others, in the median, with costs measured during the run",
     )
 
 

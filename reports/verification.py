@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from calibrate.artifact import PlacementCosts, PromptRecord, write_whole
+from calibrate.artifact import PromptRecord, write_whole
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
@@ -49,15 +49,13 @@ class Compared(_Record):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
     `predicted` replays the calibration's prompts; `replayed` (tokens/s) replays the measured prompts' own texts
-    with the calibration's costs, so that what separates it from the measurement is timing alone. `by_costs_again`
-    (tokens/s) is the prediction with the costs that were measured again meanwhile (`reports.costs_again`).
+    with the calibration's costs, so that what separates it from the measurement is timing alone.
     """
 
     configuration: Configuration
     role: str
     predicted: Side
     replayed: Estimate | None
-    by_costs_again: Estimate | None = None
     measured: Side
     samples: tuple[Sample, ...]
     near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
@@ -72,12 +70,6 @@ class Compared(_Record):
     def timing_error(self) -> float | None:
         """Signed relative error of tokens/s where the measured texts themselves are replayed."""
         return self.replayed.value / self.measured.speed.value - 1.0 if self.replayed else None
-
-    @property
-    def error_by_costs_again(self) -> float | None:
-        """Signed relative error of the tokens/s predicted with the costs that were measured meanwhile."""
-        again = self.by_costs_again
-        return again.value / self.measured.speed.value - 1.0 if again else None
 
     @property
     def speed_up_error(self) -> float:
@@ -142,8 +134,7 @@ class Verification(_Record):
     """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
-    fixed operation spread over the run, which show how steady the machine was. `costs_again`: what operations cost
-    meanwhile, measured between the runs. `tolerance` was fixed before it.
+    fixed operation spread over the run, which show how steady the machine was. `tolerance` was fixed before it.
     `temperature` of the texts; 0: greedy.
     """
 
@@ -163,7 +154,6 @@ class Verification(_Record):
     tie: float  # the largest gap between logits that counts as a numeric tie
     tolerance: Tolerance
     reference_seconds: tuple[float, ...]
-    costs_again: tuple[PlacementCosts, ...] = ()
     notes: tuple[str, ...] = ()
     compared: tuple[Compared, ...]
     sweep: tuple[Point, ...]

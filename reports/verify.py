@@ -1,7 +1,7 @@
 """Run the chosen configuration and its rivals on the real engine, and set what was predicted beside it. Torch-free.
 
 Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
-of the machine falls on all of them alike. In between, costs are measured again (`reports.costs_again`).
+of the machine falls on all of them alike.
 """
 
 import random
@@ -14,11 +14,9 @@ import numpy as np
 
 from calibrate import operations
 from calibrate.artifact import Artifact
-from calibrate.costs import CostLaps
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.observation import Text
 from calibrate.prompts import Prompt
-from calibrate.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure, speed, speed_up
@@ -29,7 +27,6 @@ from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Gaps, audit
-from reports.costs_again import LAPS, before_runs, measuring_again, with_costs
 from reports.fidelity import unsteadiness
 from reports.observed import observe, on_these_prompts
 from reports.tolerance import Tolerance
@@ -78,7 +75,7 @@ def configurations(tuned: TunedConfiguration) -> list[tuple[Configuration, str]]
 def count_steps(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> int:
     """How often `verify` will report an advance."""
     runs = len(configurations(tuned)) * (len(prompts) * plan.repeats + 1)
-    return runs + LAPS.fewest + suppositions.count_steps(artifact)
+    return runs + suppositions.count_steps(artifact)
 
 
 def is_verified(
@@ -123,14 +120,11 @@ def verify(
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
-        pair.generate(configuration, ids[0], max_tokens=WARM_UP_TOKENS, sampling=sampling[0])
+        pair.generate(configuration, ids[0], max_tokens=8, sampling=sampling[0])
         advance("warming up")
-    with measuring_again(pair, artifact, ids, plan.seed) as laps:
-        samples, reference, notes = _measure(
-            pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, laps, advance
-        )
-        costs_again = laps.finish().placements
-        advance("costs again")
+    samples, reference, notes = _measure(
+        pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
+    )
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
     tie = TIES[artifact.calibration.target.spec.precision]
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
@@ -138,12 +132,8 @@ def verify(
     own = on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
     here = at_temperature(own, temperature)
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
-    worlds = (
-        Replay(base, seed=plan.seed, tokens=plan.max_tokens),
-        Replay(with_costs(base, costs_again), seed=plan.seed, tokens=plan.max_tokens),
-        Replay(here, seed=plan.seed),
-    )
-    predicted, by_costs_again, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
+    worlds = Replay(base, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
+    predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
     compared = []
     for configuration, role in chosen:
         mine = _audited(samples[configuration], audited)
@@ -154,7 +144,6 @@ def verify(
                 role=role,
                 predicted=_side(configuration, predicted),
                 replayed=speed(replayed[configuration]),
-                by_costs_again=speed(by_costs_again[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=mine,
                 near_ties=sum(gap <= tie for gap in gaps),
@@ -181,7 +170,6 @@ def verify(
         tie=tie,
         tolerance=plan.tolerance,
         reference_seconds=tuple(reference),
-        costs_again=costs_again,
         notes=tuple(notes),
         compared=tuple(compared),
         sweep=suppositions.sweep(base, plan.seed, advance),
@@ -286,7 +274,6 @@ def _measure(
     ids: Sequence[list[int]],
     sampling: Sequence[Sampling],
     plan: Plan,
-    laps: CostLaps,
     advance: Callable[[str], None],
 ) -> tuple[dict[Configuration, list[Sample]], list[float], list[str]]:
     rng = random.Random(plan.seed)
@@ -304,27 +291,20 @@ def _measure(
             sampling=sampling[prompt],
         )
 
-    rounds = [(r, prompt) for r in range(plan.repeats) for prompt in rng.sample(range(len(ids)), len(ids))]
-    due = before_runs(len(rounds))
-    for place, (repeat, prompt) in enumerate(rounds):
-        shuffled = rng.sample(chosen, len(chosen))
-        if place in due:
-            laps.run_next()
-            # What the first run behind other work takes longer is no cost of its configuration.
-            pair.generate(shuffled[0], ids[prompt], max_tokens=WARM_UP_TOKENS, sampling=sampling[prompt])
-            advance("costs again")
-        for configuration in shuffled:
-            player, _ = pair.players("in-turn", None)
-            reference.append(player.worker.call(operations.time_reference))
-            run = write(configuration, prompt)
-            if run.warning:
-                # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so it is run
-                # once more and told of.
-                notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
+    for repeat in range(plan.repeats):
+        for prompt in rng.sample(range(len(ids)), len(ids)):
+            for configuration in rng.sample(chosen, len(chosen)):
+                player, _ = pair.players("in-turn", None)
+                reference.append(player.worker.call(operations.time_reference))
                 run = write(configuration, prompt)
-            samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
-            order += 1
-            advance(configuration.label())
+                if run.warning:
+                    # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
+                    # it is run once more and told of.
+                    notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
+                    run = write(configuration, prompt)
+                samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
+                order += 1
+                advance(configuration.label())
     for mine in samples.values():
         mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
     return samples, reference, notes

@@ -286,7 +286,6 @@ def verification(
             role="chosen" if i == place else "baseline" if i < 2 else "other",
             predicted=predicted[i],
             replayed=replace(predicted[i].speed, value=0.97 * predicted[i].speed.value),
-            by_costs_again=replace(predicted[i].speed, value=1.01 * predicted[i].speed.value),
             measured=measured[i],
             samples=tuple(
                 Sample(prompt=p, repeat=0, order=next(order), run=run) for p, run in enumerate(real[i])
