@@ -23,8 +23,8 @@ from reports.page import render
 from reports.recorded_runs import find_runs, open_replay
 from reports.tables import verified_summary
 from reports.tolerance import Tolerance
-from reports.verification import Settling, load_verification, replay_folder, save_verification
-from reports.verify import Plan, _drift, configurations, is_verified, longest_text, verify
+from reports.verification import Compared, Settling, load_verification, replay_folder, save_verification
+from reports.verify import Plan, _changed_pace, _drift, configurations, is_verified, longest_text, verify
 from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
 from sim.grid import Grid
 from sim.tune import tune
@@ -54,6 +54,22 @@ def test_a_drift_is_told_with_its_size_and_direction() -> None:
     assert "median of 3" in slower
     assert "20% faster" in _drift([0.010], [0.008])[0]
     assert _drift([], [1.0]) == []
+
+
+@pytest.mark.parametrize(
+    ("off", "told"), [(1.0, ""), (1.02, ""), (1.0 / 1.1, "10% faster"), (1.25, "20% slower")]
+)
+def test_a_change_of_pace_is_told_by_what_no_draft_has_a_part_in(off: float, told: str) -> None:
+    def foretold(one: Compared) -> Compared:
+        """Autoregressive decoding `off` by this, the others by as much more as anybody likes."""
+        by = off if not one.configuration.drafts else 3.0
+        speed = replace(one.predicted.speed, value=by * one.measured.speed.value)
+        return one.model_copy(update={"predicted": one.predicted.model_copy(update={"speed": speed})})
+
+    notes = _changed_pace([foretold(one) for one in verification().compared])
+    assert len(notes) == bool(told)
+    for note in notes:
+        assert f"{told} (at-once), {told} (in-turn)" in note
 
 
 @pytest.mark.parametrize(
