@@ -46,6 +46,7 @@ from reports.contestants import (
     Entry,
     Family,
     Mode,
+    at_length,
     budgets_of,
     drawn,
     families,
@@ -417,9 +418,7 @@ def _choose(
         found = []
         for family in families(mode, budgets, drafts, arena.pair.predictors, effort.candidates, entries):
             if family.entry.balanced and family.draft in lengths:
-                (only,) = family.candidates
-                method = only.method.model_copy(update={"draft_length": lengths[family.draft]})
-                family = replace(family, candidates=(only.model_copy(update={"method": method}),))
+                family = at_length(family, lengths[family.draft])
             found.append(family)
         return found
 

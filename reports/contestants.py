@@ -5,7 +5,7 @@ A contestant that is not there yet is a line in `ENTRIES`.
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -206,6 +206,15 @@ def families(
             candidates = entry.contestants(budget, group)[:most]
             found[key] = Family(entry, mode, numbers, cores, draft, candidates)
     return tuple(found.values())
+
+
+def at_length(family: Family, draft_length: int) -> Family:
+    """The same with this draft length for every candidate."""
+    candidates = tuple(
+        c.model_copy(update={"method": c.method.model_copy(update={"draft_length": draft_length})})
+        for c in family.candidates
+    )
+    return replace(family, candidates=candidates)
 
 
 def drawn(contestant: Contestant) -> Contestant | None:

@@ -84,7 +84,6 @@ def check(
     """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
 
     `raced`: how much of a benchmark, in which every policy meets transformers.
-
     `out` is written after each step, so that a step that fails takes nothing along. SpecBranchError if a policy
     writes another text than the target alone does in float32.
     """

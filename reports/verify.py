@@ -17,6 +17,7 @@ from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.observation import Text
 from calibrate.prompts import Prompt
+from calibrate.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure, speed, speed_up
@@ -120,7 +121,7 @@ def verify(
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
-        pair.generate(configuration, ids[0], max_tokens=8, sampling=sampling[0])
+        pair.generate(configuration, ids[0], max_tokens=WARM_UP_TOKENS, sampling=sampling[0])
         advance("warming up")
     samples, reference, notes = _measure(
         pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
@@ -263,11 +264,11 @@ def _changed_pace(compared: Sequence[Compared]) -> list[str]:
 
     The reference operation does not tell it all: its matrix may stay in a cache where a whole model does not.
     """
-    off = [(c, -c.error / (1.0 + c.error)) for c in compared if not c.configuration.drafts]
     changed = [
         f"{abs(by):.0%} {'faster' if by > 0 else 'slower'} ({c.configuration.placement})"
-        for c, by in off
-        if abs(by) > DRIFT
+        for c in compared
+        if not c.configuration.drafts
+        and abs(by := c.measured.speed.value / c.predicted.speed.value - 1.0) > DRIFT
     ]
     if not changed:
         return []

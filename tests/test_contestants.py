@@ -1,7 +1,7 @@
 """Who competes: one row for what two budgets would run alike, and every row with the settings it should have."""
 
 from engine.configuration import Configuration
-from reports.contestants import MODES, Contestant, budgets_of, drawn, families
+from reports.contestants import MODES, Contestant, at_length, budgets_of, drawn, families
 
 DRAFTS = ("int8", "distilled")
 
@@ -39,6 +39,10 @@ def test_cuda_devices_are_one_budget_and_streams_are_tried_first() -> None:
         assert isinstance(pearl.candidates[0].method, Configuration)
         assert pearl.candidates[0].method.placement == parallel[0]
         assert "core" not in pearl.candidates[0].label()
+        (balanced,) = (f for f in found if f.entry.balanced and f.draft == "int8")
+        methods = [c.method for c in at_length(balanced, 5).candidates]
+        assert [m.placement for m in methods if isinstance(m, Configuration)] == list(parallel)
+        assert all(isinstance(m, Configuration) and m.draft_length == 5 for m in methods)
 
 
 def test_on_more_cores_placements_at_once_differ_by_budget() -> None:
