@@ -720,8 +720,9 @@ def bench(
     from calibrate.prompts import choose_prompts
     from engine.default_drafts import choose_models
     from engine.pair import find_predictors, open_pair
-    from reports.benchmark import EFFORTS, Prompts, count_steps
     from reports.benchmark import bench as run
+    from reports.benchmark import count_steps
+    from reports.benchmark_effort import EFFORTS, Prompts
     from reports.benchmark_record import load_benchmark
     from reports.benchmark_tables import print_benchmark, print_memory, write_markdown
     from reports.cache_memory import measure_memory

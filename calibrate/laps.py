@@ -31,6 +31,13 @@ NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
 Key = tuple[str, int, int]  # operation, tokens, context
 
+STEP: Key = (
+    "forward",
+    1,
+    0,
+)  # tells the machine's pace (`calibrate.pace`), so it is to be known better than others
+STEPS = 4  # visits to it in a lap
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -106,30 +113,40 @@ def well_known(visits: Sequence[Sequence[float]]) -> bool:
     return width <= NEGLIGIBLE or width <= WANTED * fmean(fmean(samples) for samples in visits)
 
 
+def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float], float]:
+    """A visit to a cell: its samples, and the reference operation's time just before them; seconds.
+
+    `after`: the target, where a draft takes turns with it (see `operations.time_forward`).
+    """
+    operation, tokens, context = key
+    arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
+    if after and operation == "forward":
+        arguments["after"] = after
+    if after and operation == "branch":
+        arguments["warm_ups"] = 1
+    samples, reference = player.worker.call(
+        operations.visit, operation=operation, repeats=SAMPLES, **arguments
+    )
+    return samples, reference
+
+
 def run_lap(player: Player, course: Course, number: int, seed: int, after: str | None) -> list[list[Any]]:
     """One lap over the cells that are due, as JSON; see `add_lap`.
 
-    A lap takes contexts one after the other, since changing the context means reading it. `after`: see
-    `operations.time_forward`.
+    A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
     """
     rng = random.Random(f"{seed} {course.placement} {course.model} {number}")
     due = [key for key in course.plan if number < 2 or key[0] not in course.once]
     if number >= 2:
         wanted = set(course.open())
         due = [key for key in due if key in wanted]
+    due += [STEP] * (STEPS - due.count(STEP)) if due and STEP in course.plan else []
     contexts = sorted({context for _, _, context in due})
     visits: list[list[Any]] = []
     for context in rng.sample(contexts, len(contexts)):
         keys = [key for key in due if key[2] == context]
         for operation, tokens, _ in rng.sample(keys, len(keys)):
-            arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
-            if after and operation == "forward":
-                arguments["after"] = after
-            if after and operation == "branch":
-                arguments["warm_ups"] = 1
-            samples, reference = player.worker.call(
-                operations.visit, operation=operation, repeats=SAMPLES, **arguments
-            )
+            samples, reference = time_cell(player, (operation, tokens, context), after)
             visits.append([operation, tokens, context, samples, reference])
     closing = player.worker.call(operations.time_reference) if visits else 0.0
     return [*visits, ["", 0, 0, [], closing]]

@@ -39,6 +39,12 @@ class ModelSpec(BaseModel):
 
         return str(default_target())
 
+    def describe(self) -> str:
+        """What it is, in words for a table."""
+        parts = [self.source, self.precision, f"rounded to int{self.bits}" if self.bits else ""]
+        parts += [f"pruned and distilled ({self.distilled})" if self.distilled else ""]
+        return ", ".join(part for part in parts if part)
+
     @property
     def distilled_file(self) -> Path | None:
         """The file that `distilled` means."""

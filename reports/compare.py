@@ -21,7 +21,7 @@ from engine.errors import ConfigurationError
 from engine.metrics import Estimate
 from engine.record import Run
 from reports.verification import Compared, Verification
-from reports.verify import DRIFT
+from reports.verify import CHANGE
 from reports.wording import milliseconds
 
 NONE = "none"
@@ -240,7 +240,10 @@ def _drift(first: Sequence[float], second: Sequence[float]) -> Iterator[Differen
         if len(first) != len(second):
             yield Difference(condition="reference operation", first=_timed(first), second=_timed(second))
         return
-    if abs(median(second) / median(first) - 1.0) > DRIFT or abs(median(first) / median(second) - 1.0) > DRIFT:
+    if (
+        abs(median(second) / median(first) - 1.0) > CHANGE
+        or abs(median(first) / median(second) - 1.0) > CHANGE
+    ):
         yield Difference(condition="reference operation", first=_timed(first), second=_timed(second))
 
 

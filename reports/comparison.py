@@ -92,6 +92,10 @@ def prediction(v: Verification) -> Section:
     finding += (
         f"; in {sum(map(_overlap, known))} of {len(known)} the two 95% intervals overlap." if known else "."
     )
+    finding += (
+        " Predictions are for the machine's pace, timed between the runs by steps of the models; as it was calibrated, "
+        f"the median error would be {percent(median(abs(c.error_as_calibrated) for c in v.compared))}."
+    )
     if timing:
         finding += (
             f" Replaying the measured texts themselves leaves the error of timing alone: {percent(median(timing))} "
@@ -105,6 +109,7 @@ def prediction(v: Verification) -> Section:
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
             _error(intervals[id(c)].error),
+            signed(c.error_as_calibrated),
             signed(error) if (error := c.timing_error) is not None else "",
             signed(c.speed_up_error),
             signed(c.predicted.metrics.mean_accepted_length / c.measured.metrics.mean_accepted_length - 1.0),
@@ -116,6 +121,7 @@ def prediction(v: Verification) -> Section:
         "predicted tokens/s (95%)",
         "measured tokens/s (95%)",
         "error (95%)",
+        "error as calibrated",
         "error of timing alone",
         "error of the speed-up",
         "error of the accepted length",

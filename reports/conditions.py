@@ -1,16 +1,17 @@
 """The sections a referee turns to: what the predictions were made of, and under which conditions it was measured."""
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 
 from calibrate.artifact import Calibration, Cell, PlacementCosts
+from calibrate.pace import Pace
 from reports import condition_charts
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, chosen_how, pairs, single, speculates
 from reports.verification import Verification
-from reports.wording import MINUS, PLACES, listing, milliseconds, number, plural, signed, times
+from reports.wording import MINUS, PLACES, listing, milliseconds, number, plural, ranged, signed, times
 
 
 def costs(calibration: Calibration) -> Section:
@@ -199,6 +200,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
     prompt_columns = ("prompt", "kind", "tokens", "tokens of text", "digest")
     tables = (
         pairs("How it was measured", _method(v)),
+        *((_pace(v.pace),) if v.pace else ()),
         pairs("Hardware", tuple(v.hardware.items())),
         pairs("Software", tuple(v.software.items())),
         pairs("Models", tuple(v.models.items())),
@@ -212,6 +214,26 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
         ),
     )
     return Section("conditions", "Conditions", "Conditions", finding, figures, tables)
+
+
+def _pace(pace: Sequence[Pace]) -> Table:
+    """What a step of each model took when it was calibrated, and takes now."""
+    rows = tuple(
+        (
+            one.model,
+            PLACES[one.placement],
+            *(
+                cell
+                for some in (one.calibrated, one.now)
+                for cell in (milliseconds(fmean(some)), str(len(some)))
+            ),
+            ranged(one.factor, 2),
+        )
+        for one in pace
+    )
+    columns = ("model", "placement", "calibrated", "visits", "between the runs", "visits", "ratio (95%)")
+    title = "The machine's pace: a step of each model, in the mean, by which all its costs are scaled"
+    return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 
 def _method(v: Verification) -> list[tuple[str, str]]:

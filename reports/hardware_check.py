@@ -22,7 +22,9 @@ from engine.pair import Pair, open_pair
 from engine.placement import PLACEMENTS
 from engine.tokenizer import Tokenizer
 from engine.worker_process import Host
-from reports import benchmark
+from reports.benchmark import bench
+from reports.benchmark_effort import Effort as RaceEffort
+from reports.benchmark_effort import Prompts
 from reports.benchmark_record import Benchmark, figures
 from reports.contestants import MODES
 from reports.verify import Plan, verify
@@ -33,7 +35,7 @@ from sim.tune import tune
 
 EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.15), sampled=32, rehearsals=6)
 # Two settings of each method leave out transformers' static cache, which it compiles for minutes on a GPU.
-BENCHMARK = benchmark.Effort(
+BENCHMARK = RaceEffort(
     "check",
     first=1,
     more=0,
@@ -79,7 +81,7 @@ def check(
     say: Callable[[str], None],
     effort: Effort = EFFORT,
     grid: Grid = GRID,
-    raced: benchmark.Effort = BENCHMARK,
+    raced: RaceEffort = BENCHMARK,
 ) -> dict[str, Any]:
     """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
 
@@ -116,8 +118,8 @@ def check(
             pair, tokenizer, artifact, tuned, prompts[half:], Plan(effort.tokens, repeats=1)
         ).verification
         note("verification", verification.model_dump(mode="json"))
-        given = benchmark.Prompts(tuple(prompts[:half]), tuple(prompts[half:]))
-        found = benchmark.bench(
+        given = Prompts(tuple(prompts[:half]), tuple(prompts[half:]))
+        found = bench(
             pair, tokenizer, given, raced, folder / "benchmark.json", command="specbranch hardware-check"
         )
     for line in _race(found):

@@ -66,7 +66,7 @@ def on_these_prompts(
     max_tokens: int,
     temperature: float,
 ) -> Artifact:
-    """The calibration's costs with these prompts' texts, greedy ones or drawn."""
+    """The artifact's costs with these prompts' texts, greedy ones or drawn."""
     records = tuple(
         PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
         for p, tokens, trace in zip(prompts, ids, traces, strict=True)

@@ -143,6 +143,7 @@ def verified_table(verification: Verification) -> Table:
     table.add_column("configuration")
     table.add_column("role")
     for heading in (
+        "as calibrated",
         "predicted tokens/s (95%)",
         "replayed",
         "measured tokens/s (95%)",
@@ -156,6 +157,7 @@ def verified_table(verification: Verification) -> Table:
         table.add_row(
             row.configuration.label(),
             row.role,
+            f"{row.as_calibrated.value:.1f}",
             ranged(row.predicted.speed),
             f"{row.replayed.value:.1f}" if row.replayed else "",
             ranged(row.measured.speed),
@@ -179,7 +181,8 @@ def verified_summary(verification: Verification) -> str:
         f"up to {verification.max_tokens} tokens each, {chosen_how(verification)}; intervals are over prompts.",
         f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
         f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
-        f"set-up: {_size([r.speed_up_error for r in rows])}.",
+        f"set-up: {_size([r.speed_up_error for r in rows])}; "
+        f"as calibrated, without the machine's pace since: {_size([r.error_as_calibrated for r in rows])}.",
         f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from calibrate.artifact import PromptRecord, write_whole
+from calibrate.pace import Pace
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
@@ -14,7 +15,7 @@ from engine.record import Run
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 
 
 class _Record(BaseModel):
@@ -48,12 +49,14 @@ class Side(_Record):
 class Compared(_Record):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
-    `predicted` replays the calibration's prompts; `replayed` (tokens/s) replays the measured prompts' own texts
-    with the calibration's costs, so that what separates it from the measurement is timing alone.
+    `predicted` replays the calibration's prompts at the machine's pace of the run, `as_calibrated` (tokens/s) at that
+    of the calibration. `replayed` (tokens/s) replays the measured prompts' own texts with the costs of `predicted`, so
+    that what separates it from the measurement is timing alone.
     """
 
     configuration: Configuration
     role: str
+    as_calibrated: Estimate
     predicted: Side
     replayed: Estimate | None
     measured: Side
@@ -65,6 +68,11 @@ class Compared(_Record):
     def error(self) -> float:
         """Signed relative error of the predicted tokens/s."""
         return self.predicted.speed.value / self.measured.speed.value - 1.0
+
+    @property
+    def error_as_calibrated(self) -> float:
+        """Signed relative error of what was predicted before the machine's pace was known."""
+        return self.as_calibrated.value / self.measured.speed.value - 1.0
 
     @property
     def timing_error(self) -> float | None:
@@ -134,11 +142,12 @@ class Verification(_Record):
     """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
-    fixed operation spread over the run, which show how steady the machine was. `tolerance` was fixed before it.
+    fixed operation spread over the run, which show how steady the machine was; `pace` is that of the models' steps.
+    `tolerance` was fixed before it.
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
@@ -154,6 +163,7 @@ class Verification(_Record):
     tie: float  # the largest gap between logits that counts as a numeric tie
     tolerance: Tolerance
     reference_seconds: tuple[float, ...]
+    pace: tuple[Pace, ...] = ()
     notes: tuple[str, ...] = ()
     compared: tuple[Compared, ...]
     sweep: tuple[Point, ...]
@@ -169,8 +179,8 @@ class Verification(_Record):
 
 
 def replay_folder(record: Path) -> Path:
-    """Where the replay of a record's own prompts is: a calibration folder with their texts, and the costs as they were
-    calibrated."""
+    """Where the replay of a record's own prompts is: a calibration folder with their texts, and the costs at the
+    machine's pace of the run."""
     return record.with_suffix(".replay")
 
 

@@ -1,10 +1,9 @@
 """Run the chosen configuration and its rivals on the real engine, and set what was predicted beside it. Torch-free.
 
-Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
-of the machine falls on all of them alike.
+A prediction has two parts: what the calibration says, and the machine's pace since, of which steps between the runs
+tell (`calibrate.pace`). The runs themselves have no part in it.
 """
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from calibrate import operations
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.observation import Text
+from calibrate.pace import Pace, at_pace, paces
 from calibrate.prompts import Prompt
 from calibrate.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
@@ -29,6 +28,8 @@ from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Gaps, audit
 from reports.fidelity import unsteadiness
+from reports.interleaved import Prompted
+from reports.interleaved import measure as measure_all
 from reports.observed import observe, on_these_prompts
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
@@ -37,7 +38,7 @@ from sim.replay import Replay
 from sim.temperature import at_temperature
 from sim.what_if import WhatIf
 
-DRIFT = 0.03  # change since the calibration, of what depends on the machine alone, beyond which a note tells of it
+CHANGE = 0.03  # of what depends on the machine alone, beyond which a reader is told of it
 STANDARD = Tolerance()
 
 
@@ -116,25 +117,32 @@ def verify(
     _check(artifact, tuned, prompts, plan)
     _check_models(pair, artifact)
     temperature = tuned.what_if.temperature
-    base, chosen = at_temperature(artifact, temperature), configurations(tuned)
+    chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
         pair.generate(configuration, ids[0], max_tokens=WARM_UP_TOKENS, sampling=sampling[0])
         advance("warming up")
-    samples, reference, notes = _measure(
-        pair, tokenizer, [c for c, _ in chosen], ids, sampling, plan, advance
-    )
+    prompted = Prompted(ids, sampling, plan.max_tokens, tokenizer.end_tokens)
+    found = measure_all(pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance)
+    samples, pace = found.samples, tuple(paces(artifact.calibration, found.steps))
+    now = at_pace(artifact, pace)
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
     tie = TIES[artifact.calibration.target.spec.precision]
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
     traces = observe(pair, ids, sampling, samples)
-    own = on_these_prompts(artifact, prompts, ids, traces, plan.max_tokens, temperature)
-    here = at_temperature(own, temperature)
+    own = on_these_prompts(now, prompts, ids, traces, plan.max_tokens, temperature)
+    then, base, here = (at_temperature(some, temperature) for some in (artifact, now, own))
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
-    worlds = Replay(base, seed=plan.seed, tokens=plan.max_tokens), Replay(here, seed=plan.seed)
-    predicted, replayed = ({c: world.runs(c) for c, _ in chosen} for world in worlds)
+    calibrated, predicted, replayed = (
+        {c: world.runs(c) for c, _ in chosen}
+        for world in (
+            Replay(then, seed=plan.seed, tokens=plan.max_tokens),
+            Replay(base, seed=plan.seed, tokens=plan.max_tokens),
+            Replay(here, seed=plan.seed),
+        )
+    )
     compared = []
     for configuration, role in chosen:
         mine = _audited(samples[configuration], audited)
@@ -143,6 +151,7 @@ def verify(
             Compared(
                 configuration=configuration,
                 role=role,
+                as_calibrated=speed(calibrated[configuration]),
                 predicted=_side(configuration, predicted),
                 replayed=speed(replayed[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
@@ -152,9 +161,7 @@ def verify(
             )
         )
     machine, calibration = hardware(), artifact.calibration
-    notes += _unsteady(reference, plan.tolerance)
-    notes += _drift(calibration.reference_seconds.get("in-turn", ()), reference)
-    notes += _changed_pace(compared)
+    notes = [*found.notes, *_unsteady(found.reference, plan.tolerance), *_changed(pace)]
     timeline = _shown([c for c, _ in chosen])
     verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -171,7 +178,8 @@ def verify(
         temperature=temperature,
         tie=tie,
         tolerance=plan.tolerance,
-        reference_seconds=tuple(reference),
+        reference_seconds=tuple(found.reference),
+        pace=pace,
         notes=tuple(notes),
         compared=tuple(compared),
         sweep=suppositions.sweep(base, plan.seed, advance),
@@ -245,36 +253,18 @@ def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
     return max(baselines, key=lambda runs: speed(runs).value)
 
 
-def _drift(then: Sequence[float], now: Sequence[float]) -> list[str]:
-    """A note where the reference operation takes another time than it did when the machine was calibrated."""
-    if not then:
-        return []
-    before, after = float(np.median(then)), float(np.median(now))
-    if abs(after / before - 1.0) <= DRIFT:
-        return []
-    return [
-        f"the machine was {abs(after / before - 1.0):.0%} {'slower' if after > before else 'faster'} than when it was "
-        f"calibrated: the reference operation took {after * 1e3:.1f} ms (median of {len(now)}) against "
-        f"{before * 1e3:.1f} ms (median of {len(then)}); predicted tokens/s do not know of it"
-    ]
-
-
-def _changed_pace(compared: Sequence[Compared]) -> list[str]:
-    """A note where autoregressive decoding was not as fast as predicted: acceptance has no part in that.
-
-    The reference operation does not tell it all: its matrix may stay in a cache where a whole model does not.
-    """
+def _changed(pace: Sequence[Pace]) -> list[str]:
+    """A note where a model's step takes another time than it did when it was calibrated."""
     changed = [
-        f"{abs(by):.0%} {'faster' if by > 0 else 'slower'} ({c.configuration.placement})"
-        for c in compared
-        if not c.configuration.drafts
-        and abs(by := c.measured.speed.value / c.predicted.speed.value - 1.0) > DRIFT
+        f"{one.model} {one.placement} {factor.value:.2f} times ({factor.low:.2f} to {factor.high:.2f})"
+        for one in pace
+        if abs((factor := one.factor).value - 1.0) > CHANGE
     ]
     if not changed:
         return []
     return [
-        f"autoregressive decoding was {', '.join(changed)} than predicted: acceptance has no part in that, so the "
-        "machine is not as it was calibrated, and what is predicted of other configurations suffers too"
+        f"the machine is not as it was calibrated: a step takes so many times as long, {', '.join(changed)}; "
+        "predictions are for this pace, which was timed between the runs"
     ]
 
 
@@ -286,49 +276,6 @@ def _check_models(pair: Pair, artifact: Artifact) -> None:
             raise CalibrationError(
                 f"the calibration was made with other weights of '{name}'; run 'specbranch calibrate --again'."
             )
-
-
-def _measure(
-    pair: Pair,
-    tokenizer: Tokenizer,
-    chosen: Sequence[Configuration],
-    ids: Sequence[list[int]],
-    sampling: Sequence[Sampling],
-    plan: Plan,
-    advance: Callable[[str], None],
-) -> tuple[dict[Configuration, list[Sample]], list[float], list[str]]:
-    rng = random.Random(plan.seed)
-    samples: dict[Configuration, list[Sample]] = {configuration: [] for configuration in chosen}
-    reference: list[float] = []
-    notes: list[str] = []
-    order = 0
-
-    def write(configuration: Configuration, prompt: int) -> Run:
-        return pair.generate(
-            configuration,
-            ids[prompt],
-            max_tokens=plan.max_tokens,
-            end_tokens=tokenizer.end_tokens,
-            sampling=sampling[prompt],
-        )
-
-    for repeat in range(plan.repeats):
-        for prompt in rng.sample(range(len(ids)), len(ids)):
-            for configuration in rng.sample(chosen, len(chosen)):
-                player, _ = pair.players("in-turn", None)
-                reference.append(player.worker.call(operations.time_reference))
-                run = write(configuration, prompt)
-                if run.warning:
-                    # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
-                    # it is run once more and told of.
-                    notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
-                    run = write(configuration, prompt)
-                samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
-                order += 1
-                advance(configuration.label())
-    for mine in samples.values():
-        mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
-    return samples, reference, notes
 
 
 def _runs(samples: dict[Configuration, list[Sample]]) -> dict[Configuration, list[Run]]:
@@ -351,11 +298,5 @@ def _side(
 
 
 def _models(artifact: Artifact) -> dict[str, str]:
-    def described(name: str) -> str:
-        record = artifact.calibration.target if name == TARGET else artifact.calibration.drafts[name]
-        spec = record.spec
-        parts = [spec.source, spec.precision, f"rounded to int{spec.bits}" if spec.bits else ""]
-        parts += [f"pruned and distilled ({spec.distilled})" if spec.distilled else ""]
-        return ", ".join(p for p in parts if p) + f"; sha256 {record.sha256}"
-
-    return {name: described(name) for name in (TARGET, *artifact.calibration.drafts)}
+    records = {TARGET: artifact.calibration.target, **artifact.calibration.drafts}
+    return {name: f"{record.spec.describe()}; sha256 {record.sha256}" for name, record in records.items()}

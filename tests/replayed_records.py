@@ -62,6 +62,7 @@ def record(real: Artifact, model: Artifact, repeats: int = 1) -> Verification:
             Compared(
                 configuration=configuration,
                 role="other",
+                as_calibrated=speed(Replay(model).runs(configuration)),
                 predicted=side(Replay(model).runs(configuration)),
                 replayed=None,
                 measured=side(runs * repeats),

@@ -16,7 +16,8 @@ from engine.errors import ConfigurationError, SpecBranchError
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.tokenizer import Tokenizer
-from reports.benchmark import Effort, Prompts, bench, count_steps
+from reports.benchmark import bench, count_steps
+from reports.benchmark_effort import Effort, Prompts
 from reports.benchmark_record import (
     Benchmark,
     aims,

@@ -10,10 +10,12 @@ from verifications import verification
 
 from calibrate.artifact import Artifact, load_artifact, save_artifact
 from calibrate.costs import Laps
+from calibrate.pace import Pace, at_pace
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.metrics import speed
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.tokenizer import Tokenizer
@@ -23,10 +25,12 @@ from reports.page import render
 from reports.recorded_runs import find_runs, open_replay
 from reports.tables import verified_summary
 from reports.tolerance import Tolerance
-from reports.verification import Compared, Settling, load_verification, replay_folder, save_verification
-from reports.verify import Plan, _changed_pace, _drift, configurations, is_verified, longest_text, verify
+from reports.verification import Settling, load_verification, replay_folder, save_verification
+from reports.verify import Plan, _changed, configurations, is_verified, longest_text, verify
 from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
 from sim.grid import Grid
+from sim.replay import Replay
+from sim.temperature import at_temperature
 from sim.tune import tune
 from sim.what_if import WhatIf
 
@@ -47,29 +51,20 @@ def test_every_configuration_is_run_once_and_the_chosen_one_stays_so() -> None:
     assert configurations(tuned) == [(CHOSEN, "chosen"), (ALONE, "baseline")]
 
 
-def test_a_drift_is_told_with_its_size_and_direction() -> None:
-    assert _drift([1.0, 1.0, 9.0], [1.02, 1.0]) == []
-    (slower,) = _drift([0.010, 0.010], [0.011, 0.011, 0.050])
-    assert "10% slower" in slower
-    assert "median of 3" in slower
-    assert "20% faster" in _drift([0.010], [0.008])[0]
-    assert _drift([], [1.0]) == []
+def test_a_change_of_pace_is_told_with_its_size() -> None:
+    def pace(model: str, by: float) -> Pace:
+        return Pace(
+            placement="in-turn",
+            model=model,
+            calibrated=(0.01, 0.01),
+            now=(0.01 * by, 0.01 * by),
+        )
 
-
-@pytest.mark.parametrize(
-    ("off", "told"), [(1.0, ""), (1.02, ""), (1.0 / 1.1, "10% faster"), (1.25, "20% slower")]
-)
-def test_a_change_of_pace_is_told_by_what_no_draft_has_a_part_in(off: float, told: str) -> None:
-    def foretold(one: Compared) -> Compared:
-        """Autoregressive decoding `off` by this, the others by as much more as anybody likes."""
-        by = off if not one.configuration.drafts else 3.0
-        speed = replace(one.predicted.speed, value=by * one.measured.speed.value)
-        return one.model_copy(update={"predicted": one.predicted.model_copy(update={"speed": speed})})
-
-    notes = _changed_pace([foretold(one) for one in verification().compared])
-    assert len(notes) == bool(told)
-    for note in notes:
-        assert f"{told} (at-once), {told} (in-turn)" in note
+    assert _changed([pace("target", 1.02), pace("near", 0.98)]) == []
+    (note,) = _changed([pace("target", 1.02), pace("near", 1.25), pace("far", 0.8)])
+    assert "near in-turn 1.25 times" in note
+    assert "far in-turn 0.80 times" in note
+    assert "target" not in note
 
 
 @pytest.mark.parametrize(
@@ -154,6 +149,16 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
         for sample in one.samples:
             texts.setdefault(sample.prompt, set()).add(sample.run.tokens)
     assert all(len(some) == 1 for some in texts.values())  # one seed is one text, in float32
+    assert {(p.placement, p.model) for p in made.pace} >= {
+        (drawn.placement, "target"),
+        (drawn.placement, "near"),
+    }
+    assert all(len(p.now) >= len(_prompts("heldout")) for p in made.pace)
+    for pace, known in ((made.pace, True), ((), False)):
+        world = Replay(at_pace(at_temperature(artifact, 1.0), pace), seed=5, tokens=EFFORT.sampled)
+        for one in made.compared:
+            told = one.predicted.speed if known else one.as_calibrated
+            assert told == speed(world.runs(one.configuration))
     again = open_replay(record)
     assert [tuple(trace.path) for trace in again.traces] == [min(texts[i]) for i in range(4)]
     budget = split_error(made, again)

@@ -14,6 +14,7 @@ import artifacts
 import numpy as np
 
 from calibrate.artifact import Artifact, PromptRecord
+from calibrate.pace import Pace
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.placement import Placement
@@ -284,6 +285,7 @@ def verification(
         Compared(
             configuration=c,
             role="chosen" if i == place else "baseline" if i < 2 else "other",
+            as_calibrated=replace(predicted[i].speed, value=1.1 * predicted[i].speed.value),
             predicted=predicted[i],
             replayed=replace(predicted[i].speed, value=0.97 * predicted[i].speed.value),
             measured=measured[i],
@@ -356,6 +358,11 @@ def verification(
         tolerance=Tolerance(),
         notes=("synthetic note </script>: one run made again",),
         reference_seconds=tuple(0.0031 * noise.lognormvariate(0.0, 0.05) for _ in range(24)),
+        pace=tuple(
+            Pace(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
+            for placement in ("at-once", "in-turn")
+            for model in ("target", *names)
+        ),
         compared=compared,
         sweep=tuple(sweep),
         overheads=(

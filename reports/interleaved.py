@@ -1,0 +1,83 @@
+"""Real runs of several configurations on the same prompts, interleaved, with the machine's pace in between. Torch-free.
+
+Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
+of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them.
+"""
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from calibrate.pace import Seated, time_steps
+from engine.configuration import Configuration
+from engine.pair import Pair
+from engine.record import Run
+from engine.sampling import Sampling
+from reports.verification import Sample
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """What all configurations write: texts of up to `max_tokens` tokens behind these prompts (token ids)."""
+
+    ids: Sequence[list[int]]
+    sampling: Sequence[Sampling]
+    max_tokens: int
+    end_tokens: Collection[int]
+
+    def write(self, pair: Pair, configuration: Configuration, prompt: int) -> Run:
+        """One of them."""
+        return pair.generate(
+            configuration,
+            self.ids[prompt],
+            max_tokens=self.max_tokens,
+            end_tokens=self.end_tokens,
+            sampling=self.sampling[prompt],
+        )
+
+
+@dataclass
+class Measured:
+    """The runs of each configuration, by repeat and prompt; seconds of each model's step, and of the reference
+    operation, in the order timed; and what a reader has to know."""
+
+    samples: dict[Configuration, list[Sample]]
+    steps: dict[Seated, list[float]] = field(default_factory=dict)
+    reference: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def measure(
+    pair: Pair,
+    chosen: Sequence[Configuration],
+    prompted: Prompted,
+    repeats: int,
+    seed: int,
+    advance: Callable[[str], None],
+) -> Measured:
+    """Run them all; `advance` hears of each run. WorkerLost if the target's worker dies."""
+    rng = random.Random(seed)
+    found = Measured({configuration: [] for configuration in chosen})
+    order = 0
+    for repeat in range(repeats):
+        for prompt in rng.sample(range(len(prompted.ids)), len(prompted.ids)):
+            for configuration in rng.sample(chosen, len(chosen)):
+                draft = configuration.draft_among(pair.drafts)
+                steps, reference = time_steps(pair, configuration.placement, draft)
+                for seated, seconds in steps.items():
+                    found.steps.setdefault(seated, []).append(seconds)
+                found.reference.append(reference)
+                run = prompted.write(pair, configuration, prompt)
+                if run.warning:
+                    # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
+                    # it is run once more and told of.
+                    found.notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
+                    run = prompted.write(pair, configuration, prompt)
+                found.samples[configuration].append(
+                    Sample(prompt=prompt, repeat=repeat, order=order, run=run)
+                )
+                order += 1
+                advance(configuration.label())
+    for mine in found.samples.values():
+        mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
+    return found

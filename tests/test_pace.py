@@ -1,0 +1,98 @@
+"""The machine's pace, and a calibration at it."""
+
+import numpy as np
+import pytest
+from artifacts import artifact
+
+from calibrate.artifact import Artifact
+from calibrate.pace import Pace, at_pace, paces, step_of
+from engine.configuration import Configuration
+from engine.errors import CalibrationError
+from engine.models import TARGET
+from engine.placement import PLACEMENTS, Placement
+from sim.replay import Replay
+
+HERE = artifact(jitter=False)
+PLACED = tuple(costs.placement for costs in HERE.calibration.placements)
+
+
+def everywhere(made: Artifact, by: dict[str, float]) -> tuple[Pace, ...]:
+    """Every model's step, in every placement, taking so many times as long."""
+    now = {}
+    for costs in made.calibration.placements:
+        for model, factor in by.items():
+            step = float(np.mean(step_of(costs, model).seconds))
+            now[costs.placement, model] = [factor * step] * 3
+    return tuple(paces(made.calibration, now))
+
+
+def seconds(made: Artifact, configuration: Configuration) -> float:
+    return sum(run.seconds for run in Replay(made).runs(configuration))
+
+
+def test_the_same_pace_changes_nothing() -> None:
+    models = {TARGET: 1.0} | dict.fromkeys(HERE.calibration.drafts, 1.0)
+    found = everywhere(HERE, models)
+    assert [p.factor.value for p in found] == pytest.approx([1.0] * len(models) * len(PLACED))
+    again = at_pace(HERE, found)
+    for placement in PLACED:
+        alone = Configuration(policy="autoregressive", placement=placement)
+        assert seconds(again, alone) == pytest.approx(seconds(HERE, alone))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.3])
+@pytest.mark.parametrize("policy", ["autoregressive", "speculative", "specbranch"])
+def test_where_all_models_are_slower_all_texts_are_but_for_the_hand_over(policy: str, factor: float) -> None:
+    """Two replays without hand-over, one with all costs `factor` times as long, are to each other as 1 to `factor`."""
+    silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.calibration.placements]
+    made = Artifact(HERE.calibration.model_copy(update={"placements": tuple(silent)}), HERE.traces)
+    models = {TARGET: factor} | dict.fromkeys(HERE.calibration.drafts, factor)
+    configuration = Configuration(policy=policy, placement="at-once")
+    slower = at_pace(made, everywhere(made, models))
+    assert seconds(slower, configuration) == pytest.approx(factor * seconds(made, configuration))
+
+
+def test_a_model_and_a_placement_change_on_their_own() -> None:
+    first, *others = HERE.calibration.drafts
+    pace = [p for p in everywhere(HERE, {first: 2.0}) if p.placement == "at-once"]
+    changed = at_pace(HERE, pace).calibration
+    for before, after in zip(HERE.calibration.placements, changed.placements, strict=True):
+        assert after.target == before.target
+        assert [after.drafts[name] for name in others] == [before.drafts[name] for name in others]
+        if before.placement != "at-once":
+            assert after == before
+            continue
+        for operation in ("forward", "branch", "fork"):
+            cells = (getattr(costs.drafts[first], operation) for costs in (before, after))
+            for then, now in zip(*cells, strict=True):
+                assert now.seconds == pytest.approx([2.0 * s for s in then.seconds])
+        assert after.drafts[first].together == before.drafts[first].together
+
+
+def test_the_interval_holds_the_factor_as_often_as_it_says() -> None:
+    """Of 1,000 paces of 1.1, timed 12 times before and 40 times now: within 5 standard errors of 95%."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(1000):
+        made = Pace(
+            placement="in-turn",
+            model=TARGET,
+            calibrated=tuple(rng.normal(1.0, 0.05, 12)),
+            now=tuple(rng.normal(1.1, 0.1, 40)),
+        )
+        hits += made.factor.low <= 1.1 <= made.factor.high
+    assert abs(hits / 1000 - 0.95) < 5 * (0.95 * 0.05 / 1000) ** 0.5
+
+
+def test_one_timing_has_no_interval() -> None:
+    made = Pace(placement="in-turn", model=TARGET, calibrated=(0.01,), now=(0.02, 0.02))
+    assert made.factor.value == 2.0
+    assert np.isnan(made.factor.low)
+
+
+def test_what_was_not_calibrated_has_no_pace() -> None:
+    missing: Placement = next((p for p in PLACEMENTS if p not in PLACED), "threads")
+    with pytest.raises(CalibrationError, match=missing):
+        list(paces(HERE.calibration, {(missing, TARGET): [0.01]}))
+    with pytest.raises(CalibrationError, match="nobody"):
+        list(paces(HERE.calibration, {(PLACED[0], "nobody"): [0.01]}))
