@@ -26,10 +26,12 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 5
+VERSION = 6
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
+TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
+DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
 
 
 class _Record(BaseModel):
@@ -125,11 +127,15 @@ class PromptRecord(_Record):
 
 
 class Rehearsal(_Record):
-    """A real generation on the prompt of this index, greedy, to hold the costs against."""
+    """A real generation on the prompt of this index, greedy, to hold the costs against.
+
+    `steps`: seconds of a step of each of its models just before it, which tell the machine's pace then.
+    """
 
     configuration: Configuration
     prompt: int
     run: Run
+    steps: dict[str, float] = Field(default_factory=dict)
 
 
 class Calibration(_Record):

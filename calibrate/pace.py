@@ -11,11 +11,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibrate.artifact import Artifact, Calibration, Cell, DraftCosts, PlacementCosts
-from calibrate.intervals import half_width, visits_of
+from calibrate.artifact import (
+    DRAFT_CELLS,
+    TARGET_CELLS,
+    Artifact,
+    Calibration,
+    Cell,
+    DraftCosts,
+    PlacementCosts,
+)
+from calibrate.intervals import visits_of
 from calibrate.laps import STEP, time_cell
 from engine.errors import CalibrationError
 from engine.metrics import Estimate
@@ -24,6 +34,10 @@ from engine.pair import Pair
 from engine.placement import Placement
 
 Seated = tuple[Placement, str]  # a model where it sits
+Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
+
+QUANTILES = 64  # that stand for the spread of more timings
+RESAMPLES = 2000
 
 
 class Pace(BaseModel):
@@ -37,20 +51,29 @@ class Pace(BaseModel):
     now: tuple[float, ...] = Field(min_length=1)
 
     @property
+    def spread(self) -> tuple[float, ...]:
+        """How many times as long as the median was steps take now: all of them, or `QUANTILES` of many, ascending."""
+        steps = np.sort(self.now) / np.median(self.calibrated)
+        if len(steps) > QUANTILES:
+            steps = np.quantile(steps, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+        return tuple(steps.tolist())
+
+    @property
     def factor(self) -> Estimate:
-        """How many times as long a step takes now; its 95% interval is by Student's t over visits on either side.
+        """How many times as long a step takes now, and its 95% percentile interval over visits on either side.
 
-        Means, since it is their sum that a text takes: what disturbs one step in ten is a part of the pace.
+        A mean over a median: what disturbs one step in ten now is a part of the pace, while of the few visits of a
+        calibration one that was disturbed says nothing of the rest.
         """
-        sides = fmean(self.calibrated), fmean(self.now)
-        widths = (half_width([[s] for s in some]) for some in (self.calibrated, self.now))
-        factor = sides[1] / sides[0]
-        half = factor * math.hypot(*(width / side for width, side in zip(widths, sides, strict=True)))
-        return Estimate(factor, factor - half, factor + half) if math.isfinite(half) else _alone(factor)
-
-
-def _alone(factor: float) -> Estimate:
-    return Estimate(factor, math.nan, math.nan)
+        now, then = np.array(self.now), np.array(self.calibrated)
+        value = float(now.mean() / np.median(then))
+        if min(len(now), len(then)) < 2:
+            return Estimate(value, math.nan, math.nan)
+        rng = np.random.default_rng(0)
+        draws = (rng.choice(side, (RESAMPLES, len(side))) for side in (now, then))
+        means, medians = next(draws).mean(axis=1), np.median(next(draws), axis=1)
+        low, high = np.percentile(means / medians, [2.5, 97.5])
+        return Estimate(value, float(low), float(high))
 
 
 def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[Seated, float], float]:
@@ -84,36 +107,32 @@ def step_of(costs: PlacementCosts, model: str) -> Cell:
 
 
 def at_pace(artifact: Artifact, found: Sequence[Pace]) -> Artifact:
-    """The calibration as it would be at this pace; what has none is as it was calibrated."""
-    pace = {(one.placement, one.model): one.factor.value for one in found}
+    """The calibration as it would be at this pace; what has none is as it was calibrated.
+
+    A cell keeps its median, times what steps take now: so it also varies as they do now.
+    """
+    spreads = {(one.placement, one.model): one.spread for one in found}
 
     def scaled(costs: PlacementCosts) -> PlacementCosts:
-        placement = costs.placement
-        target = pace.get((placement, TARGET), 1.0)
-        update: dict[str, object] = {
-            name: _longer(getattr(costs, name), target)
-            for name in ("target", "rollback", "draw", "foresight")
+        drafts = {
+            name: _at(mine, DRAFT_CELLS, spreads.get((costs.placement, name)))
+            for name, mine in costs.drafts.items()
         }
-        update["drafts"] = {
-            name: _draft(mine, pace.get((placement, name), 1.0)) for name, mine in costs.drafts.items()
-        }
-        return costs.model_copy(update=update)
+        target = _at(costs, TARGET_CELLS, spreads.get((costs.placement, TARGET)))
+        return target.model_copy(update={"drafts": drafts})
 
     placements = tuple(map(scaled, artifact.calibration.placements))
     return replace(artifact, calibration=artifact.calibration.model_copy(update={"placements": placements}))
 
 
-def _draft(costs: DraftCosts, pace: float) -> DraftCosts:
-    """What models do to each other when both run is as it was: a ratio."""
-    names = ("forward", "branch", "burst", "fork", "draw")
-    return costs.model_copy(update={name: _longer(getattr(costs, name), pace) for name in names})
+def _at(costs: Costs, operations: Sequence[str], spread: Sequence[float] | None) -> Costs:
+    """These costs with other samples in the cells of these operations, unless nothing is known of now."""
+    if spread is None:
+        return costs
 
+    def at(cell: Cell) -> Cell:
+        middle = float(np.median(cell.seconds))
+        seconds = tuple(middle * times for times in spread)
+        return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 
-def _longer(cells: Sequence[Cell], pace: float) -> tuple[Cell, ...]:
-    def times(seconds: Sequence[float]) -> tuple[float, ...]:
-        return tuple(pace * second for second in seconds)
-
-    return tuple(
-        cell.model_copy(update={"seconds": times(cell.seconds), "excluded": times(cell.excluded)})
-        for cell in cells
-    )
+    return costs.model_copy(update={name: tuple(map(at, getattr(costs, name))) for name in operations})

@@ -55,8 +55,8 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 12, 64, Laps(1, seconds=50.0, together_seconds=0.15), sampled=24, rehearsals=4),
-        Effort("default", 36, 96, Laps(3, seconds=180.0, together_seconds=0.2), 48, 8, hrad=True),
+        Effort("quick", 12, 48, Laps(1, seconds=50.0, together_seconds=0.15), sampled=24, rehearsals=4),
+        Effort("default", 36, 96, Laps(3, seconds=150.0, together_seconds=0.2), 48, 8, hrad=True),
         Effort("full", 36, 192, Laps(8, seconds=1200.0, together_seconds=0.4), 192, 36, hrad=True),
     )
 }

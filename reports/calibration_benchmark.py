@@ -3,6 +3,7 @@
 Each calibration starts its own workers, so that what changes from one start to the next is part of the difference.
 """
 
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,12 +15,16 @@ from statistics import fmean, median
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from calibrate.artifact import Artifact, Calibration, Cell, load_artifact
+from calibrate.artifact import DRAFT_CELLS, TARGET_CELLS, Artifact, Calibration, Cell, load_artifact
 from calibrate.intervals import difference_half_width, visits_of
+from calibrate.laps import STEP
+from calibrate.pace import Seated, paces, step_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
-from engine.models import ModelSpec
+from engine.metrics import Estimate
+from engine.models import TARGET, ModelSpec
 from engine.pair import open_pair
+from engine.placement import Placement
 from sim.explained import Explained, explain
 
 PROMPTS, TOKENS = 12, 64  # of a few hundred real rounds for each of two policies
@@ -34,9 +39,12 @@ class _Part(BaseModel):
 
 
 class Difference(_Part):
-    """A cell in two calibrations: means over visits in seconds, and half of the 95% interval of their difference."""
+    """A cell in two calibrations: means over visits in seconds, and half of the 95% interval of their difference.
 
-    placement: str
+    `pace`: how many times as long a step of the model took in the second one, and its interval; not of the step itself.
+    """
+
+    placement: Placement
     model: str
     operation: str
     tokens: int
@@ -44,6 +52,7 @@ class Difference(_Part):
     first: float
     second: float
     half: float
+    pace: Estimate | None = None
 
     @property
     def share(self) -> float:
@@ -54,6 +63,16 @@ class Difference(_Part):
     def covered(self) -> bool:
         """Whether the interval of the difference holds 0."""
         return abs(self.second - self.first) <= self.half
+
+    @property
+    def at_one_pace(self) -> "Difference | None":
+        """What is left where the first is taken at the second's pace, whose own interval widens the difference's."""
+        if self.pace is None:
+            return None
+        foretold = self.first * self.pace.value
+        known = self.first * (self.pace.high - self.pace.value)
+        update = {"first": foretold, "half": math.hypot(self.half, known), "pace": None}
+        return self.model_copy(update=update)
 
 
 class Noise(_Part):
@@ -157,19 +176,20 @@ def compute_by_fits() -> None:
         time.sleep(LOAD_SECONDS)
 
 
-def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[str, str, str], Cell]]:
+def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[Placement, str, str], Cell]]:
     """Every cell with its placement, model and operation."""
     for costs in calibration.placements:
-        for operation in ("target", "rollback", "draw", "foresight"):
+        for operation in TARGET_CELLS:
             name = "forward" if operation == "target" else operation
-            yield from (((costs.placement, "target", name), cell) for cell in getattr(costs, operation))
+            yield from (((costs.placement, TARGET, name), cell) for cell in getattr(costs, operation))
         for draft, mine in costs.drafts.items():
-            for operation in ("forward", "branch", "burst", "fork", "draw"):
+            for operation in DRAFT_CELLS:
                 yield from (((costs.placement, draft, operation), cell) for cell in getattr(mine, operation))
 
 
 def differences(first: Calibration, second: Calibration) -> Iterator[Difference]:
     """Of the cells that both calibrations have."""
+    paced = {(p.placement, p.model): p.factor for p in paces(first, _steps(second))}
     theirs = {(key, cell.tokens, cell.context): cell for key, cell in cells_of(second)}
     for key, mine in cells_of(first):
         other = theirs.get((key, mine.tokens, mine.context))
@@ -186,7 +206,17 @@ def differences(first: Calibration, second: Calibration) -> Iterator[Difference]
             first=before,
             second=after,
             half=difference_half_width(*visits),
+            pace=None if (key[2], mine.tokens, mine.context) == STEP else paced.get((key[0], key[1])),
         )
+
+
+def _steps(calibration: Calibration) -> dict[Seated, list[float]]:
+    """What tells the pace of a calibration: each model's steps, in the mean over each visit."""
+    return {
+        (costs.placement, model): [fmean(samples) for samples in visits_of(step_of(costs, model))]
+        for costs in calibration.placements
+        for model in (TARGET, *costs.drafts)
+    }
 
 
 def noise_of(calibration: Calibration, seconds: float) -> Noise:
@@ -217,7 +247,9 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         "## Repeated",
         "",
         "Differences of a cell's mean between the first and another calibration. *Covered*: the 95% interval of the "
-        "difference (Welch's t over visits) holds 0; of a machine that does not change, 95% should be.",
+        "difference (Welch's t over visits) holds 0; of a machine that does not change, 95% should be. *At one pace*: "
+        "the first calibration's cell is scaled by how much longer a step of the same model and placement took in the "
+        "other, as a verification scales costs (`calibrate/pace.py`); the step's own cells are left out.",
         "",
         "| against the first | cells | covered | median difference | 90th percentile | largest | median interval |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -226,10 +258,10 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         "## Costs against real rounds",
         "",
         "Real generations on the calibration's prompts, and the same rounds replayed with the calibration's costs "
-        "(95% over prompts).",
+        "at the machine's pace just before each (95% over prompts), and as calibrated.",
         "",
-        "| calibration | configuration | prompts | rounds | time accounted for | target | draft | neither |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| calibration | configuration | prompts | rounds | accounted for | target | draft | neither | as calibrated |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_share(name, found) for name, some in benchmark.explained.items() for found in some),
         "",
         "## The machine meanwhile",
@@ -243,10 +275,13 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
 
 
 def _groups(benchmark: CalibrationBenchmark) -> Iterator[tuple[str, Sequence[Difference]]]:
-    yield "second, all cells", benchmark.again
+    for name, some in (("second", benchmark.again), ("under load", benchmark.loaded)):
+        yield f"{name}, all cells", some
+        yield f"{name}, all cells, at one pace", [paced for d in some if (paced := d.at_one_pace)]
     for operation in dict.fromkeys(d.operation for d in benchmark.again):
-        yield f"second, {operation}", [d for d in benchmark.again if d.operation == operation]
-    yield "under load, all cells", benchmark.loaded
+        mine = [d for d in benchmark.again if d.operation == operation]
+        yield f"second, {operation}", mine
+        yield f"second, {operation}, at one pace", [paced for d in mine if (paced := d.at_one_pace)]
 
 
 def _row(name: str, some: Sequence[Difference]) -> str:
@@ -264,7 +299,7 @@ def _share(name: str, found: Explained) -> str:
     parts = " | ".join(f"{replayed / real:.1%}" if real else "" for real, replayed in found.parts.values())
     return (
         f"| {name} | {found.configuration.label()} | {found.runs} | {found.rounds} | {found.share.value:.1%} "
-        f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} |"
+        f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} | {found.as_calibrated.value:.1%} |"
     )
 
 

@@ -2,12 +2,12 @@
 
     split_error(load_verification(path), open_replay(path)).rows
 
-Three replays of each configuration lie between its measurement and its prediction, each with one thing more that
-is modelled. Real acceptance and real durations (`sim/recorded_costs.py`) leave the error of *scheduling*; real
-acceptance and the calibration's durations add that of *timing*; the calibration's own prompts add that of
-*acceptance*. The first two are only known of runs that the simulator plays round for round; what the others, led
-elsewhere by near ties, add to the gap is that of *unmatched* runs. Errors are signed and relative to the measured
-tokens/s.
+Three replays of each configuration lie between its measurement and its prediction, each with one thing more that is
+modelled. Real acceptance and real durations (`sim/recorded_costs.py`) leave the error of *scheduling*; real
+acceptance and the calibration's durations, at the machine's pace, add that of *timing*; the calibration's own
+prompts add that of *acceptance*. The first two are only known of runs that the simulator plays round for round;
+what the others, led elsewhere by near ties, add to the gap is that of *unmatched* runs. Errors are signed and
+relative to the measured tokens/s.
 """
 
 from collections.abc import Callable, Sequence

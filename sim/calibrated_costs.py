@@ -18,24 +18,25 @@ BLOCK = 4096  # residuals drawn for each cell; a power of two, so that an offset
 _MASK = BLOCK - 1
 
 LEAST_CONTEXTS = 256  # of a grid; one that is too narrow is made anew, at twice the width
-FAR = 1 << 32  # a token more is farther than any context
 
 
 class _Grid(NamedTuple):
-    """Of k counts of tokens, behind 0, 1, ... tokens of context: medians, whether they were measured, the nearest cell.
+    """Of k counts of tokens, behind 0, 1, ... tokens of context: medians, and whether they were measured.
 
-    `row` [tokens] leads to the k rows of the others.
+    `row` [tokens] leads to the k rows of both.
     """
 
     row: Counts
     medians: Floats
     measured: NDArray[np.bool_]
-    nearest: Counts
 
 
 @dataclass
 class Table:
-    """One operation's times over tokens x context, with `factors` drawn from the residuals of each cell.
+    """One operation's times over tokens x context, with `factors` drawn from samples over their cell's median.
+
+    All cells share their residuals: the half a dozen samples of one say little of how it varies, and the mean of them
+    over their median is mostly chance.
 
     A context is a column of cells; between two columns that reach the tokens asked for, and between the cells
     of a column, times are interpolated linearly. Outside they go on as the last two cells do, but never
@@ -44,10 +45,9 @@ class Table:
 
     name: str
     columns: list[tuple[int, list[int], list[float]]]
-    cells: Counts  # int64 [cells, 2]: tokens and context
-    factors: Floats  # float64 [cells, BLOCK]
+    factors: Floats  # float64 [BLOCK]
     outside: int = 0
-    _known: dict[int, tuple[Floats, NDArray[np.bool_], Counts]] = field(default_factory=dict)
+    _known: dict[int, tuple[Floats, NDArray[np.bool_]]] = field(default_factory=dict)
     _grid: _Grid | None = None
 
     @classmethod
@@ -58,19 +58,18 @@ class Table:
                 f"the calibration has no measurement of {name}; run 'specbranch calibrate --again'."
             )
         columns: dict[int, dict[int, float]] = {}
-        factors: dict[tuple[int, int], Floats] = {}
-        rng = np.random.default_rng(seed)
+        residuals: list[float] = []
         for cell in cells:
             median = float(np.median(cell.seconds))
             columns.setdefault(cell.context, {})[cell.tokens] = median / speed
-            factors[cell.tokens, cell.context] = (
-                np.ones(BLOCK) if seed is None else draw_factors(cell.seconds, median, rng)
-            )
+            residuals += [second / median for second in cell.seconds if median > 0.0]
         ordered = [
             (context, sorted(column), [column[tokens] for tokens in sorted(column)])
             for context, column in sorted(columns.items())
         ]
-        return cls(name, ordered, np.array(list(factors)), np.array(list(factors.values())))
+        if seed is None or not residuals:
+            return cls(name, ordered, np.ones(BLOCK))
+        return cls(name, ordered, draw_block(residuals, np.random.default_rng(seed)))
 
     def seconds(self, operations: Operations) -> Floats:
         """Of one operation each. A factor belongs to the tokens and the place in the text."""
@@ -80,7 +79,7 @@ class Table:
         grid = self._reaching(tokens, int(context.max()))
         row = grid.row[tokens]
         self.outside += int(len(tokens) - np.count_nonzero(grid.measured[row, context]))
-        factors = self.factors[grid.nearest[row, context], (context + offset(text)) & _MASK]
+        factors = self.factors[(context + offset(text)) & _MASK]
         seconds: Floats = grid.medians[row, context] * factors
         return seconds
 
@@ -103,16 +102,14 @@ class Table:
         self._grid = _Grid(row, *(np.stack(part) for part in zip(*rows, strict=True)))
         return self._grid
 
-    def _row(self, tokens: int, contexts: int) -> tuple[Floats, NDArray[np.bool_], Counts]:
+    def _row(self, tokens: int, contexts: int) -> tuple[Floats, NDArray[np.bool_]]:
         reaching = [c for c in self.columns if c[1][0] <= tokens <= c[1][-1]]
         columns = reaching or self.columns
         measured = [context for context, _, _ in columns]
         seconds = [float(_line(known, times, np.array([tokens]))[0]) for _, known, times in columns]
         behind = np.arange(contexts)
         inside = (behind >= measured[0]) & (behind <= measured[-1]) & bool(reaching)
-        # Few tokens matter more to a time's spread than context does, hence nearest by tokens first.
-        away = np.abs(self.cells[:, :1] - tokens) * FAR + np.abs(self.cells[:, 1:] - behind)
-        return _line(measured, seconds, behind), inside, away.argmin(axis=0)
+        return _line(measured, seconds, behind), inside
 
 
 def offset(text: Counts) -> Counts:
@@ -130,9 +127,9 @@ def _line(xs: Sequence[int], ys: Sequence[float], at: Counts) -> Floats:
     return line
 
 
-def draw_factors(samples: Sequence[float], median: float, rng: np.random.Generator) -> Floats:
-    """A block of sample over median, drawn anew from the samples."""
-    drawn: Floats = rng.choice(np.asarray(samples), size=BLOCK) / median
+def draw_block(samples: Sequence[float], rng: np.random.Generator) -> Floats:
+    """A block of samples, drawn anew from those there are."""
+    drawn: Floats = rng.choice(np.asarray(samples), size=BLOCK)
     return drawn
 
 
@@ -242,7 +239,7 @@ def _hand_overs(samples: Sequence[float], what_if: WhatIf, seed: int) -> Floats:
     median = float(np.median(samples))
     if not what_if.jitter or median <= 0.0:
         return np.full(BLOCK, median)
-    return median * draw_factors(samples, median, np.random.default_rng([seed, 4]))
+    return draw_block(samples, np.random.default_rng([seed, 4]))
 
 
 @dataclass(frozen=True)

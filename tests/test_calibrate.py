@@ -23,13 +23,15 @@ from calibrate.costs import (
     Laps,
     prompt_tokens,
 )
+from calibrate.laps import SAMPLES, STEPS
+from calibrate.pace import step_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, parts
 from calibrate.summary import describe
 from calibrate.texts import WARM_UP_TOKENS, Author, Manner
 from engine import worker_process
 from engine.configuration import Configuration
-from engine.models import ModelSpec
+from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
 from engine.policies.words import DraftLimits
 from engine.record import Run
@@ -94,6 +96,9 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
             )
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
+        for model in (TARGET, *costs.drafts):
+            step = step_of(costs, model)
+            assert len(step.seconds) + len(step.excluded) >= 2 * STEPS * SAMPLES
         grid = {(cell.tokens, cell.context) for cell in costs.target}
         lines = set(itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS))
         prompts = prompt_tokens([trace.prompt.tolist() for trace in artifact.traces])
@@ -276,11 +281,16 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
 
 def test_costs_account_for_real_rounds(artifact: Artifact) -> None:
     """Each rehearsal is replayed round by round; how much of the time is explained depends on the machine."""
+    for rehearsal in artifact.calibration.rehearsals:
+        assert set(rehearsal.steps) == {TARGET, "rounded"}
+        assert min(rehearsal.steps.values()) > 0
     found = explain(artifact)
     assert {f.configuration.policy for f in found} == {"speculative", "specbranch"}
     for one in found:
         assert (one.runs, one.unlike) == (2, 0)
         assert one.share.value > 0
+        # At a pace of its own, unless steps took the very same time.
+        assert one.share.value != one.as_calibrated.value > 0
         assert set(one.parts) == {"target", "draft", "neither"}
 
 

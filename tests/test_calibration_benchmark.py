@@ -5,7 +5,9 @@ import pytest
 from artifacts import artifact
 
 from calibrate.artifact import Calibration, Cell
+from calibrate.laps import STEP
 from calibrate.run import EFFORTS
+from engine.models import TARGET
 from reports.calibration_benchmark import (
     CalibrationBenchmark,
     Difference,
@@ -53,6 +55,25 @@ def test_a_slower_target_is_found_and_nothing_else() -> None:
             assert not d.covered
         else:
             assert (d.share, d.covered) == (0.0, True)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.1])
+def test_a_slower_target_is_none_at_one_pace(factor: float) -> None:
+    """All of its cells but the step itself, whose pace it is."""
+    mine = artifact().calibration
+    found = list(differences(mine, scaled(mine, factor)))
+    steps = [d for d in found if d.at_one_pace is None]
+    assert {(d.operation, d.tokens, d.context) for d in steps} == {STEP}
+    assert len(steps) == sum(1 + len(costs.drafts) for costs in mine.placements)
+    slower = [
+        (d, p) for d in found if d.model == TARGET and d.operation == "forward" and (p := d.at_one_pace)
+    ]
+    assert slower
+    for d, paced in slower:
+        assert d.share == pytest.approx(factor - 1.0)
+        assert paced.share == pytest.approx(0.0, abs=1e-9)
+        assert paced.covered
+        assert paced.half > d.half
 
 
 def test_intervals_of_differences_cover() -> None:

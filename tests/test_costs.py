@@ -71,20 +71,24 @@ def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
     assert at(256, 10, table) == (0.3, 1)
 
 
-def block(seed: int, text: int = 0) -> list[float]:
-    """A cell's times in all places of a block."""
-    cell = Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05))
-    table = Table.of("forwards", [cell], 1.0, [seed])
-    seconds: list[float] = table.seconds(operations(*((1, c) for c in range(BLOCK)), text=text)).tolist()
+def block(seed: int, text: int = 0, tokens: int = 1) -> list[float]:
+    """Times of a table's cell, or of another with three times the median, in all places of a block."""
+    cells = [
+        Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05)),
+        Cell(tokens=2, context=0, seconds=(0.06,)),
+    ]
+    table = Table.of("forwards", cells, 1.0, [seed])
+    seconds: list[float] = table.seconds(operations(*((tokens, c) for c in range(BLOCK)), text=text)).tolist()
     return seconds
 
 
-def test_factors_are_the_cells_own_samples_over_their_median() -> None:
+def test_factors_are_the_samples_of_all_cells_over_their_medians() -> None:
     times = block(3)
     assert set(np.round(times, 9)) == {0.01, 0.02, 0.05}
-    assert np.mean(times) == pytest.approx(0.02 * 4 / 3, rel=0.05)
+    assert np.mean(times) == pytest.approx(0.02 * (0.5 + 1.0 + 2.5 + 1.0) / 4, rel=0.05)
     assert times == block(3)
     assert times != block(4)
+    assert block(3, tokens=2) == pytest.approx([3.0 * time for time in times])
 
 
 def test_a_text_of_its_own_begins_elsewhere_among_the_same_factors() -> None:

@@ -5,7 +5,7 @@ import pytest
 from artifacts import artifact
 
 from calibrate.artifact import Artifact
-from calibrate.pace import Pace, at_pace, paces, step_of
+from calibrate.pace import QUANTILES, Pace, at_pace, paces, step_of
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models import TARGET
@@ -65,7 +65,7 @@ def test_a_model_and_a_placement_change_on_their_own() -> None:
         for operation in ("forward", "branch", "fork"):
             cells = (getattr(costs.drafts[first], operation) for costs in (before, after))
             for then, now in zip(*cells, strict=True):
-                assert now.seconds == pytest.approx([2.0 * s for s in then.seconds])
+                assert now.seconds == pytest.approx([2.0 * np.median(then.seconds)] * 3)
         assert after.drafts[first].together == before.drafts[first].together
 
 
@@ -82,6 +82,27 @@ def test_the_interval_holds_the_factor_as_often_as_it_says() -> None:
         )
         hits += made.factor.low <= 1.1 <= made.factor.high
     assert abs(hits / 1000 - 0.95) < 5 * (0.95 * 0.05 / 1000) ** 0.5
+
+
+def test_a_disturbed_visit_counts_now_and_not_in_a_calibration() -> None:
+    steady = (0.01,) * 9
+    then = Pace(placement="in-turn", model=TARGET, calibrated=(*steady, 0.1), now=steady)
+    now = Pace(placement="in-turn", model=TARGET, calibrated=steady, now=(*steady, 0.1))
+    assert then.factor.value == pytest.approx(1.0)
+    assert now.factor.value == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize("timings", [3, 64, 500])
+def test_costs_vary_as_steps_do_now(timings: int) -> None:
+    """In the mean they are the factor's, whether all timings are kept or quantiles of many."""
+    now = tuple(np.random.default_rng(timings).lognormal(-4.0, 0.2, timings))
+    made = Pace(placement="in-turn", model=TARGET, calibrated=(0.01, 0.02, 0.03), now=now)
+    assert len(made.spread) == min(timings, QUANTILES)
+    assert np.mean(made.spread) == pytest.approx(made.factor.value, rel=0.01)
+    assert np.std(made.spread) == pytest.approx(np.std(now) / 0.02, rel=0.1)
+    cell = at_pace(HERE, [made]).calibration.costs("in-turn").target[0]
+    before = HERE.calibration.costs("in-turn").target[0]
+    assert cell.seconds == pytest.approx([np.median(before.seconds) * times for times in made.spread])
 
 
 def test_one_timing_has_no_interval() -> None:
