@@ -26,7 +26,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 6
+VERSION = 5
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
@@ -127,15 +127,11 @@ class PromptRecord(_Record):
 
 
 class Rehearsal(_Record):
-    """A real generation on the prompt of this index, greedy, to hold the costs against.
-
-    `steps`: seconds of a step of each of its models just before it, which tell the machine's pace then.
-    """
+    """A real generation on the prompt of this index, greedy, to hold the costs against."""
 
     configuration: Configuration
     prompt: int
     run: Run
-    steps: dict[str, float] = Field(default_factory=dict)
 
 
 class Calibration(_Record):

@@ -6,22 +6,24 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from calibrate.artifact import Rehearsal, Trace
 from calibrate.journal import Journal
 from calibrate.laps import Show
 from calibrate.observation import Seen, Text, as_seen, chances, view
-from calibrate.pace import time_steps
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.pair import Pair
 from engine.placement import Placement
+from engine.record import Run
 from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 
 WRITTEN = Configuration(policy="speculative", placement="in-turn")
 DRAWN = WRITTEN.model_copy(update={"draw_drafts": True})  # twice as often the target's token, so half as long
 WARM_UP_TOKENS = 8
+_RUN = TypeAdapter(Run)
 
 
 class Manner(NamedTuple):
@@ -69,14 +71,17 @@ class Author:
         greedy = []
         for index in part:
             prompt = prompts[index]
-            runs = [self._rehearsal(index, prompt, manner.writer, manner) for manner in manners]
+            runs = [self._run(prompt, manner.writer, manner) for manner in manners]
             texts = [
-                Text(list(made.run.tokens), manner.of(prompt))
-                for made, manner in zip(runs, manners, strict=True)
+                Text(list(run.tokens), manner.of(prompt)) for run, manner in zip(runs, manners, strict=True)
             ]
             for mine, trace in zip(traces, self._traces(prompt, texts), strict=True):
                 mine.append(trace)
-            greedy += [made for made, manner in zip(runs, manners, strict=True) if manner.sampling.greedy]
+            greedy += [
+                Rehearsal(configuration=WRITTEN, prompt=index, run=run)
+                for run, manner in zip(runs, manners, strict=True)
+                if manner.sampling.greedy
+            ]
             self.show("texts, seen by all", index + 1, len(prompts))
         return traces, greedy
 
@@ -87,24 +92,18 @@ class Author:
         self._warm = None
         runs = []
         for index, prompt in enumerate(prompts):
-            runs.append(self._rehearsal(index, prompt, configuration, Manner(GREEDY, tokens)))
+            run = self._run(prompt, configuration, Manner(GREEDY, tokens))
+            runs.append(Rehearsal(configuration=configuration, prompt=index, run=run))
             self.show("real rounds, both models at once", index + 1, len(prompts))
         return runs
 
-    def _rehearsal(
-        self, index: int, prompt: Prompt, configuration: Configuration, manner: Manner
-    ) -> Rehearsal:
-        """A run on a prompt and its place; where it is kept, being greedy, behind a step of each model."""
-        ids = self.tokenizer.encode(prompt.text)
-        greedy = manner.sampling.greedy
-
+    def _run(self, prompt: Prompt, configuration: Configuration, manner: Manner) -> Run:
         def write() -> Any:
+            ids = self.tokenizer.encode(prompt.text)
             kind = configuration.policy, configuration.placement
             if self._warm != kind:
                 self.pair.generate(configuration, ids, max_tokens=WARM_UP_TOKENS)
                 self._warm = kind
-            draft = configuration.draft_among(self.pair.drafts)
-            steps = time_steps(self.pair, configuration.placement, draft)[0] if greedy else {}
             run = self.pair.generate(
                 configuration,
                 ids,
@@ -112,16 +111,10 @@ class Author:
                 end_tokens=self.tokenizer.end_tokens,
                 sampling=manner.of(prompt),
             )
-            made = Rehearsal(
-                configuration=configuration,
-                prompt=index,
-                run=run,
-                steps={model: seconds for (_, model), seconds in steps.items()},
-            )
-            return made.model_dump(mode="json")
+            return _RUN.dump_python(run, mode="json")
 
-        how = "" if greedy else "-sampled"
-        return Rehearsal.model_validate(
+        how = "" if manner.sampling.greedy else "-sampled"
+        return _RUN.validate_python(
             self.journal.step(f"run.{_key(prompt)}.{configuration.policy}{how}", write)
         )
 

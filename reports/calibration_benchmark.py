@@ -258,10 +258,10 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         "## Costs against real rounds",
         "",
         "Real generations on the calibration's prompts, and the same rounds replayed with the calibration's costs "
-        "at the machine's pace just before each (95% over prompts), and as calibrated.",
+        "(95% over prompts).",
         "",
-        "| calibration | configuration | prompts | rounds | accounted for | target | draft | neither | as calibrated |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| calibration | configuration | prompts | rounds | time accounted for | target | draft | neither |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_share(name, found) for name, some in benchmark.explained.items() for found in some),
         "",
         "## The machine meanwhile",
@@ -299,7 +299,7 @@ def _share(name: str, found: Explained) -> str:
     parts = " | ".join(f"{replayed / real:.1%}" if real else "" for real, replayed in found.parts.values())
     return (
         f"| {name} | {found.configuration.label()} | {found.runs} | {found.rounds} | {found.share.value:.1%} "
-        f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} | {found.as_calibrated.value:.1%} |"
+        f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} |"
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from calibrate.artifact import Artifact, Rehearsal
-from calibrate.pace import Seated, at_pace, paces
 from engine.configuration import Configuration
 from engine.metrics import Estimate, ratio_of_sums
 from engine.record import Run
@@ -20,18 +19,15 @@ from sim.replay import Replay
 class Explained:
     """A configuration's real rounds against replayed ones.
 
-    `share`: the replayed time of a round over the real one's, with its 95% interval over prompts; `as_calibrated`: the
-    same with the costs as they are, while `share` takes them at the machine's pace just before each run
-    (`calibrate.pace`). `parts`: of `share`, real and replayed seconds a round in which target and draft compute, and in
-    which neither does. `unlike`: runs that a numeric tie led through other rounds than the replay; the time of a round
-    hardly depends on it.
+    `share`: the replayed time of a round over the real one's, with its 95% interval over prompts. `parts`: of each,
+    real and replayed seconds a round in which target and draft compute, and in which neither does. `unlike`: runs
+    that a numeric tie led through other rounds than the replay; the time of a round hardly depends on it.
     """
 
     configuration: Configuration
     runs: int
     rounds: int
     share: Estimate
-    as_calibrated: Estimate
     parts: dict[str, tuple[float, float]]
     unlike: int
 
@@ -45,29 +41,16 @@ def explain(artifact: Artifact) -> list[Explained]:
 
 
 def _explain(artifact: Artifact, configuration: Configuration, rehearsals: Sequence[Rehearsal]) -> Explained:
-    real = [r.run for r in rehearsals]
-    steps: dict[Seated, list[float]] = defaultdict(list)
-    for rehearsal in rehearsals:
-        for model, seconds in rehearsal.steps.items():
-            steps[configuration.placement, model].append(seconds)
-
-    def again(costs: Artifact) -> list[Run]:
-        seed, prompts = costs.calibration.seed, [r.prompt for r in rehearsals]
-        return Replay(costs, seed=seed, prompts=prompts).runs(configuration)
-
-    def accounted(replayed: Sequence[Run]) -> Estimate:
-        # A replay's seconds for as many rounds as the real run took.
-        scaled = [s.seconds * len(r.rounds) / len(s.rounds) for r, s in zip(real, replayed, strict=True)]
-        return ratio_of_sums(scaled, [run.seconds for run in real])
-
-    replayed = again(at_pace(artifact, list(paces(artifact.calibration, steps))))
+    world = Replay(artifact, seed=artifact.calibration.seed, prompts=[r.prompt for r in rehearsals])
+    real, replayed = [r.run for r in rehearsals], world.runs(configuration)
+    # A replay's seconds for as many rounds as the real run took.
+    scaled = [s.seconds * len(r.rounds) / len(s.rounds) for r, s in zip(real, replayed, strict=True)]
     counts = [sum(len(run.rounds) for run in runs) for runs in (real, replayed)]
     return Explained(
         configuration,
         runs=len(real),
         rounds=counts[0],
-        share=accounted(replayed),
-        as_calibrated=accounted(again(artifact)),
+        share=ratio_of_sums(scaled, [run.seconds for run in real]),
         parts={
             part: (sum(map(time, real)) / counts[0], sum(map(time, replayed)) / counts[1])
             for part, time in (
@@ -99,6 +82,5 @@ def describe(artifact: Artifact) -> Iterator[str]:
         share = found.share
         yield (
             f"of {found.rounds} real rounds of {found.configuration.label()}, costs account for {share.value:.1%} "
-            f"of the time at the machine's pace just then ({share.low:.1%} to {share.high:.1%} over {found.runs} "
-            f"prompts), and for {found.as_calibrated.value:.1%} as calibrated; a round: {parts}{apart}"
+            f"of the time ({share.low:.1%} to {share.high:.1%} over {found.runs} prompts); a round: {parts}{apart}"
         )

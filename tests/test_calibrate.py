@@ -281,16 +281,11 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
 
 def test_costs_account_for_real_rounds(artifact: Artifact) -> None:
     """Each rehearsal is replayed round by round; how much of the time is explained depends on the machine."""
-    for rehearsal in artifact.calibration.rehearsals:
-        assert set(rehearsal.steps) == {TARGET, "rounded"}
-        assert min(rehearsal.steps.values()) > 0
     found = explain(artifact)
     assert {f.configuration.policy for f in found} == {"speculative", "specbranch"}
     for one in found:
         assert (one.runs, one.unlike) == (2, 0)
         assert one.share.value > 0
-        # At a pace of its own, unless steps took the very same time.
-        assert one.share.value != one.as_calibrated.value > 0
         assert set(one.parts) == {"target", "draft", "neither"}
 
 
