@@ -528,7 +528,12 @@ def verify(
             "--settle", help="put the published claims to the test: each method at its best with fixed drafts"
         ),
     ] = False,
-    count: Annotated[int, typer.Option("--prompts", min=2, help="how many held-out prompts")] = 10,
+    count: Annotated[
+        int,
+        typer.Option(
+            "--prompts", min=2, help="how many held-out prompts; the built-in ones are of six kinds, in turn"
+        ),
+    ] = 12,
     own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="of each text; none: 96, or as many as the calibration's have")

@@ -2,8 +2,9 @@
 
     judge(load_verification(path)).verdict  # "PASS", "FAIL" or "TOO NOISY TO TELL"
 
-Intervals are 95% percentile intervals of a paired bootstrap: prompts are drawn with replacement, the same ones for
-all configurations. Predictions are what they are; the measurement alone is resampled.
+Intervals are 95% percentile intervals of a paired bootstrap: prompts are drawn anew within each kind
+(`reports.resampling`), the same ones for all configurations. Predictions are what they are; the measurement alone is
+resampled.
 """
 
 import itertools
@@ -99,7 +100,7 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     else PASS.
     """
     tokens, seconds = (np.array(rows) for rows in zip(*map(_by_prompt, v.compared), strict=True))
-    draws = draw_prompts(tokens.shape[1], v.seed, resamples)
+    draws = draw_prompts([p.kind for p in v.prompts], v.seed, resamples)
     if tokens.shape[1] < 2:
         draws = draws[:0]  # one prompt says nothing of others
     predicted = np.array([c.predicted.speed.value for c in v.compared])

@@ -1,5 +1,6 @@
 """The paired bootstrap over prompts: every figure of one record is resampled with the same prompts."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,10 +14,25 @@ LEVEL = 0.95
 Floats = NDArray[np.float64]
 
 
-def draw_prompts(prompts: int, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """How often each prompt is in each resample: counts [resamples, prompts], drawn with replacement."""
+def draw_prompts(kinds: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Floats:
+    """How much each prompt, of these kinds, counts in each resample: [resamples, prompts].
+
+    Prompts are chosen by kind, so many of each, and are drawn anew within each kind: that kinds differ is no chance.
+    Of the n of a kind n - 1 are drawn, with replacement, and count n / (n - 1) times, or a few of a kind would vary
+    too little (Rao and Wu 1988, Resampling inference with complex survey data). All are one kind where some kind has
+    but one prompt.
+    """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=resamples).astype(float)
+    counts = Counter(kinds)
+    if min(counts.values()) < 2:
+        counts = Counter({"": len(kinds)})
+        kinds = [""] * len(kinds)
+    drawn = np.zeros((resamples, len(kinds)))
+    for kind, count in counts.items():
+        if count > 1:
+            weights = rng.multinomial(count - 1, np.full(count, 1.0 / count), size=resamples)
+            drawn[:, [k == kind for k in kinds]] = weights * (count / (count - 1))
+    return drawn
 
 
 def between(value: float, resampled: ArrayLike) -> Estimate:

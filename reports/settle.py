@@ -117,7 +117,7 @@ def settle(v: Verification, resamples: int = RESAMPLES) -> Settlement | None:
     """The claims, judged by a record; nothing if it is not one of the settling test."""
     if v.settling is None:
         return None
-    draws = draw_prompts(len(v.prompts), v.seed, resamples)
+    draws = draw_prompts([p.kind for p in v.prompts], v.seed, resamples)
     claims = [claim for draft in v.settling.drafts for claim in _claims(v, v.settling, draft, draws)]
     claims.sort(key=lambda c: c.claim)
     return Settlement(

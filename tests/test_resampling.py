@@ -8,23 +8,44 @@ import pytest
 from reports.resampling import between, draw_prompts, ratio, statistic
 
 
-def test_every_resample_has_as_many_prompts() -> None:
-    draws = draw_prompts(7, seed=1, resamples=50)
+def test_every_resample_has_as_many_prompts_of_each_kind() -> None:
+    kinds = [*"abacabc"]
+    draws = draw_prompts(kinds, seed=1, resamples=50)
     assert draws.shape == (50, 7)
-    assert (draws.sum(axis=1) == 7).all()
-    assert (draws == draw_prompts(7, seed=1, resamples=50)).all()
-    assert (draws != draw_prompts(7, seed=2, resamples=50)).any()
+    for kind in "abc":
+        mine = draws[:, [k == kind for k in kinds]].sum(axis=1)
+        assert mine == pytest.approx(np.full(50, kinds.count(kind)))
+    assert (draws == draw_prompts(kinds, seed=1, resamples=50)).all()
+    assert (draws != draw_prompts(kinds, seed=2, resamples=50)).any()
+
+
+def test_a_kind_of_one_prompt_makes_all_prompts_one_kind() -> None:
+    alone, one = draw_prompts([*"aaab"], seed=3, resamples=50), draw_prompts([*"cccc"], seed=3, resamples=50)
+    assert (alone == one).all()
+    assert alone.sum(axis=1) == pytest.approx(np.full(50, 4.0))
+
+
+@pytest.mark.parametrize("kinds", ["aaaaaaaa", "aabbbccc"])
+def test_a_mean_varies_as_theory_says(kinds: str) -> None:
+    """Over resamples the variance of a mean is the sum over kinds of (n / N)^2 s^2 / n, s^2 with n - 1."""
+    values = np.random.default_rng(2).normal(size=8)
+    means = draw_prompts([*kinds], seed=4, resamples=20_000) @ values / 8
+    expected = 0.0
+    for kind in set(kinds):
+        mine = values[[k == kind for k in kinds]]
+        expected += (len(mine) / 8) ** 2 * mine.var(ddof=1) / len(mine)
+    assert means.var() == pytest.approx(expected, rel=0.05)
 
 
 def test_a_ratio_that_all_prompts_share_is_certain() -> None:
     below = [1.0, 5.0, 2.5]
-    found = ratio([3.0 * b for b in below], below, draw_prompts(3, seed=0))
+    found = ratio([3.0 * b for b in below], below, draw_prompts([*"aaa"], seed=0))
     assert (found.value, found.low, found.high) == pytest.approx((3.0, 3.0, 3.0))
 
 
 def test_one_prompt_or_an_undefined_resample_gives_no_interval() -> None:
-    assert math.isnan(ratio([1.0], [2.0], draw_prompts(1, seed=0)).low)
-    found = ratio([1.0, 1.0], [2.0, 0.0], draw_prompts(2, seed=0))
+    assert math.isnan(ratio([1.0], [2.0], draw_prompts(["a"], seed=0)).low)
+    found = ratio([1.0, 1.0], [2.0, 0.0], draw_prompts([*"aa"], seed=0))
     assert found.value == 1.0
     assert math.isnan(found.low)
     assert math.isnan(between(1.0, []).high)
@@ -39,7 +60,7 @@ def test_a_statistic_is_taken_of_every_resample() -> None:
 def test_the_interval_of_a_ratio_covers() -> None:
     """About 95 in 100 intervals hold the true ratio; 300 draws leave a standard error near 1.3%."""
     rng = np.random.default_rng(0)
-    draws = draw_prompts(40, seed=0, resamples=500)
+    draws = draw_prompts(["a"] * 40, seed=0, resamples=500)
     held = 0
     for _ in range(300):
         below = rng.gamma(20, 1, size=40)
