@@ -387,13 +387,13 @@ def verification(
 
 
 def at_speeds(v: Verification, speeds: Sequence[float], noise: float = 0.0) -> Verification:
-    """A record whose configurations ran at these tokens/s on every prompt; with `noise` every second prompt took
-    longer by that share, the others less."""
+    """A record whose configurations ran at these tokens/s on every prompt; with `noise` one half of each
+    kind's prompts took longer by that share, the others less."""
 
     def run_at(one: Compared, speed: float) -> Compared:
         samples = []
         for s in one.samples:
-            seconds = len(s.run.tokens) / speed * (1.0 + noise * (-1) ** s.prompt)
+            seconds = len(s.run.tokens) / speed * (1.0 + noise * (-1) ** (s.prompt // 2))
             samples.append(s.model_copy(update={"run": replace(s.run, seconds=seconds)}))
         measured = one.measured.model_copy(update={"speed": replace(one.measured.speed, value=speed)})
         return one.model_copy(update={"samples": tuple(samples), "measured": measured})
