@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from calibrate.pace import Seated, time_steps
 from engine.configuration import Configuration
+from engine.errors import WorkerLost
 from engine.pair import Pair
 from engine.record import Run
 from engine.sampling import Sampling
@@ -55,18 +56,14 @@ def measure(
     seed: int,
     advance: Callable[[str], None],
 ) -> Measured:
-    """Run them all; `advance` hears of each run. WorkerLost if the target's worker dies."""
+    """Run them all; `advance` hears of each run. WorkerLost if the target's worker dies in one."""
     rng = random.Random(seed)
     found = Measured({configuration: [] for configuration in chosen})
     order = 0
     for repeat in range(repeats):
         for prompt in rng.sample(range(len(prompted.ids)), len(prompted.ids)):
             for configuration in rng.sample(chosen, len(chosen)):
-                draft = configuration.draft_among(pair.drafts)
-                steps, reference = time_steps(pair, configuration.placement, draft)
-                for seated, seconds in steps.items():
-                    found.steps.setdefault(seated, []).append(seconds)
-                found.reference.append(reference)
+                _time_steps(pair, configuration, found)
                 run = prompted.write(pair, configuration, prompt)
                 if run.warning:
                     # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so
@@ -81,3 +78,16 @@ def measure(
     for mine in found.samples.values():
         mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
     return found
+
+
+def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> None:
+    """Note what a step of each of its models takes now; a worker that was lost since is started again."""
+    draft = configuration.draft_among(pair.drafts)
+    try:
+        steps, reference = time_steps(pair, configuration.placement, draft)
+    except WorkerLost as lost:
+        found.notes.append(f"{configuration.label()}: its models' steps were timed again; {lost}")
+        steps, reference = time_steps(pair, configuration.placement, draft)
+    for seated, seconds in steps.items():
+        found.steps.setdefault(seated, []).append(seconds)
+    found.reference.append(reference)

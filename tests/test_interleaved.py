@@ -1,0 +1,71 @@
+"""Runs of several configurations on the same prompts: each once, in an order drawn, with steps timed in between."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
+
+from engine.configuration import Configuration
+from engine.models import TARGET, ModelSpec
+from engine.pair import Pair
+from engine.placement import usable_cores
+from engine.sampling import GREEDY
+from reports.interleaved import Prompted, measure
+
+pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
+
+ALONE = Configuration(policy="autoregressive", placement="in-turn")
+PEARL = Configuration(policy="pearl", draft_length=3, placement="at-once")
+PROMPTED = Prompted([list(p) for p in PROMPTS[:2]], [GREEDY] * 2, TOKENS, ())
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("target"), seed=0)
+
+
+@pytest.fixture
+def pair(source: str) -> Iterator[Pair]:
+    spec = ModelSpec(source=source, precision="float32")
+    with Pair(spec, {"near": spec.model_copy(update={"bits": 4})}, cores=usable_cores()[:2]) as pair:
+        yield pair
+
+
+def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source: str) -> None:
+    heard: list[str] = []
+    found = measure(pair, [ALONE, PEARL], PROMPTED, repeats=2, seed=3, advance=heard.append)
+    for configuration in (ALONE, PEARL):
+        mine = found.samples[configuration]
+        assert [(s.repeat, s.prompt) for s in mine] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+        for sample in mine:
+            assert sample.run.tokens == own_text(source, PROMPTED.ids[sample.prompt], tokens=TOKENS)
+    orders = sorted(s.order for mine in found.samples.values() for s in mine)
+    assert orders == list(range(8))
+    assert len(heard) == len(found.reference) == 8
+    assert found.notes == []
+    placed = {("in-turn", TARGET): 4, ("at-once", TARGET): 4, ("at-once", "near"): 4}
+    assert {seated: len(steps) for seated, steps in found.steps.items()} == placed
+    assert min(min(steps) for steps in found.steps.values()) > 0.0
+
+
+def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) -> None:
+    killed: list[int] = []
+
+    def kill(_: str) -> None:
+        """The draft's process, behind the first run."""
+        process = pair.players("at-once", "near")[1].worker.process  # type: ignore[union-attr]
+        if not killed and process.pid is not None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            killed.append(process.pid)
+
+    found = measure(pair, [PEARL], PROMPTED, repeats=1, seed=0, advance=kill)
+    assert killed
+    (note,) = found.notes
+    assert "timed again" in note
+    for sample in found.samples[PEARL]:
+        assert sample.run.warning is None
+        assert sample.run.tokens == own_text(source, PROMPTED.ids[sample.prompt], tokens=TOKENS)
+    assert [len(steps) for steps in found.steps.values()] == [2, 2]
