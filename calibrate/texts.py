@@ -21,7 +21,7 @@ from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 
 WRITTEN = Configuration(policy="speculative", placement="in-turn")
-DRAWN = WRITTEN.model_copy(update={"draw_drafts": True})  # twice as often the target's token, so half as long
+DRAWN = WRITTEN.model_copy(update={"draw_drafts": True})  # twice as often the target's token
 WARM_UP_TOKENS = 8
 _RUN = TypeAdapter(Run)
 
