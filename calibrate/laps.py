@@ -31,11 +31,8 @@ NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
 Key = tuple[str, int, int]  # operation, tokens, context
 
-STEP: Key = (
-    "forward",
-    1,
-    0,
-)  # tells the machine's pace (`calibrate.pace`), so it is to be known better than others
+# It tells the machine's pace (`calibrate.pace`), so it is to be known better than others.
+STEP: Key = ("forward", 1, 0)
 STEPS = 4  # visits to it in a lap
 
 

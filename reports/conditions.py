@@ -222,17 +222,24 @@ def _pace(pace: Sequence[Pace]) -> Table:
         (
             one.model,
             PLACES[one.placement],
-            *(
-                cell
-                for some in (one.calibrated, one.now)
-                for cell in (milliseconds(fmean(some)), str(len(some)))
-            ),
+            milliseconds(median(one.calibrated)),
+            str(len(one.calibrated)),
+            milliseconds(fmean(one.now)),
+            str(len(one.now)),
             ranged(one.factor, 2),
         )
         for one in pace
     )
-    columns = ("model", "placement", "calibrated", "visits", "between the runs", "visits", "ratio (95%)")
-    title = "The machine's pace: a step of each model, in the mean, by which all its costs are scaled"
+    columns = (
+        "model",
+        "placement",
+        "calibrated, median",
+        "visits",
+        "between the runs, mean",
+        "visits",
+        "ratio (95%)",
+    )
+    title = "The machine's pace: a step of each model, by which all its costs are scaled"
     return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 

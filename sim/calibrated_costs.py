@@ -14,7 +14,7 @@ from sim.contention import FREE, Contention
 from sim.durations import Counts, Floats, Operations, StartUp
 from sim.what_if import WhatIf
 
-BLOCK = 4096  # residuals drawn for each cell; a power of two, so that an offset wraps by a mask
+BLOCK = 4096  # residuals drawn for each operation; a power of two, so that an offset wraps by a mask
 _MASK = BLOCK - 1
 
 LEAST_CONTEXTS = 256  # of a grid; one that is too narrow is made anew, at twice the width
@@ -72,7 +72,7 @@ class Table:
         return cls(name, ordered, draw_block(residuals, np.random.default_rng(seed)))
 
     def seconds(self, operations: Operations) -> Floats:
-        """Of one operation each. A factor belongs to the tokens and the place in the text."""
+        """Of one operation each. A factor belongs to the place in the text."""
         tokens, context, text = operations
         if not len(tokens):
             return np.zeros(0)
