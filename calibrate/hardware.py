@@ -2,14 +2,14 @@
 
 import hashlib
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
 from engine.placement import cuda_devices, usable_cores
 
-PACKAGES = ("torch", "transformers", "numpy", "simpy", "safetensors")
+PACKAGES = ("torch", "transformers", "numpy", "numba", "simpy", "safetensors")
 
 
 def hardware() -> dict[str, str]:
@@ -35,7 +35,14 @@ def hardware() -> dict[str, str]:
 def software() -> dict[str, str]:
     """The system and the versions of what computes."""
     facts = {"system": platform.platform(), "python": platform.python_version()}
-    return facts | {name: version(name) for name in PACKAGES}
+    return facts | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # numba, without which PyTorch computes everything
+        return "not installed"
 
 
 def same_hardware(a: dict[str, str], b: dict[str, str]) -> bool:

@@ -1,7 +1,8 @@
 """A lean forward for models of the Llama family: fused projections and a preallocated KV cache.
 
-The general path through transformers (`engine.transformers_model`) serves every other architecture; both offer
-`engine.cached_model.Decoder`.
+Forwards of a few rows are one compiled function where the processor has what it takes (`engine.fused_llama`), and
+PyTorch's operations elsewhere. The general path through transformers (`engine.transformers_model`) serves every other
+architecture; both offer `engine.cached_model.Decoder`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS
-from engine.linear import Linear, lacks_bfloat16, make_linear
+from engine.fused_llama import FUSED_ROWS, LayerWeights, can_fuse, fuse, rows_of
+from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -83,32 +85,43 @@ class Llama:
         def weight(name: str) -> Tensor:
             return state[name].to(self.device)
 
-        def linear(*names: str) -> Linear:
-            whole = torch.cat([weight(f"{name}.weight") for name in names])
-            return make_linear(whole, dtype, bits, wide=wide)
+        def norm(weight: Tensor) -> Norm:
+            return make_norm(weight.to(dtype), self.epsilon)
 
-        def norm(name: str) -> Norm:
-            return make_norm(weight(f"{name}.weight").to(dtype), self.epsilon)
-
-        def layer(prefix: str) -> Layer:
+        def layer(prefix: str) -> LayerWeights:
             attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
-            return Layer(
-                norm(f"{prefix}.input_layernorm"),
-                linear(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
-                linear(f"{attention}.o_proj"),
-                norm(f"{prefix}.post_attention_layernorm"),
-                linear(f"{mlp}.gate_proj", f"{mlp}.up_proj"),
-                linear(f"{mlp}.down_proj"),
+            return LayerWeights(
+                weight(f"{prefix}.input_layernorm.weight"),
+                torch.cat([weight(f"{attention}.{name}_proj.weight") for name in "qkv"]),
+                weight(f"{attention}.o_proj.weight"),
+                weight(f"{prefix}.post_attention_layernorm.weight"),
+                torch.cat([weight(f"{mlp}.{name}_proj.weight") for name in ("gate", "up")]),
+                weight(f"{mlp}.down_proj.weight"),
             )
 
+        layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
+        last_norm = weight("model.norm.weight")
+        head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
+        fused = can_fuse(layers, head, dtype, self.width)
+        self.fused = fuse(layers, last_norm, head, bits, self.heads, self.epsilon) if fused else None
+
+        def linear(weight: Tensor) -> Linear:
+            if fused and bits:  # few rows never come here
+                return make_linear(round_weight(weight, bits), dtype)
+            return make_linear(weight, dtype, bits, wide=wide)
+
         self.embedding = weight("model.embed_tokens.weight").to(dtype)
-        self.layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
-        self.norm = norm("model.norm")
-        self.head = linear("lm_head" if "lm_head.weight" in state else "model.embed_tokens")
+        self.layers = [
+            Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
+            for a, qkv, out, b, gate_up, down in layers
+        ]
+        self.norm, self.head = norm(last_norm), linear(head)
         self._allocate(capacity)
+        if self.fused:
+            self.forward([0], [0], 0, None, 1)  # compiles now what no forward should wait for
 
     def _allocate(self, capacity: int) -> None:
-        shape = (len(self.layers), capacity, 2 * self.kv_heads, self.width)
+        shape = (len(self.layers), 2 * self.kv_heads, capacity, self.width)
         # Positions can never outrun slots: branches use more slots than positions.
         self.cosine, self.sine = self._rotation(capacity)
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -135,7 +148,7 @@ class Llama:
 
     @property
     def capacity(self) -> int:
-        return int(self.cache.shape[1])
+        return int(self.cache.shape[2])
 
     @torch.inference_mode()
     def forward(
@@ -146,7 +159,7 @@ class Llama:
         mask: Tensor | None,
         last: int,
     ) -> Tensor:
-        """Logits [last, head rows] (model's dtype) of the last rows.
+        """Logits [last, head rows] of the last rows: in the model's dtype, or float32 where nothing rounded them.
 
         Writes n tokens to slots start .. start + n - 1. `mask` [n, start + n] is added to the attention scores;
         None means causal.
@@ -154,13 +167,18 @@ class Llama:
         count, end = len(tokens), start + len(tokens)
         if end > self.capacity:
             self._grow(end)
+        if self.fused and count <= FUSED_ROWS:
+            turns = rows_of(self.cosine[:, 0], positions), rows_of(self.sine[:, 0], positions)
+            embeddings = rows_of(self.embedding, tokens)
+            logits, self.features = self.fused.forward(embeddings, turns, start, mask, last, self.cache)
+            return logits
         cosine, sine = self._turns(positions)
         if mask is None and count > 1:
             mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
                 start + 1
             )
         group, width = self.heads // self.kv_heads, self.width
-        held = self.cache[:, :end].transpose(1, 2)
+        held = self.cache[:, :, :end]
         keys, values = held[:, : self.kv_heads], held[:, self.kv_heads :]
         if mask is not None:
             # Query heads of one KV head are folded into rows, so that keys are never repeated.
@@ -171,7 +189,7 @@ class Llama:
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)
             fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
-            self.cache[index, start:end] = fused[:, self.heads :]
+            held[index, :, start:] = fused[:, self.heads :].transpose(0, 1)
             queries = fused[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
             mixed = functional.scaled_dot_product_attention(
                 queries.reshape(1, self.kv_heads, group * count, width),
@@ -193,13 +211,13 @@ class Llama:
     def _grow(self, slots: int) -> None:
         cache, used = self.cache, self.capacity
         self._allocate(max(slots, 2 * used))
-        self.cache[:, :used] = cache
+        self.cache[:, :, :used] = cache
 
     @torch.inference_mode()
     def move(self, slots: Sequence[int], start: int) -> None:
         """Copy `slots` to start, start + 1, ...; the cost is that of the slots moved, not of the prefix."""
         index = torch.tensor(slots, device=self.device)
-        self.cache[:, start : start + len(slots)] = self.cache[:, index]
+        self.cache[:, :, start : start + len(slots)] = self.cache[:, :, index]
 
     @torch.inference_mode()
     def embed(self, tokens: Sequence[int]) -> Tensor:

@@ -20,6 +20,7 @@ from engine.placement import Seat
 from engine.worker_process import serve, sit
 
 SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
+SPINS = 3000  # of an idle thread of GNU OpenMP's: longer than the pauses within a forward, some 50 us
 PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
 
 
@@ -139,7 +140,7 @@ def start(*names: str) -> tuple[Worker, ...]:
     pipes = [context.Pipe() for _ in names]
     theirs = [end for _, end in pipes]
     process = context.Process(target=serve, args=theirs, name=" and ".join(names), daemon=True)
-    with _interrupts_held(), _huge_pages():
+    with _interrupts_held(), _tuned():
         process.start()
     for end in theirs:
         end.close()
@@ -149,25 +150,27 @@ def start(*names: str) -> tuple[Worker, ...]:
 
 
 @contextmanager
-def _huge_pages() -> Iterator[None]:
-    """A process started meanwhile asks for huge pages, from which a core reads weights faster.
+def _tuned() -> Iterator[None]:
+    """A process started meanwhile asks for huge pages, and its idle threads of PyTorch's soon sleep.
 
-    By a setting of the GNU C library, which others ignore, and which whoever has set it himself keeps as it is (see
-    docs/design.md, "Speed on CPU cores").
+    A core reads weights faster from huge pages; and a thread that looks for work until some 5 ms have passed, as GNU
+    OpenMP's do, is in the way of `engine.fused_llama`'s. By settings of the GNU libraries, which others ignore, and
+    which whoever has set them himself keeps as they are (see docs/design.md, "Speed on CPU cores").
     """
-    name, wish = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
-    before = os.environ.get(name, "")
-    if wish in before:
-        yield
-        return
-    os.environ[name] = ":".join(filter(None, (before, f"{wish}=1")))
+    before = dict(os.environ)
+    pages = before.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc.hugetlb" not in pages:
+        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (pages, "glibc.malloc.hugetlb=1")))
+    if "OMP_WAIT_POLICY" not in before:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     try:
         yield
     finally:
-        if before:
-            os.environ[name] = before
-        else:
-            del os.environ[name]
+        for name in ("GLIBC_TUNABLES", "GOMP_SPINCOUNT"):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def used_slots(host: Host, name: str, context: int, branches: int, length: int) 
     with torch.inference_mode():
         decoder.cache.zero_()
         write_branches(hosted.model, text, DraftLimits(length, branches))
-    used = int((decoder.cache[0] != 0).flatten(1).any(dim=-1).sum())
+    used = int((decoder.cache[0] != 0).any(dim=-1).any(dim=0).sum())
     allocated = decoder.cache.nbytes
     hosted.model.clear()
     return {"slots": used, "allocated": allocated, "slot": allocated // decoder.capacity}

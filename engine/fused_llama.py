@@ -1,0 +1,228 @@
+"""Forwards of a few rows by one compiled function, on processors with the instructions that it needs.
+
+`engine.llama` asks `fuse` for one, and computes by PyTorch where there is none: on other devices and processors, in
+other precisions, of odd widths, and of more than `FUSED_ROWS` rows.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+from engine.cached_model import WATCHED_LAYERS
+from engine.linear import round_weight
+from engine.rounding import quantise
+
+FUSED_ROWS = 9  # past which PyTorch's products of many rows are as fast
+FUSED_BYTES = 4 << 30  # of weights, the most that a model may take for speed alone
+
+
+@cache
+def has_instructions() -> bool:
+    """Whether this processor has the instructions of `engine.dots`, and numba, which compiles them, is installed."""
+    try:
+        from llvmlite import binding
+
+        import engine.fused_step
+    except (ImportError, RuntimeError):  # RuntimeError: there is nowhere to keep what was compiled
+        return False
+    features = binding.get_host_cpu_features()
+    return all(features.get(name, False) for name in engine.fused_step.INSTRUCTIONS)
+
+
+Floats = NDArray[np.float32]
+
+
+class LayerWeights(NamedTuple):
+    """A decoder layer's weights [out, in] and norms [width]; queries, keys and values are one, as are gate and up."""
+
+    attention_norm: Tensor
+    qkv: Tensor
+    out: Tensor
+    mlp_norm: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class Blocks(NamedTuple):
+    """Weights as the products read them: uint8 [..., outputs, bytes] and their scales float32 [..., outputs]."""
+
+    weights: NDArray[np.uint8]
+    scales: Floats
+
+
+def block(weight: Tensor, bits: int | None) -> Blocks:
+    """A weight [out, in] in blocks of `OUTPUTS` rows and `CHUNK` bytes of each, the last block filled up with zeros.
+
+    `bits` as in `engine.linear.make_linear`. Weights of 4 bits are rounded once more, by row, to the 8 that are read.
+    """
+    from engine.dots import CHUNK, OUTPUTS
+    from engine.fused_step import HALF
+
+    weight = pad(weight.float(), (0, 0, 0, -len(weight) % OUTPUTS))
+    scales = torch.ones(len(weight))
+    if bits is None:
+        stored = weight.bfloat16().view(torch.uint8)
+    else:
+        codes, units = quantise(weight if bits == 8 else round_weight(weight, bits), 8)
+        scales = units[:, 0].bfloat16().float() if bits == 8 else units[:, 0]
+        stored = (codes + HALF).to(torch.uint8)
+    blocks = stored.reshape(len(weight) // OUTPUTS, OUTPUTS, -1, CHUNK).transpose(1, 2)
+    return Blocks(blocks.reshape(len(weight), -1).numpy(), scales.numpy())
+
+
+def _stack(weights: Iterable[Tensor], bits: int | None) -> Blocks:
+    blocks = [block(weight, bits) for weight in weights]
+    return Blocks(np.stack([one.weights for one in blocks]), np.stack([one.scales for one in blocks]))
+
+
+@dataclass(frozen=True)
+class FusedLlama:
+    """The weights of a model of the Llama family as `engine.fused_step.step` reads them."""
+
+    eight_bits: bool
+    heads: int
+    epsilon: float
+    outputs: int
+    norms: Floats
+    qkv: Blocks
+    out: Blocks
+    gate_up: Blocks
+    down: Blocks
+    last_norm: Floats
+    head: Blocks
+    helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count()))
+
+    def forward(
+        self,
+        x: Floats,
+        turns: tuple[Floats, Floats],
+        start: int,
+        mask: Tensor | None,
+        last: int,
+        cache: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits float32 [last, head rows] of the last rows and their features [last, watched layers x width].
+
+        Embeddings `x` [n, width], which it works on; `turns` the cosine and sine [n, head's width] of their positions;
+        `mask`, `start` and `last` as in `engine.cached_model.Decoder`; `cache` bfloat16 [layers, 2 x KV heads, slots,
+        head's width].
+        """
+        from engine.fused_step import step
+
+        rows, width = x.shape
+        seen, counts = _seen(mask, start, rows)
+        inner = self.gate_up.weights.shape[1] // 2
+        mixed = np.empty((rows, self.heads * cache.shape[-1]), np.float32)
+        widest = max(self.qkv.weights.shape[1], 2 * inner)
+        features = np.empty((min(WATCHED_LAYERS, len(self.norms)), last, width), np.float32)
+        logits = np.empty((last, len(self.head.weights)), np.float32)
+        cosine, sine = turns
+        fused, products, moved = (np.empty((rows, n), np.float32) for n in (widest, inner, width))
+        size, meeting = _threads(), np.zeros(1, np.int64)
+
+        def run(rank: int) -> None:
+            step(
+                rank,
+                size,
+                meeting,
+                self.eight_bits,
+                self.heads,
+                self.epsilon,
+                x,
+                start,
+                cosine,
+                sine,
+                seen,
+                counts,
+                _bits(cache),
+                self.norms,
+                *self.qkv,
+                *self.out,
+                *self.gate_up,
+                *self.down,
+                self.last_norm,
+                *self.head,
+                fused,
+                mixed,
+                products,
+                moved,
+                features,
+                logits,
+            )
+
+        others = [self.helpers.submit(run, rank) for rank in range(1, size)]
+        run(0)
+        for other in others:
+            other.result()
+        read = features.transpose(1, 0, 2).reshape(last, -1)
+        return torch.from_numpy(logits)[:, : self.outputs], torch.from_numpy(read)
+
+
+def rows_of(table: Tensor, rows: Sequence[int]) -> Floats:
+    """Some rows of a bfloat16 `table`, without PyTorch, whose threads would then be in the way for a while."""
+    return (_bits(table)[rows].astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _bits(halves: Tensor) -> NDArray[np.uint16]:
+    return halves.view(torch.int16).numpy().view(np.uint16)
+
+
+def can_fuse(layers: Sequence[LayerWeights], head: Tensor, dtype: torch.dtype, head_width: int) -> bool:
+    """Whether a model of these weights can be computed so, here."""
+    matrices = [head, *(weight for layer in layers for weight in layer if weight.dim() == 2)]
+    fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 8 == 0 for weight in matrices[1:])
+    size = sum(2 * weight.numel() for weight in matrices)
+    here = head.device.type == "cpu" and dtype == torch.bfloat16
+    return here and fitting and head_width % 32 == 0 and size <= FUSED_BYTES and has_instructions()
+
+
+def fuse(
+    layers: Sequence[LayerWeights],
+    last_norm: Tensor,
+    head: Tensor,
+    bits: int | None,
+    heads: int,
+    epsilon: float,
+) -> FusedLlama:
+    """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`."""
+    norms = [torch.stack([layer.attention_norm, layer.mlp_norm]).bfloat16().float() for layer in layers]
+    return FusedLlama(
+        eight_bits=bits is not None,
+        heads=heads,
+        epsilon=epsilon,
+        outputs=len(head),
+        norms=torch.stack(norms).numpy(),
+        qkv=_stack((layer.qkv for layer in layers), bits),
+        out=_stack((layer.out for layer in layers), bits),
+        gate_up=_stack((layer.gate_up for layer in layers), bits),
+        down=_stack((layer.down for layer in layers), bits),
+        last_norm=last_norm.bfloat16().float().numpy(),
+        head=block(head, bits),
+    )
+
+
+def _threads() -> int:
+    """As many threads as PyTorch would use, but no more than there are cores: they wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), cores)
+
+
+def _seen(mask: Tensor | None, start: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The slots that each row sees, int64 [rows, slots], and how many of them."""
+    slots = np.tile(np.arange(start + rows), (rows, 1))
+    if mask is None:
+        return slots, np.arange(start + 1, start + rows + 1)
+    visible = mask.numpy() == 0.0
+    counts = visible.sum(axis=1)
+    for row in range(rows):
+        slots[row, : counts[row]] = np.flatnonzero(visible[row])
+    return slots, counts

@@ -1,0 +1,403 @@
+"""A whole forward over a few rows as one compiled function: what the arithmetic needs, and nothing between it.
+
+Activations are float32. Products read them rounded, to bfloat16 where the weights are bfloat16, and by row to 15 bits
+where the weights have 8; keys and values are kept in bfloat16. A row's numbers are the same however many rows are
+read at once. Several threads may run it for one forward: each computes part of the outputs of every product and part
+of the heads, and between these they wait for each other.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from engine.dots import (
+    CHUNK,
+    OUTPUTS,
+    arrive,
+    arrived,
+    bits_as_float,
+    give_way,
+    make_dots,
+    make_mix,
+    make_scores,
+)
+
+Array = Any  # an array, as numba takes it: its dtype is in each docstring that cares
+INSTRUCTIONS = ("avx512bf16", "avx512vnni")  # by LLVM's names
+HALF = 128  # makes weights of 8 bits unsigned; an activation is HALF times its high part, and a low one
+TOP = 127 * HALF  # the largest rounded activation
+TOGETHER = 256  # outputs of 8-bit products that become float32 at once
+SPINS = 2000  # looks for the others before the core is offered to another thread
+
+# By the numbers of rows that registers have room for. Compiled functions find these as globals, or they could not be
+# kept on disk.
+_bfloat16_1, _bfloat16_2, _bfloat16_3, _bfloat16_4 = (make_dots("bfloat16", rows) for rows in (1, 2, 3, 4))
+_int8_1, _int8_2, _int8_3 = (make_dots("int8", 2 * rows) for rows in (1, 2, 3))
+_scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
+_mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))
+
+_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+
+
+@_compiled
+def _exp(x: Any) -> Any:
+    """e^x in float32 for x from -87 to 88, by a polynomial (Cephes, expf) that vectorises."""
+    x = min(max(x, np.float32(-87.0)), np.float32(88.0))
+    whole = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    x = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
+    sum_ = np.float32(1.9875691500e-4)
+    sum_ = sum_ * x + np.float32(1.3981999507e-3)
+    sum_ = sum_ * x + np.float32(8.3334519073e-3)
+    sum_ = sum_ * x + np.float32(4.1665795894e-2)
+    sum_ = sum_ * x + np.float32(1.6666665459e-1)
+    sum_ = sum_ * x + np.float32(5.0000001201e-1)
+    sum_ = sum_ * x * x + x + np.float32(1.0)
+    power = np.uint32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return sum_ * bits_as_float(power)  # type: ignore[call-arg]
+
+
+@_compiled
+def _narrow(values: Array, halves: Array) -> None:
+    """Bits of float32 `values` rounded to bfloat16, ties to even, into uint16 `halves`."""
+    bits = values.view(np.uint32)
+    for i in range(len(bits)):
+        halves[i] = np.uint16(
+            (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        )
+
+
+@_compiled
+def _prepare(x: Array, eight_bits: bool, ready: Array, units: Array, sums: Array) -> None:
+    """Rows of `x` as the products read them, into `ready` uint8 [rows or twice that, bytes].
+
+    Of 8 bits each row gives two, and its unit and its two parts' sums besides.
+    """
+    if not eight_bits:
+        for row in range(len(x)):
+            _narrow(x[row], ready[row].view(np.uint16))
+        return
+    for row in range(len(x)):
+        largest = np.float32(1e-30)
+        for i in range(x.shape[1]):
+            largest = max(largest, abs(x[row, i]))
+        units[row] = largest / np.float32(TOP)
+        scale = np.float32(TOP) / largest
+        high, low = ready[2 * row].view(np.int8), ready[2 * row + 1].view(np.int8)
+        total_high = total_low = np.int32(0)
+        for i in range(x.shape[1]):
+            code = np.int32(np.rint(x[row, i] * scale))
+            above = (code + np.int32(HALF // 2)) >> np.int32(7)
+            below = code - above * np.int32(HALF)
+            high[i], low[i] = above, below
+            total_high += above
+            total_low += below
+        sums[2 * row], sums[2 * row + 1] = total_high, total_low
+
+
+@_compiled
+def _multiply(
+    weights: Array,
+    scales: Array,
+    eight_bits: bool,
+    ready: Array,
+    units: Array,
+    sums: Array,
+    rows: int,
+    y: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Outputs `first` .. `last` - 1 of `weights` uint8 [outputs, bytes] for rows made ready, into `y` [rows, ..]."""
+    chunks, stride = weights.shape[1] // CHUNK, ready.strides[0]
+    from_weights, from_ready, into = weights.ctypes.data, ready.ctypes.data, y.ctypes.data
+    y_stride, w_stride = y.strides[0], weights.strides[0]
+    if not eight_bits:
+        for output in range(first, last, OUTPUTS):
+            w, row = from_weights + output * w_stride, 0
+            while row < rows:
+                x, to, left = from_ready + row * stride, into + row * y_stride + 4 * output, rows - row
+                if left >= 4:
+                    _bfloat16_4(w, x, stride, chunks, to, y_stride)
+                elif left == 3:
+                    _bfloat16_3(w, x, stride, chunks, to, y_stride)
+                elif left == 2:
+                    _bfloat16_2(w, x, stride, chunks, to, y_stride)
+                else:
+                    _bfloat16_1(w, x, stride, chunks, to, y_stride)
+                row += 4
+        return
+    found = np.empty((2 * rows, TOGETHER), np.int32)
+    found_stride = found.strides[0]
+    for base in range(first, last, TOGETHER):
+        outputs = min(TOGETHER, last - base)
+        for output in range(0, outputs, OUTPUTS):
+            w, row = from_weights + (base + output) * w_stride, 0
+            while row < rows:
+                x, to = from_ready + 2 * row * stride, found.ctypes.data + 2 * row * found_stride + 4 * output
+                taken = min(rows - row, 3)
+                if rows - row == 4:
+                    taken = 2  # twice two rows are sooner read than three and one
+                if taken == 3:
+                    _int8_3(w, x, stride, chunks, to, found_stride)
+                elif taken == 2:
+                    _int8_2(w, x, stride, chunks, to, found_stride)
+                else:
+                    _int8_1(w, x, stride, chunks, to, found_stride)
+                row += taken
+        for row in range(rows):
+            unit, extra, below = (
+                units[row],
+                np.int32(HALF) * sums[2 * row],
+                np.int32(HALF) * sums[2 * row + 1],
+            )
+            for i in range(outputs):
+                high = np.float32(found[2 * row, i] - extra)
+                low = np.float32(found[2 * row + 1, i] - below)
+                y[row, base + i] = (np.float32(HALF) * high + low) * unit * scales[base + i]
+
+
+@_compiled
+def _normalise(x: Array, weight: Array, epsilon: float, y: Array) -> None:
+    """The root mean square norm of each row of `x`, into `y`."""
+    for row in range(len(x)):
+        squares = np.float32(0.0)
+        for i in range(x.shape[1]):
+            squares += x[row, i] * x[row, i]
+        scale = np.float32(1.0) / np.sqrt(squares / np.float32(x.shape[1]) + np.float32(epsilon))
+        for i in range(x.shape[1]):
+            y[row, i] = x[row, i] * scale * weight[i]
+
+
+@_compiled
+def _turn(head: Array, cosine: Array, sine: Array, y: Array) -> None:
+    """A head's `width` numbers turned by its position, into `y`; the sine's first half is negative."""
+    half = len(head) // 2
+    for i in range(half):
+        y[i] = head[i] * cosine[i] + head[i + half] * sine[i]
+        y[i + half] = head[i + half] * cosine[i + half] + head[i] * sine[i + half]
+
+
+@_compiled
+def _part_halves(whole: Array, parted: Array) -> None:
+    """Each 32 numbers, the even ones before the odd ones, into `parted`."""
+    for first in range(0, len(whole), 32):
+        for i in range(16):
+            parted[first + i] = whole[first + 2 * i]
+            parted[first + 16 + i] = whole[first + 2 * i + 1]
+
+
+@_compiled
+def _score(keys: Array, slots: Array, count: int, queries: Array, scores: Array) -> None:
+    """Products of all `queries` [n, width] and the keys of `count` slots, into `scores` [n, ..]."""
+    chunks, stride, row = keys.shape[1] // 32, scores.strides[0], queries.strides[0]
+    k, s, x, y = keys.ctypes.data, slots.ctypes.data, queries.ctypes.data, scores.ctypes.data
+    done = 0
+    while done < len(queries):
+        left = len(queries) - done
+        if left >= 4:
+            _scores_4(k, s, count, x + done * row, chunks, y + done * stride, stride)
+        elif left == 3:
+            _scores_3(k, s, count, x + done * row, chunks, y + done * stride, stride)
+        elif left == 2:
+            _scores_2(k, s, count, x + done * row, chunks, y + done * stride, stride)
+        else:
+            _scores_1(k, s, count, x + done * row, chunks, y + done * stride, stride)
+        done += 4
+
+
+@_compiled
+def _mix(values: Array, slots: Array, count: int, shares: Array, sums: Array) -> None:
+    """Sums of the values of `count` slots by their `shares` [n, ..], into `sums` [n, width]."""
+    chunks, stride, row = values.shape[1] // 32, shares.strides[0], sums.strides[0]
+    v, s, x, y = values.ctypes.data, slots.ctypes.data, shares.ctypes.data, sums.ctypes.data
+    done = 0
+    while done < len(sums):
+        left = len(sums) - done
+        if left >= 4:
+            _mix_4(v, s, count, x + done * stride, stride, chunks, y + done * row)
+        elif left == 3:
+            _mix_3(v, s, count, x + done * stride, stride, chunks, y + done * row)
+        elif left == 2:
+            _mix_2(v, s, count, x + done * stride, stride, chunks, y + done * row)
+        else:
+            _mix_1(v, s, count, x + done * stride, stride, chunks, y + done * row)
+        done += 4
+
+
+@_compiled
+def _attend(
+    fused: Array,
+    head: int,
+    heads: int,
+    cosine: Array,
+    sine: Array,
+    cache: Array,
+    start: int,
+    seen: Array,
+    counts: Array,
+    mixed: Array,
+) -> None:
+    """One KV head: its keys and values into the cache's slots from `start`, what its queries mix into `mixed`."""
+    kv_heads, width = len(cache) // 2, cache.shape[2]
+    group = heads // kv_heads
+    keys, values = cache[head], cache[kv_heads + head]
+    turned = np.empty(width, np.float32)
+    for row in range(len(fused)):
+        at = (heads + head) * width
+        _turn(fused[row, at : at + width], cosine[row], sine[row], turned)
+        _narrow(turned, keys[start + row])
+        at += kv_heads * width
+        _narrow(fused[row, at : at + width], values[start + row])
+    scores = np.empty((group, seen.shape[1]), np.float32)
+    parted = np.empty((group, width), np.float32)
+    shrink = np.float32(1.0) / np.sqrt(np.float32(width))
+    for row in range(len(fused)):
+        count = counts[row]
+        for query in range(group):
+            at = (head * group + query) * width
+            _turn(fused[row, at : at + width], cosine[row], sine[row], turned)
+            turned *= shrink
+            _part_halves(turned, parted[query])
+        _score(keys, seen[row], count, parted, scores)
+        for query in range(group):
+            highest = np.float32(-np.inf)
+            for i in range(count):
+                highest = max(highest, scores[query, i])
+            for i in range(count):
+                scores[query, i] = _exp(scores[query, i] - highest)
+        _mix(values, seen[row], count, scores, parted)
+        for query in range(group):
+            whole = np.float32(0.0)
+            for i in range(count):
+                whole += scores[query, i]
+            at = (head * group + query) * width
+            for first in range(0, width, 32):
+                for i in range(16):
+                    mixed[row, at + first + 2 * i] = parted[query, first + i] / whole
+                    mixed[row, at + first + 2 * i + 1] = parted[query, first + 16 + i] / whole
+
+
+@_compiled
+def _meet(meeting: Array, size: int, round_: int) -> int:
+    """Wait until all threads have come to this round; returns the next one."""
+    if size > 1:
+        counter = meeting.ctypes.data
+        arrive(counter)  # type: ignore[call-arg]
+        looks = 0
+        while arrived(counter) < round_ * size:
+            looks += 1
+            if looks > SPINS:
+                give_way()
+    return round_ + 1
+
+
+@_compiled
+def _part(outputs: int, rank: int, size: int) -> tuple[int, int]:
+    """A thread's outputs, from the first to before the last, in whole blocks."""
+    blocks = outputs // OUTPUTS
+    return blocks * rank // size * OUTPUTS, blocks * (rank + 1) // size * OUTPUTS
+
+
+@_compiled
+def step(
+    rank: int,
+    size: int,
+    meeting: Array,
+    eight_bits: bool,
+    heads: int,
+    epsilon: float,
+    x: Array,
+    start: int,
+    cosine: Array,
+    sine: Array,
+    seen: Array,
+    counts: Array,
+    cache: Array,
+    norms: Array,
+    qkv: Array,
+    qkv_scales: Array,
+    out: Array,
+    out_scales: Array,
+    gate_up: Array,
+    gate_up_scales: Array,
+    down: Array,
+    down_scales: Array,
+    last_norm: Array,
+    head: Array,
+    head_scales: Array,
+    fused: Array,
+    mixed: Array,
+    inner: Array,
+    moved: Array,
+    features: Array,
+    logits: Array,
+) -> None:
+    """The part of thread `rank` of `size`; `meeting` int64 [1] is 0 at the beginning.
+
+    Reads embeddings `x` float32 [rows, width] into slots from `start` of `cache` uint16 [layers, 2 x KV heads, slots,
+    head's width]; row r sees slots `seen` int64 [rows, ..] up to `counts` [r], its own included. `cosine` and `sine`
+    float32 [rows, head's width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks (`engine.dots`),
+    their scales float32 [layers, outputs]. `fused`, `mixed`, `inner` and `moved` are the threads' common scratch.
+    Writes `logits` float32 [last, outputs] of the last rows, and their `features` [layers watched, last, width].
+    """
+    rows, layers, last = len(x), len(norms), len(logits)
+    widest = max(out.shape[2], down.shape[2], qkv.shape[2]) + CHUNK  # or rows would share the cache's sets
+    ready = np.empty((2 * rows if eight_bits else rows, widest), np.uint8)
+    units, sums = np.empty(rows, np.float32), np.empty(2 * rows, np.int32)
+    normed = np.empty_like(x)
+    half = gate_up.shape[1] // 2
+    kv_heads, round_ = cache.shape[1] // 2, 1
+    for layer in range(layers):
+        _normalise(x, norms[layer, 0], epsilon, normed)
+        _prepare(normed, eight_bits, ready, units, sums)
+        first, until = _part(qkv.shape[1], rank, size)
+        _multiply(qkv[layer], qkv_scales[layer], eight_bits, ready, units, sums, rows, fused, first, until)
+        round_ = _meet(meeting, size, round_)
+        for kv_head in range(rank, kv_heads, size):
+            _attend(fused, kv_head, heads, cosine, sine, cache[layer], start, seen, counts, mixed)
+        round_ = _meet(meeting, size, round_)
+        _prepare(mixed, eight_bits, ready, units, sums)
+        first, until = _part(out.shape[1], rank, size)
+        _multiply(out[layer], out_scales[layer], eight_bits, ready, units, sums, rows, moved, first, until)
+        for row in range(rows):
+            for i in range(first, until):
+                x[row, i] += moved[row, i]
+        round_ = _meet(meeting, size, round_)
+        _normalise(x, norms[layer, 1], epsilon, normed)
+        _prepare(normed, eight_bits, ready, units, sums)
+        first, until = _part(half, rank, size)
+        for shift in (0, half):
+            _multiply(
+                gate_up[layer],
+                gate_up_scales[layer],
+                eight_bits,
+                ready,
+                units,
+                sums,
+                rows,
+                fused,
+                shift + first,
+                shift + until,
+            )
+        for row in range(rows):
+            for i in range(first, until):
+                gate = fused[row, i]
+                inner[row, i] = gate / (np.float32(1.0) + _exp(-gate)) * fused[row, half + i]
+        round_ = _meet(meeting, size, round_)
+        _prepare(inner, eight_bits, ready, units, sums)
+        first, until = _part(down.shape[1], rank, size)
+        _multiply(down[layer], down_scales[layer], eight_bits, ready, units, sums, rows, moved, first, until)
+        for row in range(rows):
+            for i in range(first, until):
+                x[row, i] += moved[row, i]
+        round_ = _meet(meeting, size, round_)
+        watched = layer - layers + len(features)
+        if rank == 0 and watched >= 0:
+            features[watched] = x[rows - last :]
+    _normalise(x[rows - last :], last_norm, epsilon, normed[:last])
+    if rank == 0 and len(features):
+        features[-1] = normed[:last]
+    _prepare(normed[:last], eight_bits, ready, units, sums)
+    first, until = _part(head.shape[0], rank, size)
+    _multiply(head, head_scales, eight_bits, ready, units, sums, last, logits, first, until)

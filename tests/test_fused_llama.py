@@ -1,0 +1,140 @@
+"""The compiled forward computes what PyTorch's does, and each row the same whatever is read beside it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from engine.cached_model import CachedModel
+from engine.fused_llama import FUSED_ROWS, block, has_instructions
+from engine.linear import round_weight
+from engine.llama import Llama
+
+PREFIX = [1 + (7 * i) % 60 for i in range(37)]
+needed = pytest.mark.skipif(not has_instructions(), reason="this processor has no AVX-512 with BF16 and VNNI")
+
+
+def random_llama(
+    heads: int = 4, kv_heads: int = 2, width: int = 32, vocabulary: int = 61, inner: int = 192
+) -> Any:
+    torch.manual_seed(heads + 10 * kv_heads + width)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=heads * width,
+        intermediate_size=inner,
+        num_hidden_layers=5,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=width,
+        initializer_range=(heads * width) ** -0.5,
+    )
+    model: Any = LlamaForCausalLM(config)
+    return model.eval()
+
+
+def lean(model: Any, bits: int | None = None, dtype: torch.dtype = torch.bfloat16) -> Llama:
+    # A small capacity, so that the cache must grow.
+    return Llama(model.config, model.state_dict(), dtype, bits=bits, capacity=8)
+
+
+def read(decoder: Llama, tokens: Sequence[int], start: int) -> torch.Tensor:
+    """A copy of the logits of tokens behind `start` others."""
+    return decoder.forward(tokens, range(start, start + len(tokens)), start, None, len(tokens)).clone()
+
+
+@needed
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("shape", [(4, 2, 32), (9, 3, 64), (2, 2, 64), (6, 1, 32), (5, 1, 128)])
+def test_it_is_as_near_to_float32_as_pytorch_is(bits: int | None, shape: tuple[int, int, int]) -> None:
+    """Logits and features, of the rounded weights; 4-bit weights are rounded twice, which shows."""
+    model = random_llama(*shape)
+    fused, plain, exact = lean(model, bits), lean(model, bits), lean(model, bits, torch.float32)
+    assert fused.fused is not None
+    assert exact.fused is None
+    plain.fused = None
+    for decoder in (fused, plain, exact):
+        decoder.watch = True
+        read(decoder, PREFIX, 0)
+    for count in (1, 3, FUSED_ROWS):
+        logits, features = [], []
+        for decoder in (fused, plain, exact):
+            logits.append(read(decoder, PREFIX[:count], len(PREFIX)).float())
+            features.append(decoder.features.float().clone())
+        assert logits[0].shape == logits[2].shape
+        assert features[0].shape == features[2].shape
+        for got, usual, expected in (logits, features):
+            away, usually = ((one - expected).norm() / expected.norm() for one in (got, usual))
+            assert float(away) < float(usually) * (4.0 if bits == 4 else 1.2)
+
+
+@needed
+@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("count", range(2, FUSED_ROWS + 1))
+def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: int) -> None:
+    """To the last bit: so greedy texts are the same however many tokens are verified at once."""
+    decoder = lean(random_llama(), bits)
+    read(decoder, PREFIX, 0)
+    together = read(decoder, PREFIX[:count], len(PREFIX))
+    alone = [read(decoder, [PREFIX[i]], len(PREFIX) + i)[0] for i in range(count)]
+    assert torch.equal(together, torch.stack(alone))
+
+
+@needed
+@pytest.mark.parametrize("bits", [None, 8])
+def test_branches_are_what_their_lines_are(bits: int | None) -> None:
+    """To the last bit too, although other branches' tokens lie between theirs."""
+    branches, model = CachedModel(lean(random_llama(), bits)), random_llama()
+    branches.read(PREFIX)
+    branches.read_branches([(0, 3), (1, 9), (2, 5)])
+    found = branches.read_branches([(0, 4), (1, 8), (2, 7)])
+    for row, line in enumerate(([3, 4], [9, 8], [5, 7])):
+        straight = CachedModel(lean(model, bits))
+        straight.read(PREFIX)
+        assert torch.equal(found[row], straight.read(line)[-1])
+
+
+@needed
+@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("count", [1, 4])
+def test_two_threads_compute_what_one_does(
+    bits: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = lean(random_llama(), bits)
+    texts = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr("engine.fused_llama._threads", lambda threads=threads: threads)
+        with torch.inference_mode():
+            decoder.cache.zero_()
+        read(decoder, PREFIX[:FUSED_ROWS], 0)
+        texts.append(read(decoder, PREFIX[:count], FUSED_ROWS))
+    assert torch.equal(texts[0], texts[1])
+    assert torch.equal(texts[0], texts[2])
+
+
+@needed
+@pytest.mark.parametrize("bits", [8, 4])
+def test_blocks_hold_the_rounded_weight(bits: int) -> None:
+    """int8's own codes; of 4 bits, rounded once more to within half of a row's eighth bit."""
+    weight = torch.randn(10, 128, generator=torch.Generator().manual_seed(0))
+    blocks = block(weight, bits)
+    codes = torch.from_numpy(blocks.weights).float().reshape(3, 2, 4, 64).transpose(1, 2).reshape(12, 128)
+    held = (codes - 128) * torch.from_numpy(blocks.scales)[:, None]
+    rounded = round_weight(weight, bits)
+    step = 0.0 if bits == 8 else rounded.abs().amax(dim=1, keepdim=True) / 254 * 1.001
+    assert bool(((held[:10] - rounded).abs() <= step + 1e-6).all())
+    assert bool((held[10:].abs() < 1e-9).all())
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        (random_llama(), torch.float32),
+        (random_llama(width=16), torch.bfloat16),
+        (random_llama(inner=200), torch.bfloat16),
+    ],
+    ids=["float32", "narrow heads", "odd width"],
+)
+def test_other_models_are_computed_by_pytorch(model: Any, dtype: torch.dtype) -> None:
+    assert lean(model, dtype=dtype).fused is None
