@@ -169,7 +169,7 @@ class FusedLlama:
 
 def rows_of(table: Tensor, rows: Sequence[int]) -> Floats:
     """Some rows of a bfloat16 `table`, without PyTorch, whose threads would then be in the way for a while."""
-    return (_bits(table)[rows].astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return (_bits(table)[list(rows)].astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def _bits(halves: Tensor) -> NDArray[np.uint16]:

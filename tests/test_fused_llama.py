@@ -41,7 +41,7 @@ def lean(model: Any, bits: int | None = None, dtype: torch.dtype = torch.bfloat1
 
 def read(decoder: Llama, tokens: Sequence[int], start: int) -> torch.Tensor:
     """A copy of the logits of tokens behind `start` others."""
-    return decoder.forward(tokens, range(start, start + len(tokens)), start, None, len(tokens)).clone()
+    return decoder.forward(tuple(tokens), range(start, start + len(tokens)), start, None, len(tokens)).clone()
 
 
 @needed
