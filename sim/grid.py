@@ -33,6 +33,9 @@ class Grid(BaseModel):
     )
     bounds: tuple[float, ...] = Field(default=(0.2, 0.4, 0.6), description="AdaEDL's threshold to begin with")
     hrad: tuple[bool, ...] = Field(default=(False,), description="with H-RAD, where the calibration has it")
+    redraft: tuple[bool, ...] = Field(
+        default=(False, True), description="after a rejection, draft a line before the target goes on"
+    )
     draw_drafts: tuple[bool, ...] = Field(
         default=(False,), description="draft tokens drawn, at a temperature"
     )
@@ -49,6 +52,7 @@ class Grid(BaseModel):
             "min_confidence": self.cuts,
             "min_bound": self.bounds,
             "hrad": self.hrad,
+            "redraft": self.redraft,
             "draw_drafts": self.draw_drafts,
         }
         found: dict[Configuration, None] = {}
@@ -72,8 +76,10 @@ class Grid(BaseModel):
                 return True
         if c.policy != "specbranch":
             return False
+        if c.redraft and c.draft_length == 1:
+            return True  # speculative decoding drafts one token for each round too, and no more
         if c.branches == 1:
-            plain = not c.min_confidence and not c.hrad and "pearl" in self.policies
+            plain = not (c.min_confidence or c.hrad or c.redraft) and "pearl" in self.policies
             return plain or (not c.adaptive_branches and True in self.adaptive_branches)
         # max(1, floor(2 (1 - q))) is 1.
         return c.branches == 2 and c.adaptive_branches and 1 in self.branches
@@ -84,7 +90,7 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
     c = configuration
     if not c.drafts:
         return (0,)
-    return _rank(c), c.hrad, c.draw_drafts, c.branches, c.min_confidence > 0.0, c.draft_length
+    return _rank(c), c.hrad, c.redraft, c.draw_drafts, c.branches, c.min_confidence > 0.0, c.draft_length
 
 
 def spread(
@@ -111,11 +117,11 @@ def _place(c: Configuration) -> list[float]:
     """Where a configuration lies; about one unit between neighbours that a user would call different."""
     placement = {"at-once": 0.0, "threads": 0.5, "in-turn": 1.0}[c.placement]
     if not c.drafts:
-        return [0.0, 0.0, 0.0, 0.0, 0.0, placement]
+        return [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, placement]
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
     length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
-    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, placement]
+    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, float(c.redraft), placement]
 
 
 def _distance(points: NDArray[np.float64], place: Sequence[float]) -> NDArray[np.float64]:

@@ -84,6 +84,31 @@ def test_a_cut_drops_tokens_that_nobody_judged() -> None:
     assert (ledger.rounds[0].cut, ledger.rounds[0].rollback, ledger.rounds[0].hedge) == (1, 0, 2)
 
 
+def test_a_line_written_and_cut_in_its_own_round_is_counted_there() -> None:
+    ledger = Ledger()
+    settle(ledger, line(1, 2), Verdict(1, 7), BRANCHES, written=3)  # type: ignore[arg-type]
+    counts = ledger.rounds[0]
+    assert (counts.drafted, counts.rollback, counts.hedge, counts.cut) == (5 + 3, 1 + 3, 2, 1)
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_redrafting_leaves_no_line_unwritten_after_a_rejection(length: int) -> None:
+    """So every round but the first judges a line; and each token drafted is accounted for."""
+    world = artifact(prompts=2, tokens=60)
+    for redraft in (False, True):
+        configuration = Configuration(
+            policy="specbranch", draft="int4", draft_length=length, branches=2, redraft=redraft
+        )
+        for run in replay(world, configuration):
+            rejected = [r.rollback > 0 for r in run.rounds[:-1]]
+            assert any(rejected)
+            judged = [r.verified for r in run.rounds[1:]]
+            if redraft:
+                assert all(v == max(1, length - 1) for v, lost in zip(judged, rejected, strict=True) if lost)
+            else:
+                assert all(v == 0 for v, lost in zip(judged, rejected, strict=True) if lost)
+
+
 TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
 
@@ -133,6 +158,7 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "min_bound": 0.9,
         "longest_match": 1,
         "hrad": True,
+        "redraft": True,
     }
     assert set(others) | {"draft", "draw_drafts", "policy"} == set(Settings.model_fields) | {"draft"}
     unused = {name: value for name, value in others.items() if name not in uses(policy)}

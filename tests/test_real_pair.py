@@ -29,6 +29,7 @@ CONFIGURATIONS = (
     Configuration(policy="adaedl", draft_length=6, placement="in-turn"),
     Configuration(policy="pearl", draft_length=3),
     Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
+    Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True),
 )
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")

@@ -38,6 +38,8 @@ CONFIGURATIONS = (
     Configuration(
         policy="specbranch", draft_length=5, branches=6, adaptive_branches=False, placement="in-turn"
     ),
+    Configuration(policy="specbranch", draft_length=4, branches=3, adaptive_branches=False, redraft=True),
+    Configuration(policy="specbranch", draft_length=5, branches=1, min_confidence=0.3, redraft=True),
     Configuration(policy="specbranch", draft_length=4, branches=4, min_confidence=0.3, hrad=True),
 )
 

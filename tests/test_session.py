@@ -28,6 +28,7 @@ CONFIGURATIONS = [
     Configuration(policy="pearl", draft_length=4),
     Configuration(policy="specbranch", draft_length=1, branches=3),
     Configuration(policy="specbranch", draft_length=5, branches=4, min_confidence=0.3),
+    Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True),
     Configuration(policy="specbranch", draft_length=4, branches=3, adaptive_branches=False),
     Configuration(
         policy="specbranch", draft_length=4, branches=3, adaptive_branches=False, placement="in-turn"

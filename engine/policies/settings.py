@@ -21,6 +21,9 @@ class Settings(BaseModel):
         default=False, description="at a temperature, draw draft tokens instead of taking the most likely"
     )
     hrad: bool = Field(default=False, description="cut the line to judge as H-RAD foresees")
+    redraft: bool = Field(
+        default=False, description="after a rejection draft a line first, not beside the target's next token"
+    )
     min_bound: float = Field(
         default=0.4, ge=0.0, le=1.0, description="AdaEDL: stop where the acceptance bound is under this"
     )

@@ -9,7 +9,16 @@ from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, DraftLimits, Line, Outlook, Session, Steps
 
 USES = frozenset(
-    {"draft", "draft_length", "branches", "adaptive_branches", "min_confidence", "hrad", "draw_drafts"}
+    {
+        "draft",
+        "draft_length",
+        "branches",
+        "adaptive_branches",
+        "min_confidence",
+        "hrad",
+        "redraft",
+        "draw_drafts",
+    }
 )
 
 
@@ -31,4 +40,5 @@ def decode(session: Session, settings: Settings) -> Steps:
             return line
         return line.until(line.first_unsure(settings.min_confidence))
 
-    yield from rounds(session, limits, hybrid_cut if settings.hrad else None)
+    cut = hybrid_cut if settings.hrad else None
+    yield from rounds(session, limits, cut, redraft=settings.redraft)

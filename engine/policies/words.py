@@ -164,18 +164,25 @@ Cut = Callable[[Line, Outlook | None], Line]
 
 
 def settle(
-    session: Session, line: Line, verdict: Verdict, draft: Draft | None, cut: Cut | None = None
+    session: Session,
+    line: Line,
+    verdict: Verdict,
+    draft: Draft | None,
+    cut: Cut | None = None,
+    written: int = 0,
 ) -> Line:
     """Write what the verdict allows, note the round, and return the line to judge next.
 
     `draft` was written while the target judged `line`; None when nothing was, and `line` is this round's
     draft. Its branch that begins with the target's token survives if the whole line was accepted; else the
     first branch is rollback, and every other branch not taken is hedge. `cut` may shorten what survives.
+    `written`: the tokens that were drafted for `line` in this round too, of which it may have been cut.
     """
     judged, accepted, token = len(line.tokens), verdict.accepted, verdict.token
     emitted = session.emit((*line.tokens[:accepted], token))
     branches = draft.branches if draft else ()
     drafted, taken = 0, None
+    cut_before = written - judged if written else 0
     for branch in branches:
         drafted += len(branch.tokens)
     if accepted == judged:
@@ -189,13 +196,13 @@ def settle(
     kept = cut(following, verdict.outlook) if cut else following
     session.close_round(
         _counts(
-            drafted if draft else judged,
+            drafted + written if draft else judged,
             judged,
             accepted,
             emitted,
             judged - accepted + lost_with_line,  # rollback
             dropped - lost_with_line,  # hedge
-            len(following.tokens) - len(kept.tokens),  # cut
+            cut_before + len(following.tokens) - len(kept.tokens),  # cut
         )
     )
     return kept
