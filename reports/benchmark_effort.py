@@ -48,9 +48,9 @@ EFFORTS = {
             more=2,
             kept=2,
             sampled=2,
-            trial_tokens=24,
+            trial_tokens=32,
             prompts={"greedy": 8, "sampled": 6},
-            tokens={"greedy": 48, "sampled": 32},
+            tokens={"greedy": 96, "sampled": 64},
         ),
         Effort(
             "full",
