@@ -26,7 +26,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 5
+VERSION = 6
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"

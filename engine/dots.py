@@ -75,6 +75,12 @@ class Emitter:
         zero = ir.Constant(FLOAT, -0.0)
         return self.call("llvm.vector.reduce.fadd.v16f32", FLOAT, zero, value, freely=("reassoc",))
 
+    def spread(self, value: Any, kind: Any = FLOATS) -> Any:
+        """A number in all lanes."""
+        lanes = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT32(0))
+        first = ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count)
+        return self.builder.shuffle_vector(lanes, lanes, first)
+
     def halves(self, words: Any) -> tuple[Any, Any]:
         """The even and the odd ones of 32 numbers of bfloat16, as float32."""
         sixteen, upper = (ir.Constant(WORDS, [bits] * LANES) for bits in (16, 0xFFFF0000))
@@ -125,6 +131,92 @@ def make_dots(kind: str, rows: int) -> Any:
     @intrinsic
     def dots(typing: Any, weights: Any, x: Any, x_stride: Any, chunks: Any, y: Any, y_stride: Any) -> Any:
         return types.void(*[types.int64] * 6), _generate(emit)
+
+    return dots
+
+
+@cache
+def make_nibble_dots(rows: int) -> Any:
+    """Products of 4-bit weights in groups of `CHUNK` and `rows` rows of x, into y float32 [rows, OUTPUTS].
+
+    `weights` [groups, OUTPUTS / 2, CHUNK bytes]: codes of two outputs in a byte, the first one's lower. `steps`
+    [groups, OUTPUTS]: of each 32 bits the upper 16 are a scale, the lower an offset, both bfloat16; a weight is
+    scale x (code - 8) + offset. `x` int8 [2 x rows, groups x CHUNK]: the high and the low part of each row, which are
+    worth 128 and 1; `sums` float32 [rows, groups] of these numbers. Needs AVX-512 with VNNI.
+    """
+    four_words, four_floats = ir.VectorType(INT32, OUTPUTS), ir.VectorType(FLOAT, OUTPUTS)
+    instruction = BY_KIND["int8"][1]
+
+    def constant(kind: Any, value: float) -> Any:
+        return ir.Constant(kind, [value] * kind.count)
+
+    def emit(
+        to: Emitter,
+        weights: Any,
+        steps: Any,
+        x: Any,
+        x_stride: Any,
+        sums: Any,
+        sums_stride: Any,
+        groups: Any,
+        y: Any,
+        y_stride: Any,
+    ) -> None:
+        builder = to.builder
+        totals = [to.zeros(FLOATS, rows) for _ in range(OUTPUTS)]
+        offsets = [cgutils.alloca_once(builder, four_floats) for _ in range(rows)]  # type: ignore[no-untyped-call]
+        for one in offsets:
+            builder.store(constant(four_floats, 0.0), one)
+        with cgutils.for_range(builder, groups, intp=INT64) as loop:
+            codes = []
+            for pair in range(OUTPUTS // 2):
+                place = to.times(CHUNK, builder.add(to.times(OUTPUTS // 2, loop.index), INT64(pair)))
+                both = to.load(weights, place)
+                nibble = constant(WORDS, 0x0F0F0F0F)
+                codes += [builder.and_(both, nibble)]
+                codes += [builder.and_(builder.lshr(both, constant(WORDS, 4)), nibble)]
+            step = to.load(steps, to.times(4 * OUTPUTS, loop.index), four_words)
+            scale = builder.bitcast(builder.and_(step, constant(four_words, 0xFFFF0000)), four_floats)
+            offset = builder.bitcast(builder.shl(step, constant(four_words, 16)), four_floats)
+            offset = builder.fsub(offset, builder.fmul(scale, constant(four_floats, 8.0)))
+            wide = [to.spread(builder.extract_element(scale, INT32(output))) for output in range(OUTPUTS)]
+            for row in range(rows):
+                parts = []
+                for part in range(2):
+                    place = builder.add(to.times(CHUNK, loop.index), to.times(x_stride, 2 * row + part))
+                    parts.append(to.load(x, place))
+                for output in range(OUTPUTS):
+                    high = to.call(instruction, WORDS, constant(WORDS, 0), codes[output], parts[0])
+                    high = builder.shl(high, constant(WORDS, 7))
+                    both = to.call(instruction, WORDS, high, codes[output], parts[1])
+                    to.add_product(totals[output][row], builder.sitofp(both, FLOATS), wide[output])
+                place = builder.add(to.times(sums_stride, row), to.times(4, loop.index))
+                sum_ = to.spread(to.load(sums, place, FLOAT), four_floats)
+                so_far = builder.load(offsets[row])
+                builder.store(builder.fadd(so_far, builder.fmul(offset, sum_)), offsets[row])
+        for row in range(rows):
+            extra = builder.load(offsets[row])
+            for output in range(OUTPUTS):
+                found = builder.fadd(
+                    to.total(totals[output][row]), builder.extract_element(extra, INT32(output))
+                )
+                place = builder.add(to.times(y_stride, row), INT64(4 * output))
+                builder.store(found, to.at(y, place, FLOAT))
+
+    @intrinsic
+    def dots(
+        typing: Any,
+        weights: Any,
+        steps: Any,
+        x: Any,
+        x_stride: Any,
+        sums: Any,
+        sums_stride: Any,
+        groups: Any,
+        y: Any,
+        y_stride: Any,
+    ) -> Any:
+        return types.void(*[types.int64] * 9), _generate(emit)
 
     return dots
 
@@ -185,11 +277,9 @@ def make_mix(queries: int) -> Any:
                 halves = to.halves(to.load(values, to.builder.add(to.times(slot, width), offset)))
                 for query in range(queries):
                     place = to.builder.add(to.times(stride, query), to.times(4, seen.index))
-                    share = to.load(shares, place, FLOAT)
-                    lanes = to.builder.insert_element(ir.Constant(FLOATS, ir.Undefined), share, INT32(0))
-                    spread = to.builder.shuffle_vector(lanes, lanes, ir.Constant(WORDS, [0] * LANES))
+                    share = to.spread(to.load(shares, place, FLOAT))
                     for half in range(2):
-                        to.add_product(sums[query][half], halves[half], spread)
+                        to.add_product(sums[query][half], halves[half], share)
             for query in range(queries):
                 for half in range(2):
                     row = to.times(to.times(2, width), query)

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.cached_model import WATCHED_LAYERS
-from engine.linear import round_weight
-from engine.rounding import quantise
+from engine.linear import rounded
 
 FUSED_ROWS = 9  # past which PyTorch's products of many rows are as fast
 FUSED_BYTES = 4 << 30  # of weights, the most that a model may take for speed alone
@@ -62,21 +61,27 @@ class Blocks(NamedTuple):
 def block(weight: Tensor, bits: int | None) -> Blocks:
     """A weight [out, in] in blocks of `OUTPUTS` rows and `CHUNK` bytes of each, the last block filled up with zeros.
 
-    `bits` as in `engine.linear.make_linear`. Weights of 4 bits are rounded once more, by row, to the 8 that are read.
+    `bits` as in `engine.linear.make_linear`. Of 4 bits a byte holds two rows' codes, and a scale's 32 bits also hold
+    its offset (`engine.dots.make_nibble_dots`).
     """
     from engine.dots import CHUNK, OUTPUTS
     from engine.fused_step import HALF
 
     weight = pad(weight.float(), (0, 0, 0, -len(weight) % OUTPUTS))
-    scales = torch.ones(len(weight))
+    rows, scales = len(weight), torch.ones(len(weight))
     if bits is None:
         stored = weight.bfloat16().view(torch.uint8)
+    elif bits == 8:
+        codes, units = rounded(weight, 8)
+        scales, stored = units[:, 0], (codes + HALF).to(torch.uint8)
     else:
-        codes, units = quantise(weight if bits == 8 else round_weight(weight, bits), 8)
-        scales = units[:, 0].bfloat16().float() if bits == 8 else units[:, 0]
-        stored = (codes + HALF).to(torch.uint8)
-    blocks = stored.reshape(len(weight) // OUTPUTS, OUTPUTS, -1, CHUNK).transpose(1, 2)
-    return Blocks(blocks.reshape(len(weight), -1).numpy(), scales.numpy())
+        codes, units, offsets = rounded(weight, 4)
+        two = (codes + 8).to(torch.uint8).view(rows // 2, 2, -1)
+        stored = two[:, 0] | two[:, 1] << 4
+        both = torch.stack([offsets.bfloat16(), units.bfloat16()], dim=-1).view(torch.float32)[..., 0]
+        scales = both.view(rows // OUTPUTS, OUTPUTS, -1).transpose(1, 2).reshape(rows, -1)
+    blocks = stored.reshape(rows // OUTPUTS, -1, stored.shape[1] // CHUNK, CHUNK).transpose(1, 2)
+    return Blocks(blocks.reshape(rows, -1).numpy(), scales.reshape(-1).numpy())
 
 
 def _stack(weights: Iterable[Tensor], bits: int | None) -> Blocks:
@@ -88,7 +93,7 @@ def _stack(weights: Iterable[Tensor], bits: int | None) -> Blocks:
 class FusedLlama:
     """The weights of a model of the Llama family as `engine.fused_step.step` reads them."""
 
-    eight_bits: bool
+    bits: int
     heads: int
     epsilon: float
     outputs: int
@@ -134,7 +139,7 @@ class FusedLlama:
                 rank,
                 size,
                 meeting,
-                self.eight_bits,
+                self.bits,
                 self.heads,
                 self.epsilon,
                 x,
@@ -196,7 +201,7 @@ def fuse(
     """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`."""
     norms = [torch.stack([layer.attention_norm, layer.mlp_norm]).bfloat16().float() for layer in layers]
     return FusedLlama(
-        eight_bits=bits is not None,
+        bits=bits or 16,
         heads=heads,
         epsilon=epsilon,
         outputs=len(head),

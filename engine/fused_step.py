@@ -20,6 +20,7 @@ from engine.dots import (
     give_way,
     make_dots,
     make_mix,
+    make_nibble_dots,
     make_scores,
 )
 
@@ -34,6 +35,7 @@ SPINS = 2000  # looks for the others before the core is offered to another threa
 # kept on disk.
 _bfloat16_1, _bfloat16_2, _bfloat16_3, _bfloat16_4 = (make_dots("bfloat16", rows) for rows in (1, 2, 3, 4))
 _int8_1, _int8_2, _int8_3 = (make_dots("int8", 2 * rows) for rows in (1, 2, 3))
+_int4_1, _int4_2, _int4_3 = (make_nibble_dots(rows) for rows in (1, 2, 3))
 _scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
 _mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))
 
@@ -68,12 +70,12 @@ def _narrow(values: Array, halves: Array) -> None:
 
 
 @_compiled
-def _prepare(x: Array, eight_bits: bool, ready: Array, units: Array, sums: Array) -> None:
-    """Rows of `x` as the products read them, into `ready` uint8 [rows or twice that, bytes].
+def _prepare(x: Array, bits: int, ready: Array, units: Array, sums: Array, group_sums: Array) -> None:
+    """Rows of `x` as products with weights of 16, 8 or 4 bits read them, into `ready` uint8 [rows, bytes].
 
-    Of 8 bits each row gives two, and its unit and its two parts' sums besides.
+    For 8 and 4 a row becomes two, and its unit and the sums of its parts are noted too, for 4 those by group.
     """
-    if not eight_bits:
+    if bits == 16:
         for row in range(len(x)):
             _narrow(x[row], ready[row].view(np.uint16))
         return
@@ -93,16 +95,30 @@ def _prepare(x: Array, eight_bits: bool, ready: Array, units: Array, sums: Array
             total_high += above
             total_low += below
         sums[2 * row], sums[2 * row + 1] = total_high, total_low
+        if bits == 4:
+            for group in range(x.shape[1] // CHUNK):
+                total_high = total_low = np.int32(0)
+                for i in range(group * CHUNK, (group + 1) * CHUNK):
+                    total_high += np.int32(high[i])
+                    total_low += np.int32(low[i])
+                group_sums[row, group] = np.float32(HALF * total_high + total_low)
+
+
+@_compiled
+def _taken(left: int) -> int:
+    """Of so many rows left, how many 8-bit products read at once."""
+    return 2 if left == 4 else min(left, 3)  # twice two rows are sooner read than three and one
 
 
 @_compiled
 def _multiply(
     weights: Array,
     scales: Array,
-    eight_bits: bool,
+    bits: int,
     ready: Array,
     units: Array,
     sums: Array,
+    group_sums: Array,
     rows: int,
     y: Array,
     first: int,
@@ -112,7 +128,7 @@ def _multiply(
     chunks, stride = weights.shape[1] // CHUNK, ready.strides[0]
     from_weights, from_ready, into = weights.ctypes.data, ready.ctypes.data, y.ctypes.data
     y_stride, w_stride = y.strides[0], weights.strides[0]
-    if not eight_bits:
+    if bits == 16:
         for output in range(first, last, OUTPUTS):
             w, row = from_weights + output * w_stride, 0
             while row < rows:
@@ -127,6 +143,25 @@ def _multiply(
                     _bfloat16_1(w, x, stride, chunks, to, y_stride)
                 row += 4
         return
+    if bits == 4:
+        groups, each = 2 * weights.shape[1] // CHUNK, group_sums.strides[0]
+        steps, apart, added = scales.ctypes.data, 4 * OUTPUTS * groups, group_sums.ctypes.data
+        for output in range(first, last, OUTPUTS):
+            w, s, row = from_weights + output * w_stride, steps + output // OUTPUTS * apart, 0
+            while row < rows:
+                x, to = from_ready + 2 * row * stride, into + row * y_stride + 4 * output
+                taken = _taken(rows - row)
+                if taken == 3:
+                    _int4_3(w, s, x, stride, added + row * each, each, groups, to, y_stride)
+                elif taken == 2:
+                    _int4_2(w, s, x, stride, added + row * each, each, groups, to, y_stride)
+                else:
+                    _int4_1(w, s, x, stride, added + row * each, each, groups, to, y_stride)
+                row += taken
+        for row in range(rows):
+            for i in range(first, last):
+                y[row, i] *= units[row]
+        return
     found = np.empty((2 * rows, TOGETHER), np.int32)
     found_stride = found.strides[0]
     for base in range(first, last, TOGETHER):
@@ -135,9 +170,7 @@ def _multiply(
             w, row = from_weights + (base + output) * w_stride, 0
             while row < rows:
                 x, to = from_ready + 2 * row * stride, found.ctypes.data + 2 * row * found_stride + 4 * output
-                taken = min(rows - row, 3)
-                if rows - row == 4:
-                    taken = 2  # twice two rows are sooner read than three and one
+                taken = _taken(rows - row)
                 if taken == 3:
                     _int8_3(w, x, stride, chunks, to, found_stride)
                 elif taken == 2:
@@ -304,7 +337,7 @@ def step(
     rank: int,
     size: int,
     meeting: Array,
-    eight_bits: bool,
+    bits: int,
     heads: int,
     epsilon: float,
     x: Array,
@@ -337,44 +370,55 @@ def step(
 
     Reads embeddings `x` float32 [rows, width] into slots from `start` of `cache` uint16 [layers, 2 x KV heads, slots,
     head's width]; row r sees slots `seen` int64 [rows, ..] up to `counts` [r], its own included. `cosine` and `sine`
-    float32 [rows, head's width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks (`engine.dots`),
-    their scales float32 [layers, outputs]. `fused`, `mixed`, `inner` and `moved` are the threads' common scratch.
-    Writes `logits` float32 [last, outputs] of the last rows, and their `features` [layers watched, last, width].
+    float32 [rows, head's width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks, their scales
+    float32 [layers, ..] (`engine.fused_llama.block`). `fused`, `mixed`, `inner` and `moved` are the threads' common
+    scratch. Writes `logits` float32 [last, outputs] of the last rows, and their `features` [layers watched, last,
+    width].
     """
     rows, layers, last = len(x), len(norms), len(logits)
-    widest = max(out.shape[2], down.shape[2], qkv.shape[2]) + CHUNK  # or rows would share the cache's sets
-    ready = np.empty((2 * rows if eight_bits else rows, widest), np.uint8)
+    widest = max(x.shape[1], mixed.shape[1], inner.shape[1])
+    # Rows of a power of 2 would share the processor's cache's sets.
+    if bits == 16:
+        ready = np.empty((rows, 2 * widest + CHUNK), np.uint8)
+    else:
+        ready = np.empty((2 * rows, widest + CHUNK), np.uint8)
+    group_sums = np.empty((rows, widest // CHUNK), np.float32)
     units, sums = np.empty(rows, np.float32), np.empty(2 * rows, np.int32)
     normed = np.empty_like(x)
     half = gate_up.shape[1] // 2
     kv_heads, round_ = cache.shape[1] // 2, 1
     for layer in range(layers):
         _normalise(x, norms[layer, 0], epsilon, normed)
-        _prepare(normed, eight_bits, ready, units, sums)
+        _prepare(normed, bits, ready, units, sums, group_sums)
         first, until = _part(qkv.shape[1], rank, size)
-        _multiply(qkv[layer], qkv_scales[layer], eight_bits, ready, units, sums, rows, fused, first, until)
+        _multiply(
+            qkv[layer], qkv_scales[layer], bits, ready, units, sums, group_sums, rows, fused, first, until
+        )
         round_ = _meet(meeting, size, round_)
         for kv_head in range(rank, kv_heads, size):
             _attend(fused, kv_head, heads, cosine, sine, cache[layer], start, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
-        _prepare(mixed, eight_bits, ready, units, sums)
+        _prepare(mixed, bits, ready, units, sums, group_sums)
         first, until = _part(out.shape[1], rank, size)
-        _multiply(out[layer], out_scales[layer], eight_bits, ready, units, sums, rows, moved, first, until)
+        _multiply(
+            out[layer], out_scales[layer], bits, ready, units, sums, group_sums, rows, moved, first, until
+        )
         for row in range(rows):
             for i in range(first, until):
                 x[row, i] += moved[row, i]
         round_ = _meet(meeting, size, round_)
         _normalise(x, norms[layer, 1], epsilon, normed)
-        _prepare(normed, eight_bits, ready, units, sums)
+        _prepare(normed, bits, ready, units, sums, group_sums)
         first, until = _part(half, rank, size)
         for shift in (0, half):
             _multiply(
                 gate_up[layer],
                 gate_up_scales[layer],
-                eight_bits,
+                bits,
                 ready,
                 units,
                 sums,
+                group_sums,
                 rows,
                 fused,
                 shift + first,
@@ -385,9 +429,11 @@ def step(
                 gate = fused[row, i]
                 inner[row, i] = gate / (np.float32(1.0) + _exp(-gate)) * fused[row, half + i]
         round_ = _meet(meeting, size, round_)
-        _prepare(inner, eight_bits, ready, units, sums)
+        _prepare(inner, bits, ready, units, sums, group_sums)
         first, until = _part(down.shape[1], rank, size)
-        _multiply(down[layer], down_scales[layer], eight_bits, ready, units, sums, rows, moved, first, until)
+        _multiply(
+            down[layer], down_scales[layer], bits, ready, units, sums, group_sums, rows, moved, first, until
+        )
         for row in range(rows):
             for i in range(first, until):
                 x[row, i] += moved[row, i]
@@ -398,6 +444,6 @@ def step(
     _normalise(x[rows - last :], last_norm, epsilon, normed[:last])
     if rank == 0 and len(features):
         features[-1] = normed[:last]
-    _prepare(normed[:last], eight_bits, ready, units, sums)
+    _prepare(normed[:last], bits, ready, units, sums, group_sums)
     first, until = _part(head.shape[0], rank, size)
-    _multiply(head, head_scales, eight_bits, ready, units, sums, last, logits, first, until)
+    _multiply(head, head_scales, bits, ready, units, sums, group_sums, last, logits, first, until)

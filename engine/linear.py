@@ -46,12 +46,12 @@ def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, 
     if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
         weight = weight.to(dtype).contiguous()
         return _by_rows(WIDE_ROWS, _dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
-    rounded = _round(weight, bits)
-    exact = dequantise(*rounded)
+    codes = rounded(weight, bits)
+    exact = dequantise(*codes)
     dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
     if dtype != torch.bfloat16 or weight.device.type != "cpu":
         return dense
-    packed = _packed_int8(*rounded) if len(rounded) == 2 else _packed_int4(*rounded)
+    packed = _packed_int8(*codes) if len(codes) == 2 else _packed_int4(*codes)
     return _by_rows(PACKED_ROWS[bits], packed, dense)
 
 
@@ -63,10 +63,10 @@ def round_weight(weight: Tensor, bits: int) -> Tensor:
     """The float32 weight [out, in] that `make_linear` computes with."""
     if bits == 4 and weight.shape[1] % INT4_GROUP:
         return weight.float()
-    return dequantise(*_round(weight, bits))
+    return dequantise(*rounded(weight, bits))
 
 
-def _round(weight: Tensor, bits: int) -> tuple[Tensor, ...]:
+def rounded(weight: Tensor, bits: int) -> tuple[Tensor, ...]:
     """Codes and scales, and for int4 offsets, none of them finer than the packed kernels take."""
     if bits == 4:
         return quantise_spans(weight, 4, INT4_GROUP)
