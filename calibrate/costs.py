@@ -22,7 +22,8 @@ from engine.session import Player
 TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT = (1, 5), (1, 4), 128
 HAND_OVER_TOKENS = 12  # of text in each lap
 
-# Tokens x context. Past four rows other kernels take over (engine.linear), and time may fall there, hence 4 beside 5.
+# Tokens x context. Past four rows other kernels may take over (engine.linear), and time may fall there, hence 4 beside
+# 5; past nine, others than `engine.fused_llama`'s.
 TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 17)
 DRAFT_TOKENS = (1, 2, 4, 5, 17)
 SHORTEST_PROMPT = 33  # what is longer than a line is only ever read behind nothing
@@ -31,6 +32,10 @@ FORWARD_CONTEXTS = (0, 384)
 BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
 BURSTS = (1, 2, 4, 8)  # steps in a row
+
+
+# Samples of both models at once, and of each alone: by tokens and branches, and then as `Together` names them.
+Crowded = dict[tuple[int, int], dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Measured:
 class _Beside:
     """What a lap finds beside the cells: both models at once, by draft, and the hand-over."""
 
-    together: dict[str, dict[tuple[int, int], dict[str, list[float]]]] = field(default_factory=dict)
+    together: dict[str, Crowded] = field(default_factory=dict)
     hand_over: list[float] = field(default_factory=list)
 
 
@@ -199,19 +204,37 @@ def _lap(
         found["hand_over"] = _hand_over(pair, prompt, placement)
         return {**found, "seconds": time.monotonic() - began}
     if not shared:
-        found["together"] = _together(target, other, laps.together_seconds)
+        found["together"] = time_together(target, other, laps.together_seconds)
     return {**found, "seconds": time.monotonic() - began}
 
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
     beside.hand_over += found.get("hand_over", [])
-    for tokens, branches, sampled in found.get("together", ()):
-        pair = beside.together.setdefault(model, {}).setdefault((tokens, branches), {})
+    if "together" in found:
+        add_together(beside.together.setdefault(model, {}), found["together"])
+
+
+def add_together(known: Crowded, found: Sequence[Sequence[Any]]) -> None:
+    """Note what `time_together` found."""
+    for tokens, branches, sampled in found:
+        pair = known.setdefault((tokens, branches), {})
         for key, samples in sampled.items():
             pair.setdefault(key, []).extend(samples)
 
 
-def _together(target: Player, draft: Player, seconds: float) -> list[tuple[int, int, dict[str, list[float]]]]:
+def as_together(known: Crowded) -> tuple[Together, ...]:
+    """What was noted, as a record."""
+    return tuple(
+        Together.model_validate(
+            {"target_tokens": tokens, "branches": branches, "context": TOGETHER_CONTEXT, **sampled}
+        )
+        for (tokens, branches), sampled in known.items()
+    )
+
+
+def time_together(
+    target: Player, draft: Player, seconds: float
+) -> list[tuple[int, int, dict[str, list[float]]]]:
     """Each pair of a target forward and a draft step: alone, at the same time, and alone again, `seconds` each."""
     plan = {"context": TOGETHER_CONTEXT, "repeats": 2, "seconds": seconds}
 
@@ -275,17 +298,7 @@ def _placement_costs(
                 burst=course.cells("burst"),
                 fork=course.cells("fork"),
                 draw=course.cells("draw"),
-                together=tuple(
-                    Together.model_validate(
-                        {
-                            "target_tokens": tokens,
-                            "branches": branches,
-                            "context": TOGETHER_CONTEXT,
-                            **sampled,
-                        }
-                    )
-                    for (tokens, branches), sampled in beside.together.get(course.model, {}).items()
-                ),
+                together=as_together(beside.together.get(course.model, {})),
             )
             for course in drafts
         },

@@ -4,7 +4,8 @@ A calibration is of the minutes in which it was made, and a shared machine does 
 memory bandwidth and caches from some models and placements more than from others. So one cell of each model in each
 placement, its step over one token, can be timed again at any time as the calibration timed it, and all of that
 model's costs in that placement are taken to be as much longer as its step is. What they are in comparison with each
-other, and what the models do to each other when both run, stays as it was calibrated.
+other stays as it was calibrated. What the models do to each other when both run does not: where a process's weights
+happen to lie in the machine's memory decides over it, so it is timed again in the processes at hand.
 """
 
 import math
@@ -24,7 +25,9 @@ from calibrate.artifact import (
     Cell,
     DraftCosts,
     PlacementCosts,
+    Together,
 )
+from calibrate.costs import Crowded, add_together, time_together
 from calibrate.intervals import visits_of
 from calibrate.laps import STEP, time_cell
 from engine.errors import CalibrationError
@@ -36,6 +39,7 @@ from engine.placement import Placement
 Seated = tuple[Placement, str]  # a model where it sits
 Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 
+CROWD_SECONDS = 0.08  # of each operation, when both models are timed at once again
 QUANTILES = 64  # that stand for the spread of more timings
 RESAMPLES = 2000
 
@@ -76,6 +80,25 @@ class Pace(BaseModel):
         return Estimate(value, float(low), float(high))
 
 
+class Crowd(BaseModel):
+    """The target and a draft at once, in a placement that lets them: as a calibration times it, but now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    placement: Placement
+    draft: str
+    together: tuple[Together, ...] = Field(min_length=1)
+
+
+def time_crowd(pair: Pair, placement: Placement, draft: str, known: Crowded) -> None:
+    """Time the target and a draft at once, and note it; nothing where they take turns."""
+    if pair.seating(placement).shared:
+        return
+    target, drafter = pair.players(placement, draft)
+    assert drafter is not None
+    add_together(known, time_together(target, drafter, CROWD_SECONDS))
+
+
 def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[Seated, float], float]:
     """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
     target, drafter = pair.players(placement, draft)
@@ -106,18 +129,23 @@ def step_of(costs: PlacementCosts, model: str) -> Cell:
     )
 
 
-def at_pace(artifact: Artifact, found: Sequence[Pace]) -> Artifact:
-    """The calibration as it would be at this pace; what has none is as it was calibrated.
+def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] = ()) -> Artifact:
+    """The calibration as it would be at this pace; what has none, and what no crowd is of, is as it was calibrated.
 
     A cell keeps its median, times what steps take now: so it also varies as they do now.
     """
     spreads = {(one.placement, one.model): one.spread for one in found}
+    together = {(one.placement, one.draft): one.together for one in crowds}
 
     def scaled(costs: PlacementCosts) -> PlacementCosts:
         drafts = {
             name: _at(mine, DRAFT_CELLS, spreads.get((costs.placement, name)))
             for name, mine in costs.drafts.items()
         }
+        for name in drafts:
+            if (costs.placement, name) in together:
+                crowd = together[costs.placement, name]
+                drafts[name] = drafts[name].model_copy(update={"together": crowd})
         target = _at(costs, TARGET_CELLS, spreads.get((costs.placement, TARGET)))
         return target.model_copy(update={"drafts": drafts})
 

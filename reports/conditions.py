@@ -6,7 +6,7 @@ from statistics import fmean, median
 import numpy as np
 
 from calibrate.artifact import Calibration, Cell, PlacementCosts
-from calibrate.pace import Pace
+from calibrate.pace import Crowd, Pace
 from reports import condition_charts
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, chosen_how, pairs, single, speculates
@@ -201,6 +201,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
     tables = (
         pairs("How it was measured", _method(v)),
         *((_pace(v.pace),) if v.pace else ()),
+        *((_crowds(v.crowds),) if v.crowds else ()),
         pairs("Hardware", tuple(v.hardware.items())),
         pairs("Software", tuple(v.software.items())),
         pairs("Models", tuple(v.models.items())),
@@ -241,6 +242,33 @@ def _pace(pace: Sequence[Pace]) -> Table:
     )
     title = "The machine's pace: a step of each model, by which all its costs are scaled"
     return Table(title, columns, rows, ("model", "placement"), shown=True)
+
+
+def _crowds(crowds: Sequence[Crowd]) -> Table:
+    """What target and draft do to each other in the processes of the runs, which predictions go by."""
+    rows = tuple(
+        (
+            one.draft,
+            PLACES[one.placement],
+            str(together.target_tokens),
+            str(together.branches),
+            *(f"{times:.2f}" for times in together.slow_down()),
+            str(min(len(together.target_together), len(together.draft_together))),
+        )
+        for one in crowds
+        for together in one.together
+    )
+    columns = (
+        "draft",
+        "placement",
+        "target's tokens",
+        "branches",
+        "target slower",
+        "draft slower",
+        "samples, at least",
+    )
+    title = "Both models at once: how many times as long each takes beside the other, between the runs"
+    return Table(title, columns, rows, ("draft", "placement"), shown=len(rows) <= 12)
 
 
 def _method(v: Verification) -> list[tuple[str, str]]:

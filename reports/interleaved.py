@@ -1,14 +1,16 @@
 """Real runs of several configurations on the same prompts, interleaved, with the machine's pace in between. Torch-free.
 
 Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
-of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them.
+of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them, and
+before each prompt the pairs of models that some run has compute at once.
 """
 
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from calibrate.pace import Seated, time_steps
+from calibrate.costs import Crowded, as_together
+from calibrate.pace import Crowd, Seated, time_crowd, time_steps
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
 from engine.pair import Pair
@@ -39,13 +41,23 @@ class Prompted:
 
 @dataclass
 class Measured:
-    """The runs of each configuration, by repeat and prompt; seconds of each model's step, and of the reference
-    operation, in the order timed; and what a reader has to know."""
+    """The runs of each configuration, by repeat and prompt; seconds of each model's step, of the target and a draft
+    at once, and of the reference operation, in the order timed; and what a reader has to know."""
 
     samples: dict[Configuration, list[Sample]]
     steps: dict[Seated, list[float]] = field(default_factory=dict)
+    crowded: dict[Seated, Crowded] = field(default_factory=dict)
     reference: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def crowds(self) -> tuple[Crowd, ...]:
+        """The target and each draft at once, as records."""
+        return tuple(
+            Crowd(placement=placement, draft=draft, together=as_together(known))
+            for (placement, draft), known in self.crowded.items()
+            if known
+        )
 
 
 def measure(
@@ -62,6 +74,7 @@ def measure(
     order = 0
     for repeat in range(repeats):
         for prompt in rng.sample(range(len(prompted.ids)), len(prompted.ids)):
+            _time_crowds(pair, chosen, found)
             for configuration in rng.sample(chosen, len(chosen)):
                 _time_steps(pair, configuration, found)
                 run = prompted.write(pair, configuration, prompt)
@@ -91,3 +104,13 @@ def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> No
     for seated, seconds in steps.items():
         found.steps.setdefault(seated, []).append(seconds)
     found.reference.append(reference)
+
+
+def _time_crowds(pair: Pair, chosen: Sequence[Configuration], found: Measured) -> None:
+    """Note what the target and each draft do to each other now; one that is lost meanwhile is left for next time."""
+    seated = {(c.placement, draft): None for c in chosen if (draft := c.draft_among(pair.drafts))}
+    for placement, draft in seated:
+        try:
+            time_crowd(pair, placement, draft, found.crowded.setdefault((placement, draft), {}))
+        except WorkerLost as lost:
+            found.notes.append(f"the target and {draft} were timed at once one time less; {lost}")

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from calibrate.artifact import PromptRecord, write_whole
-from calibrate.pace import Pace
+from calibrate.pace import Crowd, Pace
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
@@ -15,7 +15,7 @@ from engine.record import Run
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[4] = 4
+VERSION: Literal[5] = 5
 
 
 class _Record(BaseModel):
@@ -142,12 +142,13 @@ class Verification(_Record):
     """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
-    fixed operation spread over the run, which show how steady the machine was; `pace` is that of the models' steps.
+    fixed operation spread over the run, which show how steady the machine was; `pace` is that of the models' steps,
+    and `crowds` is what two models did to each other.
     `tolerance` was fixed before it.
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[4] = VERSION
+    version: Literal[5] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
@@ -164,6 +165,7 @@ class Verification(_Record):
     tolerance: Tolerance
     reference_seconds: tuple[float, ...]
     pace: tuple[Pace, ...] = ()
+    crowds: tuple[Crowd, ...] = ()
     notes: tuple[str, ...] = ()
     compared: tuple[Compared, ...]
     sweep: tuple[Point, ...]

@@ -127,7 +127,7 @@ def verify(
     prompted = Prompted(ids, sampling, plan.max_tokens, tokenizer.end_tokens)
     found = measure_all(pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance)
     samples, pace = found.samples, tuple(paces(artifact.calibration, found.steps))
-    now = at_pace(artifact, pace)
+    now = at_pace(artifact, pace, found.crowds)
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
     tie = TIES[artifact.calibration.target.spec.precision]
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
@@ -180,6 +180,7 @@ def verify(
         tolerance=plan.tolerance,
         reference_seconds=tuple(found.reference),
         pace=pace,
+        crowds=found.crowds,
         notes=tuple(notes),
         compared=tuple(compared),
         sweep=suppositions.sweep(base, plan.seed, advance),

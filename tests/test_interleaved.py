@@ -1,5 +1,6 @@
 """Runs of several configurations on the same prompts: each once, in an order drawn, with steps timed in between."""
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
+from calibrate.costs import TOGETHER_BRANCHES, TOGETHER_TOKENS
 from engine.configuration import Configuration
 from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
@@ -48,6 +50,10 @@ def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source:
     placed = {("in-turn", TARGET): 4, ("at-once", TARGET): 4, ("at-once", "near"): 4}
     assert {seated: len(steps) for seated, steps in found.steps.items()} == placed
     assert min(min(steps) for steps in found.steps.values()) > 0.0
+    (crowd,) = found.crowds  # both models compute at once in one placement alone
+    assert (crowd.placement, crowd.draft) == ("at-once", "near")
+    pairs = {(t.target_tokens, t.branches) for t in crowd.together}
+    assert pairs == set(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
 
 
 def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) -> None:
@@ -64,7 +70,7 @@ def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) ->
     found = measure(pair, [PEARL], PROMPTED, repeats=1, seed=0, advance=kill)
     assert killed
     (note,) = found.notes
-    assert "timed again" in note
+    assert "timed at once one time less" in note
     for sample in found.samples[PEARL]:
         assert sample.run.warning is None
         assert sample.run.tokens == own_text(source, PROMPTED.ids[sample.prompt], tokens=TOKENS)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Artifact
-from calibrate.pace import QUANTILES, Pace, at_pace, paces, step_of
+from calibrate.artifact import Artifact, Together
+from calibrate.pace import QUANTILES, Crowd, Pace, at_pace, paces, step_of
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models import TARGET
@@ -50,6 +50,35 @@ def test_where_all_models_are_slower_all_texts_are_but_for_the_hand_over(policy:
     configuration = Configuration(policy=policy, placement="at-once")
     slower = at_pace(made, everywhere(made, models))
     assert seconds(slower, configuration) == pytest.approx(factor * seconds(made, configuration))
+
+
+def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
+    """Where neither slowed the other and now each takes three times as long, PEARL's rounds do too, and no others."""
+    first = next(iter(HERE.calibration.drafts))
+    calm, crowded = (
+        Together(
+            target_tokens=1,
+            branches=1,
+            context=128,
+            target_alone=(0.01,),
+            target_together=(0.01 * times,),
+            draft_alone=(0.002,),
+            draft_together=(0.002 * times,),
+        )
+        for times in (1.0, 3.0)
+    )
+
+    def made(together: Together) -> Artifact:
+        silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.calibration.placements]
+        base = Artifact(HERE.calibration.model_copy(update={"placements": tuple(silent)}), HERE.traces)
+        return at_pace(base, (), [Crowd(placement="at-once", draft=first, together=(together,))])
+
+    before, after = made(calm), made(crowded)
+    pearl = Configuration(policy="pearl", draft=first, draft_length=2, placement="at-once")
+    ratio = seconds(after, pearl) / seconds(before, pearl)
+    assert 1.5 < ratio <= 3.0  # what one model still does when the other is done is not slowed
+    alone = Configuration(policy="speculative", draft=first, draft_length=2, placement="at-once")
+    assert seconds(after, alone) == pytest.approx(seconds(before, alone))
 
 
 def test_a_model_and_a_placement_change_on_their_own() -> None:

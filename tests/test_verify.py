@@ -154,8 +154,8 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
         (drawn.placement, "near"),
     }
     assert all(len(p.now) >= len(_prompts("heldout")) for p in made.pace)
-    for pace, known in ((made.pace, True), ((), False)):
-        world = Replay(at_pace(at_temperature(artifact, 1.0), pace), seed=5, tokens=EFFORT.sampled)
+    for pace, crowds, known in ((made.pace, made.crowds, True), ((), (), False)):
+        world = Replay(at_pace(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=EFFORT.sampled)
         for one in made.compared:
             told = one.predicted.speed if known else one.as_calibrated
             assert told == speed(world.runs(one.configuration))
