@@ -18,9 +18,10 @@ WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXi
 class Decoder(Protocol):
     """A model over numbered cache slots.
 
-    While `watch` is set, each forward leaves `features` [last, min(WATCHED_LAYERS, layers) * hidden size] in the
-    model's dtype and on its device: the outputs of the last layers behind one another, the very last one's behind
-    the final norm, as in transformers' `hidden_states`. Otherwise `features` mean nothing and cost nothing.
+    While `watch` is set, each forward leaves `features` [last, min(WATCHED_LAYERS, layers) * hidden size], in the
+    model's dtype or in float32 where nothing rounded them, on its device: the outputs of the last layers behind one
+    another, the very last one's behind the final norm, as in transformers' `hidden_states`. Otherwise `features` mean
+    nothing and cost next to nothing.
     """
 
     watch: bool
