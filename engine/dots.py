@@ -7,7 +7,9 @@ few rows reach a quarter to a half of a core's memory bandwidth on such processo
 Addresses and strides are int64, in bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,16 +18,33 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-OUTPUTS = 4  # weight rows that a loop reads at once
-CHUNK = 64  # bytes of a row that an instruction takes: 32 numbers of bfloat16, 64 of 8 bits
+CHUNK = 64  # bytes of a register
 LANES = 16
+HALVES = 2  # registers of outputs that a loop reads at once
+OUTPUTS = HALVES * LANES  # weight rows of a block
+MOST_ROWS = 9  # that are read at once
+HALF = 128  # an activation's code is HALF times its high part, and a low one
+ZERO = {8: 128, 4: 8}  # the code of a weight of 0, by the weight's bits
 
 INT32, INT64, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORDS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
-BY_KIND = {  # what a product of two chunks is added to, and by which instruction
-    "bfloat16": (FLOATS, "llvm.x86.avx512bf16.dpbf16ps.512"),
-    "int8": (WORDS, "llvm.x86.avx512.vpdpbusd.512"),
-}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a product of a block is given, as values of the code: addresses, strides and counts."""
+
+    weights: Any
+    scales: Any
+    groups: Any
+    steps: Any
+    x: Any
+    x_stride: Any
+    starts: Any
+    starts_stride: Any
+    units: Any
+    y: Any
+    y_stride: Any
 
 
 class Emitter:
@@ -54,6 +73,38 @@ class Emitter:
         """A number of strides, each of them an integer here or in the code."""
         as_value = [INT64(value) if isinstance(value, int) else value for value in (stride, count)]
         return self.builder.mul(*as_value)
+
+    def load_from(self, base: Any, row: int, stride: Any, place: Any, kind: Any = INT32) -> Any:
+        """The number at a place of a row, of 4 bytes each."""
+        offset = self.builder.add(self.times(stride, row), self.times(4, place))
+        return self.load(base, offset, kind)
+
+    def register(self, step: Any, half: int) -> Any:
+        """The offset of a register's worth of a step's outputs."""
+        return self.builder.add(self.times(4 * OUTPUTS, step), INT64(CHUNK * half))
+
+    def store(self, value: Any, given: Block, row: int, half: int) -> None:
+        """A register of a row's outputs."""
+        place = self.builder.add(self.times(given.y_stride, row), INT64(CHUNK * half))
+        self.builder.store(value, self.at(given.y, place, FLOATS)).align = 4
+
+    @contextmanager
+    def repeated(self, count: Any) -> Iterator[Any]:
+        """A loop; gives the number of the round."""
+        with cgutils.for_range(self.builder, count, intp=INT64) as loop:
+            yield loop.index
+
+    def codes(self, read: Any, bits: int) -> list[Any]:
+        """A register of codes, as one or two of 8 bits."""
+        if bits == 8:
+            return [read]
+        nibble, four = (ir.Constant(WORDS, [value] * LANES) for value in (0x0F0F0F0F, 4))
+        return [self.builder.and_(read, nibble), self.builder.and_(self.builder.lshr(read, four), nibble)]
+
+    def add_dots(self, to: Any, instruction: str, weights: Any, x: Any) -> None:
+        """Products of each lane's numbers, added up in `to`."""
+        so_far = self.builder.load(to)
+        self.builder.store(self.call(f"llvm.x86.{instruction}.512", so_far.type, so_far, weights, x), to)
 
     def zeros(self, kind: Any, count: int) -> list[Any]:
         """Sums that are 0 from here on, which LLVM keeps in registers."""
@@ -102,121 +153,108 @@ def _generate(emit: Callable[..., None]) -> Generate:
 
 
 @cache
-def make_dots(kind: str, rows: int) -> Any:
-    """Products of weights [chunks, OUTPUTS, CHUNK bytes] and `rows` rows of x, into y [rows, OUTPUTS].
+def make_dots(bits: int) -> Any:
+    """Products of a block of weights of 16, 8 or 4 bits and up to `MOST_ROWS` rows of x, into y [rows, OUTPUTS].
 
-    Of "bfloat16" into float32; of "int8", with unsigned weights and signed x, into int32. Needs AVX-512 with BF16 or
-    VNNI.
+    A lane has one output, so sums never have to be added up across a register. `weights` [steps, OUTPUTS, 4 bytes]: two
+    numbers of bfloat16, four unsigned codes, or eight codes of 4 bits, the first four of them in the bytes' lower
+    halves. y is float32.
+
+    With weights of 16 bits `x` is bfloat16 [rows, 2 x steps]. With others it is int8 [2 x rows, ..], the high and the
+    low part of each row's codes, which are worth `HALF` and 1 of `units` float32 [rows]; and the products are told by
+    groups of weights: `starts` int32 [2 x rows, groups] is what a group's sum begins with, -ZERO[bits] times the sum
+    of x; `scales` [groups, OUTPUTS] are float32 for 8 bits, and for 4 the upper 16 bits are a scale and the lower ones
+    an offset, both bfloat16. A weight is scale x (code - ZERO[bits]) + offset.
     """
-    lanes, instruction = BY_KIND[kind]
 
-    def emit(to: Emitter, weights: Any, x: Any, x_stride: Any, chunks: Any, y: Any, y_stride: Any) -> None:
-        sums = [to.zeros(lanes, rows) for _ in range(OUTPUTS)]
-        with cgutils.for_range(to.builder, chunks, intp=INT64) as loop:
-            offset = to.times(CHUNK, loop.index)
-            block = to.builder.add(weights, to.times(OUTPUTS, offset))
-            read = [to.load(block, INT64(CHUNK * output)) for output in range(OUTPUTS)]
+    def dots_16(to: Emitter, given: Block, rows: int) -> None:
+        sums = [to.zeros(FLOATS, HALVES) for _ in range(rows)]
+        with to.repeated(given.steps) as step:
+            read = [to.load(given.weights, to.register(step, half)) for half in range(HALVES)]
             for row in range(rows):
-                activations = to.load(x, to.builder.add(offset, to.times(x_stride, row)))
-                for output in range(OUTPUTS):
-                    so_far = to.builder.load(sums[output][row])
-                    added = to.call(instruction, lanes, so_far, read[output], activations)
-                    to.builder.store(added, sums[output][row])
-        for output in range(OUTPUTS):
-            for row in range(rows):
-                total = to.total(sums[output][row])
-                place = to.builder.add(to.times(y_stride, row), INT64(4 * output))
-                to.builder.store(total, to.at(y, place, total.type))
-
-    @intrinsic
-    def dots(typing: Any, weights: Any, x: Any, x_stride: Any, chunks: Any, y: Any, y_stride: Any) -> Any:
-        return types.void(*[types.int64] * 6), _generate(emit)
-
-    return dots
-
-
-@cache
-def make_nibble_dots(rows: int) -> Any:
-    """Products of 4-bit weights in groups of `CHUNK` and `rows` rows of x, into y float32 [rows, OUTPUTS].
-
-    `weights` [groups, OUTPUTS / 2, CHUNK bytes]: codes of two outputs in a byte, the first one's lower. `steps`
-    [groups, OUTPUTS]: of each 32 bits the upper 16 are a scale, the lower an offset, both bfloat16; a weight is
-    scale x (code - 8) + offset. `x` int8 [2 x rows, groups x CHUNK]: the high and the low part of each row, which are
-    worth 128 and 1; `sums` float32 [rows, groups] of these numbers. Needs AVX-512 with VNNI.
-    """
-    four_words, four_floats = ir.VectorType(INT32, OUTPUTS), ir.VectorType(FLOAT, OUTPUTS)
-    instruction = BY_KIND["int8"][1]
-
-    def constant(kind: Any, value: float) -> Any:
-        return ir.Constant(kind, [value] * kind.count)
-
-    def emit(
-        to: Emitter,
-        weights: Any,
-        steps: Any,
-        x: Any,
-        x_stride: Any,
-        sums: Any,
-        sums_stride: Any,
-        groups: Any,
-        y: Any,
-        y_stride: Any,
-    ) -> None:
-        builder = to.builder
-        totals = [to.zeros(FLOATS, rows) for _ in range(OUTPUTS)]
-        offsets = [cgutils.alloca_once(builder, four_floats) for _ in range(rows)]  # type: ignore[no-untyped-call]
-        for one in offsets:
-            builder.store(constant(four_floats, 0.0), one)
-        with cgutils.for_range(builder, groups, intp=INT64) as loop:
-            codes = []
-            for pair in range(OUTPUTS // 2):
-                place = to.times(CHUNK, builder.add(to.times(OUTPUTS // 2, loop.index), INT64(pair)))
-                both = to.load(weights, place)
-                nibble = constant(WORDS, 0x0F0F0F0F)
-                codes += [builder.and_(both, nibble)]
-                codes += [builder.and_(builder.lshr(both, constant(WORDS, 4)), nibble)]
-            step = to.load(steps, to.times(4 * OUTPUTS, loop.index), four_words)
-            scale = builder.bitcast(builder.and_(step, constant(four_words, 0xFFFF0000)), four_floats)
-            offset = builder.bitcast(builder.shl(step, constant(four_words, 16)), four_floats)
-            offset = builder.fsub(offset, builder.fmul(scale, constant(four_floats, 8.0)))
-            wide = [to.spread(builder.extract_element(scale, INT32(output))) for output in range(OUTPUTS)]
-            for row in range(rows):
-                parts = []
-                for part in range(2):
-                    place = builder.add(to.times(CHUNK, loop.index), to.times(x_stride, 2 * row + part))
-                    parts.append(to.load(x, place))
-                for output in range(OUTPUTS):
-                    high = to.call(instruction, WORDS, constant(WORDS, 0), codes[output], parts[0])
-                    high = builder.shl(high, constant(WORDS, 7))
-                    both = to.call(instruction, WORDS, high, codes[output], parts[1])
-                    to.add_product(totals[output][row], builder.sitofp(both, FLOATS), wide[output])
-                place = builder.add(to.times(sums_stride, row), to.times(4, loop.index))
-                sum_ = to.spread(to.load(sums, place, FLOAT), four_floats)
-                so_far = builder.load(offsets[row])
-                builder.store(builder.fadd(so_far, builder.fmul(offset, sum_)), offsets[row])
+                pair = to.spread(to.load_from(given.x, row, given.x_stride, step), WORDS)
+                for half in range(HALVES):
+                    to.add_dots(sums[row][half], "avx512bf16.dpbf16ps", read[half], pair)
         for row in range(rows):
-            extra = builder.load(offsets[row])
-            for output in range(OUTPUTS):
-                found = builder.fadd(
-                    to.total(totals[output][row]), builder.extract_element(extra, INT32(output))
-                )
-                place = builder.add(to.times(y_stride, row), INT64(4 * output))
-                builder.store(found, to.at(y, place, FLOAT))
+            for half in range(HALVES):
+                to.store(to.builder.load(sums[row][half]), given, row, half)
+
+    def dots_8_or_4(to: Emitter, given: Block, rows: int, halves: Sequence[int]) -> None:
+        builder, parts = to.builder, range(2 * rows)
+        totals = [to.zeros(FLOATS, len(halves)) for _ in range(rows)]
+        sums = [to.zeros(WORDS, len(halves)) for _ in parts]
+        with to.repeated(given.groups) as group:
+            starts = [to.load_from(given.starts, part, given.starts_stride, group) for part in parts]
+            for part in parts:
+                for half in range(len(halves)):
+                    builder.store(to.spread(starts[part], WORDS), sums[part][half])
+            with to.repeated(given.steps) as in_group:
+                step = builder.add(builder.mul(group, given.steps), in_group)
+                read = [to.codes(to.load(given.weights, to.register(step, half)), bits) for half in halves]
+                for four in range(8 // bits):
+                    place = builder.add(builder.mul(step, INT64(8 // bits)), INT64(four))
+                    for part in parts:
+                        codes = to.spread(to.load_from(given.x, part, given.x_stride, place), WORDS)
+                        for half in range(len(halves)):
+                            to.add_dots(sums[part][half], "avx512.vpdpbusd", read[half][four], codes)
+            for at, half in enumerate(halves):
+                scale, offset = to.load(given.scales, to.register(group, half)), None
+                if bits == 4:
+                    offset, scale = to.halves(scale)
+                scale = builder.bitcast(scale, FLOATS)
+                for row in range(rows):
+                    high, low = (
+                        builder.sitofp(builder.load(sums[2 * row + part][at]), FLOATS) for part in range(2)
+                    )
+                    value = to.call("llvm.fma.v16f32", FLOATS, high, ir.Constant(FLOATS, [HALF] * LANES), low)
+                    to.add_product(totals[row][at], value, scale)
+                    if offset is not None:
+                        both = builder.add(builder.mul(starts[2 * row], INT32(HALF)), starts[2 * row + 1])
+                        sum_ = builder.fmul(builder.sitofp(both, FLOAT), ir.Constant(FLOAT, -1 / ZERO[bits]))
+                        to.add_product(totals[row][at], to.spread(sum_), offset)
+        for row in range(rows):
+            unit = to.spread(to.load_from(given.units, 0, INT64(0), INT64(row), FLOAT))
+            for at, half in enumerate(halves):
+                to.store(builder.fmul(builder.load(totals[row][at]), unit), given, row, half)
+
+    def emit_rows(to: Emitter, given: Block, rows: int) -> None:
+        if bits == 16:
+            dots_16(to, given, rows)
+            return
+        # Of 32 registers, those that sums need in the innermost loop.
+        each = 3 if bits == 4 else 2
+        together = HALVES if HALVES * each * rows <= 24 else 1
+        for half in range(0, HALVES, together):
+            dots_8_or_4(to, given, rows, range(half, half + together))
+
+    def emit(to: Emitter, rows: Any, *addresses: Any) -> None:
+        given, done = Block(*addresses), to.builder.append_basic_block("done")
+        which = to.builder.switch(rows, done)
+        for count in range(1, MOST_ROWS + 1):
+            of_so_many = to.builder.append_basic_block(f"rows_{count}")
+            which.add_case(INT64(count), of_so_many)
+            to.builder.position_at_end(of_so_many)
+            emit_rows(to, given, count)
+            to.builder.branch(done)
+        to.builder.position_at_end(done)
 
     @intrinsic
     def dots(
         typing: Any,
+        rows: Any,
         weights: Any,
+        scales: Any,
+        groups: Any,
         steps: Any,
         x: Any,
         x_stride: Any,
-        sums: Any,
-        sums_stride: Any,
-        groups: Any,
+        starts: Any,
+        starts_stride: Any,
+        units: Any,
         y: Any,
         y_stride: Any,
     ) -> Any:
-        return types.void(*[types.int64] * 9), _generate(emit)
+        return types.void(*[types.int64] * 12), _generate(emit)
 
     return dots
 

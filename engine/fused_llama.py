@@ -59,13 +59,11 @@ class Blocks(NamedTuple):
 
 
 def block(weight: Tensor, bits: int | None) -> Blocks:
-    """A weight [out, in] in blocks of `OUTPUTS` rows and `CHUNK` bytes of each, the last block filled up with zeros.
+    """A weight [out, in] in blocks of `OUTPUTS` rows, 4 bytes of each by turns, the last block filled up with zeros.
 
-    `bits` as in `engine.linear.make_linear`. Of 4 bits a byte holds two rows' codes, and a scale's 32 bits also hold
-    its offset (`engine.dots.make_nibble_dots`).
+    `bits` as in `engine.linear.make_linear`; how weights and scales are held says `engine.dots.make_dots`.
     """
-    from engine.dots import CHUNK, OUTPUTS
-    from engine.fused_step import HALF
+    from engine.dots import OUTPUTS, ZERO
 
     weight = pad(weight.float(), (0, 0, 0, -len(weight) % OUTPUTS))
     rows, scales = len(weight), torch.ones(len(weight))
@@ -73,14 +71,14 @@ def block(weight: Tensor, bits: int | None) -> Blocks:
         stored = weight.bfloat16().view(torch.uint8)
     elif bits == 8:
         codes, units = rounded(weight, 8)
-        scales, stored = units[:, 0], (codes + HALF).to(torch.uint8)
+        scales, stored = units[:, 0], (codes + ZERO[8]).to(torch.uint8)
     else:
         codes, units, offsets = rounded(weight, 4)
-        two = (codes + 8).to(torch.uint8).view(rows // 2, 2, -1)
-        stored = two[:, 0] | two[:, 1] << 4
+        eight = (codes + ZERO[4]).to(torch.uint8).view(rows, -1, 2, 4)
+        stored = (eight[:, :, 0] | eight[:, :, 1] << 4).view(rows, -1)
         both = torch.stack([offsets.bfloat16(), units.bfloat16()], dim=-1).view(torch.float32)[..., 0]
         scales = both.view(rows // OUTPUTS, OUTPUTS, -1).transpose(1, 2).reshape(rows, -1)
-    blocks = stored.reshape(rows // OUTPUTS, -1, stored.shape[1] // CHUNK, CHUNK).transpose(1, 2)
+    blocks = stored.reshape(rows // OUTPUTS, OUTPUTS, -1, 4).transpose(1, 2)
     return Blocks(blocks.reshape(rows, -1).numpy(), scales.reshape(-1).numpy())
 
 
@@ -184,7 +182,7 @@ def _bits(halves: Tensor) -> NDArray[np.uint16]:
 def can_fuse(layers: Sequence[LayerWeights], head: Tensor, dtype: torch.dtype, head_width: int) -> bool:
     """Whether a model of these weights can be computed so, here."""
     matrices = [head, *(weight for layer in layers for weight in layer if weight.dim() == 2)]
-    fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 8 == 0 for weight in matrices[1:])
+    fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 32 == 0 for weight in matrices[1:])
     size = sum(2 * weight.numel() for weight in matrices)
     here = head.device.type == "cpu" and dtype == torch.bfloat16
     return here and fitting and head_width % 32 == 0 and size <= FUSED_BYTES and has_instructions()

@@ -13,29 +13,26 @@ from numba import njit
 
 from engine.dots import (
     CHUNK,
+    HALF,
     OUTPUTS,
+    ZERO,
     arrive,
     arrived,
     bits_as_float,
     give_way,
     make_dots,
     make_mix,
-    make_nibble_dots,
     make_scores,
 )
 
 Array = Any  # an array, as numba takes it: its dtype is in each docstring that cares
 INSTRUCTIONS = ("avx512bf16", "avx512vnni")  # by LLVM's names
-HALF = 128  # makes weights of 8 bits unsigned; an activation is HALF times its high part, and a low one
 TOP = 127 * HALF  # the largest rounded activation
-TOGETHER = 256  # outputs of 8-bit products that become float32 at once
 SPINS = 2000  # looks for the others before the core is offered to another thread
 
-# By the numbers of rows that registers have room for. Compiled functions find these as globals, or they could not be
-# kept on disk.
-_bfloat16_1, _bfloat16_2, _bfloat16_3, _bfloat16_4 = (make_dots("bfloat16", rows) for rows in (1, 2, 3, 4))
-_int8_1, _int8_2, _int8_3 = (make_dots("int8", 2 * rows) for rows in (1, 2, 3))
-_int4_1, _int4_2, _int4_3 = (make_nibble_dots(rows) for rows in (1, 2, 3))
+# Compiled functions find these as globals, or they could not be kept on disk.
+_dots_16, _dots_8, _dots_4 = make_dots(16), make_dots(8), make_dots(4)
+_zero_8, _zero_4 = ZERO[8], ZERO[4]
 _scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
 _mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))
 
@@ -70,44 +67,36 @@ def _narrow(values: Array, halves: Array) -> None:
 
 
 @_compiled
-def _prepare(x: Array, bits: int, ready: Array, units: Array, sums: Array, group_sums: Array) -> None:
+def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> None:
     """Rows of `x` as products with weights of 16, 8 or 4 bits read them, into `ready` uint8 [rows, bytes].
 
-    For 8 and 4 a row becomes two, and its unit and the sums of its parts are noted too, for 4 those by group.
+    For 8 and 4 a row becomes two, and its unit is noted too, and what the sums of its groups start with
+    (`engine.dots.make_dots`); weights of 8 bits have one group.
     """
     if bits == 16:
         for row in range(len(x)):
             _narrow(x[row], ready[row].view(np.uint16))
         return
+    width = x.shape[1]
+    group, zero = (CHUNK, _zero_4) if bits == 4 else (width, _zero_8)
     for row in range(len(x)):
         largest = np.float32(1e-30)
-        for i in range(x.shape[1]):
+        for i in range(width):
             largest = max(largest, abs(x[row, i]))
         units[row] = largest / np.float32(TOP)
         scale = np.float32(TOP) / largest
         high, low = ready[2 * row].view(np.int8), ready[2 * row + 1].view(np.int8)
-        total_high = total_low = np.int32(0)
-        for i in range(x.shape[1]):
-            code = np.int32(np.rint(x[row, i] * scale))
-            above = (code + np.int32(HALF // 2)) >> np.int32(7)
-            below = code - above * np.int32(HALF)
-            high[i], low[i] = above, below
-            total_high += above
-            total_low += below
-        sums[2 * row], sums[2 * row + 1] = total_high, total_low
-        if bits == 4:
-            for group in range(x.shape[1] // CHUNK):
-                total_high = total_low = np.int32(0)
-                for i in range(group * CHUNK, (group + 1) * CHUNK):
-                    total_high += np.int32(high[i])
-                    total_low += np.int32(low[i])
-                group_sums[row, group] = np.float32(HALF * total_high + total_low)
-
-
-@_compiled
-def _taken(left: int) -> int:
-    """Of so many rows left, how many 8-bit products read at once."""
-    return 2 if left == 4 else min(left, 3)  # twice two rows are sooner read than three and one
+        for begin in range(0, width, group):
+            total_high = total_low = np.int32(0)
+            for i in range(begin, begin + group):
+                code = np.int32(np.rint(x[row, i] * scale))
+                above = (code + np.int32(HALF // 2)) >> np.int32(7)
+                below = code - above * np.int32(HALF)
+                high[i], low[i] = above, below
+                total_high += above
+                total_low += below
+            at = begin // group
+            starts[2 * row, at], starts[2 * row + 1, at] = -zero * total_high, -zero * total_low
 
 
 @_compiled
@@ -117,77 +106,31 @@ def _multiply(
     bits: int,
     ready: Array,
     units: Array,
-    sums: Array,
-    group_sums: Array,
+    starts: Array,
     rows: int,
     y: Array,
     first: int,
     last: int,
 ) -> None:
     """Outputs `first` .. `last` - 1 of `weights` uint8 [outputs, bytes] for rows made ready, into `y` [rows, ..]."""
-    chunks, stride = weights.shape[1] // CHUNK, ready.strides[0]
-    from_weights, from_ready, into = weights.ctypes.data, ready.ctypes.data, y.ctypes.data
-    y_stride, w_stride = y.strides[0], weights.strides[0]
-    if bits == 16:
-        for output in range(first, last, OUTPUTS):
-            w, row = from_weights + output * w_stride, 0
-            while row < rows:
-                x, to, left = from_ready + row * stride, into + row * y_stride + 4 * output, rows - row
-                if left >= 4:
-                    _bfloat16_4(w, x, stride, chunks, to, y_stride)
-                elif left == 3:
-                    _bfloat16_3(w, x, stride, chunks, to, y_stride)
-                elif left == 2:
-                    _bfloat16_2(w, x, stride, chunks, to, y_stride)
-                else:
-                    _bfloat16_1(w, x, stride, chunks, to, y_stride)
-                row += 4
-        return
-    if bits == 4:
-        groups, each = 2 * weights.shape[1] // CHUNK, group_sums.strides[0]
-        steps, apart, added = scales.ctypes.data, 4 * OUTPUTS * groups, group_sums.ctypes.data
-        for output in range(first, last, OUTPUTS):
-            w, s, row = from_weights + output * w_stride, steps + output // OUTPUTS * apart, 0
-            while row < rows:
-                x, to = from_ready + 2 * row * stride, into + row * y_stride + 4 * output
-                taken = _taken(rows - row)
-                if taken == 3:
-                    _int4_3(w, s, x, stride, added + row * each, each, groups, to, y_stride)
-                elif taken == 2:
-                    _int4_2(w, s, x, stride, added + row * each, each, groups, to, y_stride)
-                else:
-                    _int4_1(w, s, x, stride, added + row * each, each, groups, to, y_stride)
-                row += taken
-        for row in range(rows):
-            for i in range(first, last):
-                y[row, i] *= units[row]
-        return
-    found = np.empty((2 * rows, TOGETHER), np.int32)
-    found_stride = found.strides[0]
-    for base in range(first, last, TOGETHER):
-        outputs = min(TOGETHER, last - base)
-        for output in range(0, outputs, OUTPUTS):
-            w, row = from_weights + (base + output) * w_stride, 0
-            while row < rows:
-                x, to = from_ready + 2 * row * stride, found.ctypes.data + 2 * row * found_stride + 4 * output
-                taken = _taken(rows - row)
-                if taken == 3:
-                    _int8_3(w, x, stride, chunks, to, found_stride)
-                elif taken == 2:
-                    _int8_2(w, x, stride, chunks, to, found_stride)
-                else:
-                    _int8_1(w, x, stride, chunks, to, found_stride)
-                row += taken
-        for row in range(rows):
-            unit, extra, below = (
-                units[row],
-                np.int32(HALF) * sums[2 * row],
-                np.int32(HALF) * sums[2 * row + 1],
-            )
-            for i in range(outputs):
-                high = np.float32(found[2 * row, i] - extra)
-                low = np.float32(found[2 * row + 1, i] - below)
-                y[row, base + i] = (np.float32(HALF) * high + low) * unit * scales[base + i]
+    w_stride, x_stride, s_stride, y_stride = (
+        weights.strides[0],
+        ready.strides[0],
+        starts.strides[0],
+        y.strides[0],
+    )
+    groups = 2 * weights.shape[1] // CHUNK if bits == 4 else 1
+    steps = weights.shape[1] // 4 // groups
+    x, s, u = ready.ctypes.data, starts.ctypes.data, units.ctypes.data
+    for output in range(first, last, OUTPUTS):
+        w, each = weights.ctypes.data + output * w_stride, scales.ctypes.data + 4 * groups * output
+        to = y.ctypes.data + 4 * output
+        if bits == 16:
+            _dots_16(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
+        elif bits == 8:
+            _dots_8(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
+        else:
+            _dots_4(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
 
 
 @_compiled
@@ -382,33 +325,32 @@ def step(
         ready = np.empty((rows, 2 * widest + CHUNK), np.uint8)
     else:
         ready = np.empty((2 * rows, widest + CHUNK), np.uint8)
-    group_sums = np.empty((rows, widest // CHUNK), np.float32)
-    units, sums = np.empty(rows, np.float32), np.empty(2 * rows, np.int32)
+    units, starts = np.empty(rows, np.float32), np.empty((2 * rows, widest // CHUNK), np.int32)
     normed = np.empty_like(x)
     half = gate_up.shape[1] // 2
     kv_heads, round_ = cache.shape[1] // 2, 1
     for layer in range(layers):
         _normalise(x, norms[layer, 0], epsilon, normed)
-        _prepare(normed, bits, ready, units, sums, group_sums)
+        _prepare(normed, bits, ready, units, starts)
         first, until = _part(qkv.shape[1], rank, size)
         _multiply(
-            qkv[layer], qkv_scales[layer], bits, ready, units, sums, group_sums, rows, fused, first, until
+            qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until
         )
         round_ = _meet(meeting, size, round_)
         for kv_head in range(rank, kv_heads, size):
             _attend(fused, kv_head, heads, cosine, sine, cache[layer], start, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
-        _prepare(mixed, bits, ready, units, sums, group_sums)
+        _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)
         _multiply(
-            out[layer], out_scales[layer], bits, ready, units, sums, group_sums, rows, moved, first, until
+            out[layer], out_scales[layer], bits, ready, units, starts, rows, moved, first, until
         )
         for row in range(rows):
             for i in range(first, until):
                 x[row, i] += moved[row, i]
         round_ = _meet(meeting, size, round_)
         _normalise(x, norms[layer, 1], epsilon, normed)
-        _prepare(normed, bits, ready, units, sums, group_sums)
+        _prepare(normed, bits, ready, units, starts)
         first, until = _part(half, rank, size)
         for shift in (0, half):
             _multiply(
@@ -417,8 +359,7 @@ def step(
                 bits,
                 ready,
                 units,
-                sums,
-                group_sums,
+                starts,
                 rows,
                 fused,
                 shift + first,
@@ -429,10 +370,10 @@ def step(
                 gate = fused[row, i]
                 inner[row, i] = gate / (np.float32(1.0) + _exp(-gate)) * fused[row, half + i]
         round_ = _meet(meeting, size, round_)
-        _prepare(inner, bits, ready, units, sums, group_sums)
+        _prepare(inner, bits, ready, units, starts)
         first, until = _part(down.shape[1], rank, size)
         _multiply(
-            down[layer], down_scales[layer], bits, ready, units, sums, group_sums, rows, moved, first, until
+            down[layer], down_scales[layer], bits, ready, units, starts, rows, moved, first, until
         )
         for row in range(rows):
             for i in range(first, until):
@@ -444,6 +385,6 @@ def step(
     _normalise(x[rows - last :], last_norm, epsilon, normed[:last])
     if rank == 0 and len(features):
         features[-1] = normed[:last]
-    _prepare(normed[:last], bits, ready, units, sums, group_sums)
+    _prepare(normed[:last], bits, ready, units, starts)
     first, until = _part(head.shape[0], rank, size)
-    _multiply(head, head_scales, bits, ready, units, sums, group_sums, last, logits, first, until)
+    _multiply(head, head_scales, bits, ready, units, starts, last, logits, first, until)

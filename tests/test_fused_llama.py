@@ -115,13 +115,13 @@ def test_two_threads_compute_what_one_does(
 
 @needed
 def test_blocks_hold_the_codes_of_eight_bits() -> None:
-    """And the last block is filled up with zeros."""
-    weight = torch.randn(10, 128, generator=torch.Generator().manual_seed(0))
+    """Four numbers of each of 32 outputs by turns; and the last block is filled up with zeros."""
+    weight = torch.randn(40, 128, generator=torch.Generator().manual_seed(0))
     blocks = block(weight, 8)
-    codes = torch.from_numpy(blocks.weights).float().reshape(3, 2, 4, 64).transpose(1, 2).reshape(12, 128)
+    codes = torch.from_numpy(blocks.weights).float().reshape(2, 32, 32, 4).transpose(1, 2).reshape(64, 128)
     held = (codes - 128) * torch.from_numpy(blocks.scales)[:, None]
-    torch.testing.assert_close(held[:10], round_weight(weight, 8))
-    assert bool((held[10:].abs() < 1e-9).all())
+    torch.testing.assert_close(held[:40], round_weight(weight, 8))
+    assert bool((held[40:].abs() < 1e-9).all())
 
 
 @pytest.mark.parametrize(
