@@ -23,6 +23,7 @@ LANES = 16
 HALVES = 2  # registers of outputs that a loop reads at once
 OUTPUTS = HALVES * LANES  # weight rows of a block
 MOST_ROWS = 9  # that are read at once
+ROWS_OF_A_PASS = {8: 6, 4: 4}  # whose sums have room in the registers, by the weight's bits
 HALF = 128  # an activation's code is HALF times its high part, and a low one
 ZERO = {8: 128, 4: 8}  # the code of a weight of 0, by the weight's bits
 
@@ -119,11 +120,8 @@ class Emitter:
 
     def total(self, lanes: Any) -> Any:
         """The sum of a sum's lanes."""
-        value = self.builder.load(lanes)
-        if value.type == WORDS:
-            return self.call("llvm.vector.reduce.add.v16i32", INT32, value)
-        # A float's reduction begins with a value of its own, and may add lanes pairwise.
-        zero = ir.Constant(FLOAT, -0.0)
+        # The reduction begins with a value of its own, and may add lanes pairwise.
+        zero, value = ir.Constant(FLOAT, -0.0), self.builder.load(lanes)
         return self.call("llvm.vector.reduce.fadd.v16f32", FLOAT, zero, value, freely=("reassoc",))
 
     def spread(self, value: Any, kind: Any = FLOATS) -> Any:
@@ -179,53 +177,54 @@ def make_dots(bits: int) -> Any:
             for half in range(HALVES):
                 to.store(to.builder.load(sums[row][half]), given, row, half)
 
-    def dots_8_or_4(to: Emitter, given: Block, rows: int, halves: Sequence[int]) -> None:
-        builder, parts = to.builder, range(2 * rows)
-        totals = [to.zeros(FLOATS, len(halves)) for _ in range(rows)]
-        sums = [to.zeros(WORDS, len(halves)) for _ in parts]
+    def dots_8_or_4(to: Emitter, given: Block, rows: range) -> None:
+        builder, parts = to.builder, range(2 * rows.start, 2 * rows.stop)
+        totals = {row: to.zeros(FLOATS, HALVES) for row in rows}
+        sums = {part: to.zeros(WORDS, HALVES) for part in parts}
         with to.repeated(given.groups) as group:
-            starts = [to.load_from(given.starts, part, given.starts_stride, group) for part in parts]
+            starts = {p: to.load_from(given.starts, p, given.starts_stride, group) for p in parts}
             for part in parts:
-                for half in range(len(halves)):
+                for half in range(HALVES):
                     builder.store(to.spread(starts[part], WORDS), sums[part][half])
             with to.repeated(given.steps) as in_group:
                 step = builder.add(builder.mul(group, given.steps), in_group)
-                read = [to.codes(to.load(given.weights, to.register(step, half)), bits) for half in halves]
+                read = [
+                    to.codes(to.load(given.weights, to.register(step, half)), bits) for half in range(HALVES)
+                ]
                 for four in range(8 // bits):
                     place = builder.add(builder.mul(step, INT64(8 // bits)), INT64(four))
                     for part in parts:
                         codes = to.spread(to.load_from(given.x, part, given.x_stride, place), WORDS)
-                        for half in range(len(halves)):
+                        for half in range(HALVES):
                             to.add_dots(sums[part][half], "avx512.vpdpbusd", read[half][four], codes)
-            for at, half in enumerate(halves):
+            for half in range(HALVES):
                 scale, offset = to.load(given.scales, to.register(group, half)), None
                 if bits == 4:
                     offset, scale = to.halves(scale)
                 scale = builder.bitcast(scale, FLOATS)
-                for row in range(rows):
+                for row in rows:
                     high, low = (
-                        builder.sitofp(builder.load(sums[2 * row + part][at]), FLOATS) for part in range(2)
+                        builder.sitofp(builder.load(sums[2 * row + part][half]), FLOATS) for part in range(2)
                     )
                     value = to.call("llvm.fma.v16f32", FLOATS, high, ir.Constant(FLOATS, [HALF] * LANES), low)
-                    to.add_product(totals[row][at], value, scale)
+                    to.add_product(totals[row][half], value, scale)
                     if offset is not None:
                         both = builder.add(builder.mul(starts[2 * row], INT32(HALF)), starts[2 * row + 1])
                         sum_ = builder.fmul(builder.sitofp(both, FLOAT), ir.Constant(FLOAT, -1 / ZERO[bits]))
-                        to.add_product(totals[row][at], to.spread(sum_), offset)
-        for row in range(rows):
+                        to.add_product(totals[row][half], to.spread(sum_), offset)
+        for row in rows:
             unit = to.spread(to.load_from(given.units, 0, INT64(0), INT64(row), FLOAT))
-            for at, half in enumerate(halves):
-                to.store(builder.fmul(builder.load(totals[row][at]), unit), given, row, half)
+            for half in range(HALVES):
+                to.store(builder.fmul(builder.load(totals[row][half]), unit), given, row, half)
 
     def emit_rows(to: Emitter, given: Block, rows: int) -> None:
         if bits == 16:
             dots_16(to, given, rows)
             return
-        # Of 32 registers, those that sums need in the innermost loop.
-        each = 3 if bits == 4 else 2
-        together = HALVES if HALVES * each * rows <= 24 else 1
-        for half in range(0, HALVES, together):
-            dots_8_or_4(to, given, rows, range(half, half + together))
+        # More rows go over the block again, which is near by then: the registers have no room for their sums.
+        passes = -(-rows // ROWS_OF_A_PASS[bits])
+        for one in range(passes):
+            dots_8_or_4(to, given, range(rows * one // passes, rows * (one + 1) // passes))
 
     def emit(to: Emitter, rows: Any, *addresses: Any) -> None:
         given, done = Block(*addresses), to.builder.append_basic_block("done")

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from engine.cached_model import WATCHED_LAYERS
 from engine.linear import rounded
 
-FUSED_ROWS = 9  # past which PyTorch's products of many rows are as fast
+FUSED_ROWS = 9  # that it reads at most (`engine.dots.MOST_ROWS`); PyTorch's products of many rows are as fast
 FUSED_BYTES = 4 << 30  # of weights, the most that a model may take for speed alone
 
 

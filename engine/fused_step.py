@@ -333,18 +333,14 @@ def step(
         _normalise(x, norms[layer, 0], epsilon, normed)
         _prepare(normed, bits, ready, units, starts)
         first, until = _part(qkv.shape[1], rank, size)
-        _multiply(
-            qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until
-        )
+        _multiply(qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until)
         round_ = _meet(meeting, size, round_)
         for kv_head in range(rank, kv_heads, size):
             _attend(fused, kv_head, heads, cosine, sine, cache[layer], start, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
         _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)
-        _multiply(
-            out[layer], out_scales[layer], bits, ready, units, starts, rows, moved, first, until
-        )
+        _multiply(out[layer], out_scales[layer], bits, ready, units, starts, rows, moved, first, until)
         for row in range(rows):
             for i in range(first, until):
                 x[row, i] += moved[row, i]
@@ -372,9 +368,7 @@ def step(
         round_ = _meet(meeting, size, round_)
         _prepare(inner, bits, ready, units, starts)
         first, until = _part(down.shape[1], rank, size)
-        _multiply(
-            down[layer], down_scales[layer], bits, ready, units, starts, rows, moved, first, until
-        )
+        _multiply(down[layer], down_scales[layer], bits, ready, units, starts, rows, moved, first, until)
         for row in range(rows):
             for i in range(first, until):
                 x[row, i] += moved[row, i]
