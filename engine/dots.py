@@ -32,8 +32,8 @@ WORDS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
 
 
 @dataclass(frozen=True)
-class Block:
-    """What a product of a block is given, as values of the code: addresses, strides and counts."""
+class Product:
+    """What the product of a block is made of, as values of the code: addresses, strides and counts."""
 
     weights: Any
     scales: Any
@@ -75,16 +75,16 @@ class Emitter:
         as_value = [INT64(value) if isinstance(value, int) else value for value in (stride, count)]
         return self.builder.mul(*as_value)
 
-    def load_from(self, base: Any, row: int, stride: Any, place: Any, kind: Any = INT32) -> Any:
-        """The number at a place of a row, of 4 bytes each."""
+    def load_from(self, base: Any, row: int, stride: Any, place: Any) -> Any:
+        """The 4 bytes at a place of a row."""
         offset = self.builder.add(self.times(stride, row), self.times(4, place))
-        return self.load(base, offset, kind)
+        return self.load(base, offset, INT32)
 
     def register(self, step: Any, half: int) -> Any:
         """The offset of a register's worth of a step's outputs."""
         return self.builder.add(self.times(4 * OUTPUTS, step), INT64(CHUNK * half))
 
-    def store(self, value: Any, given: Block, row: int, half: int) -> None:
+    def store(self, value: Any, given: Product, row: int, half: int) -> None:
         """A register of a row's outputs."""
         place = self.builder.add(self.times(given.y_stride, row), INT64(CHUNK * half))
         self.builder.store(value, self.at(given.y, place, FLOATS)).align = 4
@@ -165,7 +165,7 @@ def make_dots(bits: int) -> Any:
     an offset, both bfloat16. A weight is scale x (code - ZERO[bits]) + offset.
     """
 
-    def dots_16(to: Emitter, given: Block, rows: int) -> None:
+    def dots_16(to: Emitter, given: Product, rows: int) -> None:
         sums = [to.zeros(FLOATS, HALVES) for _ in range(rows)]
         with to.repeated(given.steps) as step:
             read = [to.load(given.weights, to.register(step, half)) for half in range(HALVES)]
@@ -177,7 +177,7 @@ def make_dots(bits: int) -> Any:
             for half in range(HALVES):
                 to.store(to.builder.load(sums[row][half]), given, row, half)
 
-    def dots_8_or_4(to: Emitter, given: Block, rows: range) -> None:
+    def dots_8_or_4(to: Emitter, given: Product, rows: range) -> None:
         builder, parts = to.builder, range(2 * rows.start, 2 * rows.stop)
         totals = {row: to.zeros(FLOATS, HALVES) for row in rows}
         sums = {part: to.zeros(WORDS, HALVES) for part in parts}
@@ -198,26 +198,25 @@ def make_dots(bits: int) -> Any:
                         for half in range(HALVES):
                             to.add_dots(sums[part][half], "avx512.vpdpbusd", read[half][four], codes)
             for half in range(HALVES):
-                scale, offset = to.load(given.scales, to.register(group, half)), None
+                scale = to.load(given.scales, to.register(group, half), FLOATS if bits == 8 else WORDS)
                 if bits == 4:
                     offset, scale = to.halves(scale)
-                scale = builder.bitcast(scale, FLOATS)
                 for row in rows:
                     high, low = (
                         builder.sitofp(builder.load(sums[2 * row + part][half]), FLOATS) for part in range(2)
                     )
                     value = to.call("llvm.fma.v16f32", FLOATS, high, ir.Constant(FLOATS, [HALF] * LANES), low)
                     to.add_product(totals[row][half], value, scale)
-                    if offset is not None:
+                    if bits == 4:
                         both = builder.add(builder.mul(starts[2 * row], INT32(HALF)), starts[2 * row + 1])
                         sum_ = builder.fmul(builder.sitofp(both, FLOAT), ir.Constant(FLOAT, -1 / ZERO[bits]))
                         to.add_product(totals[row][half], to.spread(sum_), offset)
         for row in rows:
-            unit = to.spread(to.load_from(given.units, 0, INT64(0), INT64(row), FLOAT))
+            unit = to.spread(to.load(given.units, INT64(4 * row), FLOAT))
             for half in range(HALVES):
                 to.store(builder.fmul(builder.load(totals[row][half]), unit), given, row, half)
 
-    def emit_rows(to: Emitter, given: Block, rows: int) -> None:
+    def emit_rows(to: Emitter, given: Product, rows: int) -> None:
         if bits == 16:
             dots_16(to, given, rows)
             return
@@ -227,7 +226,7 @@ def make_dots(bits: int) -> Any:
             dots_8_or_4(to, given, range(rows * one // passes, rows * (one + 1) // passes))
 
     def emit(to: Emitter, rows: Any, *addresses: Any) -> None:
-        given, done = Block(*addresses), to.builder.append_basic_block("done")
+        given, done = Product(*addresses), to.builder.append_basic_block("done")
         which = to.builder.switch(rows, done)
         for count in range(1, MOST_ROWS + 1):
             of_so_many = to.builder.append_basic_block(f"rows_{count}")
