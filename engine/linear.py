@@ -16,6 +16,9 @@ Linear = Callable[[Tensor], Tensor]
 # Up to so many rows, by bits, the rounded kernels of PyTorch's CPU build beat a bfloat16 product; past them the product
 # of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
 PACKED_ROWS = {8: 4, 4: 7}
+# On an H200 the int4 kernel takes 0.6 to 0.8 of the time of a bfloat16 product for up to 4 rows, more than it for 8,
+# and the int8 one over ten times as long (docs/benchmarks.md, "On a GPU").
+CUDA_ROWS = 4
 INT4_GROUP = 64
 USUAL_ROWS = 16  # that a weight's layout suits best; any others are computed by it too
 WIDE_ROWS = 4  # past which a product in float32 is faster where the processor has none of bfloat16
@@ -49,10 +52,19 @@ def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, 
     codes = rounded(weight, bits)
     exact = dequantise(*codes)
     dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
-    if dtype != torch.bfloat16 or weight.device.type != "cpu":
+    if dtype != torch.bfloat16:
         return dense
+    if weight.device.type == "cuda":
+        return _by_rows(CUDA_ROWS, _packed_int4_cuda(*codes), dense) if fits_cuda(weight, bits) else dense
     packed = _packed_int8(*codes) if len(codes) == 2 else _packed_int4(*codes)
     return _by_rows(PACKED_ROWS[bits], packed, dense)
+
+
+def fits_cuda(weight: Tensor, bits: int) -> bool:
+    """Whether PyTorch has a fast packed kernel for a weight [out, in] on its CUDA device."""
+    outputs, inputs = weight.shape
+    capability = torch.cuda.get_device_capability(weight.device)
+    return bits == 4 and capability >= (8, 0) and outputs % 8 == 0 and inputs % INT4_GROUP == 0
 
 
 def _by_rows(most: int, few: Linear, many: Linear) -> Linear:
@@ -102,4 +114,15 @@ def _packed_int4(codes: Tensor, scales: Tensor, offsets: Tensor) -> Linear:
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes + 8, 1)
     scale = torch.stack([scales.t(), offsets.t()], dim=-1).to(torch.bfloat16).contiguous()
     product = torch.ops.aten._weight_int4pack_mm_for_cpu
+    return lambda x: product(x, packed, INT4_GROUP, scale)
+
+
+def _packed_int4_cuda(codes: Tensor, scales: Tensor, offsets: Tensor) -> Linear:
+    unsigned = codes + 8
+    tiles = 8 if codes.shape[1] % 128 == 0 else 4  # of 16 inputs, that a warp reads in one go
+    packed = torch.ops.aten._convert_weight_to_int4pack(
+        (unsigned[:, ::2] << 4 | unsigned[:, 1::2]).to(torch.uint8), tiles
+    )
+    scale = torch.stack([scales.t(), offsets.t()], dim=-1).to(torch.bfloat16).contiguous()
+    product = torch.ops.aten._weight_int4pack_mm
     return lambda x: product(x, packed, INT4_GROUP, scale)

@@ -1,8 +1,8 @@
 """A lean forward for models of the Llama family: fused projections and a preallocated KV cache.
 
-Forwards of a few rows are one compiled function where the processor has what it takes (`engine.fused_llama`), and
-PyTorch's operations elsewhere. The general path through transformers (`engine.transformers_model`) serves every other
-architecture; both offer `engine.cached_model.Decoder`.
+Forwards of a few rows are one compiled function where the processor has what it takes (`engine.fused_llama`), one
+graph on a CUDA device (`engine.captured`), and PyTorch's operations elsewhere. The general path through transformers
+(`engine.transformers_model`) serves every other architecture; both offer `engine.cached_model.Decoder`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS
+from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph, span_of
 from engine.fused_llama import FUSED_ROWS, LayerWeights, can_fuse, fuse, rows_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
 
@@ -116,15 +117,24 @@ class Llama:
             for a, qkv, out, b, gate_up, down in layers
         ]
         self.norm, self.head = norm(last_norm), linear(head)
+        self.captured: CapturedForwards | None = None
+        if self.device.type == "cuda":
+            record = cuda_graph(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
+            self.captured = CapturedForwards(self._compute, self.device, dtype, record)
         self._allocate(capacity)
+        # What no forward should wait for is compiled or recorded now.
         if self.fused:
-            self.forward([0], [0], 0, None, 1)  # compiles now what no forward should wait for
+            self.forward([0], [0], 0, None, 1)
+        if self.captured:
+            self.captured.prepare(self.capacity)
 
     def _allocate(self, capacity: int) -> None:
         shape = (len(self.layers), 2 * self.kv_heads, capacity, self.width)
         # Positions can never outrun slots: branches use more slots than positions.
         self.cosine, self.sine = self._rotation(capacity)
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        if self.captured:
+            self.captured.graphs.clear()  # they are of the former cache
 
     def _rotation(self, positions: int) -> tuple[Tensor, Tensor]:
         """Tables [positions, 1, width]; the sine's first half is negative, so that a roll does the rotation."""
@@ -136,10 +146,9 @@ class Llama:
         cosine, sine = (t[0].to(self.device, self.dtype)[:, None] for t in (cosine, sine))
         return cosine, sine
 
-    def _turns(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Of n tokens [n, heads, width]: what turns queries' and keys' heads, and leaves values' as they are."""
-        where = torch.tensor(positions, device=self.device)
-        cosine, sine = self.cosine[where], self.sine[where]
+        cosine, sine = self.cosine[positions], self.sine[positions]
         turned, kept = (-1, self.heads + self.kv_heads, -1), (-1, self.kv_heads, -1)
         return (
             torch.cat([cosine.expand(turned), torch.ones_like(cosine).expand(kept)], dim=1),
@@ -172,24 +181,38 @@ class Llama:
             embeddings = rows_of(self.embedding, tokens)
             logits, self.features = self.fused.forward(embeddings, turns, start, mask, last, self.cache)
             return logits
-        cosine, sine = self._turns(positions)
+        if self.captured and count <= CAPTURED_ROWS:
+            span = span_of(end, self.capacity)
+            logits, self.features = self.captured.forward(
+                tokens, positions, start, mask, last, span=span, watch=self.watch
+            )
+            return logits
         if mask is None and count > 1:
             mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
                 start + 1
             )
-        group, width = self.heads // self.kv_heads, self.width
-        held = self.cache[:, :, :end]
+        read, at, slots = torch.tensor([tokens, positions, range(start, end)], device=self.device)
+        hidden = None if mask is None else mask.to(self.device, self.dtype)
+        logits, self.features = self._compute(Reading(read, at, slots, hidden, end, last))
+        return logits
+
+    def _compute(self, reading: Reading) -> tuple[Tensor, Tensor]:
+        """Logits and features of the last rows by PyTorch's operations, none of which waits for the device."""
+        tokens, positions, slots, mask, seen, last = reading
+        count, group, width = len(tokens), self.heads // self.kv_heads, self.width
+        cosine, sine = self._turns(positions)
+        held = self.cache[:, :, :seen]
         keys, values = held[:, : self.kv_heads], held[:, self.kv_heads :]
         if mask is not None:
             # Query heads of one KV head are folded into rows, so that keys are never repeated.
-            mask = mask.to(self.device, self.dtype).repeat(group, 1)
-        x = self.embedding[torch.tensor(tokens, device=self.device)]
+            mask = mask.repeat(group, 1)
+        x = self.embedding[tokens]
         outputs: list[Tensor] = []
         first_watched = len(self.layers) - WATCHED_LAYERS if self.watch else len(self.layers)
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)
             fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
-            held[index, :, start:] = fused[:, self.heads :].transpose(0, 1)
+            self.cache[index].index_copy_(1, slots, fused[:, self.heads :].transpose(0, 1))
             queries = fused[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
             mixed = functional.scaled_dot_product_attention(
                 queries.reshape(1, self.kv_heads, group * count, width),
@@ -204,9 +227,8 @@ class Llama:
             if index >= first_watched:
                 outputs.append(x[-last:])
         normed = self.norm(x[-last:])
-        if self.watch:
-            self.features = torch.cat([*outputs[:-1], normed], dim=-1)
-        return self.head(normed)
+        features = torch.cat([*outputs[:-1], normed], dim=-1) if self.watch else normed[:, :0]
+        return self.head(normed), features
 
     def _grow(self, slots: int) -> None:
         cache, used = self.cache, self.capacity

@@ -33,7 +33,7 @@ from sim.explained import describe as describe_share
 from sim.grid import Grid
 from sim.tune import tune
 
-EFFORT = Effort("check", 6, 64, Laps(3, seconds=60.0, together_seconds=0.15), sampled=32, rehearsals=6)
+EFFORT = Effort("check", 6, 64, Laps(3, seconds=45.0, together_seconds=0.15), sampled=32, rehearsals=6)
 # Two settings of each method leave out transformers' static cache, which it compiles for minutes on a GPU.
 BENCHMARK = RaceEffort(
     "check",
