@@ -896,7 +896,7 @@ def hardware_check(
         target, drafts = choose_models(None, None, "bfloat16")
         prompts = builtin_prompts("calibration", EFFORT.prompts) + builtin_prompts("heldout", EFFORT.prompts)
     else:
-        folder = cache_folder() / f"random-{layers}x{width}x{heads}"
+        folder = cache_folder() / f"random-target-{layers}x{width}x{heads}"
         source = str(make_random_target(folder, layers=layers, width=width, heads=heads))
         target, drafts = choose_models(source, None, "bfloat16")
         texts = [" ".join(f"w{5 + (17 * i + 7 * j * j) % 997}" for j in range(24)) for i in range(count)]

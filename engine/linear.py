@@ -17,7 +17,7 @@ Linear = Callable[[Tensor], Tensor]
 # of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
 PACKED_ROWS = {8: 4, 4: 7}
 # On an H200 the int4 kernel takes 0.6 to 0.8 of the time of a bfloat16 product for up to 4 rows, more than it for 8,
-# and the int8 one over ten times as long (docs/benchmarks.md, "On a GPU").
+# and the int8 one over ten times as long (docs/gpu.md).
 CUDA_ROWS = 4
 INT4_GROUP = 64
 USUAL_ROWS = 16  # that a weight's layout suits best; any others are computed by it too

@@ -33,7 +33,7 @@ from sim.explained import describe as describe_share
 from sim.grid import Grid
 from sim.tune import tune
 
-EFFORT = Effort("check", 6, 64, Laps(3, seconds=45.0, together_seconds=0.15), sampled=32, rehearsals=6)
+EFFORT = Effort("check", 6, 64, Laps(2, seconds=40.0, together_seconds=0.15), sampled=32, rehearsals=6)
 # Two settings of each method leave out transformers' static cache, which it compiles for minutes on a GPU.
 BENCHMARK = RaceEffort(
     "check",
@@ -47,7 +47,7 @@ BENCHMARK = RaceEffort(
     candidates=2,
 )
 GRID = Grid(draft_lengths=(1, 2, 4, 6), branches=(1, 4), cuts=(0.0,), bounds=(0.4,))
-EXACT_TOKENS, EXACT_PROMPTS = 32, 3
+EXACT_TOKENS, EXACT_PROMPTS = 32, 2
 POLICIES = (
     Configuration(policy="speculative", draft_length=4),
     Configuration(policy="pearl", draft_length=3),

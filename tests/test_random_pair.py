@@ -1,0 +1,45 @@
+"""A random target is one that its rounded drafts predict about as well as they do a trained one."""
+
+from pathlib import Path
+
+import torch
+
+from engine.decoding import choices
+from engine.models import ModelSpec, load_model
+from engine.random_pair import make_random_target
+
+TOKENS = 48
+
+
+def test_rounded_drafts_predict_a_random_target(tmp_path: Path) -> None:
+    source = str(make_random_target(tmp_path / "model", layers=4, width=256, heads=4))
+    target = load_model(ModelSpec(source=source))
+    prompts = [[5 + 31 * i, 7 + 17 * i, 900 + i] for i in range(3)]
+    texts, chances = [], []
+    for prompt in prompts:
+        text = list(prompt)
+        while len(text) < len(prompt) + TOKENS:
+            logits = target.read(target.rewind(text), last=1)
+            chances.append(float(torch.softmax(logits, -1).max()))
+            text += choices(target, logits)
+        target.clear()
+        texts.append(text)
+    found = {}
+    for bits in (8, 4):
+        draft = load_model(ModelSpec(source=source, bits=bits))
+        said = 0
+        for prompt, text in zip(prompts, texts, strict=True):
+            draft.clear()
+            ahead = choices(draft, draft.read(text[:-1]))[len(prompt) - 1 :]
+            said += sum(mine == its for mine, its in zip(ahead, text[len(prompt) :], strict=True))
+        found[bits] = said / (len(prompts) * TOKENS)
+    assert found[8] > 0.85
+    assert 0.5 < found[4] < found[8]
+    assert 0.2 < sum(chances) / len(chances) < 0.8
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+    folder = make_random_target(tmp_path / "model", layers=1, width=64, heads=4)
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    make_random_target(folder, layers=1, width=64, heads=4)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
