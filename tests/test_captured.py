@@ -1,6 +1,7 @@
 """Recorded forwards compute what the forward itself does, whatever was read before and however the cache grows."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,6 +14,8 @@ from engine.cached_model import CachedModel
 from engine.captured import CAPTURED_ROWS, SPAN, CapturedForwards, Outputs
 from engine.llama import Llama
 
+# Attention over a whole span adds up in another order than over what is there.
+assert_close = partial(torch.testing.assert_close, atol=1e-4, rtol=1e-4)
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -50,17 +53,17 @@ def test_lines_and_branches_are_read_as_without(lines: list[list[int]], branches
         context += words
         for model in (captured, plain):
             model.rewind(context)
-        torch.testing.assert_close(captured.read(words), plain.read(words))
+        assert_close(captured.read(words), plain.read(words))
     for step in range(steps):
         tokens = [(branch, 3 * branch + step) for branch in range(branches)]
-        torch.testing.assert_close(captured.read_branches(tokens), plain.read_branches(tokens))
+        assert_close(captured.read_branches(tokens), plain.read_branches(tokens))
 
 
 def test_a_text_may_outgrow_spans_and_cache() -> None:
     captured, plain = pair_of(1, capacity=SPAN + 8)
     for turn in range(2 * SPAN // CAPTURED_ROWS + 2):
         words = [(turn + i) % VOCABULARY for i in range(CAPTURED_ROWS)]
-        torch.testing.assert_close(captured.read(words, last=2), plain.read(words, last=2))
+        assert_close(captured.read(words, last=2), plain.read(words, last=2))
     decoder: Any = captured.decoder
     assert decoder.capacity > 2 * SPAN
 
@@ -70,7 +73,7 @@ def test_features_are_those_of_the_forward_itself() -> None:
     for model in (captured, plain):
         model.decoder.watch = True
         model.read(PROMPTS[0], last=3)
-    torch.testing.assert_close(captured.decoder.features, plain.decoder.features)
+    assert_close(captured.decoder.features, plain.decoder.features)
     assert captured.decoder.features.shape == (3, 2 * 64)
 
 
@@ -96,4 +99,4 @@ def test_graphs_on_a_device_compute_what_the_host_launches() -> None:
         tokens = list(range(count))
         positions = list(range(start, start + count))
         got, want = (m.forward(tokens, positions, start, None, count) for m in (captured, plain))
-        torch.testing.assert_close(got, want)
+        assert_close(got, want)
