@@ -20,8 +20,11 @@ from numba.extending import intrinsic
 
 CHUNK = 64  # bytes of a register
 LANES = 16
+FOUR = 4  # slots that scores are made of at once
 HALVES = 2  # registers of outputs that a loop reads at once
 OUTPUTS = HALVES * LANES  # weight rows of a block
+AHEAD = 8192  # bytes that weights are fetched before they are read: a quarter of the nearest cache
+FETCHED_ROWS = 3  # of bfloat16, for fewer of which the processor fetches soon enough by itself
 MOST_ROWS = 9  # that are read at once
 ROWS_OF_A_PASS = {8: 6, 4: 4}  # whose sums have room in the registers, by the weight's bits
 HALF = 128  # an activation's code is HALF times its high part, and a low one
@@ -54,11 +57,11 @@ class Emitter:
     def __init__(self, builder: Any) -> None:
         self.builder = builder
 
-    def call(self, name: str, result: Any, *given: Any, freely: Sequence[str] = ()) -> Any:
+    def call(self, name: str, result: Any, *given: Any) -> Any:
         """LLVM's intrinsic or the process's function of this name."""
         shape = ir.FunctionType(result, [value.type for value in given])
         function = cgutils.get_or_insert_function(self.builder.module, shape, name)  # type: ignore[no-untyped-call]
-        return self.builder.call(function, given, fastmath=freely)
+        return self.builder.call(function, given)
 
     def at(self, base: Any, offset: Any, pointed: Any) -> Any:
         """A pointer."""
@@ -83,6 +86,19 @@ class Emitter:
     def register(self, step: Any, half: int) -> Any:
         """The offset of a register's worth of a step's outputs."""
         return self.builder.add(self.times(4 * OUTPUTS, step), INT64(CHUNK * half))
+
+    def fetch_ahead(self, weights: Any, step: Any) -> None:
+        """Have the weights brought near that are read some steps from now, in this block or the next.
+
+        The processor does so by itself, but not far enough ahead once several rows' sums fill its queues.
+        """
+        reading, nearest, data = INT32(0), INT32(3), INT32(1)
+        for half in range(HALVES):
+            place = self.builder.add(self.register(step, half), INT64(AHEAD))
+            there = self.at(
+                weights, place, ir.IntType(8)
+            )  # perhaps behind the last weights, which does no harm
+            self.call("llvm.prefetch.p0", ir.VoidType(), there, reading, nearest, data)
 
     def store(self, value: Any, given: Product, row: int, half: int) -> None:
         """A register of a row's outputs."""
@@ -118,11 +134,29 @@ class Emitter:
         """Lane by lane, in float32 and rounded once."""
         self.builder.store(self.call("llvm.fma.v16f32", FLOATS, a, b, self.builder.load(to)), to)
 
-    def total(self, lanes: Any) -> Any:
-        """The sum of a sum's lanes."""
-        # The reduction begins with a value of its own, and may add lanes pairwise.
-        zero, value = ir.Constant(FLOAT, -0.0), self.builder.load(lanes)
-        return self.call("llvm.vector.reduce.fadd.v16f32", FLOAT, zero, value, freely=("reassoc",))
+    def chosen(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        """Some lanes of `a` and `b`, which follow those of `a`."""
+        mask = ir.Constant(ir.VectorType(INT32, len(lanes)), list(lanes))
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def paired(self, a: Any, b: Any, pairs: Sequence[Sequence[int]]) -> Any:
+        """The sum of two choices of lanes."""
+        return self.builder.fadd(*(self.chosen(a, b, lanes) for lanes in pairs))
+
+    def totals(self, four: Sequence[Any]) -> Any:
+        """The sums of the lanes of four registers, as four lanes."""
+        # Within each quarter of the registers, first between two of them and then between all.
+        starts, n = range(0, LANES, FOUR), LANES
+        twos = [
+            [q + lane + n * of for q in starts for lane in low for of in (0, 1)] for low in ((0, 1), (2, 3))
+        ]
+        ab, cd = (self.paired(four[i], four[i + 1], twos) for i in (0, 2))
+        both = [
+            [q + lane + n * of for q in starts for of in (0, 1) for lane in low] for low in ((0, 1), (2, 3))
+        ]
+        each = self.paired(ab, cd, both)
+        eight = self.paired(each, each, (range(8), range(8, 16)))
+        return self.paired(eight, eight, (range(4), range(4, 8)))
 
     def spread(self, value: Any, kind: Any = FLOATS) -> Any:
         """A number in all lanes."""
@@ -168,6 +202,8 @@ def make_dots(bits: int) -> Any:
     def dots_16(to: Emitter, given: Product, rows: int) -> None:
         sums = [to.zeros(FLOATS, HALVES) for _ in range(rows)]
         with to.repeated(given.steps) as step:
+            if rows >= FETCHED_ROWS:
+                to.fetch_ahead(given.weights, step)
             read = [to.load(given.weights, to.register(step, half)) for half in range(HALVES)]
             for row in range(rows):
                 pair = to.spread(to.load_from(given.x, row, given.x_stride, step), WORDS)
@@ -188,6 +224,8 @@ def make_dots(bits: int) -> Any:
                     builder.store(to.spread(starts[part], WORDS), sums[part][half])
             with to.repeated(given.steps) as in_group:
                 step = builder.add(builder.mul(group, given.steps), in_group)
+                if rows.start == 0:
+                    to.fetch_ahead(given.weights, step)
                 read = [
                     to.codes(to.load(given.weights, to.register(step, half)), bits) for half in range(HALVES)
                 ]
@@ -262,27 +300,38 @@ def make_scores(queries: int) -> Any:
     """Products of float32 queries and the bfloat16 keys of `count` slots, into y float32 [queries, count].
 
     `keys` [slots, chunks x CHUNK bytes], of which `slots` int64 [count] names some. `x` [queries, chunks x 32]: each
-    chunk's even numbers before its odd ones.
+    chunk's even numbers before its odd ones. Slots go by `FOUR`, so that behind a row of y there must be room for
+    three more.
     """
 
     def emit(
         to: Emitter, keys: Any, slots: Any, count: Any, x: Any, chunks: Any, y: Any, y_stride: Any
     ) -> None:
-        with cgutils.for_range(to.builder, count, intp=INT64) as seen:
-            slot = to.load(slots, to.times(8, seen.index), INT64)
-            key = to.builder.add(keys, to.times(slot, to.times(CHUNK, chunks)))
-            sums = to.zeros(FLOATS, queries)
-            with cgutils.for_range(to.builder, chunks, intp=INT64) as loop:
-                halves = to.halves(to.load(key, to.times(CHUNK, loop.index)))
+        builder, width = to.builder, to.times(CHUNK, chunks)
+        last = builder.sub(count, INT64(1))
+        fours = builder.sdiv(builder.add(count, INT64(FOUR - 1)), INT64(FOUR))
+        with to.repeated(fours) as four:
+            first = to.times(FOUR, four)
+            each = [builder.add(first, INT64(i)) for i in range(FOUR)]
+            # The last slot stands in for those that there are not.
+            within = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in each]
+            rows = [
+                builder.add(keys, builder.mul(to.load(slots, to.times(8, i), INT64), width)) for i in within
+            ]
+            sums = [to.zeros(FLOATS, FOUR) for _ in range(queries)]
+            with to.repeated(chunks) as chunk:
+                halves = [to.halves(to.load(row, to.times(CHUNK, chunk))) for row in rows]
                 for query in range(queries):
-                    row = to.times(to.times(2 * CHUNK, chunks), query)
                     for half in range(2):
-                        offset = to.builder.add(to.times(2 * CHUNK, loop.index), INT64(CHUNK * half))
-                        turned = to.load(x, to.builder.add(row, offset), FLOATS)
-                        to.add_product(sums[query], halves[half], turned)
+                        place = builder.add(to.times(2 * CHUNK, chunk), INT64(CHUNK * half))
+                        row = to.times(builder.mul(INT64(2 * CHUNK), chunks), query)
+                        turned = to.load(x, builder.add(row, place), FLOATS)
+                        for i in range(FOUR):
+                            to.add_product(sums[query][i], halves[i][half], turned)
             for query in range(queries):
-                place = to.builder.add(to.times(y_stride, query), to.times(4, seen.index))
-                to.builder.store(to.total(sums[query]), to.at(y, place, FLOAT))
+                place = builder.add(to.times(y_stride, query), to.times(4, first))
+                totals = to.totals([builder.load(one) for one in sums[query]])
+                builder.store(totals, to.at(y, place, totals.type)).align = 4
 
     @intrinsic
     def scores(

@@ -13,6 +13,7 @@ from numba import njit
 
 from engine.dots import (
     CHUNK,
+    FOUR,
     HALF,
     OUTPUTS,
     ZERO,
@@ -67,6 +68,31 @@ def _narrow(values: Array, halves: Array) -> None:
 
 
 @_compiled
+def _largest(values: Array) -> Any:
+    """The largest absolute value of float32 `values`, or next to nothing where all are 0."""
+    # As integers, which order them as the numbers do and have no special cases.
+    bits, largest = values.view(np.uint32), np.uint32(0)
+    for i in range(len(bits)):
+        largest = max(largest, bits[i] & np.uint32(0x7FFFFFFF))
+    return max(bits_as_float(np.uint32(largest)), np.float32(1e-30))  # type: ignore[call-arg]
+
+
+@_compiled
+def _round(values: Array, scale: Any, high: Array, low: Array) -> Any:
+    """`values` times `scale`, rounded, as HALF times int8 `high` and int8 `low`; returns the sums of both."""
+    # In float32, in which all of this is exact.
+    half, total_high, total_low = np.float32(HALF), np.float32(0.0), np.float32(0.0)
+    for i in range(len(values)):
+        code = np.rint(values[i] * scale)
+        above = np.floor((code + half / np.float32(2.0)) / half)
+        below = code - above * half
+        high[i], low[i] = np.int8(above), np.int8(below)
+        total_high += above
+        total_low += below
+    return np.int32(total_high), np.int32(total_low)
+
+
+@_compiled
 def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> None:
     """Rows of `x` as products with weights of 16, 8 or 4 bits read them, into `ready` uint8 [rows, bytes].
 
@@ -80,22 +106,13 @@ def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> 
     width = x.shape[1]
     group, zero = (CHUNK, _zero_4) if bits == 4 else (width, _zero_8)
     for row in range(len(x)):
-        largest = np.float32(1e-30)
-        for i in range(width):
-            largest = max(largest, abs(x[row, i]))
+        largest = _largest(x[row])
         units[row] = largest / np.float32(TOP)
         scale = np.float32(TOP) / largest
         high, low = ready[2 * row].view(np.int8), ready[2 * row + 1].view(np.int8)
-        for begin in range(0, width, group):
-            total_high = total_low = np.int32(0)
-            for i in range(begin, begin + group):
-                code = np.int32(np.rint(x[row, i] * scale))
-                above = (code + np.int32(HALF // 2)) >> np.int32(7)
-                below = code - above * np.int32(HALF)
-                high[i], low[i] = above, below
-                total_high += above
-                total_low += below
-            at = begin // group
+        for at in range(width // group):
+            begin, end = at * group, (at + 1) * group
+            total_high, total_low = _round(x[row, begin:end], scale, high[begin:end], low[begin:end])
             starts[2 * row, at], starts[2 * row + 1, at] = -zero * total_high, -zero * total_low
 
 
@@ -143,6 +160,27 @@ def _normalise(x: Array, weight: Array, epsilon: float, y: Array) -> None:
         scale = np.float32(1.0) / np.sqrt(squares / np.float32(x.shape[1]) + np.float32(epsilon))
         for i in range(x.shape[1]):
             y[row, i] = x[row, i] * scale * weight[i]
+
+
+@_compiled
+def _add(moved: Array, x: Array, first: int, until: int) -> None:
+    """Columns `first` .. `until` - 1 of `moved` to those of `x`."""
+    # Rows of their own, of which the compiler knows that their numbers lie together.
+    for row in range(len(x)):
+        what, to = moved[row, first:until], x[row, first:until]
+        for i in range(len(to)):
+            to[i] += what[i]
+
+
+@_compiled
+def _gate(fused: Array, inner: Array, first: int, until: int) -> None:
+    """Columns `first` .. `until` - 1 of `inner`: values times the SiLU of gates; `fused` has gates, then values."""
+    half = inner.shape[1]
+    for row in range(len(inner)):
+        gate, value = fused[row, first:until], fused[row, half + first : half + until]
+        to = inner[row, first:until]
+        for i in range(len(to)):
+            to[i] = gate[i] / (np.float32(1.0) + _exp(-gate[i])) * value[i]
 
 
 @_compiled
@@ -225,7 +263,7 @@ def _attend(
         _narrow(turned, keys[start + row])
         at += kv_heads * width
         _narrow(fused[row, at : at + width], values[start + row])
-    scores = np.empty((group, seen.shape[1]), np.float32)
+    scores = np.empty((group, seen.shape[1] + FOUR), np.float32)
     parted = np.empty((group, width), np.float32)
     shrink = np.float32(1.0) / np.sqrt(np.float32(width))
     for row in range(len(fused)):
@@ -341,9 +379,7 @@ def step(
         _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)
         _multiply(out[layer], out_scales[layer], bits, ready, units, starts, rows, moved, first, until)
-        for row in range(rows):
-            for i in range(first, until):
-                x[row, i] += moved[row, i]
+        _add(moved, x, first, until)
         round_ = _meet(meeting, size, round_)
         _normalise(x, norms[layer, 1], epsilon, normed)
         _prepare(normed, bits, ready, units, starts)
@@ -361,17 +397,12 @@ def step(
                 shift + first,
                 shift + until,
             )
-        for row in range(rows):
-            for i in range(first, until):
-                gate = fused[row, i]
-                inner[row, i] = gate / (np.float32(1.0) + _exp(-gate)) * fused[row, half + i]
+        _gate(fused, inner, first, until)
         round_ = _meet(meeting, size, round_)
         _prepare(inner, bits, ready, units, starts)
         first, until = _part(down.shape[1], rank, size)
         _multiply(down[layer], down_scales[layer], bits, ready, units, starts, rows, moved, first, until)
-        for row in range(rows):
-            for i in range(first, until):
-                x[row, i] += moved[row, i]
+        _add(moved, x, first, until)
         round_ = _meet(meeting, size, round_)
         watched = layer - layers + len(features)
         if rank == 0 and watched >= 0:
