@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from engine import worker_process
@@ -15,6 +16,8 @@ from engine.sampling import GREEDY, Sampling
 from engine.workers import SILENCE_SECONDS, Reply, Ticket, Worker
 
 T = TypeVar("T")
+
+_listed = attrgetter(*DraftLimits.__slots__)  # as `dataclasses.astuple`, without its copies
 
 
 class DraftLost(Exception):
@@ -114,7 +117,7 @@ class EngineSession:
                 worker_process.draft,
                 name=self.drafter.model,
                 line=line.tokens,
-                limits=astuple(limits),
+                limits=_listed(limits),
                 sampling=self._sampling,
                 **self._news("draft"),
             )

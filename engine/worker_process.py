@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
@@ -214,11 +215,16 @@ def _answer(host: Host, connection: Connection) -> None:
                 return
 
 
+@cache
+def _function(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
 def _do(host: Host, message: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     reply: dict[str, Any] = {}
     try:
-        function = getattr(import_module(message["module"]), message["name"])
+        function = _function(message["module"], message["name"])
         with host.computing():
             reply["value"] = function(host, **message["arguments"])
         host.synchronise()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -65,6 +66,9 @@ class Worker:
     lost: bool = False
     _outstanding: deque[Ticket] = field(default_factory=deque)
 
+    def __post_init__(self) -> None:
+        self._answers = _listen(self._connection)
+
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
         """Send a job, `function(host, **arguments)`, to be run in the worker; all as a message takes it."""
         message = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
@@ -96,12 +100,10 @@ class Worker:
         """Take one reply and give it to the oldest ticket."""
         if self.lost:
             raise self._is_gone()
-        ready = wait([self._connection, self.process.sentinel], timeout)
-        if not ready:
-            raise self._gone(f"was silent for {timeout:g} s")
-        if self._connection not in ready:
-            raise self._gone("died")
         try:
+            # A pipe whose process has died ends, so there is nothing else to watch.
+            if timeout is not None and not self._answers(timeout):
+                raise self._gone(f"was silent for {timeout:g} s")
             reply = decode(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise self._gone("died") from error
@@ -132,6 +134,18 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
+
+
+def _listen(connection: Connection) -> Callable[[float], bool]:
+    """What waits for some seconds at most until there is something to read, and tells whether there is.
+
+    `connection.poll` does, too, but has so much to set up each time that a round would notice.
+    """
+    if not hasattr(select, "poll"):
+        return connection.poll
+    watched = select.poll()
+    watched.register(connection, select.POLLIN)
+    return lambda seconds: bool(watched.poll(1000 * seconds))
 
 
 def start(*names: str) -> tuple[Worker, ...]:
