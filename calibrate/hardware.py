@@ -62,7 +62,7 @@ def model_digest(spec: ModelSpec) -> str:
     if not files:
         raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
     digest = hashlib.sha256()
-    for file in [*files, *filter(None, [spec.distilled_file])]:
+    for file in [*files, *filter(None, [spec.distilled_file, spec.codes_file])]:
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)

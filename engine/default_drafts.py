@@ -22,9 +22,10 @@ def choose_models(
     if draft:
         name = Path(draft).name
         return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
+    codes = None if target else DEFAULT
     drafts: dict[str, ModelSpec] = {
         "int8": ModelSpec(source=source, bits=8, trust_remote_code=trust_remote_code),
-        "int4": ModelSpec(source=source, bits=4, trust_remote_code=trust_remote_code),
+        "int4": ModelSpec(source=source, bits=4, codes=codes, trust_remote_code=trust_remote_code),
     }
     if target is None and DISTILLED.exists():
         drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED.name)

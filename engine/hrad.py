@@ -94,10 +94,11 @@ def fingerprint(target: Decoder) -> str:
 
 
 def draft_identity(draft: ModelSpec) -> str:
-    """A draft's specification as JSON, with the SHA-256 of the file where it was distilled."""
+    """A draft's specification as JSON, with the SHA-256 of the file that it was distilled or rounded to."""
     known = draft.model_dump(mode="json", include={"source", "precision", "bits", "distilled"})
-    if draft.distilled_file is not None:
-        known["distilled"] = hashlib.sha256(draft.distilled_file.read_bytes()).hexdigest()
+    for name, file in (("distilled", draft.distilled_file), ("codes", draft.codes_file)):
+        if file is not None:
+            known[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return json.dumps(known, sort_keys=True)
 
 

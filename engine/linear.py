@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.rounding import dequantise, quantise, quantise_spans
+from engine.rounding import Rounded, Weight, dequantise, quantise, quantise_spans
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -40,17 +40,19 @@ def lacks_bfloat16(dtype: torch.dtype, device: torch.device, parameters: int) ->
     return computed_here and not computes_bfloat16() and 4 * parameters <= WIDE_BYTES
 
 
-def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, wide: bool = False) -> Linear:
+def make_linear(weight: Weight, dtype: torch.dtype, bits: int | None = None, *, wide: bool = False) -> Linear:
     """A linear layer of `weight` [out, in]; `bits` 8 or 4 rounds it (int8 by row, int4 by spans of 64).
 
-    A layer whose width does not fit the groups stays dense and unrounded. With `wide` (see `lacks_bfloat16`)
-    products of several rows are computed in float32 and then rounded to `dtype`, as a bfloat16 unit does.
+    One that is rounded already stays as it is. A layer whose width does not fit the groups stays dense and unrounded.
+    With `wide` (see `lacks_bfloat16`) products of several rows are computed in float32 and then rounded to `dtype`, as
+    a bfloat16 unit does.
     """
-    if bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP):
+    if isinstance(weight, Tensor) and (bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP)):
         weight = weight.to(dtype).contiguous()
         return _by_rows(WIDE_ROWS, _dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
     codes = rounded(weight, bits)
     exact = dequantise(*codes)
+    bits = 8 if len(codes) == 2 else 4
     dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
     if dtype != torch.bfloat16:
         return dense
@@ -60,7 +62,7 @@ def make_linear(weight: Tensor, dtype: torch.dtype, bits: int | None = None, *, 
     return _by_rows(PACKED_ROWS[bits], packed, dense)
 
 
-def fits_cuda(weight: Tensor, bits: int) -> bool:
+def fits_cuda(weight: Weight, bits: int) -> bool:
     """Whether PyTorch has a fast packed kernel for a weight [out, in] on its CUDA device."""
     outputs, inputs = weight.shape
     capability = torch.cuda.get_device_capability(weight.device)
@@ -71,15 +73,17 @@ def _by_rows(most: int, few: Linear, many: Linear) -> Linear:
     return lambda x: few(x) if x.shape[0] <= most else many(x)
 
 
-def round_weight(weight: Tensor, bits: int) -> Tensor:
+def round_weight(weight: Weight, bits: int) -> Tensor:
     """The float32 weight [out, in] that `make_linear` computes with."""
-    if bits == 4 and weight.shape[1] % INT4_GROUP:
+    if isinstance(weight, Tensor) and bits == 4 and weight.shape[1] % INT4_GROUP:
         return weight.float()
     return dequantise(*rounded(weight, bits))
 
 
-def rounded(weight: Tensor, bits: int) -> tuple[Tensor, ...]:
+def rounded(weight: Weight, bits: int | None) -> tuple[Tensor, ...]:
     """Codes and scales, and for int4 offsets, none of them finer than the packed kernels take."""
+    if isinstance(weight, Rounded):
+        return weight.parts
     if bits == 4:
         return quantise_spans(weight, 4, INT4_GROUP)
     codes, scales = quantise(weight, 8)

@@ -17,6 +17,7 @@ from engine.cached_model import WATCHED_LAYERS
 from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph, span_of
 from engine.fused_llama import FUSED_ROWS, LayerWeights, can_fuse, fuse, rows_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
+from engine.rounding import Weight, stacked
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -63,7 +64,7 @@ class Llama:
     def __init__(
         self,
         config: Any,
-        state: Mapping[str, Tensor],
+        state: Mapping[str, Weight],
         dtype: torch.dtype,
         *,
         bits: int | None = None,
@@ -72,7 +73,8 @@ class Llama:
     ) -> None:
         """`state` uses transformers' names; its head may have fewer rows than the vocabulary.
 
-        `bits` rounds every linear weight, the head's too (8 or 4; None: as they are).
+        `bits` rounds every linear weight, the head's too (8 or 4; None: as they are); they may also be rounded to it
+        already, all of them or none.
         """
         self.device, self.dtype = torch.device(device), dtype
         self.heads = int(config.num_attention_heads)
@@ -83,8 +85,13 @@ class Llama:
         self.watch, self.features = False, torch.empty(0)
         wide = lacks_bfloat16(dtype, self.device, sum(tensor.numel() for tensor in state.values()))
 
-        def weight(name: str) -> Tensor:
+        def weight(name: str) -> Weight:
             return state[name].to(self.device)
+
+        def dense(name: str) -> Tensor:
+            found = weight(name)
+            assert isinstance(found, Tensor), f"{name} is never rounded"
+            return found
 
         def norm(weight: Tensor) -> Norm:
             return make_norm(weight.to(dtype), self.epsilon)
@@ -92,26 +99,26 @@ class Llama:
         def layer(prefix: str) -> LayerWeights:
             attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
             return LayerWeights(
-                weight(f"{prefix}.input_layernorm.weight"),
-                torch.cat([weight(f"{attention}.{name}_proj.weight") for name in "qkv"]),
+                dense(f"{prefix}.input_layernorm.weight"),
+                stacked([weight(f"{attention}.{name}_proj.weight") for name in "qkv"]),
                 weight(f"{attention}.o_proj.weight"),
-                weight(f"{prefix}.post_attention_layernorm.weight"),
-                torch.cat([weight(f"{mlp}.{name}_proj.weight") for name in ("gate", "up")]),
+                dense(f"{prefix}.post_attention_layernorm.weight"),
+                stacked([weight(f"{mlp}.{name}_proj.weight") for name in ("gate", "up")]),
                 weight(f"{mlp}.down_proj.weight"),
             )
 
         layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
-        last_norm = weight("model.norm.weight")
+        last_norm = dense("model.norm.weight")
         head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
         fused = can_fuse(layers, head, dtype, self.width)
         self.fused = fuse(layers, last_norm, head, bits, self.heads, self.epsilon) if fused else None
 
-        def linear(weight: Tensor) -> Linear:
+        def linear(weight: Weight) -> Linear:
             if fused and bits:  # few rows never come here
                 return make_linear(round_weight(weight, bits), dtype)
             return make_linear(weight, dtype, bits, wide=wide)
 
-        self.embedding = weight("model.embed_tokens.weight").to(dtype)
+        self.embedding = dense("model.embed_tokens.weight").to(dtype)
         self.layers = [
             Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
             for a, qkv, out, b, gate_up, down in layers

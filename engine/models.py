@@ -16,9 +16,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class ModelSpec(BaseModel):
     """A model by folder or hub id, and how it is reduced; JSON travels to the workers and into calibrations.
 
-    `source` may be `DEFAULT`, the embedded pair's target, wherever it is kept. `bits` 8 or 4 rounds the linear
-    weights. `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own: a
-    file, or one of those carried in `WEIGHTS` by its name.
+    `source` may be `DEFAULT`, the embedded pair's target, wherever it is kept. `bits` 8 or 4 rounds linear weights:
+    to nearest, or with `codes` as that file of `engine.gptq` says (`DEFAULT`: the embedded pair's, made when it is
+    not there yet). `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own:
+    a file, or one of those carried in `WEIGHTS` by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +27,7 @@ class ModelSpec(BaseModel):
     source: str
     precision: Precision = "bfloat16"
     bits: Literal[8, 4] | None = None
+    codes: str | None = None
     distilled: str | None = None
     trust_remote_code: bool = False
     general_path: bool = False
@@ -41,9 +43,19 @@ class ModelSpec(BaseModel):
 
     def describe(self) -> str:
         """What it is, in words for a table."""
-        parts = [self.source, self.precision, f"rounded to int{self.bits}" if self.bits else ""]
+        by = " by GPTQ" if self.codes else ""
+        parts = [self.source, self.precision, f"rounded to int{self.bits}{by}" if self.bits else ""]
         parts += [f"pruned and distilled ({self.distilled})" if self.distilled else ""]
         return ", ".join(part for part in parts if part)
+
+    @property
+    def codes_file(self) -> Path | None:
+        """The file that `codes` means; the default one is made if it is not there yet."""
+        if self.codes != DEFAULT:
+            return Path(self.codes) if self.codes else None
+        from engine.default_pair import default_codes
+
+        return default_codes()
 
     @property
     def distilled_file(self) -> Path | None:
@@ -84,6 +96,10 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
         decoder = Llama(config, weights.state, dtype, bits=spec.bits, device=device)
         return CachedModel(decoder, weights.kept_tokens.to(device))
     if is_lean(config) and not spec.general_path:
+        if spec.codes_file is not None:
+            from engine.gptq import load_codes
+
+            state |= load_codes(spec.codes_file, state)
         return CachedModel(Llama(config, state, dtype, bits=spec.bits, device=device))
     if spec.bits:
         raise SpecBranchError(

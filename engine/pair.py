@@ -140,6 +140,7 @@ def open_pair(
     """A pair on this machine and the target's tokenizer. ConfigurationError where the vocabularies differ."""
     tokenizer = Tokenizer(target)
     for name, spec in drafts.items():
+        _ = spec.codes_file  # made here if it has to be, and not by several workers at once
         if spec.source != target.source:
             tokenizer.check_same_vocabulary(Tokenizer(spec), name)
     with Pair(target, drafts, predictors or {}, cuda_devices=cuda_devices()) as pair:

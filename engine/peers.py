@@ -84,7 +84,7 @@ def transformers_model(spec: ModelSpec) -> Any:
         state = {key: value for key, value in weights.state.items() if not key.startswith("lm_head")}
         model.load_state_dict({**state, "lm_head.weight": weights.state[EMBEDDING]})
     if spec.bits:
-        _round(model, spec.bits)
+        _round(model, spec)
     if kept is not None:
         model.lm_head = _cut_head(model.lm_head, kept)
     # Past the head's rounding, a head tied to the embedding must not follow it any more.
@@ -92,15 +92,19 @@ def transformers_model(spec: ModelSpec) -> Any:
     return model.to(dtype).eval()
 
 
-def _round(model: Any, bits: int) -> None:
-    """Round every linear weight as `engine.linear.make_linear` does."""
+def _round(model: Any, spec: ModelSpec) -> None:
+    """Round every linear weight as `engine.models.load_model` does."""
     import torch
 
+    from engine.gptq import load_codes
     from engine.linear import round_weight
 
-    for module in model.modules():
+    assert spec.bits
+    codes = load_codes(spec.codes_file, model.state_dict()) if spec.codes_file else {}
+    for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear):
-            module.weight = torch.nn.Parameter(round_weight(module.weight, bits), requires_grad=False)
+            rounded = round_weight(codes.get(f"{name}.weight", module.weight), spec.bits)
+            module.weight = torch.nn.Parameter(rounded, requires_grad=False)
 
 
 def _cut_head(head: Any, kept: Any) -> Any:

@@ -4,9 +4,58 @@ Rounded values held in float32 make the draft's tokens independent of how many i
 replay needs; `engine.linear` runs the same values through packed kernels where speed is wanted.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A weight [out, in] that was rounded before; codes, scales and offsets as `quantise_spans` returns them."""
+
+    codes: Tensor
+    scales: Tensor
+    offsets: Tensor
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes, scales and offsets."""
+        return self.codes, self.scales, self.offsets
+
+    @property
+    def shape(self) -> torch.Size:
+        """[out, in]."""
+        return self.codes.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.codes.device
+
+    def to(self, device: torch.device) -> "Rounded":
+        """It on another device."""
+        return Rounded(*(part.to(device) for part in self.parts))
+
+    def numel(self) -> int:
+        """How many numbers the weight has."""
+        return self.codes.numel()
+
+
+Weight = Tensor | Rounded
+
+
+def stacked(weights: Sequence[Weight]) -> Weight:
+    """Weights as one, behind one another. TypeError where some are rounded and some are not."""
+    rounded = [weight for weight in weights if isinstance(weight, Rounded)]
+    if not rounded:
+        return torch.cat([weight for weight in weights if isinstance(weight, Tensor)])
+    if len(rounded) < len(weights):
+        raise TypeError("some of these weights are rounded, and some are not")
+    parts = zip(*(weight.parts for weight in rounded), strict=True)
+    return Rounded(*(torch.cat(part) for part in parts))
 
 
 @torch.no_grad()
