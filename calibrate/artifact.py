@@ -6,6 +6,7 @@ first names the second's sha256 and carries a seal of its own, so that a damaged
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from engine.record import Run
 
 VERSION = 6
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
+MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
@@ -55,7 +57,9 @@ class Cell(_Record):
 class Together(_Record):
     """A target forward over `target_tokens` and a draft's step of `branches`, behind `context` tokens each.
 
-    Seconds of each alone, and while the other model runs without pause.
+    Seconds of each alone and of each at once. With `steps`, both were timed in rounds as a generation has them: the
+    target makes a forward and the draft so many steps, of which its seconds are the mean, both begin together, and who
+    is done first waits. Without, as in calibrations made before there were rounds, neither ever paused.
     """
 
     target_tokens: int
@@ -65,12 +69,23 @@ class Together(_Record):
     target_together: tuple[float, ...]
     draft_alone: tuple[float, ...]
     draft_together: tuple[float, ...]
+    steps: int = Field(default=0, ge=0)
 
     def slow_down(self) -> tuple[float, float]:
-        """Of the target and of the draft, while the other runs: ratios of medians, at least 1."""
-        target = np.median(self.target_together) / np.median(self.target_alone)
-        draft = np.median(self.draft_together) / np.median(self.draft_alone)
-        return max(1.0, float(target)), max(1.0, float(draft))
+        """Of the target and of the draft, while both compute: by medians, at least 1 and at most `MOST_SLOW`."""
+        times = max(1, self.steps)
+        target = float(np.median(self.target_alone)), float(np.median(self.target_together))
+        draft = times * float(np.median(self.draft_alone)), times * float(np.median(self.draft_together))
+        # In rounds, the longer one goes on alone when the other is done, at its own speed.
+        shorter = min(target[1], draft[1]) if self.steps else math.inf
+        return _slowed(*target, shorter), _slowed(*draft, shorter)
+
+
+def _slowed(alone: float, together: float, shared: float) -> float:
+    """How many times as long something takes beside other work, which was there for its first `shared` seconds."""
+    beside = min(together, shared)
+    undisturbed = alone - (together - beside)  # what that would have taken without the other work
+    return min(MOST_SLOW, max(1.0, beside / max(undisturbed, beside / MOST_SLOW)))
 
 
 class DraftCosts(_Record):

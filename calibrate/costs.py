@@ -1,9 +1,11 @@
 """What operations cost in each placement: laps over all cells, both models at once, and the hand-over."""
 
 import itertools
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,11 @@ from engine.models import TARGET
 from engine.pair import Pair
 from engine.placement import Placement, candidate_placements
 from engine.session import Player
+from engine.workers import Ticket
 
-# What both models do at once: tokens of the target's forward x branches of the draft's step.
-TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT = (1, 5), (1, 4), 128
+# What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
+# many in a round.
+TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT, TOGETHER_STEPS = (1, 5), (1, 4), 128, 4
 HAND_OVER_TOKENS = 12  # of text in each lap
 
 # Tokens x context. Past four rows other kernels may take over (engine.linear), and time may fall there, hence 4 beside
@@ -226,7 +230,13 @@ def as_together(known: Crowded) -> tuple[Together, ...]:
     """What was noted, as a record."""
     return tuple(
         Together.model_validate(
-            {"target_tokens": tokens, "branches": branches, "context": TOGETHER_CONTEXT, **sampled}
+            {
+                "target_tokens": tokens,
+                "branches": branches,
+                "context": TOGETHER_CONTEXT,
+                "steps": TOGETHER_STEPS,
+                **sampled,
+            }
         )
         for (tokens, branches), sampled in known.items()
     )
@@ -235,25 +245,42 @@ def as_together(known: Crowded) -> tuple[Together, ...]:
 def time_together(
     target: Player, draft: Player, seconds: float
 ) -> list[tuple[int, int, dict[str, list[float]]]]:
-    """Each pair of a target forward and a draft step: alone, at the same time, and alone again, `seconds` each."""
-    plan = {"context": TOGETHER_CONTEXT, "repeats": 2, "seconds": seconds}
+    """Rounds of a target forward and some steps of the draft: alone, at the same time, and alone again, `seconds` each.
 
-    def forward(tokens: int) -> Any:
+    Rounds begin and end as those of a generation do: while the draft waits for the target, its weights leave the
+    processor's caches, which steps without a pause beside the target's would never let go.
+    """
+    plan = {"context": TOGETHER_CONTEXT, "repeats": 1, "warm_ups": 0}
+
+    def forward(tokens: int) -> Ticket:
         return target.worker.submit(operations.time_forward, name=target.model, tokens=tokens, **plan)
 
-    def steps(branches: int) -> Any:
-        return draft.worker.submit(operations.time_branches, name=draft.model, tokens=branches, **plan)
+    def steps(branches: int) -> Ticket:
+        at = {"tokens": TOGETHER_STEPS, "branches": branches, "pause": 0.0}
+        return draft.worker.submit(operations.time_burst, name=draft.model, **at, **plan)
+
+    def rounds(*jobs: Callable[[], Ticket]) -> list[list[float]]:
+        """The seconds of each job, round for round, behind a round that warms up."""
+        found: list[list[float]] = []
+        until = math.inf
+        while time.monotonic() < until or len(found) < 3:
+            tickets = [job() for job in jobs]
+            found.append([ticket.wait().value[0] for ticket in tickets])
+            until = min(until, time.monotonic() + seconds)
+        return [list(samples) for samples in zip(*found[1:], strict=True)]
+
+    def of_steps(samples: Sequence[float]) -> list[float]:
+        return [sample / TOGETHER_STEPS for sample in samples]
 
     def alone() -> tuple[dict[int, list[float]], dict[int, list[float]]]:
         return (
-            {tokens: forward(tokens).wait().value for tokens in TOGETHER_TOKENS},
-            {branches: steps(branches).wait().value for branches in TOGETHER_BRANCHES},
+            {tokens: rounds(partial(forward, tokens))[0] for tokens in TOGETHER_TOKENS},
+            {branches: of_steps(rounds(partial(steps, branches))[0]) for branches in TOGETHER_BRANCHES},
         )
 
     before, both = alone(), {}
     for pair in itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES):
-        tickets = forward(pair[0]), steps(pair[1])
-        both[pair] = [ticket.wait().value for ticket in tickets]
+        both[pair] = rounds(partial(forward, pair[0]), partial(steps, pair[1]))
     after = alone()
     return [
         (
@@ -263,7 +290,7 @@ def time_together(
                 "target_alone": before[0][tokens] + after[0][tokens],
                 "target_together": together[0],
                 "draft_alone": before[1][branches] + after[1][branches],
-                "draft_together": together[1],
+                "draft_together": of_steps(together[1]),
             },
         )
         for (tokens, branches), together in both.items()

@@ -43,6 +43,7 @@ def _repeat(
     sample: Callable[[], float], repeats: int, seconds: float, warm_ups: int = WARM_UPS
 ) -> list[float]:
     """Warm-ups, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
+    took = 0.0
     for _ in range(warm_ups):
         if (took := sample()) > QUICK:
             break
@@ -63,6 +64,7 @@ def time_forward(
     repeats: int,
     seconds: float = 0.0,
     after: str | None = None,
+    warm_ups: int = WARM_UPS,
 ) -> list[float]:
     """Reading `tokens` in a row behind `context`: rewind, forward, and the choice of tokens.
 
@@ -91,7 +93,7 @@ def time_forward(
         model.rewind([*line[:context], 0], context)
         return took
 
-    return _repeat(again, repeats, seconds, 1 if after else WARM_UPS)
+    return _repeat(again, repeats, seconds, 1 if after else warm_ups)
 
 
 def time_branches(
@@ -123,8 +125,17 @@ def time_branches(
     return _repeat(sample, repeats, seconds, warm_ups)
 
 
-def time_burst(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
-    """`tokens` steps of one branch in a row, a token each, behind `context` and a pause of PAUSE seconds.
+def time_burst(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    branches: int = 1,
+    pause: float = PAUSE,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """`tokens` steps of one or more branches in a row, a token each, behind `context` and a pause in seconds, or none.
 
     Other work then takes the place of a small draft's weights in the processor's caches, and they fill again.
     """
@@ -133,15 +144,18 @@ def time_burst(host: Host, name: str, tokens: int, context: int, repeats: int) -
     model = _fill(host.models[name], context)
 
     def sample() -> float:
-        time.sleep(PAUSE)
+        if pause:
+            time.sleep(pause)
         start = time.perf_counter()
         for step in range(tokens):
-            candidates(model, model.read_branches([(0, 5 + step)]), 1)
+            candidates(
+                model, model.read_branches([(branch, 5 + branch + step) for branch in range(branches)]), 1
+            )
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, 0.0)
+    return _repeat(sample, repeats, 0.0, warm_ups)
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:

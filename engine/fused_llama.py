@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.cached_model import WATCHED_LAYERS
-from engine.linear import rounded
+from engine.linear import SPARE_BYTES, rounded
 from engine.rounding import Weight
 
 FUSED_ROWS = 9  # that it reads at most (`engine.dots.MOST_ROWS`); PyTorch's products of many rows are as fast
-FUSED_BYTES = 4 << 30  # of weights, the most that a model may take for speed alone
 
 
 @cache
@@ -190,7 +189,7 @@ def can_fuse(layers: Sequence[LayerWeights], head: Weight, dtype: torch.dtype, h
     fitting = all(weight.shape[1] % 64 == 0 and weight.shape[0] % 32 == 0 for weight in inner)
     size = sum(2 * weight.numel() for weight in matrices)
     here = head.device.type == "cpu" and dtype == torch.bfloat16
-    return here and fitting and head_width % 32 == 0 and size <= FUSED_BYTES and has_instructions()
+    return here and fitting and head_width % 32 == 0 and size <= SPARE_BYTES and has_instructions()
 
 
 def fuse(

@@ -22,7 +22,7 @@ CUDA_ROWS = 4
 INT4_GROUP = 64
 USUAL_ROWS = 16  # that a weight's layout suits best; any others are computed by it too
 WIDE_ROWS = 4  # past which a product in float32 is faster where the processor has none of bfloat16
-WIDE_BYTES = 4 << 30  # of float32 weights, the most that a model may take for speed alone
+SPARE_BYTES = 4 << 30  # of weights, the most that a model may be held once more for speed alone
 
 
 def computes_bfloat16() -> bool:
@@ -37,7 +37,7 @@ def lacks_bfloat16(dtype: torch.dtype, device: torch.device, parameters: int) ->
     Without AVX-512, a bfloat16 product of n rows takes n times as long as that of one row, however many there are.
     """
     computed_here = dtype == torch.bfloat16 and device.type == "cpu"
-    return computed_here and not computes_bfloat16() and 4 * parameters <= WIDE_BYTES
+    return computed_here and not computes_bfloat16() and 4 * parameters <= SPARE_BYTES
 
 
 def make_linear(weight: Weight, dtype: torch.dtype, bits: int | None = None, *, wide: bool = False) -> Linear:

@@ -13,8 +13,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from calibrate import observation
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
@@ -29,6 +27,7 @@ from reports.benchmark_effort import Effort, Prompts, used
 from reports.benchmark_record import Asked, Audit, Benchmark, Row, Text, save_benchmark
 from reports.cache_memory import measure_memory
 from reports.contestants import ENTRIES, MODES, TEMPERATURE, Entry, budgets_of, families
+from reports.fidelity import unsteady_note
 from reports.selection import Chosen, choose, for_sampling
 from reports.tolerance import Tolerance
 
@@ -124,12 +123,7 @@ def bench(
         memory = measure_memory(pair, list(pair.drafts)[-1]) if pair.drafts else ()
     if len(cores) < 2 and not pair.cuda_devices:
         arena.notes.append("one core only: no placement at once, and both budgets are the same")
-    low, high = np.percentile(arena.reference, [10, 90])
-    if high > STANDARD.unsteadiness * low:
-        arena.notes.append(
-            f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
-            f"{high * 1e3:.1f} ms at the 90th percentile"
-        )
+    arena.notes += unsteady_note(arena.reference, STANDARD)
     benchmark = Benchmark(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.metrics import Estimate, as_many_tokens, by_text
 from reports.parts import find_baseline, find_chosen
 from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio, statistic
+from reports.tolerance import Tolerance
 from reports.verification import Compared, Verification
 from reports.wording import has_interval, interval, milliseconds, number, percent, plural
 
@@ -90,6 +91,17 @@ def unsteadiness(seconds: Sequence[float]) -> float:
         return 1.0
     low, high = np.percentile(seconds, [10, 90])
     return float(high / low)
+
+
+def unsteady_note(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
+    """A note where the machine was less steady than is tolerated, by its reference operation's seconds."""
+    if unsteadiness(reference) <= tolerance.unsteadiness:
+        return []
+    low, high = np.percentile(reference, [10, 90])
+    return [
+        f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
+        f"{high * 1e3:.1f} ms at the 90th percentile"
+    ]
 
 
 def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import numpy as np
-
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.observation import Text
@@ -27,7 +25,7 @@ from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Gaps, audit
-from reports.fidelity import unsteadiness
+from reports.fidelity import unsteady_note
 from reports.interleaved import Prompted
 from reports.interleaved import measure as measure_all
 from reports.observed import observe, on_these_prompts
@@ -161,7 +159,7 @@ def verify(
             )
         )
     machine, calibration = hardware(), artifact.calibration
-    notes = [*found.notes, *_unsteady(found.reference, plan.tolerance), *_changed(pace)]
+    notes = [*found.notes, *unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
     timeline = _shown([c for c, _ in chosen])
     verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -228,17 +226,6 @@ def _audited(
 def _shown(chosen: Sequence[Configuration]) -> Configuration:
     """Whose timeline is shown: SpecBranch's, if it is there."""
     return next((c for c in chosen if c.policy == "specbranch"), chosen[0])
-
-
-def _unsteady(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
-    """A note where the machine was less steady than is tolerated."""
-    if unsteadiness(reference) <= tolerance.unsteadiness:
-        return []
-    low, high = np.percentile(reference, [10, 90])
-    return [
-        f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
-        f"{high * 1e3:.1f} ms at the 90th percentile"
-    ]
 
 
 def _subject(

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from calibrate.artifact import Together
+from calibrate.artifact import MOST_SLOW, Together
 from sim.contention import FREE, Contention
 
 slow = st.floats(1.0, 3.0)
@@ -36,6 +36,44 @@ def test_ratios_of_medians_never_speed_up() -> None:
         draft_together=(1.0,),
     )
     assert Contention.of([together]).slow_downs(7, 2) == (1.5, 1.0)
+
+
+@given(st.floats(0.1, 9.0), st.floats(0.1, 9.0), slow, slow, st.integers(1, 8))
+def test_rounds_in_which_one_waits_tell_what_held_while_both_computed(
+    target: float, draft: float, target_slow: float, draft_slow: float, steps: int
+) -> None:
+    """A round by its closed form: until the first is done both are slowed, and then the other is not."""
+    shared = min(target * target_slow, draft * draft_slow)
+    both = [
+        shared + alone - shared / slowed for alone, slowed in ((target, target_slow), (draft, draft_slow))
+    ]
+    together = Together(
+        target_tokens=1,
+        branches=1,
+        context=9,
+        target_alone=(target,),
+        target_together=(both[0],),
+        draft_alone=(draft / steps,),
+        draft_together=(both[1] / steps,),
+        steps=steps,
+    )
+    assert together.slow_down() == pytest.approx((target_slow, draft_slow), rel=1e-6)
+
+
+@pytest.mark.parametrize("steps", [0, 4])
+def test_no_slow_down_is_beyond_belief(steps: int) -> None:
+    """Noise may leave nothing of the time in which a model was undisturbed."""
+    together = Together(
+        target_tokens=1,
+        branches=1,
+        context=9,
+        target_alone=(1.0,),
+        target_together=(3.0,),
+        draft_alone=(0.001,),
+        draft_together=(0.1,),
+        steps=steps,
+    )
+    assert together.slow_down() == pytest.approx((MOST_SLOW if steps else 3.0, MOST_SLOW))
 
 
 def test_nothing_measured_or_stated_is_free() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from engine.linear import (
     INT4_GROUP,
     PACKED_ROWS,
-    WIDE_BYTES,
+    SPARE_BYTES,
     WIDE_ROWS,
     lacks_bfloat16,
     make_linear,
@@ -100,7 +100,7 @@ def test_widened_products_are_bfloat16_products(bits: int | None, rows: int) -> 
 def test_only_a_small_bfloat16_model_is_held_twice() -> None:
     cpu = torch.device("cpu")
     assert not lacks_bfloat16(torch.float32, cpu, 1000)
-    assert not lacks_bfloat16(torch.bfloat16, cpu, WIDE_BYTES)
+    assert not lacks_bfloat16(torch.bfloat16, cpu, SPARE_BYTES)
     assert not lacks_bfloat16(torch.bfloat16, torch.device("meta"), 1000)
 
 
