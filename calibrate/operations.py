@@ -39,21 +39,13 @@ def _fill(hosted: Hosted, context: int) -> Any:
     return model
 
 
-def _repeat(
-    sample: Callable[[], float], repeats: int, seconds: float, warm_ups: int = WARM_UPS
-) -> list[float]:
-    """Warm-ups, then `repeats` samples (one of a slow operation) and more until `seconds` are over."""
+def _repeat(sample: Callable[[], float], repeats: int, warm_ups: int = WARM_UPS) -> list[float]:
+    """Warm-ups, then `repeats` samples, but one of a slow operation."""
     took = 0.0
     for _ in range(warm_ups):
         if (took := sample()) > QUICK:
             break
-    if took > SLOW:
-        repeats = 1
-    until = time.perf_counter() + seconds
-    samples: list[float] = []
-    while len(samples) < repeats or time.perf_counter() < until:
-        samples.append(sample())
-    return samples
+    return [sample() for _ in range(1 if took > SLOW else repeats)]
 
 
 def time_forward(
@@ -62,7 +54,6 @@ def time_forward(
     tokens: int,
     context: int,
     repeats: int,
-    seconds: float = 0.0,
     after: str | None = None,
     warm_ups: int = WARM_UPS,
 ) -> list[float]:
@@ -93,7 +84,7 @@ def time_forward(
         model.rewind([*line[:context], 0], context)
         return took
 
-    return _repeat(again, repeats, seconds, 1 if after else warm_ups)
+    return _repeat(again, repeats, 1 if after else warm_ups)
 
 
 def time_branches(
@@ -102,7 +93,6 @@ def time_branches(
     tokens: int,
     context: int,
     repeats: int,
-    seconds: float = 0.0,
     warm_ups: int = WARM_UPS,
 ) -> list[float]:
     """One step of `tokens` branches behind `context`, a token each.
@@ -122,7 +112,7 @@ def time_branches(
         model.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, seconds, warm_ups)
+    return _repeat(sample, repeats, warm_ups)
 
 
 def time_burst(
@@ -155,7 +145,7 @@ def time_burst(
         model.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, 0.0, warm_ups)
+    return _repeat(sample, repeats, warm_ups)
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -174,7 +164,7 @@ def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) ->
         model.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, 0.0)
+    return _repeat(sample, repeats)
 
 
 def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -190,7 +180,7 @@ def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int
         host.synchronise()
         return time.perf_counter() - start
 
-    return _repeat(sample, repeats, 0.0)
+    return _repeat(sample, repeats)
 
 
 def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -211,7 +201,7 @@ def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) ->
         host.synchronise()
         return time.perf_counter() - start
 
-    return _repeat(sample, repeats, 0.0)
+    return _repeat(sample, repeats)
 
 
 def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -237,7 +227,7 @@ def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: in
         classify(chances, tokens)
         return time.perf_counter() - start
 
-    samples = _repeat(sample, repeats, 0.0)
+    samples = _repeat(sample, repeats)
     model.decoder.watch = False
     model.rewind([*_filler(context), 0], context)
     return samples

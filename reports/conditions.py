@@ -67,7 +67,7 @@ def costs(calibration: Calibration) -> Section:
             "draft together",
             "draft's slow-down",
         )
-        title = "Contention: each model alone, and while the other runs without pause"
+        title = "Contention: each model alone, and in rounds with the other"
         tables.insert(0, Table(title, columns, rows, ("draft", "placement"), shown=True))
     return Section(
         "costs",
