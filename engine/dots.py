@@ -90,14 +90,13 @@ class Emitter:
     def fetch_ahead(self, weights: Any, step: Any) -> None:
         """Have the weights brought near that are read some steps from now, in this block or the next.
 
-        The processor does so by itself, but not far enough ahead once several rows' sums fill its queues.
+        The processor does so by itself, but not far enough ahead once several rows' sums fill its queues. Behind the
+        last weights there may be nothing, which does no harm.
         """
         reading, nearest, data = INT32(0), INT32(3), INT32(1)
         for half in range(HALVES):
             place = self.builder.add(self.register(step, half), INT64(AHEAD))
-            there = self.at(
-                weights, place, ir.IntType(8)
-            )  # perhaps behind the last weights, which does no harm
+            there = self.at(weights, place, ir.IntType(8))
             self.call("llvm.prefetch.p0", ir.VoidType(), there, reading, nearest, data)
 
     def store(self, value: Any, given: Product, row: int, half: int) -> None:

@@ -1,9 +1,9 @@
 """What a model is made of, and how a worker loads it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from engine.errors import SpecBranchError
 
@@ -31,6 +31,12 @@ class ModelSpec(BaseModel):
     distilled: str | None = None
     trust_remote_code: bool = False
     general_path: bool = False
+
+    @model_validator(mode="after")
+    def _codes_are_of_four_bits(self) -> Self:
+        if self.codes is not None and self.bits != 4:
+            raise ValueError("codes are of 4 bits: give bits 4 with them")
+        return self
 
     @property
     def location(self) -> str:

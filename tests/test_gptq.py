@@ -1,12 +1,13 @@
 """Codes made for what a model reads lose less of it than the nearest ones, and come back from a file as they were."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from pydantic import ValidationError
 from tiny_models import PROMPTS, tiny_llama
 
 from engine.distilled import save_tensors
@@ -14,6 +15,7 @@ from engine.errors import SpecBranchError
 from engine.gptq import load_codes, round_by_moments, save_codes, second_moments
 from engine.linear import INT4_GROUP, round_weight
 from engine.llama import Llama
+from engine.models import ModelSpec
 from engine.rounding import Rounded, dequantise, stacked
 
 MATRICES = ("_proj.weight", "lm_head.weight")
@@ -86,6 +88,12 @@ def test_codes_come_back_from_their_file_and_only_for_their_target(tmp_path: Pat
         load_codes(path, state)
     with pytest.raises(SpecBranchError, match="cannot be read"):
         load_codes(tmp_path / "none", state)
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_codes_are_for_four_bits_alone(bits: Literal[8] | None) -> None:
+    with pytest.raises(ValidationError, match="codes are of 4 bits"):
+        ModelSpec(source="somewhere", bits=bits, codes="codes.safetensors")
 
 
 def test_rounded_weights_are_stacked_as_others_are() -> None:
