@@ -129,8 +129,7 @@ def _seen(
     All wrong first candidates are then continued side by side, each seeing the true text before it and its own tokens
     alone.
     """
-    import torch
-
+    from engine.cached_model import Sight
     from engine.decoding import candidates
     from engine.distributions import acceptance_bound, perturb
 
@@ -141,16 +140,15 @@ def _seen(
     off_chances = [[float("nan")] * length for _ in path]
     off_bounds = [[float("nan")] * length for _ in path]
     start = before + len(path) - 1
-    visible = torch.full((len(missed), start), float("-inf"))
-    for row, position in enumerate(missed):
-        visible[row, : before + position] = 0.0
+    prefixes = [before + position for position in missed]
+    own: list[list[int]] = [[] for _ in missed]
     current = [best[position][0][0] for position in missed]
     for step in range(length if missed else 0):
-        own = torch.full((len(missed), len(missed)), float("-inf"))
-        own.fill_diagonal_(0.0)
-        visible = torch.cat([visible, own], dim=1)
-        positions = [before + position + step for position in missed]
-        read = model.decoder.forward(current, positions, start + step * len(missed), visible, len(missed))
+        first = start + step * len(missed)
+        for row, slots in enumerate(own):
+            slots.append(first + row)
+        positions = [prefix + step for prefix in prefixes]
+        read = model.decoder.forward(current, positions, first, Sight(prefixes, own), len(missed))
         logits = perturb(read.float(), how, [position + 1 for position in positions], model.kept_tokens)
         best_now, bounds_now = candidates(model, logits, 1), acceptance_bound(logits).tolist()
         for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):

@@ -1,11 +1,11 @@
 """A causal model with its KV cache: read a line, read several branches at once, keep one of them.
 
-Branches lie behind one another in a single sequence and share the prefix's KV; a mask lets each see the
+Branches lie behind one another in a single sequence and share the prefix's KV; each sees the
 prefix and its own tokens alone. So memory grows with branches x draft length, never with branches x context.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,21 @@ from torch import Tensor
 from engine.ledger import Ledger
 
 WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
+
+
+class Sight(NamedTuple):
+    """What each row of a forward sees: its first `prefixes` [row] slots and its `own` ones, the new one among them."""
+
+    prefixes: Sequence[int]
+    own: Sequence[Sequence[int]]
+
+    def mask(self, slots: int) -> Tensor:
+        """Float32 [rows, slots]: 0 where a row sees a slot, and minus infinity where it does not."""
+        mask = torch.full((len(self.own), slots), float("-inf"))
+        for row, (prefix, own) in enumerate(zip(self.prefixes, self.own, strict=True)):
+            mask[row, :prefix] = 0.0
+            mask[row, list(own)] = 0.0
+        return mask
 
 
 class Decoder(Protocol):
@@ -32,10 +47,10 @@ class Decoder(Protocol):
         tokens: Sequence[int],
         positions: Sequence[int],
         start: int,
-        mask: Tensor | None,
+        sight: Sight | None,
         last: int,
     ) -> Tensor:
-        """Read n tokens into slots start ..; logits [last, rows of the head]. `mask` None: causal."""
+        """Read n tokens into slots start ..; logits [last, rows of the head]. `sight` None: causal."""
         ...
 
     def move(self, slots: Sequence[int], start: int) -> None:
@@ -61,6 +76,7 @@ class CachedModel:
     def __init__(self, decoder: Decoder, kept_tokens: Tensor | None = None) -> None:
         self.decoder = decoder
         self.kept_tokens = kept_tokens
+        self._ids: list[int] | None = None if kept_tokens is None else kept_tokens.tolist()
         self.ledger = Ledger()
 
     def clear(self) -> None:
@@ -87,14 +103,11 @@ class CachedModel:
         """Append one token to each given branch, as (branch index, token); float32 logits [n, rows]."""
         start, prefix, count = self.ledger.slots, len(self.ledger.tokens), len(tokens)
         positions = self.ledger.read_branches(tokens)
-        mask: Tensor | None = None
+        sight: Sight | None = None
         if count > 1 or start != positions[0]:
-            mask = torch.full((count, start + count), float("-inf"))
-            mask[:, :prefix] = 0.0
-            for row, (branch, _) in enumerate(tokens):
-                mask[row, self.ledger.branches[branch][1]] = 0.0
-        return self.decoder.forward([token for _, token in tokens], positions, start, mask, count).float()
+            sight = Sight([prefix] * count, [self.ledger.branches[branch][1] for branch, _ in tokens])
+        return self.decoder.forward([token for _, token in tokens], positions, start, sight, count).float()
 
-    def token_ids(self, rows: Tensor) -> Tensor:
+    def token_ids(self, rows: Sequence[int]) -> list[int]:
         """Token ids of rows of the head."""
-        return rows if self.kept_tokens is None else self.kept_tokens[rows]
+        return list(rows) if self._ids is None else [self._ids[row] for row in rows]

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from engine.cached_model import Sight
+
 CAPTURED_ROWS = 16  # that a graph reads at most; the host keeps up with more
 SPAN = 256  # slots: a graph sees a multiple of it, of which a mask hides what is not there yet
 READY_SPANS = (SPAN, 2 * SPAN)  # whose graphs are there from the start; further ones when a text gets so long
@@ -92,7 +94,7 @@ class CapturedForwards:
         tokens: Sequence[int],
         positions: Sequence[int],
         start: int,
-        mask: Tensor | None,
+        sight: Sight | None,
         last: int,
         *,
         span: int,
@@ -100,14 +102,13 @@ class CapturedForwards:
     ) -> Outputs:
         """Logits [last, head rows] and features of the last rows; arguments as of `engine.cached_model.Decoder`.
 
-        `span`: how many slots it sees, the mask of which hides those that mean nothing.
+        `span`: of how many slots it reads the cache; a mask hides those that mean nothing.
         """
         rows, end = len(tokens), start + len(tokens)
-        shown = torch.full((rows, span), float("-inf"), dtype=self.dtype)
-        if mask is None:
-            shown.triu_(start + 1)
+        if sight is None:
+            shown = torch.full((rows, span), float("-inf"), dtype=self.dtype).triu_(start + 1)
         else:
-            shown[:, :end] = mask
+            shown = sight.mask(span).to(self.dtype)
         ids = torch.tensor([tokens, positions, range(start, end)])
         graph = self.graphs.get((rows, span, watch))
         if graph is None:

@@ -7,31 +7,18 @@ from torch import Tensor
 from engine.cached_model import CachedModel
 from engine.distributions import acceptance_bound, perturb
 from engine.policies.words import Draft, DraftLimits, Line
+from engine.ranking import best, ranked
 from engine.sampling import GREEDY, Sampling
-
-SPARE = 3  # how many tied logits beyond the last wanted one are still put in order
 
 
 def choices(model: CachedModel, logits: Tensor) -> list[int]:
     """The most likely token of each row of logits [n, rows of the head]."""
-    ids: list[int] = model.token_ids(logits.argmax(dim=-1)).tolist()
-    return ids
+    return model.token_ids(best(logits))
 
 
 def candidates(model: CachedModel, logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
-    """For each row of logits, its `count` most likely tokens and their probabilities, best first.
-
-    Equal logits, which bfloat16 makes common, go by token id, as they do for the target's argmax: were their
-    order left to `topk`, a draft would miss tokens that it knows, and differently for different shapes.
-    """
-    best = logits.topk(min(count + SPARE, logits.shape[-1]), dim=-1)
-    ids = model.token_ids(best.indices).tolist()
-    chances = (best.values - logits.logsumexp(dim=-1, keepdim=True)).exp().tolist()
-    rows = []
-    for row_ids, row_chances in zip(ids, chances, strict=True):
-        ranked = sorted(zip(row_chances, row_ids, strict=True), key=lambda pair: (-pair[0], pair[1]))[:count]
-        rows.append(([token for _, token in ranked], [chance for chance, _ in ranked]))
-    return rows
+    """For each row of logits, its `count` most likely tokens and their probabilities, best first."""
+    return [(model.token_ids(rows), chances) for rows, chances in ranked(logits, count)]
 
 
 def verify(
@@ -79,9 +66,9 @@ def write_branches(
     active, steps = list(range(count)), 1
     while active and steps < limits.length:
         logits = seen(draft.read_branches([(b, tokens[b][-1]) for b in active]), steps)
-        best = candidates(draft, logits, 1)
-        going = _sure(logits, best, limits)
-        for branch, ((token,), (confidence,)), on in zip(active, best, going, strict=True):
+        likely = candidates(draft, logits, 1)
+        going = _sure(logits, likely, limits)
+        for branch, ((token,), (confidence,)), on in zip(active, likely, going, strict=True):
             if on:
                 tokens[branch].append(token)
                 confidences[branch].append(confidence)
@@ -90,9 +77,9 @@ def write_branches(
     return Draft(tuple(lines), steps)
 
 
-def _sure(logits: Tensor, best: Sequence[tuple[list[int], list[float]]], limits: DraftLimits) -> list[bool]:
+def _sure(logits: Tensor, likely: Sequence[tuple[list[int], list[float]]], limits: DraftLimits) -> list[bool]:
     """Whether each branch goes on at its row."""
-    sure = [chance >= limits.min_confidence for _, (chance,) in best]
+    sure = [chance >= limits.min_confidence for _, (chance,) in likely]
     if limits.min_bound is None:
         return sure
     bounds = acceptance_bound(logits).tolist()

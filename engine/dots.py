@@ -381,16 +381,6 @@ def make_mix(queries: int) -> Any:
 
 
 @intrinsic
-def bits_as_float(typing: Any, bits: Any) -> Any:
-    """The float32 whose bits are this uint32."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        return builder.bitcast(values[0], FLOAT)
-
-    return types.float32(types.uint32), generate
-
-
-@intrinsic
 def arrive(typing: Any, counter: Any) -> Any:
     """Add 1 to the int64 at an address, seen by other threads in order."""
 

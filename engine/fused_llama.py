@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.cached_model import WATCHED_LAYERS
+from engine.cached_model import WATCHED_LAYERS, Sight
 from engine.linear import SPARE_BYTES, rounded
 from engine.rounding import Weight
 
@@ -38,6 +38,8 @@ def has_instructions() -> bool:
 
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.uint16]  # the bits of bfloat16
+NOTHING = torch.empty(0)
 
 
 class LayerWeights(NamedTuple):
@@ -90,14 +92,42 @@ def _stack(weights: Iterable[Weight], bits: int | None) -> Blocks:
     return Blocks(np.stack([one.weights for one in blocks]), np.stack([one.scales for one in blocks]))
 
 
+class Slots(NamedTuple):
+    """A cache and what its positions are turned by, as `engine.fused_step.step` reads them.
+
+    `cache` uint16 [layers, 2 x KV heads, slots, head's width], `cosine` and `sine` float32 [slots, head's width].
+    """
+
+    cache: Halves
+    cosine: Floats
+    sine: Floats
+
+
+def slots_of(cache: Tensor, cosine: Tensor, sine: Tensor) -> Slots:
+    """The same memory as the bfloat16 `cache`; of `cosine` and `sine` [slots, head's width] a copy."""
+    return Slots(_bits(cache), *(table.float().contiguous().numpy() for table in (cosine, sine)))
+
+
+class Scratch(NamedTuple):
+    """What the threads of a forward share: float32 [rows, numbers of the widest thing that is there]."""
+
+    x: Floats
+    fused: Floats
+    mixed: Floats
+    inner: Floats
+    moved: Floats
+
+
 @dataclass(frozen=True)
 class FusedLlama:
     """The weights of a model of the Llama family as `engine.fused_step.step` reads them."""
 
     bits: int
     heads: int
+    head_width: int
     epsilon: float
     outputs: int
+    embedding: Halves
     norms: Floats
     qkv: Blocks
     out: Blocks
@@ -106,33 +136,31 @@ class FusedLlama:
     last_norm: Floats
     head: Blocks
     helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count()))
+    scratch: dict[int, Scratch] = field(default_factory=dict)
 
     def forward(
         self,
-        x: Floats,
-        turns: tuple[Floats, Floats],
+        tokens: Sequence[int],
+        positions: Sequence[int],
         start: int,
-        mask: Tensor | None,
+        sight: Sight | None,
         last: int,
-        cache: Tensor,
+        slots: Slots,
+        watch: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Logits float32 [last, head rows] of the last rows and their features [last, watched layers x width].
+        """Logits float32 [last, head rows] of the last rows, and if they are watched their features.
 
-        Embeddings `x` [n, width], which it works on; `turns` the cosine and sine [n, head's width] of their positions;
-        `mask`, `start` and `last` as in `engine.cached_model.Decoder`; `cache` bfloat16 [layers, 2 x KV heads, slots,
-        head's width].
+        Features are [last, watched layers x width]; arguments as of `engine.cached_model.Decoder`.
         """
         from engine.fused_step import step
 
-        rows, width = x.shape
-        seen, counts = _seen(mask, start, rows)
-        inner = self.gate_up.weights.shape[1] // 2
-        mixed = np.empty((rows, self.heads * cache.shape[-1]), np.float32)
-        widest = max(self.qkv.weights.shape[1], 2 * inner)
-        features = np.empty((min(WATCHED_LAYERS, len(self.norms)), last, width), np.float32)
+        rows, width = len(tokens), self.embedding.shape[1]
+        read, at = np.array((tokens, positions), np.int64)
+        seen, counts = _seen(sight, start, rows)
+        watched = min(WATCHED_LAYERS, len(self.norms)) if watch else 0
+        features = np.empty((watched, last, width), np.float32)
         logits = np.empty((last, len(self.head.weights)), np.float32)
-        cosine, sine = turns
-        fused, products, moved = (np.empty((rows, n), np.float32) for n in (widest, inner, width))
+        scratch = self.scratch.get(rows) or self.scratch.setdefault(rows, self._scratch(rows))
         size, meeting = _threads(), np.zeros(1, np.int64)
 
         def run(rank: int) -> None:
@@ -143,13 +171,13 @@ class FusedLlama:
                 self.bits,
                 self.heads,
                 self.epsilon,
-                x,
+                read,
+                at,
                 start,
-                cosine,
-                sine,
                 seen,
                 counts,
-                _bits(cache),
+                *slots,
+                self.embedding,
                 self.norms,
                 *self.qkv,
                 *self.out,
@@ -157,10 +185,7 @@ class FusedLlama:
                 *self.down,
                 self.last_norm,
                 *self.head,
-                fused,
-                mixed,
-                products,
-                moved,
+                *scratch,
                 features,
                 logits,
             )
@@ -169,16 +194,20 @@ class FusedLlama:
         run(0)
         for other in others:
             other.result()
-        read = features.transpose(1, 0, 2).reshape(last, -1)
-        return torch.from_numpy(logits)[:, : self.outputs], torch.from_numpy(read)
+        whole = torch.from_numpy(logits)
+        return (
+            whole if self.outputs == logits.shape[1] else whole[:, : self.outputs],
+            torch.from_numpy(features.transpose(1, 0, 2).reshape(last, -1)) if watch else NOTHING,
+        )
+
+    def _scratch(self, rows: int) -> Scratch:
+        width, inner = self.embedding.shape[1], self.gate_up.weights.shape[1] // 2
+        widest = max(self.qkv.weights.shape[1], 2 * inner)
+        widths = (width, widest, self.heads * self.head_width, inner, width)
+        return Scratch(*(np.empty((rows, n), np.float32) for n in widths))
 
 
-def rows_of(table: Tensor, rows: Sequence[int]) -> Floats:
-    """Some rows of a bfloat16 `table`, without PyTorch, whose threads would then be in the way for a while."""
-    return (_bits(table)[list(rows)].astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def _bits(halves: Tensor) -> NDArray[np.uint16]:
+def _bits(halves: Tensor) -> Halves:
     return halves.view(torch.int16).numpy().view(np.uint16)
 
 
@@ -193,20 +222,27 @@ def can_fuse(layers: Sequence[LayerWeights], head: Weight, dtype: torch.dtype, h
 
 
 def fuse(
+    embedding: Tensor,
     layers: Sequence[LayerWeights],
     last_norm: Tensor,
     head: Weight,
     bits: int | None,
     heads: int,
+    head_width: int,
     epsilon: float,
 ) -> FusedLlama:
-    """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`."""
+    """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`.
+
+    It shares the memory of `embedding`, bfloat16 [vocabulary, width].
+    """
     norms = [torch.stack([layer.attention_norm, layer.mlp_norm]).bfloat16().float() for layer in layers]
     return FusedLlama(
         bits=bits or 16,
         heads=heads,
+        head_width=head_width,
         epsilon=epsilon,
         outputs=head.shape[0],
+        embedding=_bits(embedding),
         norms=torch.stack(norms).numpy(),
         qkv=_stack((layer.qkv for layer in layers), bits),
         out=_stack((layer.out for layer in layers), bits),
@@ -219,17 +255,19 @@ def fuse(
 
 def _threads() -> int:
     """As many threads as PyTorch would use, but no more than there are cores: they wait for each other."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(torch.get_num_threads(), cores)
+    return min(threads, cores)
 
 
-def _seen(mask: Tensor | None, start: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The slots that each row sees, int64 [rows, slots], and how many of them."""
-    slots = np.tile(np.arange(start + rows), (rows, 1))
-    if mask is None:
-        return slots, np.arange(start + 1, start + rows + 1)
-    visible = mask.numpy() == 0.0
-    counts = visible.sum(axis=1)
-    for row in range(rows):
-        slots[row, : counts[row]] = np.flatnonzero(visible[row])
-    return slots, counts
+def _seen(sight: Sight | None, start: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The slots that each row sees, int64 [rows or 1, slots], and how many of them."""
+    if sight is None:
+        return np.arange(start + rows)[None], np.arange(start + 1, start + rows + 1)
+    longest = start + rows
+    seen = np.tile(np.arange(longest), (rows, 1))
+    for row, (prefix, own) in enumerate(zip(sight.prefixes, sight.own, strict=True)):
+        seen[row, prefix : prefix + len(own)] = own
+    return seen, np.array([prefix + len(own) for prefix, own in zip(*sight, strict=True)])

@@ -9,8 +9,8 @@ of the heads, and between these they wait for each other.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from engine.compiled import bits_as_float, compiled, exp
 from engine.dots import (
     CHUNK,
     FOUR,
@@ -19,7 +19,6 @@ from engine.dots import (
     ZERO,
     arrive,
     arrived,
-    bits_as_float,
     give_way,
     make_dots,
     make_mix,
@@ -37,27 +36,8 @@ _zero_8, _zero_4 = ZERO[8], ZERO[4]
 _scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
 _mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 
-
-@_compiled
-def _exp(x: Any) -> Any:
-    """e^x in float32 for x from -87 to 88, by a polynomial (Cephes, expf) that vectorises."""
-    x = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    whole = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    x = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
-    sum_ = np.float32(1.9875691500e-4)
-    sum_ = sum_ * x + np.float32(1.3981999507e-3)
-    sum_ = sum_ * x + np.float32(8.3334519073e-3)
-    sum_ = sum_ * x + np.float32(4.1665795894e-2)
-    sum_ = sum_ * x + np.float32(1.6666665459e-1)
-    sum_ = sum_ * x + np.float32(5.0000001201e-1)
-    sum_ = sum_ * x * x + x + np.float32(1.0)
-    power = np.uint32((np.int32(whole) + np.int32(127)) << np.int32(23))
-    return sum_ * bits_as_float(power)  # type: ignore[call-arg]
-
-
-@_compiled
+@compiled
 def _narrow(values: Array, halves: Array) -> None:
     """Bits of float32 `values` rounded to bfloat16, ties to even, into uint16 `halves`."""
     bits = values.view(np.uint32)
@@ -67,7 +47,15 @@ def _narrow(values: Array, halves: Array) -> None:
         )
 
 
-@_compiled
+@compiled
+def _widen(halves: Array, values: Array) -> None:
+    """Bits of bfloat16, uint16 `halves`, as float32 `values`."""
+    bits = values.view(np.uint32)
+    for i in range(len(bits)):
+        bits[i] = np.uint32(halves[i]) << np.uint32(16)
+
+
+@compiled
 def _largest(values: Array) -> Any:
     """The largest absolute value of float32 `values`, or next to nothing where all are 0."""
     # As integers, which order them as the numbers do and have no special cases.
@@ -77,7 +65,7 @@ def _largest(values: Array) -> Any:
     return max(bits_as_float(np.uint32(largest)), np.float32(1e-30))  # type: ignore[call-arg]
 
 
-@_compiled
+@compiled
 def _round(values: Array, scale: Any, high: Array, low: Array) -> Any:
     """`values` times `scale`, rounded, as HALF times int8 `high` and int8 `low`; returns the sums of both."""
     # In float32, in which all of this is exact.
@@ -92,7 +80,7 @@ def _round(values: Array, scale: Any, high: Array, low: Array) -> Any:
     return np.int32(total_high), np.int32(total_low)
 
 
-@_compiled
+@compiled
 def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> None:
     """Rows of `x` as products with weights of 16, 8 or 4 bits read them, into `ready` uint8 [rows, bytes].
 
@@ -116,7 +104,7 @@ def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> 
             starts[2 * row, at], starts[2 * row + 1, at] = -zero * total_high, -zero * total_low
 
 
-@_compiled
+@compiled
 def _multiply(
     weights: Array,
     scales: Array,
@@ -150,7 +138,7 @@ def _multiply(
             _dots_4(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
 
 
-@_compiled
+@compiled
 def _normalise(x: Array, weight: Array, epsilon: float, y: Array) -> None:
     """The root mean square norm of each row of `x`, into `y`."""
     for row in range(len(x)):
@@ -162,7 +150,7 @@ def _normalise(x: Array, weight: Array, epsilon: float, y: Array) -> None:
             y[row, i] = x[row, i] * scale * weight[i]
 
 
-@_compiled
+@compiled
 def _add(moved: Array, x: Array, first: int, until: int) -> None:
     """Columns `first` .. `until` - 1 of `moved` to those of `x`."""
     # Rows of their own, of which the compiler knows that their numbers lie together.
@@ -172,7 +160,7 @@ def _add(moved: Array, x: Array, first: int, until: int) -> None:
             to[i] += what[i]
 
 
-@_compiled
+@compiled
 def _gate(fused: Array, inner: Array, first: int, until: int) -> None:
     """Columns `first` .. `until` - 1 of `inner`: values times the SiLU of gates; `fused` has gates, then values."""
     half = inner.shape[1]
@@ -180,10 +168,10 @@ def _gate(fused: Array, inner: Array, first: int, until: int) -> None:
         gate, value = fused[row, first:until], fused[row, half + first : half + until]
         to = inner[row, first:until]
         for i in range(len(to)):
-            to[i] = gate[i] / (np.float32(1.0) + _exp(-gate[i])) * value[i]
+            to[i] = gate[i] / (np.float32(1.0) + exp(-gate[i])) * value[i]
 
 
-@_compiled
+@compiled
 def _turn(head: Array, cosine: Array, sine: Array, y: Array) -> None:
     """A head's `width` numbers turned by its position, into `y`; the sine's first half is negative."""
     half = len(head) // 2
@@ -192,7 +180,7 @@ def _turn(head: Array, cosine: Array, sine: Array, y: Array) -> None:
         y[i + half] = head[i + half] * cosine[i + half] + head[i] * sine[i + half]
 
 
-@_compiled
+@compiled
 def _part_halves(whole: Array, parted: Array) -> None:
     """Each 32 numbers, the even ones before the odd ones, into `parted`."""
     for first in range(0, len(whole), 32):
@@ -201,7 +189,7 @@ def _part_halves(whole: Array, parted: Array) -> None:
             parted[first + 16 + i] = whole[first + 2 * i + 1]
 
 
-@_compiled
+@compiled
 def _score(keys: Array, slots: Array, count: int, queries: Array, scores: Array) -> None:
     """Products of all `queries` [n, width] and the keys of `count` slots, into `scores` [n, ..]."""
     chunks, stride, row = keys.shape[1] // 32, scores.strides[0], queries.strides[0]
@@ -220,7 +208,7 @@ def _score(keys: Array, slots: Array, count: int, queries: Array, scores: Array)
         done += 4
 
 
-@_compiled
+@compiled
 def _mix(values: Array, slots: Array, count: int, shares: Array, sums: Array) -> None:
     """Sums of the values of `count` slots by their `shares` [n, ..], into `sums` [n, width]."""
     chunks, stride, row = values.shape[1] // 32, shares.strides[0], sums.strides[0]
@@ -239,11 +227,12 @@ def _mix(values: Array, slots: Array, count: int, shares: Array, sums: Array) ->
         done += 4
 
 
-@_compiled
+@compiled
 def _attend(
     fused: Array,
     head: int,
     heads: int,
+    positions: Array,
     cosine: Array,
     sine: Array,
     cache: Array,
@@ -259,7 +248,7 @@ def _attend(
     turned = np.empty(width, np.float32)
     for row in range(len(fused)):
         at = (heads + head) * width
-        _turn(fused[row, at : at + width], cosine[row], sine[row], turned)
+        _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
         _narrow(turned, keys[start + row])
         at += kv_heads * width
         _narrow(fused[row, at : at + width], values[start + row])
@@ -267,20 +256,20 @@ def _attend(
     parted = np.empty((group, width), np.float32)
     shrink = np.float32(1.0) / np.sqrt(np.float32(width))
     for row in range(len(fused)):
-        count = counts[row]
+        count, slots = counts[row], seen[min(row, len(seen) - 1)]
         for query in range(group):
             at = (head * group + query) * width
-            _turn(fused[row, at : at + width], cosine[row], sine[row], turned)
+            _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
             turned *= shrink
             _part_halves(turned, parted[query])
-        _score(keys, seen[row], count, parted, scores)
+        _score(keys, slots, count, parted, scores)
         for query in range(group):
             highest = np.float32(-np.inf)
             for i in range(count):
                 highest = max(highest, scores[query, i])
             for i in range(count):
-                scores[query, i] = _exp(scores[query, i] - highest)
-        _mix(values, seen[row], count, scores, parted)
+                scores[query, i] = exp(scores[query, i] - highest)
+        _mix(values, slots, count, scores, parted)
         for query in range(group):
             whole = np.float32(0.0)
             for i in range(count):
@@ -292,7 +281,7 @@ def _attend(
                     mixed[row, at + first + 2 * i + 1] = parted[query, first + 16 + i] / whole
 
 
-@_compiled
+@compiled
 def _meet(meeting: Array, size: int, round_: int) -> int:
     """Wait until all threads have come to this round; returns the next one."""
     if size > 1:
@@ -306,14 +295,14 @@ def _meet(meeting: Array, size: int, round_: int) -> int:
     return round_ + 1
 
 
-@_compiled
+@compiled
 def _part(outputs: int, rank: int, size: int) -> tuple[int, int]:
     """A thread's outputs, from the first to before the last, in whole blocks."""
     blocks = outputs // OUTPUTS
     return blocks * rank // size * OUTPUTS, blocks * (rank + 1) // size * OUTPUTS
 
 
-@_compiled
+@compiled
 def step(
     rank: int,
     size: int,
@@ -321,13 +310,15 @@ def step(
     bits: int,
     heads: int,
     epsilon: float,
-    x: Array,
+    tokens: Array,
+    positions: Array,
     start: int,
-    cosine: Array,
-    sine: Array,
     seen: Array,
     counts: Array,
     cache: Array,
+    cosine: Array,
+    sine: Array,
+    embedding: Array,
     norms: Array,
     qkv: Array,
     qkv_scales: Array,
@@ -340,6 +331,7 @@ def step(
     last_norm: Array,
     head: Array,
     head_scales: Array,
+    x: Array,
     fused: Array,
     mixed: Array,
     inner: Array,
@@ -349,12 +341,13 @@ def step(
 ) -> None:
     """The part of thread `rank` of `size`; `meeting` int64 [1] is 0 at the beginning.
 
-    Reads embeddings `x` float32 [rows, width] into slots from `start` of `cache` uint16 [layers, 2 x KV heads, slots,
-    head's width]; row r sees slots `seen` int64 [rows, ..] up to `counts` [r], its own included. `cosine` and `sine`
-    float32 [rows, head's width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks, their scales
-    float32 [layers, ..] (`engine.fused_llama.block`). `fused`, `mixed`, `inner` and `moved` are the threads' common
-    scratch. Writes `logits` float32 [last, outputs] of the last rows, and their `features` [layers watched, last,
-    width].
+    Reads `tokens` int64 [rows] at `positions` int64 [rows] into slots from `start` of `cache` uint16 [layers, 2 x KV
+    heads, slots, head's width]. Row r sees the first `counts` [r] of slots `seen` int64 [rows, ..], its own included;
+    where all of them see slots in the same order, `seen` has one row. `cosine` and `sine` float32 [positions, head's
+    width], `embedding` uint16 [vocabulary, width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks,
+    their scales float32 [layers, ..] (`engine.fused_llama.block`). `x`, `fused`, `mixed`, `inner` and `moved` are the
+    threads' common scratch. Writes `logits` float32 [last, outputs] of the last rows, and their `features` [layers
+    watched, last, width].
     """
     rows, layers, last = len(x), len(norms), len(logits)
     widest = max(x.shape[1], mixed.shape[1], inner.shape[1])
@@ -367,6 +360,10 @@ def step(
     normed = np.empty_like(x)
     half = gate_up.shape[1] // 2
     kv_heads, round_ = cache.shape[1] // 2, 1
+    if rank == 0:
+        for row in range(rows):
+            _widen(embedding[tokens[row]], x[row])
+    round_ = _meet(meeting, size, round_)
     for layer in range(layers):
         _normalise(x, norms[layer, 0], epsilon, normed)
         _prepare(normed, bits, ready, units, starts)
@@ -374,7 +371,7 @@ def step(
         _multiply(qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until)
         round_ = _meet(meeting, size, round_)
         for kv_head in range(rank, kv_heads, size):
-            _attend(fused, kv_head, heads, cosine, sine, cache[layer], start, seen, counts, mixed)
+            _attend(fused, kv_head, heads, positions, cosine, sine, cache[layer], start, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
         _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)

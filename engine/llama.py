@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.cached_model import WATCHED_LAYERS
+from engine.cached_model import WATCHED_LAYERS, Sight
 from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph, span_of
-from engine.fused_llama import FUSED_ROWS, LayerWeights, can_fuse, fuse, rows_of
+from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
 from engine.rounding import Weight, stacked
 
@@ -111,14 +111,18 @@ class Llama:
         last_norm = dense("model.norm.weight")
         head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
         fused = can_fuse(layers, head, dtype, self.width)
-        self.fused = fuse(layers, last_norm, head, bits, self.heads, self.epsilon) if fused else None
+        self.embedding = dense("model.embed_tokens.weight").to(dtype)
+        self.fused: FusedLlama | None = None
+        if fused:
+            self.fused = fuse(
+                self.embedding, layers, last_norm, head, bits, self.heads, self.width, self.epsilon
+            )
 
         def linear(weight: Weight) -> Linear:
             if fused and bits:  # few rows never come here
                 return make_linear(round_weight(weight, bits), dtype)
             return make_linear(weight, dtype, bits, wide=wide)
 
-        self.embedding = dense("model.embed_tokens.weight").to(dtype)
         self.layers = [
             Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
             for a, qkv, out, b, gate_up, down in layers
@@ -140,6 +144,8 @@ class Llama:
         # Positions can never outrun slots: branches use more slots than positions.
         self.cosine, self.sine = self._rotation(capacity)
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        if self.fused:
+            self.slots: Slots = slots_of(self.cache, self.cosine[:, 0], self.sine[:, 0])
         if self.captured:
             self.captured.graphs.clear()  # they are of the former cache
 
@@ -166,35 +172,40 @@ class Llama:
     def capacity(self) -> int:
         return int(self.cache.shape[2])
 
-    @torch.inference_mode()
     def forward(
         self,
         tokens: Sequence[int],
         positions: Sequence[int],
         start: int,
-        mask: Tensor | None,
+        sight: Sight | None,
         last: int,
     ) -> Tensor:
         """Logits [last, head rows] of the last rows: in the model's dtype, or float32 where nothing rounded them.
 
-        Writes n tokens to slots start .. start + n - 1. `mask` [n, start + n] is added to the attention scores;
-        None means causal.
+        Writes n tokens to slots start .. start + n - 1. `sight` None means causal.
         """
-        count, end = len(tokens), start + len(tokens)
-        if end > self.capacity:
-            self._grow(end)
-        if self.fused and count <= FUSED_ROWS:
-            turns = rows_of(self.cosine[:, 0], positions), rows_of(self.sine[:, 0], positions)
-            embeddings = rows_of(self.embedding, tokens)
-            logits, self.features = self.fused.forward(embeddings, turns, start, mask, last, self.cache)
+        if start + len(tokens) > self.capacity:
+            self._grow(start + len(tokens))
+        if self.fused and len(tokens) <= FUSED_ROWS:
+            logits, self.features = self.fused.forward(
+                tokens, positions, start, sight, last, self.slots, self.watch
+            )
             return logits
+        return self._forward_by_torch(tokens, positions, start, sight, last)
+
+    @torch.inference_mode()
+    def _forward_by_torch(
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
+    ) -> Tensor:
+        count, end = len(tokens), start + len(tokens)
         if self.captured and count <= CAPTURED_ROWS:
             span = span_of(end, self.capacity)
             logits, self.features = self.captured.forward(
-                tokens, positions, start, mask, last, span=span, watch=self.watch
+                tokens, positions, start, sight, last, span=span, watch=self.watch
             )
             return logits
-        if mask is None and count > 1:
+        mask = None if sight is None else sight.mask(end)
+        if sight is None and count > 1:
             mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
                 start + 1
             )
@@ -237,6 +248,7 @@ class Llama:
         features = torch.cat([*outputs[:-1], normed], dim=-1) if self.watch else normed[:, :0]
         return self.head(normed), features
 
+    @torch.inference_mode()
     def _grow(self, slots: int) -> None:
         cache, used = self.cache, self.capacity
         self._allocate(max(slots, 2 * used))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from engine.cached_model import WATCHED_LAYERS
+from engine.cached_model import WATCHED_LAYERS, Sight
 
 
 class TransformersModel:
@@ -24,15 +24,18 @@ class TransformersModel:
         tokens: Sequence[int],
         positions: Sequence[int],
         start: int,
-        mask: Tensor | None,
+        sight: Sight | None,
         last: int,
     ) -> Tensor:
         """Logits [last, vocabulary] of the last rows; see `engine.llama.Llama.forward`."""
         self._crop(start)
         device = self.model.device
-        if mask is not None:
+        mask = None
+        if sight is not None:
             smallest = torch.finfo(self.model.dtype).min
-            mask = mask.to(device, self.model.dtype).clamp_min(smallest)[None, None]
+            mask = (
+                sight.mask(start + len(tokens)).to(device, self.model.dtype).clamp_min(smallest)[None, None]
+            )
         output = self.model(
             input_ids=torch.tensor([list(tokens)], device=device),
             position_ids=torch.tensor([list(positions)], device=device),

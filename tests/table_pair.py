@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.cached_model import CachedModel
+from engine.cached_model import CachedModel, Sight
 from engine.distributions import distribution
 from engine.hrad import Predictor
 from engine.sampling import Sampling
@@ -25,7 +25,7 @@ VOCABULARY, END, PROMPT = 4, 3, [0, 1]
 
 
 class TableDecoder:
-    """`engine.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what the mask shows."""
+    """`engine.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to see."""
 
     def __init__(self, table: Tensor) -> None:
         self.table = table
@@ -42,13 +42,12 @@ class TableDecoder:
         self.slots[start:] = [self.slots[slot] for slot in slots]
 
     def forward(
-        self, tokens: Sequence[int], positions: Sequence[int], start: int, mask: Tensor | None, last: int
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
     ) -> Tensor:
         self.slots[start:] = list(zip(tokens, positions, strict=True))
-        shown = mask.tolist() if mask is not None else None
         rows = []
         for row, (token, position) in enumerate(zip(tokens, positions, strict=True)):
-            seen = range(start + row) if shown is None else [i for i, m in enumerate(shown[row]) if m == 0]
+            seen = range(start + row) if sight is None else [*range(sight.prefixes[row]), *sight.own[row]]
             before = {self.slots[slot][1]: self.slots[slot][0] for slot in seen}
             rows.append(self.table[before.get(position - 1, 0), token])
         logits = torch.stack(rows[-last:])

@@ -1,0 +1,50 @@
+"""The most likely tokens of logits, and how likely they are: compiled on the CPU, by PyTorch's operations elsewhere.
+
+Equal logits, which bfloat16 makes common, go by the row of the head, so by token id: were their order left to PyTorch's
+`topk`, a draft would miss tokens that it knows, and differently for different shapes.
+"""
+
+import numpy as np
+from torch import Tensor
+
+try:
+    from engine import compiled_ranking
+except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiles
+    compiled_ranking = None  # type: ignore[assignment]
+
+SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
+
+
+def best(logits: Tensor) -> list[int]:
+    """Where the largest of each row of float32 logits [n, rows of the head] is."""
+    if compiled_ranking is None or logits.device.type != "cpu":
+        found: list[int] = logits.argmax(dim=-1).tolist()
+        return found
+    places = np.empty((len(logits), 1), np.int64)
+    compiled_ranking.largest_of(logits.numpy(), places)
+    return list(places[:, 0].tolist())
+
+
+def ranked(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
+    """Of each row of float32 logits [n, rows of the head]: where its `count` largest are, and their probabilities."""
+    count = min(count, logits.shape[-1])
+    if compiled_ranking is None or logits.device.type != "cpu":
+        return ranked_by_torch(logits, count)
+    rows, places = logits.numpy(), np.empty((len(logits), count), np.int64)
+    chances = np.empty(places.shape, np.float32)
+    compiled_ranking.largest_of(rows, places)
+    compiled_ranking.chances_of(rows, places, chances)
+    return list(zip(places.tolist(), chances.tolist(), strict=True))
+
+
+def ranked_by_torch(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
+    """`ranked` on any device."""
+    found = logits.topk(min(count + SPARE, logits.shape[-1]), dim=-1)
+    chances = (found.values - logits.logsumexp(dim=-1, keepdim=True)).exp()
+    rows = []
+    for values, places, shares in zip(
+        found.values.tolist(), found.indices.tolist(), chances.tolist(), strict=True
+    ):
+        order = sorted(range(len(values)), key=lambda i: (-values[i], places[i]))[:count]
+        rows.append(([places[i] for i in order], [shares[i] for i in order]))
+    return rows
