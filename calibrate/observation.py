@@ -89,7 +89,7 @@ def observe(
 ) -> list[list[dict[str, Any]]]:
     """For each text, the arrays of `calibrate.artifact.DraftTrace` as lists; of drawn texts twice, as in `Seen`."""
     model = host.models[name].model
-    model.clear()
+    model.clear(prompt)
     seen = [_observed(model, prompt, path, Sampling(**how), count, length) for path, how in texts]
     model.clear()
     return seen
@@ -104,10 +104,10 @@ def _observed(
     logits = read_behind(model, prompt, path)
     chances = _distribution(logits, sampling)
     truth = torch.tensor(path, device=logits.device)
-    if model.kept_tokens is None:
+    if model.decoder.kept_tokens is None:
         true_chance = chances.gather(1, truth[:, None])[:, 0]
     else:
-        held = (model.kept_tokens[None, :] == truth[:, None]).to(chances.dtype)
+        held = (model.decoder.kept_tokens[None, :] == truth[:, None]).to(chances.dtype)
         true_chance = (held * chances).sum(dim=1)
     return [
         _seen(model, len(prompt), path, logits, how, count, length) | {"true_chance": true_chance.tolist()}
@@ -133,7 +133,7 @@ def _seen(
     from engine.decoding import candidates
     from engine.distributions import acceptance_bound, perturb
 
-    logits = perturb(logits, how, range(before, before + len(path)), model.kept_tokens)
+    logits = perturb(logits, how, range(before, before + len(path)), model.decoder.kept_tokens)
     best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
     missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]
@@ -149,7 +149,9 @@ def _seen(
             slots.append(first + row)
         positions = [prefix + step for prefix in prefixes]
         read = model.decoder.forward(current, positions, first, Sight(prefixes, own), len(missed))
-        logits = perturb(read.float(), how, [position + 1 for position in positions], model.kept_tokens)
+        logits = perturb(
+            read.float(), how, [position + 1 for position in positions], model.decoder.kept_tokens
+        )
         best_now, bounds_now = candidates(model, logits, 1), acceptance_bound(logits).tolist()
         for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):
             current[row] = off_tokens[position][step] = token

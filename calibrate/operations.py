@@ -197,7 +197,7 @@ def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) ->
     def sample() -> float:
         host.synchronise()
         start = time.perf_counter()
-        perturb(logits, Sampling(temperature=1.0), places, model.kept_tokens)
+        perturb(logits, Sampling(temperature=1.0), places, model.decoder.kept_tokens)
         host.synchronise()
         return time.perf_counter() - start
 

@@ -37,10 +37,15 @@ class Decoder(Protocol):
     model's dtype or in float32 where nothing rounded them, on its device: the outputs of the last layers behind one
     another, the very last one's behind the final norm, as in transformers' `hidden_states`. Otherwise `features` mean
     nothing and cost next to nothing.
+
+    `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score; None where rows are ids.
     """
 
     watch: bool
     features: Tensor
+
+    @property
+    def kept_tokens(self) -> Tensor | None: ...
 
     def forward(
         self,
@@ -57,8 +62,8 @@ class Decoder(Protocol):
         """Copy the cache of `slots` to start, start + 1, ..."""
         ...
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, prompt: Sequence[int] = ()) -> None:
+        """Forget everything; a head that is cut scores the tokens of `prompt` too from here on."""
         ...
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
@@ -67,22 +72,18 @@ class Decoder(Protocol):
 
 
 class CachedModel:
-    """A decoder and the ledger of its cache.
+    """A decoder and the ledger of its cache."""
 
-    `kept_tokens` int64 [rows of the head] gives the token id of each row where the head is cut to part of the
-    vocabulary; None where rows are ids.
-    """
-
-    def __init__(self, decoder: Decoder, kept_tokens: Tensor | None = None) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
-        self.kept_tokens = kept_tokens
-        self._ids: list[int] | None = None if kept_tokens is None else kept_tokens.tolist()
-        self.ledger = Ledger()
+        self.clear()
 
-    def clear(self) -> None:
-        """Forget everything read."""
-        self.decoder.clear()
+    def clear(self, prompt: Sequence[int] = ()) -> None:
+        """Forget everything read. A text that begins with `prompt` is to come: see `Decoder.clear`."""
+        self.decoder.clear(prompt)
         self.ledger = Ledger()
+        kept = self.decoder.kept_tokens
+        self._ids: list[int] | None = None if kept is None else kept.tolist()
 
     def rewind(self, context: Sequence[int], trusted: int = 0) -> tuple[int, ...]:
         """Drop what `context` does not continue; returns its tokens still to read (at least the last)."""

@@ -56,7 +56,7 @@ def write_branches(
     def seen(logits: Tensor, steps: int) -> Tensor:
         if not limits.drawn:
             return logits
-        return perturb(logits, sampling, [len(context) + steps] * len(logits), draft.kept_tokens)
+        return perturb(logits, sampling, [len(context) + steps] * len(logits), draft.decoder.kept_tokens)
 
     ((first, chances),) = candidates(
         draft, seen(draft.read(draft.rewind(context, trusted), last=1), 0), limits.branches

@@ -22,11 +22,16 @@ def choose_models(
     if draft:
         name = Path(draft).name
         return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
-    codes = None if target else DEFAULT
+    if target:
+        return spec, {
+            f"int{bits}": ModelSpec(source=source, bits=bits, trust_remote_code=trust_remote_code)
+            for bits in (8, 4)
+        }
+    kept = DISTILLED.name if DISTILLED.exists() else None
     drafts: dict[str, ModelSpec] = {
-        "int8": ModelSpec(source=source, bits=8, trust_remote_code=trust_remote_code),
-        "int4": ModelSpec(source=source, bits=4, codes=codes, trust_remote_code=trust_remote_code),
+        "int8": ModelSpec(source=source, bits=8, kept_tokens=kept),
+        "int4": ModelSpec(source=source, bits=4, codes=DEFAULT, kept_tokens=kept),
     }
-    if target is None and DISTILLED.exists():
+    if kept:
         drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED.name)
     return spec, drafts

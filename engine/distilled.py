@@ -30,9 +30,8 @@ CODES, SCALES = ".codes", ".scales"
 class DistilledWeights:
     """A draft ready to be put into a Llama model of `layers` layers.
 
-    `state` is float32 in transformers' naming; its `lm_head.weight` is [kept, hidden], and row i of it
-    scores the token `kept_tokens[i]` (int64 [kept], ids of the full vocabulary, ascending). `how` tells how
-    it was made.
+    `state` is float32 in transformers' naming, its head being its embedding. It has learnt to score the
+    `kept_tokens` (int64 [kept], ascending). `how` tells how it was made.
     """
 
     layers: int
@@ -91,6 +90,31 @@ def load_distilled(path: Path, target_state: Mapping[str, Tensor]) -> DistilledW
 
     SpecBranchError if the file is missing, is of another format or was made from another target.
     """
+    tensors, header = _checked(path, target_state)
+    kept = tensors.pop("kept_tokens").long()
+    state: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.endswith(CODES):
+            stem = name.removesuffix(CODES)
+            codes = unpack(tensor, BITS, tensor.shape[1] * 8 // BITS)
+            state[stem] = dequantise(codes, tensors[stem + SCALES])
+        elif not name.endswith(SCALES):
+            state[name] = tensor
+    state[EMBEDDING] = state["lm_head.weight"] = target_state[EMBEDDING].detach().float()
+    layers = len({name.split(".")[2] for name in state if name.startswith("model.layers.")})
+    return DistilledWeights(layers, state, kept, json.loads(header.get("how", "{}")))
+
+
+def load_kept(path: Path, target_state: Mapping[str, Tensor]) -> Tensor:
+    """The tokens that a draft's head keeps (see `DistilledWeights`), for the other drafts of its target.
+
+    SpecBranchError as `load_distilled`.
+    """
+    return _checked(path, target_state)[0]["kept_tokens"].long()
+
+
+def _checked(path: Path, target_state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of a file that is a draft of this target."""
     try:
         tensors, header = load_tensors(path)
     except (OSError, SafetensorError) as error:
@@ -106,20 +130,7 @@ def load_distilled(path: Path, target_state: Mapping[str, Tensor]) -> DistilledW
             f"the distilled draft {path} was made from another target: "
             "give it that target, or make a draft of this one with `specbranch distill`"
         )
-    kept = tensors.pop("kept_tokens").long()
-    state: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.endswith(CODES):
-            stem = name.removesuffix(CODES)
-            codes = unpack(tensor, BITS, tensor.shape[1] * 8 // BITS)
-            state[stem] = dequantise(codes, tensors[stem + SCALES])
-        elif not name.endswith(SCALES):
-            state[name] = tensor
-    embedding = target_state[EMBEDDING].detach().float()
-    state[EMBEDDING] = embedding
-    state["lm_head.weight"] = embedding[kept.to(embedding.device)]
-    layers = len({name.split(".")[2] for name in state if name.startswith("model.layers.")})
-    return DistilledWeights(layers, state, kept, json.loads(header.get("how", "{}")))
+    return tensors, header
 
 
 def choose_kept(counts: Tensor, always: Sequence[int], size: int) -> Tensor:

@@ -59,6 +59,13 @@ class Blocks(NamedTuple):
     weights: NDArray[np.uint8]
     scales: Floats
 
+    def by_output(self) -> tuple[NDArray[np.uint8], Floats]:
+        """The same memory: of a matrix, weights [blocks, steps, outputs of a block, 4], scales [blocks, groups, ..]."""
+        from engine.dots import OUTPUTS
+
+        blocks = len(self.weights) // OUTPUTS
+        return self.weights.reshape(blocks, -1, OUTPUTS, 4), self.scales.reshape(blocks, -1, OUTPUTS)
+
 
 def block(weight: Weight, bits: int | None) -> Blocks:
     """A weight [out, in] in blocks of `OUTPUTS` rows, 4 bytes of each by turns, the last block filled up with zeros.
@@ -135,6 +142,7 @@ class FusedLlama:
     down: Blocks
     last_norm: Floats
     head: Blocks
+    whole_head: Blocks | None
     helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count()))
     scratch: dict[int, Scratch] = field(default_factory=dict)
 
@@ -146,11 +154,14 @@ class FusedLlama:
         sight: Sight | None,
         last: int,
         slots: Slots,
+        *,
         watch: bool,
+        shown: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits float32 [last, head rows] of the last rows, and if they are watched their features.
 
-        Features are [last, watched layers x width]; arguments as of `engine.cached_model.Decoder`.
+        Features are [last, watched layers x width]; arguments as of `engine.cached_model.Decoder`. Rows of the head
+        from `shown` on mean nothing, and get minus infinity.
         """
         from engine.fused_step import step
 
@@ -194,11 +205,24 @@ class FusedLlama:
         run(0)
         for other in others:
             other.result()
+        if shown is not None:
+            logits[:, shown:] = -np.inf
         whole = torch.from_numpy(logits)
         return (
             whole if self.outputs == logits.shape[1] else whole[:, : self.outputs],
             torch.from_numpy(features.transpose(1, 0, 2).reshape(last, -1)) if watch else NOTHING,
         )
+
+    def put_head(self, first: int, tokens: Sequence[int]) -> None:
+        """Let the head's rows from `first` on be those of `tokens` in the whole head."""
+        from engine.dots import OUTPUTS
+
+        assert self.whole_head is not None, "this head was not cut"
+        source, to = np.array(tokens, np.int64), np.arange(first, first + len(tokens))
+        weights, scales = self.head.by_output()
+        all_weights, all_scales = self.whole_head.by_output()
+        weights[to // OUTPUTS, :, to % OUTPUTS] = all_weights[source // OUTPUTS, :, source % OUTPUTS]
+        scales[to // OUTPUTS, :, to % OUTPUTS] = all_scales[source // OUTPUTS, :, source % OUTPUTS]
 
     def _scratch(self, rows: int) -> Scratch:
         width, inner = self.embedding.shape[1], self.gate_up.weights.shape[1] // 2
@@ -230,10 +254,12 @@ def fuse(
     heads: int,
     head_width: int,
     epsilon: float,
+    kept: Tensor | None = None,
 ) -> FusedLlama:
     """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`.
 
-    It shares the memory of `embedding`, bfloat16 [vocabulary, width].
+    It shares the memory of `embedding`, bfloat16 [vocabulary, width]. `kept` int64 [rows]: the rows of `head` that it
+    begins with (None: all of them); see `FusedLlama.put_head`.
     """
     norms = [torch.stack([layer.attention_norm, layer.mlp_norm]).bfloat16().float() for layer in layers]
     return FusedLlama(
@@ -241,7 +267,7 @@ def fuse(
         heads=heads,
         head_width=head_width,
         epsilon=epsilon,
-        outputs=head.shape[0],
+        outputs=head.shape[0] if kept is None else len(kept),
         embedding=_bits(embedding),
         norms=torch.stack(norms).numpy(),
         qkv=_stack((layer.qkv for layer in layers), bits),
@@ -249,7 +275,8 @@ def fuse(
         gate_up=_stack((layer.gate_up for layer in layers), bits),
         down=_stack((layer.down for layer in layers), bits),
         last_norm=last_norm.bfloat16().float().numpy(),
-        head=block(head, bits),
+        head=block(head if kept is None else head[kept], bits),
+        whole_head=None if kept is None else block(head, bits),
     )
 
 

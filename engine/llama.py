@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS, Sight
 from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph, span_of
+from engine.cut_head import CutHead
 from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
 from engine.rounding import Weight, stacked
@@ -68,10 +69,11 @@ class Llama:
         dtype: torch.dtype,
         *,
         bits: int | None = None,
+        kept: Tensor | None = None,
         device: str = "cpu",
         capacity: int = 1024,
     ) -> None:
-        """`state` uses transformers' names; its head may have fewer rows than the vocabulary.
+        """`state` uses transformers' names. `kept` cuts the head to these tokens and a prompt's (`engine.cut_head`).
 
         `bits` rounds every linear weight, the head's too (8 or 4; None: as they are); they may also be rounded to it
         already, all of them or none.
@@ -110,12 +112,21 @@ class Llama:
         layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
         last_norm = dense("model.norm.weight")
         head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
+        self.cut = CutHead(kept, self.device) if kept is not None else None
         fused = can_fuse(layers, head, dtype, self.width)
         self.embedding = dense("model.embed_tokens.weight").to(dtype)
         self.fused: FusedLlama | None = None
         if fused:
             self.fused = fuse(
-                self.embedding, layers, last_norm, head, bits, self.heads, self.width, self.epsilon
+                self.embedding,
+                layers,
+                last_norm,
+                head,
+                bits,
+                self.heads,
+                self.width,
+                self.epsilon,
+                self.kept_tokens,
             )
 
         def linear(weight: Weight) -> Linear:
@@ -127,7 +138,12 @@ class Llama:
             Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
             for a, qkv, out, b, gate_up, down in layers
         ]
-        self.norm, self.head = norm(last_norm), linear(head)
+        self.norm, self.head = norm(last_norm), linear(head if kept is None else head[kept.to(self.device)])
+        if self.cut:
+            whole = round_weight(head, bits) if bits else head
+            assert isinstance(whole, Tensor), "what is rounded already has its bits"
+            self.whole_head = whole.to(dtype)
+            self.prompt_head = self.whole_head[self.cut.tokens[self.cut.kept :]]
         self.captured: CapturedForwards | None = None
         if self.device.type == "cuda":
             record = cuda_graph(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
@@ -169,6 +185,11 @@ class Llama:
         )
 
     @property
+    def kept_tokens(self) -> Tensor | None:
+        """See `engine.cached_model.Decoder`."""
+        return self.cut.tokens if self.cut else None
+
+    @property
     def capacity(self) -> int:
         return int(self.cache.shape[2])
 
@@ -187,11 +208,13 @@ class Llama:
         if start + len(tokens) > self.capacity:
             self._grow(start + len(tokens))
         if self.fused and len(tokens) <= FUSED_ROWS:
+            shown = self.cut.used if self.cut else None
             logits, self.features = self.fused.forward(
-                tokens, positions, start, sight, last, self.slots, self.watch
+                tokens, positions, start, sight, last, self.slots, watch=self.watch, shown=shown
             )
             return logits
-        return self._forward_by_torch(tokens, positions, start, sight, last)
+        logits = self._forward_by_torch(tokens, positions, start, sight, last)
+        return self.cut.hide(logits) if self.cut else logits
 
     @torch.inference_mode()
     def _forward_by_torch(
@@ -246,7 +269,10 @@ class Llama:
                 outputs.append(x[-last:])
         normed = self.norm(x[-last:])
         features = torch.cat([*outputs[:-1], normed], dim=-1) if self.watch else normed[:, :0]
-        return self.head(normed), features
+        logits = self.head(normed)
+        if self.cut:
+            logits = torch.cat([logits, functional.linear(normed, self.prompt_head)], dim=-1)
+        return logits, features
 
     @torch.inference_mode()
     def _grow(self, slots: int) -> None:
@@ -265,5 +291,15 @@ class Llama:
         """The input embeddings of token ids [n, hidden size]."""
         return self.embedding[torch.tensor(tokens, device=self.device)]
 
-    def clear(self) -> None:
-        """Forget everything; slots are overwritten before they are read, so nothing has to be zeroed."""
+    @torch.inference_mode()
+    def clear(self, prompt: Sequence[int] = ()) -> None:
+        """Forget everything; slots are overwritten before they are read, so nothing has to be zeroed.
+
+        If the head is cut, it scores the tokens of `prompt` too.
+        """
+        if not self.cut:
+            return
+        new = self.cut.hear(prompt)
+        self.prompt_head[: len(new)] = self.whole_head[new]
+        if self.fused:
+            self.fused.put_head(self.cut.kept, new)

@@ -29,6 +29,7 @@ class ModelSpec(BaseModel):
     bits: Literal[8, 4] | None = None
     codes: str | None = None
     distilled: str | None = None
+    kept_tokens: str | None = None
     trust_remote_code: bool = False
     general_path: bool = False
 
@@ -52,6 +53,9 @@ class ModelSpec(BaseModel):
         by = " by GPTQ" if self.codes else ""
         parts = [self.source, self.precision, f"rounded to int{self.bits}{by}" if self.bits else ""]
         parts += [f"pruned and distilled ({self.distilled})" if self.distilled else ""]
+        parts += [
+            f"head cut to the tokens of {self.kept_tokens} and the prompt's" if self.kept_tokens else ""
+        ]
         return ", ".join(part for part in parts if part)
 
     @property
@@ -66,10 +70,19 @@ class ModelSpec(BaseModel):
     @property
     def distilled_file(self) -> Path | None:
         """The file that `distilled` means."""
-        if self.distilled is None:
-            return None
-        file = Path(self.distilled)
-        return file if file.is_file() else WEIGHTS / file.name
+        return _carried(self.distilled)
+
+    @property
+    def kept_tokens_file(self) -> Path | None:
+        """The file that `kept_tokens` means."""
+        return _carried(self.kept_tokens)
+
+
+def _carried(name: str | None) -> Path | None:
+    """A file by its path, or one of `WEIGHTS` by its name."""
+    if name is None or Path(name).is_file():
+        return Path(name) if name else None
+    return WEIGHTS / Path(name).name
 
 
 def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
@@ -79,6 +92,7 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
     from transformers.utils import logging
 
     from engine.cached_model import CachedModel
+    from engine.distilled import load_distilled, load_kept
     from engine.llama import Llama, is_lean
     from engine.transformers_model import TransformersModel
 
@@ -95,18 +109,18 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
     config, state = model.config, model.state_dict()
     if spec.distilled_file is not None:
-        from engine.distilled import load_distilled
-
         weights = load_distilled(spec.distilled_file, state)
         config.num_hidden_layers = weights.layers
-        decoder = Llama(config, weights.state, dtype, bits=spec.bits, device=device)
-        return CachedModel(decoder, weights.kept_tokens.to(device))
+        return CachedModel(
+            Llama(config, weights.state, dtype, bits=spec.bits, kept=weights.kept_tokens, device=device)
+        )
     if is_lean(config) and not spec.general_path:
+        kept = load_kept(spec.kept_tokens_file, state) if spec.kept_tokens_file else None
         if spec.codes_file is not None:
             from engine.gptq import load_codes
 
             state |= load_codes(spec.codes_file, state)
-        return CachedModel(Llama(config, state, dtype, bits=spec.bits, device=device))
+        return CachedModel(Llama(config, state, dtype, bits=spec.bits, kept=kept, device=device))
     if spec.bits:
         raise SpecBranchError(
             f"'{spec.source}' is of the {config.model_type} family, but int8 and int4 drafts are made of "

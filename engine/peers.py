@@ -60,7 +60,8 @@ def transformers_model(spec: ModelSpec) -> Any:
     """The weights that `engine.models.load_model` computes with, as a model of transformers.
 
     Rounded weights are dense ones of the same values: transformers has no kernel that computes with them packed
-    on the CPU. A cut head scores the kept tokens only, and all others get minus infinity.
+    on the CPU. A distilled draft's head scores the kept tokens only, and all others get minus infinity; any other
+    draft's is whole.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -76,13 +77,12 @@ def transformers_model(spec: ModelSpec) -> Any:
     )
     kept = None
     if spec.distilled_file is not None:
-        from engine.distilled import EMBEDDING, load_distilled
+        from engine.distilled import load_distilled
 
         weights = load_distilled(spec.distilled_file, model.state_dict())
         del model.model.layers[weights.layers :]
         model.config.num_hidden_layers, kept = weights.layers, weights.kept_tokens
-        state = {key: value for key, value in weights.state.items() if not key.startswith("lm_head")}
-        model.load_state_dict({**state, "lm_head.weight": weights.state[EMBEDDING]})
+        model.load_state_dict(weights.state)
     if spec.bits:
         _round(model, spec)
     if kept is not None:

@@ -43,6 +43,10 @@ class Rounded:
         """How many numbers the weight has."""
         return self.codes.numel()
 
+    def __getitem__(self, rows: Tensor) -> "Rounded":
+        """Some of its rows (int64 [n])."""
+        return Rounded(*(part[rows] for part in self.parts))
+
 
 Weight = Tensor | Rounded
 

@@ -17,6 +17,7 @@ class TransformersModel:
         self.model = model.eval()
         self.cache = DynamicCache()
         self.watch, self.features = False, torch.empty(0)
+        self.kept_tokens = None
 
     @torch.inference_mode()
     def forward(
@@ -75,6 +76,6 @@ class TransformersModel:
         rows: Tensor = self.model.get_input_embeddings()(torch.tensor(list(tokens), device=self.model.device))
         return rows
 
-    def clear(self) -> None:
+    def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything."""
         self.cache = DynamicCache()

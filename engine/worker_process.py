@@ -35,7 +35,7 @@ class Hosted:
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
         if base == 0:
-            self.model.clear()
+            self.model.clear(news)
             self.text, self.trusted = [], 0
         self.text[base:] = news
 

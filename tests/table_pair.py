@@ -27,15 +27,15 @@ VOCABULARY, END, PROMPT = 4, 3, [0, 1]
 class TableDecoder:
     """`engine.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to see."""
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table: Tensor, kept_tokens: Tensor | None = None) -> None:
         self.table = table
-        self.watch, self.features = False, torch.empty(0)
+        self.watch, self.features, self.kept_tokens = False, torch.empty(0), kept_tokens
         self.clear()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
         return torch.eye(len(self.table))[list(tokens)]
 
-    def clear(self) -> None:
+    def clear(self, prompt: Sequence[int] = ()) -> None:
         self.slots: list[tuple[int, int]] = []  # token and position
 
     def move(self, slots: Sequence[int], start: int) -> None:
@@ -82,7 +82,7 @@ def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[
     seated = []
     for name, table, tokens in (("target", target, None), ("draft", draft, kept)):
         worker = InlineWorker()
-        worker.host.models[name] = Hosted(CachedModel(TableDecoder(table), tokens))
+        worker.host.models[name] = Hosted(CachedModel(TableDecoder(table, tokens)))
         seated.append(Player(worker, name))  # type: ignore[arg-type]
     seated[0].worker.host.models["target"].foresight["draft"] = any_predictor(0)  # type: ignore[attr-defined]
     return seated[0], seated[1]

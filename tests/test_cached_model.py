@@ -53,11 +53,15 @@ def test_last_rows_are_the_last_of_all_rows(make: Callable[[Any], CachedModel]) 
 
 
 def test_rows_of_a_cut_head_are_named_by_token() -> None:
-    model = tiny_llama(0)
-    kept = torch.tensor([5, 2, 40, 7])
-    state = {**model.state_dict(), "lm_head.weight": model.state_dict()["lm_head.weight"][kept]}
-    cut = CachedModel(Llama(model.config, state, torch.float32), kept)
-    whole = lean(model).read(PROMPTS[0], last=1)[0]
-    logits = cut.read(PROMPTS[0], last=1)
-    torch.testing.assert_close(logits[0], whole[kept])
-    assert cut.token_ids([int(logits.argmax())]) == [int(kept[whole[kept].argmax()])]
+    """Those that it keeps, and those of the prompt, until there is another; no others are ever said."""
+    model, kept = tiny_llama(0), torch.tensor([2, 5, 7, 40])
+    cut = CachedModel(Llama(model.config, model.state_dict(), torch.float32, kept=kept))
+    for prompt in (PROMPTS[0], PROMPTS[1]):
+        whole = lean(model).read(prompt, last=1)[0]
+        cut.clear(prompt)
+        logits = cut.read(prompt, last=1)[0]
+        count = int(logits.isfinite().sum())
+        tokens = cut.token_ids(range(count))
+        assert set(tokens) == {*kept.tolist(), *prompt}
+        assert len(tokens) == len(set(tokens))
+        torch.testing.assert_close(logits[:count], whole[tokens])

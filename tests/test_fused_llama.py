@@ -114,6 +114,28 @@ def test_two_threads_compute_what_one_does(
 
 
 @needed
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_a_cut_head_scores_what_it_keeps_and_the_prompt(bits: int | None) -> None:
+    """Bit by bit as the whole head does, and about so where PyTorch computes it; nothing else can be said."""
+    model, kept = random_llama(), torch.tensor([0, 3, *range(11, 47, 2)])
+    whole, cut = (
+        lean(model, bits),
+        Llama(model.config, model.state_dict(), torch.bfloat16, bits=bits, kept=kept),
+    )
+    for prompt in ([3, 60, 8, 2], [5, 13]):
+        cut.clear(prompt)
+        expected, got = read(whole, prompt, 0).float(), read(cut, prompt, 0).float()
+        assert cut.cut is not None
+        tokens = cut.cut.tokens[: cut.cut.used]
+        assert set(tokens.tolist()) == {*kept.tolist(), *prompt}
+        assert torch.equal(got[:, : len(tokens)], expected[:, tokens])
+        assert bool((got[:, len(tokens) :] == float("-inf")).all())
+        cut.fused, fused = None, cut.fused
+        torch.testing.assert_close(read(cut, prompt, 0).float(), got, atol=0.05, rtol=0.05)
+        cut.fused = fused
+
+
+@needed
 def test_blocks_hold_the_codes_of_eight_bits() -> None:
     """Four numbers of each of 32 outputs by turns; and the last block is filled up with zeros."""
     weight = torch.randn(40, 128, generator=torch.Generator().manual_seed(0))
