@@ -37,3 +37,9 @@ def exp(x: Any) -> Any:
     sum_ = sum_ * x * x + x + np.float32(1.0)
     power = np.uint32((np.int32(whole) + np.int32(127)) << np.int32(23))
     return sum_ * bits_as_float(power)  # type: ignore[call-arg]
+
+
+@compiled
+def ordered(bits: Any) -> Any:
+    """An int32 that is ordered as the float32 of these bits are, but that 0 lies above -0; its own inverse."""
+    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))

@@ -4,17 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.compiled import compiled, exp
+from engine.compiled import compiled, exp, ordered
 
 Array = Any  # an array, as numba takes it: its dtype is in each docstring that cares
 BLOCK = 128  # numbers whose largest one is noted, so that few are looked at again
-LOWEST = -0x80000000  # below what `_ordered` gives for any number
-
-
-@compiled
-def _ordered(bits: Any) -> Any:
-    """An int32 that is ordered as the float32 of these bits are, but that 0 lies above -0."""
-    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+LOWEST = -0x80000000  # below what `ordered` gives for any number
 
 
 @compiled
@@ -22,7 +16,7 @@ def _largest(bits: Array) -> Any:
     # Of integers, the largest one is found by vectors.
     largest = np.int32(LOWEST)
     for i in range(len(bits)):
-        largest = max(largest, _ordered(bits[i]))
+        largest = max(largest, ordered(bits[i]))
     return largest
 
 
@@ -31,7 +25,7 @@ def _take(bits: Array, begin: int, end: int, largest: Any, taken: Array) -> tupl
     """Where in a block the first `largest` is that was not `taken`, and the largest of what is left."""
     place, left = -1, np.int32(LOWEST)
     for i in range(begin, end):
-        number, free = _ordered(bits[i]), True
+        number, free = ordered(bits[i]), True
         for other in taken:
             free = free and other != i
         if free and place < 0 and number == largest:

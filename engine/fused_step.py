@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.compiled import bits_as_float, compiled, exp
+from engine.compiled import bits_as_float, compiled, exp, ordered
 from engine.dots import (
     CHUNK,
     FOUR,
@@ -190,6 +190,32 @@ def _part_halves(whole: Array, parted: Array) -> None:
 
 
 @compiled
+def _join_halves(parted: Array, whole: Array) -> None:
+    """What `_part_halves` parted."""
+    for first in range(0, len(whole), 32):
+        for i in range(16):
+            whole[first + 2 * i] = parted[first + i]
+            whole[first + 2 * i + 1] = parted[first + 16 + i]
+
+
+@compiled
+def _soften(scores: Array) -> None:
+    """The softmax of `scores`, in place."""
+    # The largest of integers, which the compiler finds by vectors.
+    bits, highest = scores.view(np.int32), np.int32(-0x80000000)
+    for i in range(len(bits)):
+        highest = max(highest, ordered(bits[i]))
+    most: Any = bits_as_float(np.uint32(ordered(highest)))  # type: ignore[call-arg]
+    whole = np.float32(0.0)
+    for i in range(len(scores)):
+        scores[i] = exp(scores[i] - most)
+        whole += scores[i]
+    share = np.float32(1.0) / whole
+    for i in range(len(scores)):
+        scores[i] *= share
+
+
+@compiled
 def _score(keys: Array, slots: Array, count: int, queries: Array, scores: Array) -> None:
     """Products of all `queries` [n, width] and the keys of `count` slots, into `scores` [n, ..]."""
     chunks, stride, row = keys.shape[1] // 32, scores.strides[0], queries.strides[0]
@@ -264,21 +290,11 @@ def _attend(
             _part_halves(turned, parted[query])
         _score(keys, slots, count, parted, scores)
         for query in range(group):
-            highest = np.float32(-np.inf)
-            for i in range(count):
-                highest = max(highest, scores[query, i])
-            for i in range(count):
-                scores[query, i] = exp(scores[query, i] - highest)
+            _soften(scores[query, :count])
         _mix(values, slots, count, scores, parted)
         for query in range(group):
-            whole = np.float32(0.0)
-            for i in range(count):
-                whole += scores[query, i]
             at = (head * group + query) * width
-            for first in range(0, width, 32):
-                for i in range(16):
-                    mixed[row, at + first + 2 * i] = parted[query, first + i] / whole
-                    mixed[row, at + first + 2 * i + 1] = parted[query, first + 16 + i] / whole
+            _join_halves(parted[query], mixed[row, at : at + width])
 
 
 @compiled
