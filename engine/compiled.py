@@ -1,13 +1,47 @@
-"""How loops over numbers are compiled here, and the exponential that they share. Needs numba."""
+"""How loops over numbers are compiled here, and what they share. Needs numba."""
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Sums may be taken in any order, so that they vectorise; but infinities and what is not a number keep their meaning.
-compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+SOURCES = (
+    "compiled",
+    "compiled_ranking",
+    "dots",
+    "fused_step",
+)  # modules whose code goes into what is compiled
+config: Any = numba.config
+# Sums may be taken in any order, so that they vectorise; infinities and what is not a number keep their meaning.
+FREE = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def _folder() -> Path:
+    """Where compiled code is kept: beside the sources, or in `NUMBA_CACHE_DIR`, apart for each state of them.
+
+    numba itself only sees that the file of a function changed, and not those of what the function calls.
+    """
+    here = Path(__file__).parent
+    text = b"".join((here / f"{name}.py").read_bytes() for name in SOURCES)
+    above = Path(config.CACHE_DIR) if config.CACHE_DIR else here / "__pycache__"
+    return above / f"compiled-{hashlib.sha256(text).hexdigest()[:16]}"
+
+
+FOLDER = _folder()
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """The function as machine code, made when it is first called with arguments of a kind, and kept on disk."""
+    before, config.CACHE_DIR = config.CACHE_DIR, str(FOLDER)
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy", fastmath=FREE)(function)
+    finally:
+        config.CACHE_DIR = before
 
 
 @intrinsic

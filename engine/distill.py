@@ -17,21 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from engine.distilled import (
     BITS,
     EMBEDDING,
     choose_kept,
-    load_tensors,
     save_distilled,
-    save_tensors,
 )
 from engine.errors import SpecBranchError
 from engine.rounding import dequantise, quantise
 from engine.self_written import Row, Shard, TextPlan, held_out_text, spans, written_text
 from engine.student import Agreement, Student, divergence, grow, judge
+from engine.tensor_files import load_tensors, save_tensors
 from engine.training_prompts import KINDS, TrainingPrompt
 
 CHECKPOINT_STEPS = 50
@@ -305,12 +303,7 @@ def _restore(path: Path, weights: Mapping[str, Tensor], optimiser: torch.optim.O
     """Put a checkpoint's weights and moments in place, if there is one; the steps taken so far."""
     if not path.exists():
         return 0
-    try:
-        tensors, header = load_tensors(path)
-    except (OSError, SafetensorError) as error:
-        raise SpecBranchError(
-            f"the checkpoint {path} cannot be read; remove it to train anew: {error}"
-        ) from error
+    tensors, header = load_tensors(path, "the checkpoint", "remove it to train anew")
     steps = int(header["steps"])
     for name, weight in weights.items():
         weight.copy_(tensors[f"weight:{name}"])

@@ -6,18 +6,16 @@ so neither is carried. A file only fits the target it was made from, which is ch
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import SpecBranchError
 from engine.rounding import dequantise, pack, quantise, unpack
+from engine.tensor_files import load_tensors, save_tensors
 
 FORMAT = "specbranch-distilled"
 VERSION = "2"
@@ -115,10 +113,7 @@ def load_kept(path: Path, target_state: Mapping[str, Tensor]) -> Tensor:
 
 def _checked(path: Path, target_state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and header of a file that is a draft of this target."""
-    try:
-        tensors, header = load_tensors(path)
-    except (OSError, SafetensorError) as error:
-        raise SpecBranchError(f"the distilled draft {path} cannot be read: {error}") from error
+    tensors, header = load_tensors(path, "the distilled draft")
     if header.get("format") != FORMAT:
         raise SpecBranchError(f"{path} is not a distilled draft; make one with `specbranch distill`")
     if (header.get("version"), header.get("bits"), header.get("group")) != (VERSION, str(BITS), "row"):
@@ -141,17 +136,3 @@ def choose_kept(counts: Tensor, always: Sequence[int], size: int) -> Tensor:
     ranked = counts.double() - torch.arange(len(counts)) / (len(counts) + 1)
     ranked[list(always)] = float("inf")
     return ranked.topk(min(size, len(counts))).indices.sort().values
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Written beside and renamed, so that a file with the final name is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside, metadata=dict(header))
-    beside.replace(path)
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the header of a safetensors file; OSError or SafetensorError if it cannot be read."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from engine.distilled import CODES, SCALES, fingerprint, load_tensors, save_tensors
+from engine.distilled import CODES, SCALES, fingerprint
 from engine.errors import SpecBranchError
 from engine.linear import INT4_GROUP
 from engine.rounding import Rounded, pack, unpack
+from engine.tensor_files import load_tensors, save_tensors
 
 BITS = 4
 OFFSETS = ".offsets"
@@ -135,10 +135,7 @@ def save_codes(path: Path, weights: Mapping[str, Rounded], target_state: Mapping
 
 def load_codes(path: Path, target_state: Mapping[str, Tensor]) -> dict[str, Rounded]:
     """The rounded weights by name. SpecBranchError if the file cannot be read or is not of this target."""
-    try:
-        tensors, header = load_tensors(path)
-    except (OSError, SafetensorError) as error:
-        raise SpecBranchError(f"the codes {path} cannot be read: {error}") from error
+    tensors, header = load_tensors(path, "the codes")
     if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
         raise SpecBranchError(f"{path} holds no codes of this version; deleted, they are made again.")
     if header.get("target") != fingerprint(target_state):

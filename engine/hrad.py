@@ -17,14 +17,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import Decoder
-from engine.distilled import load_tensors, save_tensors
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
+from engine.tensor_files import load_tensors, save_tensors
 
 LONGEST = 16  # R: longer runs are not told apart
 FORMAT = "specbranch-hrad"
@@ -124,10 +123,7 @@ def load_predictor(path: Path, target: Decoder, draft: ModelSpec) -> Predictor:
     SpecBranchError if there is none, or if it is damaged or was made for other models.
     """
     again = "make it with 'specbranch train-hrad'"
-    try:
-        tensors, header = load_tensors(path)
-    except (OSError, SafetensorError) as error:
-        raise SpecBranchError(f"the H-RAD network {path} cannot be read ({error}): {again}.") from error
+    tensors, header = load_tensors(path, "the H-RAD network", again)
     if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
         raise SpecBranchError(f"{path} is no H-RAD network of this version: {again}.")
     if header.pop("seal", "") != _seal(tensors, header):

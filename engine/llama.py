@@ -18,6 +18,7 @@ from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph
 from engine.cut_head import CutHead
 from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
+from engine.ranking import best, ranked
 from engine.rounding import Weight, stacked
 
 Norm = Callable[[Tensor], Tensor]
@@ -151,7 +152,8 @@ class Llama:
         self._allocate(capacity)
         # What no forward should wait for is compiled or recorded now.
         if self.fused:
-            self.forward([0], [0], 0, None, 1)
+            logits = self.forward([0], [0], 0, None, 1)
+            best(logits), ranked(logits, 1)
         if self.captured:
             self.captured.prepare(self.capacity)
 

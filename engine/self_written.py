@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.distilled import fingerprint, load_tensors, save_tensors
+from engine.distilled import fingerprint
+from engine.tensor_files import load_tensors, save_tensors
 from engine.training_prompts import TrainingPrompt, held_out_prompts, training_prompts
 
 TEMPERATURES = (0.0, 0.0, 0.0, 0.5, 0.8, 1.0)  # of the answers, drawn with equal chances
@@ -147,7 +148,7 @@ class BatchWriter:
         if not path.exists():
             shard = self.write(prompts, temperatures, length, seed)
             save_tensors(path, {field.name: getattr(shard, field.name) for field in fields(Shard)}, {})
-        return Shard(**load_tensors(path)[0])
+        return Shard(**load_tensors(path, "the text", "remove it to write it again")[0])
 
     @torch.inference_mode()
     def write(

@@ -15,10 +15,10 @@ from engine.distilled import (
     load_distilled,
     load_kept,
     save_distilled,
-    save_tensors,
 )
 from engine.errors import SpecBranchError
 from engine.rounding import dequantise, pack, quantise, unpack
+from engine.tensor_files import save_tensors
 
 KEPT = torch.tensor([0, 2, 5, 7, 40])
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 from tiny_models import PROMPTS, tiny_llama
 
-from engine.distilled import save_tensors
 from engine.errors import SpecBranchError
 from engine.gptq import load_codes, round_by_moments, save_codes, second_moments
 from engine.linear import INT4_GROUP, round_weight
 from engine.llama import Llama
 from engine.models import ModelSpec
 from engine.rounding import Rounded, dequantise, stacked
+from engine.tensor_files import save_tensors
 
 MATRICES = ("_proj.weight", "lm_head.weight")
 

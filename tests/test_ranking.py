@@ -1,0 +1,43 @@
+"""The most likely tokens, compiled and by PyTorch, are what sorting gives."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.ranking import best, ranked, ranked_by_torch
+
+# Few values, so that there are many ties; and one that no token has that can be drawn.
+LOGITS = st.lists(st.sampled_from([-3.5, -1.0, 0.0, 0.25, 2.0, 7.5, -math.inf]), min_size=1, max_size=400)
+
+
+def expected(row: list[float], count: int) -> tuple[list[int], list[float]]:
+    order = sorted(range(len(row)), key=lambda i: (-row[i], i))[:count]
+    total = math.fsum(math.exp(x) for x in row)
+    return order, [math.exp(row[i]) / total for i in order]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(LOGITS, st.integers(1, 9))
+def test_equal_logits_go_by_their_place(row: list[float], count: int) -> None:
+    row = [5.0, *row]
+    logits = torch.tensor([row, row[::-1]])
+    for found, mine in zip(ranked(logits, count), (row, row[::-1]), strict=True):
+        order, chances = expected(mine, count)
+        assert found[0] == order
+        assert found[1] == pytest.approx(chances, rel=1e-5, abs=1e-12)
+    assert best(logits) == [expected(mine, 1)[0][0] for mine in (row, row[::-1])]
+
+
+@pytest.mark.parametrize("width", [1, 127, 128, 129, 49152])
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_both_ways_agree(width: int, count: int) -> None:
+    logits = 3 * torch.randn(3, width, generator=torch.Generator().manual_seed(width))
+    for (places, chances), (others, theirs) in zip(
+        ranked(logits, count), ranked_by_torch(logits, count), strict=True
+    ):
+        assert places == others
+        assert chances == pytest.approx(theirs, rel=1e-5)
+        assert len(places) == min(count, width)
