@@ -30,11 +30,11 @@ def recorded(work: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
     return outputs, replay
 
 
-def pair_of(seed: int, capacity: int) -> tuple[CachedModel, CachedModel]:
+def pair_of(seed: int, capacity: int, kept: torch.Tensor | None = None) -> tuple[CachedModel, CachedModel]:
     """A tiny model with recorded forwards, and one without."""
     model = tiny_llama(seed)
     plain, other = (
-        Llama(model.config, model.state_dict(), torch.float32, capacity=capacity) for _ in range(2)
+        Llama(model.config, model.state_dict(), torch.float32, kept=kept, capacity=capacity) for _ in range(2)
     )
     other.captured = CapturedForwards(other._compute, other.device, other.dtype, recorded)
     other.captured.prepare(other.capacity)
@@ -66,6 +66,16 @@ def test_a_text_may_outgrow_spans_and_cache() -> None:
         assert_close(captured.read(words, last=2), plain.read(words, last=2))
     decoder: Any = captured.decoder
     assert decoder.capacity > 2 * SPAN
+
+
+def test_a_cut_head_hears_each_prompt() -> None:
+    """Though its forwards were recorded before."""
+    captured, plain = pair_of(0, capacity=64, kept=torch.tensor([1, 4, 9]))
+    for prompt in PROMPTS:
+        for model in (captured, plain):
+            model.clear(prompt)
+        assert_close(captured.read(prompt[:3]), plain.read(prompt[:3]))
+        assert captured.token_ids(range(3, 5)) == plain.token_ids(range(3, 5))
 
 
 def test_features_are_those_of_the_forward_itself() -> None:
