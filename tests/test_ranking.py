@@ -41,3 +41,8 @@ def test_both_ways_agree(width: int, count: int) -> None:
         assert places == others
         assert chances == pytest.approx(theirs, rel=1e-5)
         assert len(places) == min(count, width)
+
+
+def test_rows_may_be_part_of_wider_ones() -> None:
+    logits = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    assert ranked(logits[:, :61], 3) == ranked(logits[:, :61].contiguous(), 3)
