@@ -886,7 +886,7 @@ def hardware_check(
     from engine.default_drafts import choose_models
     from engine.default_pair import cache_folder
     from engine.placement import cuda_devices
-    from engine.random_pair import make_random_target
+    from engine.random_pair import make_random_pair
     from reports.hardware_check import EFFORT, check
 
     if not cuda_devices() and not cpu:
@@ -896,9 +896,11 @@ def hardware_check(
         target, drafts = choose_models(None, None, "bfloat16")
         prompts = builtin_prompts("calibration", EFFORT.prompts) + builtin_prompts("heldout", EFFORT.prompts)
     else:
-        folder = cache_folder() / f"random-target-{layers}x{width}x{heads}"
-        source = str(make_random_target(folder, layers=layers, width=width, heads=heads))
-        target, drafts = choose_models(source, None, "bfloat16")
+        folder = cache_folder() / f"random-pair-{layers}x{width}x{heads}"
+        source, small = map(str, make_random_pair(folder, layers=layers, width=width, heads=heads))
+        target, rounded = choose_models(source, None, "bfloat16")
+        # On a GPU int8 saves nothing (docs/gpu.md).
+        drafts = {"small": target.model_copy(update={"source": small}), "int4": rounded["int4"]}
         texts = [" ".join(f"w{5 + (17 * i + 7 * j * j) % 997}" for j in range(24)) for i in range(count)]
         prompts = tuple(Prompt(f"words-{i}", "words", "check", text) for i, text in enumerate(texts))
     record = check(target, drafts, prompts, out, lambda line: print(line, file=sys.stderr))

@@ -110,3 +110,18 @@ def test_graphs_on_a_device_compute_what_the_host_launches() -> None:
         positions = list(range(start, start + count))
         got, want = (m.forward(tokens, positions, start, None, count) for m in (captured, plain))
         assert_close(got, want)
+
+
+@on_cuda
+def test_a_cut_head_hears_each_prompt_on_a_device() -> None:
+    model = tiny_llama(0)
+    captured, plain = (
+        Llama(model.config, model.state_dict(), torch.float32, kept=torch.tensor([1, 4, 9]), device=device)
+        for device in ("cuda:0", "cpu")
+    )
+    for prompt in PROMPTS:
+        got, want = (CachedModel(decoder) for decoder in (captured, plain))
+        for read in (got, want):
+            read.clear(prompt)
+        assert_close(got.read(prompt[:3]).cpu(), want.read(prompt[:3]))
+        assert got.token_ids(range(3, 5)) == want.token_ids(range(3, 5))

@@ -8,7 +8,7 @@ from calibrate.costs import Laps
 from calibrate.prompts import Prompt
 from calibrate.run import Effort
 from engine.models import ModelSpec
-from engine.random_pair import make_random_target
+from engine.random_pair import make_random_pair
 from reports.benchmark_record import Benchmark
 from reports.hardware_check import BENCHMARK, check
 from sim.grid import Grid
@@ -24,9 +24,9 @@ EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together
 
 
 def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:
-    source = make_random_target(tmp_path / "model", layers=2, width=64, heads=4)
+    source, small = make_random_pair(tmp_path / "models", layers=2, width=64, heads=4)
     target = ModelSpec(source=str(source))
-    drafts = {"int8": target.model_copy(update={"bits": 8})}
+    drafts = {"small": target.model_copy(update={"source": str(small)})}
     prompts = [Prompt(f"p{i}", "words", "check", f"w{7 + i} w9 w{20 + i}") for i in range(4)]
     said: list[str] = []
     grid = Grid(draft_lengths=(2, 4), branches=(1, 4), cuts=(0.0,))
