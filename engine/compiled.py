@@ -10,12 +10,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-SOURCES = (
-    "compiled",
-    "compiled_ranking",
-    "dots",
-    "fused_step",
-)  # modules whose code goes into what is compiled
+# Modules whose code goes into what is compiled.
+SOURCES = ("compiled", "compiled_noise", "compiled_ranking", "dots", "fused_step")
 config: Any = numba.config
 # Sums may be taken in any order, so that they vectorise; infinities and what is not a number keep their meaning.
 FREE = {"contract", "reassoc", "nsz", "arcp"}

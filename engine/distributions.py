@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from engine.sampling import Sampling, gumbel
+from engine.noise import with_noise
+from engine.sampling import Sampling
 
 ENTROPY_WEIGHT = 0.2  # how strongly AdaEDL (arXiv 2410.18351) takes entropy for doubt
 
@@ -26,20 +27,7 @@ def perturb(
     """
     if sampling.greedy:
         return logits
-    tokens = logits.shape[-1] if kept_tokens is None else int(kept_tokens.max()) + 1
-    noise = torch.empty(len(places), tokens)
-    known: dict[int, int] = {}
-    for row, place in enumerate(places):
-        if place in known:
-            noise[row] = noise[known[place]]
-        else:
-            noise[row] = torch.from_numpy(gumbel(sampling.seed, place, tokens))
-            known[place] = row
-    noise = noise.to(logits.device)
-    if kept_tokens is not None:
-        noise = noise[:, kept_tokens]
-    # In place, since a new megabyte for every step would take longer to get than to fill.
-    return noise.add_(_warped(logits, sampling)).mul_(sampling.temperature)
+    return with_noise(_warped(logits, sampling), sampling.seed, places, sampling.temperature, kept_tokens)
 
 
 def _warped(logits: Tensor, sampling: Sampling) -> Tensor:

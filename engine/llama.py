@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS, Sight
-from engine.captured import CAPTURED_ROWS, CapturedForwards, Reading, cuda_graph, span_of
+from engine.captured import FEW_ROWS, CapturedForwards, Reading, room_of
 from engine.cut_head import CutHead
 from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
+from engine.noise import with_noise
 from engine.ranking import best, ranked
+from engine.recorded import cuda_graph
 from engine.rounding import Weight, stacked
 
 Norm = Callable[[Tensor], Tensor]
@@ -150,12 +152,16 @@ class Llama:
             record = cuda_graph(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
             self.captured = CapturedForwards(self._compute, self.device, dtype, record)
         self._allocate(capacity)
-        # What no forward should wait for is compiled or recorded now.
-        if self.fused:
-            logits = self.forward([0], [0], 0, None, 1)
-            best(logits), ranked(logits, 1)
+        if self.fused or self.captured:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Compile or record what no text should wait for."""
         if self.captured:
             self.captured.prepare(self.capacity)
+        for rows in range(1, FEW_ROWS + 1 if self.captured else 2):
+            logits = self.forward([0] * rows, range(rows), 0, None, rows).float()
+            best(logits), ranked(logits, 1), with_noise(logits, 0, range(rows), 1.0, self.kept_tokens)
 
     def _allocate(self, capacity: int) -> None:
         shape = (len(self.layers), 2 * self.kv_heads, capacity, self.width)
@@ -207,8 +213,10 @@ class Llama:
 
         Writes n tokens to slots start .. start + n - 1. `sight` None means causal.
         """
-        if start + len(tokens) > self.capacity:
-            self._grow(start + len(tokens))
+        graphs = self.captured is not None and last <= FEW_ROWS
+        end = start + (room_of(len(tokens)) if graphs else len(tokens))
+        if end > self.capacity:
+            self._grow(end)
         if self.fused and len(tokens) <= FUSED_ROWS:
             shown = self.cut.used if self.cut else None
             logits, self.features = self.fused.forward(
@@ -223,10 +231,9 @@ class Llama:
         self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
     ) -> Tensor:
         count, end = len(tokens), start + len(tokens)
-        if self.captured and count <= CAPTURED_ROWS:
-            span = span_of(end, self.capacity)
+        if self.captured and last <= FEW_ROWS:
             logits, self.features = self.captured.forward(
-                tokens, positions, start, sight, last, span=span, watch=self.watch
+                tokens, positions, start, sight, last, capacity=self.capacity, watch=self.watch
             )
             return logits
         mask = None if sight is None else sight.mask(end)
@@ -236,12 +243,12 @@ class Llama:
             )
         read, at, slots = torch.tensor([tokens, positions, range(start, end)], device=self.device)
         hidden = None if mask is None else mask.to(self.device, self.dtype)
-        logits, self.features = self._compute(Reading(read, at, slots, hidden, end, last))
+        logits, self.features = self._compute(Reading(read, at, slots, hidden, end, slice(-last, None)))
         return logits
 
     def _compute(self, reading: Reading) -> tuple[Tensor, Tensor]:
-        """Logits and features of the last rows by PyTorch's operations, none of which waits for the device."""
-        tokens, positions, slots, mask, seen, last = reading
+        """Logits and features of the rows wanted by PyTorch's operations, none of which waits for the device."""
+        tokens, positions, slots, mask, seen, wanted = reading
         count, group, width = len(tokens), self.heads // self.kv_heads, self.width
         cosine, sine = self._turns(positions)
         held = self.cache[:, :, :seen]
@@ -268,8 +275,8 @@ class Llama:
             gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate) * up)
             if index >= first_watched:
-                outputs.append(x[-last:])
-        normed = self.norm(x[-last:])
+                outputs.append(x[wanted])
+        normed = self.norm(x[wanted])
         features = torch.cat([*outputs[:-1], normed], dim=-1) if self.watch else normed[:, :0]
         logits = self.head(normed)
         if self.cut:

@@ -5,7 +5,10 @@ Equal logits, which bfloat16 makes common, go by the row of the head, so by toke
 """
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from engine.recorded import Recorded
 
 try:
     from engine import compiled_ranking
@@ -13,6 +16,7 @@ except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it comp
     compiled_ranking = None  # type: ignore[assignment]
 
 SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
+LISTED, LISTED_ROWS = 12, 16  # logits a row and rows, up to which one graph lists them on a CUDA device
 
 
 def best(logits: Tensor) -> list[int]:
@@ -39,12 +43,25 @@ def ranked(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
 
 def ranked_by_torch(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
     """`ranked` on any device."""
-    found = logits.topk(min(count + SPARE, logits.shape[-1]), dim=-1)
-    chances = (found.values - logits.logsumexp(dim=-1, keepdim=True)).exp()
     rows = []
-    for values, places, shares in zip(
-        found.values.tolist(), found.indices.tolist(), chances.tolist(), strict=True
-    ):
+    for values, places, shares in _listed(logits, count + SPARE).tolist():
         order = sorted(range(len(values)), key=lambda i: (-values[i], places[i]))[:count]
-        rows.append(([places[i] for i in order], [shares[i] for i in order]))
+        rows.append(([int(places[i]) for i in order], [shares[i] for i in order]))
     return rows
+
+
+def _listed(logits: Tensor, count: int) -> Tensor:
+    """Of each row the `count` largest: values, places and probabilities, float64 [n, 3, count at least]."""
+    if len(logits) <= LISTED_ROWS and count <= LISTED:
+        return _listed_at_once(logits)
+    return _list(logits, count)
+
+
+def _list(logits: Tensor, count: int = LISTED) -> Tensor:
+    found = logits.topk(min(count, logits.shape[-1]), dim=-1)
+    chances = (found.values - logits.logsumexp(dim=-1, keepdim=True)).exp()
+    # One tensor, since each transfer waits for the device; doubles hold places and single precision exactly.
+    return torch.stack([found.values.double(), found.indices.double(), chances.double()], dim=1)
+
+
+_listed_at_once = Recorded(_list)

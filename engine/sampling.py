@@ -1,17 +1,15 @@
-"""How tokens are drawn from a distribution, and the noise that chance is made of. Torch-free.
+"""How tokens are drawn from a distribution. Torch-free.
 
 A token is drawn as the largest of the logits after each has got noise of Gumbel's law, times the temperature. The
-noise of a token follows from the seed and the place in the text alone, and both models get the same. So a seed is one
-text under every policy and every draft: the target's greedy text, had its logits been these. And a draft that adds
-the noise too draws a token of its own law, which is the target's nearly as often as any two such draws can agree:
-from (1 - D) / (1 + D) to 1 - D, where D is the total variation distance of their laws (Daliri, Musco and Suresh 2024,
-arXiv 2408.07978).
+noise of a token (`engine.noise`) follows from the seed and the place in the text alone, and both models get the same.
+So a seed is one text under every policy and every draft: the target's greedy text, had its logits been these. And a
+draft that adds the noise too draws a token of its own law, which is the target's nearly as often as any two such draws
+can agree: from (1 - D) / (1 + D) to 1 - D, where D is the total variation distance of their laws (Daliri, Musco and
+Suresh 2024, arXiv 2408.07978).
 """
 
 import hashlib
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -42,15 +40,3 @@ class Sampling(BaseModel):
 
 
 GREEDY = Sampling()
-
-
-def gumbel(seed: int, place: int, tokens: int) -> NDArray[np.float32]:
-    """Noise of the first `tokens` token ids at a place of the text, float32 [tokens]; independent for other places.
-
-    A longer vocabulary begins with the noise of a shorter one. Made of doubles: single precision has so few numbers
-    near 0 that unlikely tokens would win too often.
-    """
-    drawn = np.random.Generator(np.random.PCG64([seed, place])).standard_exponential(tokens)
-    noise = drawn.astype(np.float32)
-    np.log(noise, out=noise)
-    return np.negative(noise, out=noise)

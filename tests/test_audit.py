@@ -12,8 +12,9 @@ from calibrate import observation
 from calibrate.observation import FARTHEST, Text
 from engine.configuration import Configuration
 from engine.models import ModelSpec
+from engine.noise import gumbel
 from engine.pair import Pair
-from engine.sampling import Sampling, gumbel
+from engine.sampling import Sampling
 from engine.workers import Worker
 from reports.audit import LINE, TIES, audit
 
@@ -68,7 +69,7 @@ def test_a_drawn_gap_is_what_the_logit_lacks_with_its_noise(pair: Pair, logits: 
     path, place = drawn(pair, DRAWN), 4
     right = path[place]
     row = logits(path)[place]
-    heard = row + DRAWN.temperature * torch.from_numpy(gumbel(DRAWN.seed, len(PROMPT) + place, len(row)))
+    heard = row + DRAWN.temperature * gumbel(DRAWN.seed, [len(PROMPT) + place], torch.arange(len(row)))[0]
     assert int(heard.argmax()) == right
     for other in (right - 1, right + 1, (right + 20) % 48):
         path[place] = other

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 
 from engine.cached_model import CachedModel
-from engine.captured import CAPTURED_ROWS, SPAN, CapturedForwards, Outputs
+from engine.captured import FEW_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces, room_of
 from engine.llama import Llama
 
 # Attention over a whole span adds up in another order than over what is there.
@@ -41,7 +41,7 @@ def pair_of(seed: int, capacity: int, kept: torch.Tensor | None = None) -> tuple
     return CachedModel(other), CachedModel(plain)
 
 
-line = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=CAPTURED_ROWS)
+line = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40)
 
 
 @settings(deadline=None, max_examples=25)
@@ -53,16 +53,46 @@ def test_lines_and_branches_are_read_as_without(lines: list[list[int]], branches
         context += words
         for model in (captured, plain):
             model.rewind(context)
-        assert_close(captured.read(words), plain.read(words))
+        last = min(len(words), FEW_ROWS)
+        assert_close(captured.read(words, last), plain.read(words, last))
     for step in range(steps):
         tokens = [(branch, 3 * branch + step) for branch in range(branches)]
         assert_close(captured.read_branches(tokens), plain.read_branches(tokens))
 
 
+@given(st.integers(1, 3 * MANY_ROWS[-1]))
+def test_pieces_are_all_rows_and_few_more(count: int) -> None:
+    found = list(pieces(count))
+    assert [i for first, end, _ in found for i in range(first, end)] == list(range(count))
+    assert all(rows in (*range(1, FEW_ROWS + 1), *MANY_ROWS) for _, _, rows in found)
+    assert all(
+        rows == end - first or FEW_ROWS < end - first <= rows < 2 * (end - first)
+        for first, end, rows in found
+    )
+    assert count <= room_of(count) < 2 * count
+
+
+@pytest.mark.parametrize(("count", "last"), [(MANY_ROWS[-1] + 5, 9), (2 * MANY_ROWS[-1], FEW_ROWS), (600, 1)])
+def test_a_long_prompt_is_read_in_pieces(count: int, last: int) -> None:
+    captured, plain = pair_of(2, capacity=1024)
+    words = [(7 * i) % VOCABULARY for i in range(count)]
+    assert_close(captured.read(words, last), plain.read(words, last))
+    assert_close(captured.read([3, 4]), plain.read([3, 4]))
+
+
+def test_many_branches_are_read_as_without() -> None:
+    captured, plain = pair_of(0, capacity=64)
+    for model in (captured, plain):
+        model.read(PROMPTS[0])
+    for step in range(2):
+        tokens = [(branch, branch + step) for branch in range(FEW_ROWS)]
+        assert_close(captured.read_branches(tokens), plain.read_branches(tokens))
+
+
 def test_a_text_may_outgrow_spans_and_cache() -> None:
     captured, plain = pair_of(1, capacity=SPAN + 8)
-    for turn in range(2 * SPAN // CAPTURED_ROWS + 2):
-        words = [(turn + i) % VOCABULARY for i in range(CAPTURED_ROWS)]
+    for turn in range(2 * SPAN // FEW_ROWS + 2):
+        words = [(turn + i) % VOCABULARY for i in range(FEW_ROWS)]
         assert_close(captured.read(words, last=2), plain.read(words, last=2))
     decoder: Any = captured.decoder
     assert decoder.capacity > 2 * SPAN
@@ -105,10 +135,11 @@ def test_graphs_on_a_device_compute_what_the_host_launches() -> None:
         Llama(model.config, model.state_dict(), torch.float32, device="cuda:0") for _ in range(2)
     )
     plain.captured = None
-    for start, count in ((0, 5), (5, 1), (6, 16), (22, 3)):
-        tokens = list(range(count))
+    for start, count in ((0, 5), (5, 1), (6, 16), (22, 3), (25, 100)):
+        tokens = [i % VOCABULARY for i in range(count)]
         positions = list(range(start, start + count))
-        got, want = (m.forward(tokens, positions, start, None, count) for m in (captured, plain))
+        last = min(count, FEW_ROWS)
+        got, want = (m.forward(tokens, positions, start, None, last) for m in (captured, plain))
         assert_close(got, want)
 
 
