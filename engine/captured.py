@@ -3,9 +3,8 @@
 A GPU is done with a kernel for a few rows before the host has launched the next, and would wait most of the time. A
 graph holds all of a forward's launches, for one number of rows and so many slots of the cache.
 
-Lines longer than drafts are, such as prompts, are filled up to one of a few numbers of rows. So every kernel that a
-text needs has been run when a model is loaded: CUDA loads one when it is first launched, and a product of another
-number of rows may need another, for which texts had to wait by the tens of milliseconds (docs/gpu.md).
+Longer lines, such as prompts, are filled up to one of a few numbers of rows. So every kernel that a text needs is there
+when a model is loaded; attention over each further shape takes 40 ms to prepare and up to a second (docs/gpu.md).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,8 @@ from engine.cached_model import Sight
 from engine.recorded import Record
 
 FEW_ROWS = 16  # up to which every number of rows has a graph of its own, which gives all of their logits
-MANY_ROWS = (32, 64, 128, 256)  # of the graphs for longer lines, which give the logits of FEW_ROWS at most
+MANY_ROWS = (32, 64, 128, 256)  # of the graphs for longer lines, which give the logits of the last LAST_ROWS
+LAST_ROWS = 32
 SPAN = 256  # slots: a graph sees a multiple of it, of which a mask hides what is not there yet
 READY_SPANS = (SPAN, 2 * SPAN)  # whose graphs are there from the start; further ones when a text gets so long
 
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 class Graph:
     """A recorded forward: its inputs and outputs.
 
-    `ids` int64 [3 n]: tokens, positions, slots; of many rows [3 n + FEW_ROWS]: the rows wanted, too. `mask` [n, span].
+    `ids` int64 [3 n]: tokens, positions, slots; of many rows [3 n + LAST_ROWS]: the rows wanted, too. `mask` [n, span].
     """
 
     ids: Tensor
@@ -107,7 +107,7 @@ class CapturedForwards:
     ) -> Outputs:
         """Logits [last, head rows] and features of the last rows; arguments as of `engine.cached_model.Decoder`.
 
-        `last` is FEW_ROWS at most. `room_of` the rows are written to from `start` on, of `capacity` slots.
+        `last` is LAST_ROWS at most. `room_of` the rows are written to from `start` on, of `capacity` slots.
         """
         outputs: list[Outputs] = []
         for first, end, rows in pieces(len(tokens)):
@@ -151,7 +151,7 @@ class CapturedForwards:
             shown[:count] = sight.mask(span)
         numbers = [*tokens, *[0] * more, *positions, *[0] * more, *range(start, start + rows)]
         if rows > FEW_ROWS:
-            numbers += range(count - FEW_ROWS, count)
+            numbers += [max(0, row) for row in range(count - LAST_ROWS, count)]
         ids = torch.tensor(numbers)
         graph = self.graphs.get((rows, span, watch))
         if graph is None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS, Sight
-from engine.captured import FEW_ROWS, CapturedForwards, Reading, room_of
+from engine.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, room_of
 from engine.cut_head import CutHead
 from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.linear import Linear, lacks_bfloat16, make_linear, round_weight
@@ -213,7 +213,7 @@ class Llama:
 
         Writes n tokens to slots start .. start + n - 1. `sight` None means causal.
         """
-        graphs = self.captured is not None and last <= FEW_ROWS
+        graphs = self.captured is not None and last <= LAST_ROWS
         end = start + (room_of(len(tokens)) if graphs else len(tokens))
         if end > self.capacity:
             self._grow(end)
@@ -231,7 +231,7 @@ class Llama:
         self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
     ) -> Tensor:
         count, end = len(tokens), start + len(tokens)
-        if self.captured and last <= FEW_ROWS:
+        if self.captured and last <= LAST_ROWS:
             logits, self.features = self.captured.forward(
                 tokens, positions, start, sight, last, capacity=self.capacity, watch=self.watch
             )

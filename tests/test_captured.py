@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 
 from engine.cached_model import CachedModel
-from engine.captured import FEW_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces, room_of
+from engine.captured import FEW_ROWS, LAST_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces, room_of
 from engine.llama import Llama
 
 # Attention over a whole span adds up in another order than over what is there.
@@ -53,7 +53,7 @@ def test_lines_and_branches_are_read_as_without(lines: list[list[int]], branches
         context += words
         for model in (captured, plain):
             model.rewind(context)
-        last = min(len(words), FEW_ROWS)
+        last = min(len(words), LAST_ROWS)
         assert_close(captured.read(words, last), plain.read(words, last))
     for step in range(steps):
         tokens = [(branch, 3 * branch + step) for branch in range(branches)]
@@ -72,7 +72,9 @@ def test_pieces_are_all_rows_and_few_more(count: int) -> None:
     assert count <= room_of(count) < 2 * count
 
 
-@pytest.mark.parametrize(("count", "last"), [(MANY_ROWS[-1] + 5, 9), (2 * MANY_ROWS[-1], FEW_ROWS), (600, 1)])
+@pytest.mark.parametrize(
+    ("count", "last"), [(MANY_ROWS[-1] + 5, 9), (2 * MANY_ROWS[-1], LAST_ROWS), (600, 1)]
+)
 def test_a_long_prompt_is_read_in_pieces(count: int, last: int) -> None:
     captured, plain = pair_of(2, capacity=1024)
     words = [(7 * i) % VOCABULARY for i in range(count)]
@@ -80,12 +82,13 @@ def test_a_long_prompt_is_read_in_pieces(count: int, last: int) -> None:
     assert_close(captured.read([3, 4]), plain.read([3, 4]))
 
 
-def test_many_branches_are_read_as_without() -> None:
+@pytest.mark.parametrize("branches", [FEW_ROWS, FEW_ROWS + 4, LAST_ROWS + 1])
+def test_many_branches_are_read_as_without(branches: int) -> None:
     captured, plain = pair_of(0, capacity=64)
     for model in (captured, plain):
         model.read(PROMPTS[0])
     for step in range(2):
-        tokens = [(branch, branch + step) for branch in range(FEW_ROWS)]
+        tokens = [(branch, branch + step) for branch in range(branches)]
         assert_close(captured.read_branches(tokens), plain.read_branches(tokens))
 
 
@@ -138,7 +141,7 @@ def test_graphs_on_a_device_compute_what_the_host_launches() -> None:
     for start, count in ((0, 5), (5, 1), (6, 16), (22, 3), (25, 100)):
         tokens = [i % VOCABULARY for i in range(count)]
         positions = list(range(start, start + count))
-        last = min(count, FEW_ROWS)
+        last = min(count, LAST_ROWS)
         got, want = (m.forward(tokens, positions, start, None, last) for m in (captured, plain))
         assert_close(got, want)
 
