@@ -55,6 +55,11 @@ class Ledger:
         self.slots = len(self.tokens)
         self.tokens_read += len(tokens)
 
+    def forget(self, count: int) -> None:
+        """Drop the prefix's last `count` tokens; there must be no branches."""
+        del self.tokens[len(self.tokens) - count :]
+        self.slots = len(self.tokens)
+
     def read_branches(self, tokens: Sequence[tuple[int, int]]) -> list[int]:
         """Note one token more on each given branch, as (branch, token); returns their positions."""
         positions = []

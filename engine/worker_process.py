@@ -19,6 +19,7 @@ from engine.errors import SpecBranchError
 from engine.messages import decode, encode
 from engine.models import ModelSpec, load_model
 from engine.policies.outlook import classify
+from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
@@ -31,12 +32,13 @@ class Hosted:
     text: list[int] = field(default_factory=list)
     trusted: int = 0
     foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
+    repetitions: Repetitions = field(default_factory=for_drafts)
 
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
         if base == 0:
             self.model.clear(news)
-            self.text, self.trusted = [], 0
+            self.text, self.trusted, self.repetitions = [], 0, for_drafts()
         self.text[base:] = news
 
     def noted(self) -> int:
@@ -171,8 +173,10 @@ def draft(
     hosted = host.models[name]
     hosted.hear(base, news)
     before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
+    within = DraftLimits(*limits)
+    guess = guess_of(hosted.repetitions, hosted.text, line, within)
     written = decoding.write_branches(
-        hosted.model, context, DraftLimits(*limits), hosted.noted(), Sampling(**sampling or {})
+        hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
     )
     branches = [(list(branch.tokens), list(branch.confidences)) for branch in written.branches]
     return branches, written.steps, hosted.model.ledger.tokens_read - before

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.policies import Policy, load_policy
+from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from sim.acceptance import AcceptanceSource, agreement
@@ -125,6 +126,7 @@ class ScriptSession:
     _draft_jobs: list[int] = field(default_factory=list)
     _steps: list[int] = field(default_factory=list)
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
+    _repetitions: Repetitions = field(default_factory=for_drafts)
     _target: Books | None = None
     _draft: Books | None = None
 
@@ -171,8 +173,15 @@ class ScriptSession:
             context += self._before
         draft = self.source.write(position, tokens, agreed, limits)
         active = books.write(draft, limits)
-        read = unread
-        if active:
+        read, forwards = unread, draft.steps
+        if limits.guesses and len(draft.branches) == 1:
+            (guessed, _), *rows = self._guesses(draft.branches[0], line, limits)
+            forwards, end = 1 + len(rows), context + unread
+            read = unread = unread + guessed
+            for guessed, held in rows:
+                self._steps.extend((job, 1 + guessed, end + held, 1))
+                read += 1 + guessed
+        elif active:
             end, steps = context + unread, len(active)
             if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
                 self._steps.extend((job, active[0], end, steps))
@@ -188,7 +197,7 @@ class ScriptSession:
                 len(self.rounds),
                 unread,
                 context,
-                draft.steps,
+                forwards,
                 read,
                 opened if moved else 0,
                 moved,
@@ -199,6 +208,27 @@ class ScriptSession:
         )
         self.asked = job + 1
         return Known(draft, job)
+
+    def _guesses(self, whole: Line, line: Line, limits: DraftLimits) -> list[tuple[int, int]]:
+        """Of each forward that writes a branch: how many tokens it checks, and of the branch has read before.
+
+        As `engine.decoding.write_branches`, which does not know yet what becomes of them.
+        """
+        guess = guess_of(self._repetitions, self.text, line.tokens, limits)
+        written: list[int]
+        forwards: list[tuple[int, int]]
+        written, forwards, going = [], [], True
+        if limits.branches > 1:  # whether there are more is known behind the first forward
+            written, forwards = [whole.tokens[0]], [(0, 0)]
+        while going and len(written) < limits.length:
+            begin = len(written)
+            guessed = guess(written, limits.length - begin - 1)
+            forwards.append((len(guessed), max(0, begin - 1)))
+            # Behind its end the draft was not sure.
+            rows = [(token, True) for token in whole.tokens[begin : begin + len(guessed) + 1]]
+            rows += [(NO_TOKEN, False)] * (len(guessed) + 1 - len(rows))
+            _, going = take(written, guessed, rows)
+        return forwards
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
         """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""

@@ -18,7 +18,7 @@ from engine.pair import Pair
 from engine.policies import load_policy, policy_names, uses
 from engine.policies.outlook import classify
 from engine.policies.pearl import balanced_length
-from engine.policies.prompt_lookup import Repetitions
+from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Outlook, Round, Verdict, settle
 from sim.run import replay

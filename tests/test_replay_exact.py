@@ -41,6 +41,11 @@ CONFIGURATIONS = (
     Configuration(policy="specbranch", draft_length=4, branches=3, adaptive_branches=False, redraft=True),
     Configuration(policy="specbranch", draft_length=5, branches=1, min_confidence=0.3, redraft=True),
     Configuration(policy="specbranch", draft_length=4, branches=4, min_confidence=0.3, hrad=True),
+    Configuration(policy="speculative", draft_length=6, guesses=3),
+    Configuration(policy="speculative", draft_length=8, min_confidence=0.3, guesses=5),
+    Configuration(policy="adaedl", draft_length=6, min_bound=0.3, guesses=2),
+    Configuration(policy="pearl", draft_length=5, guesses=2),
+    Configuration(policy="specbranch", draft_length=5, branches=3, redraft=True, guesses=2),
 )
 
 

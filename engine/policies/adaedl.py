@@ -4,7 +4,7 @@ from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "min_bound", "draw_drafts"})
+USES = frozenset({"draft", "draft_length", "min_bound", "draw_drafts", "guesses"})
 
 # The threshold follows the acceptance rate: it rises while fewer than WANTED of the drafted tokens are
 # accepted, and falls while more are, after the manner of Draft & Verify (arXiv 2309.08168); the constants are ours.
@@ -14,7 +14,9 @@ WANTED, STEP, KEEP_RATE, KEEP_THRESHOLD = 0.9, 0.01, 0.5, 0.9
 def decode(session: Session, settings: Settings) -> Steps:
     threshold, rate = settings.min_bound, WANTED
     while not session.finished:
-        limits = DraftLimits(settings.draft_length, min_bound=threshold, drawn=settings.draw_drafts)
+        limits = DraftLimits(
+            settings.draft_length, min_bound=threshold, drawn=settings.draw_drafts, guesses=settings.guesses
+        )
         line, verdict = yield from draft_then_verify(session, limits)
         rate = KEEP_RATE * rate + (1.0 - KEEP_RATE) * verdict.accepted / len(line)
         moved = threshold + (STEP if rate < WANTED else -STEP)

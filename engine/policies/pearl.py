@@ -4,11 +4,12 @@ from engine.policies.parallel import rounds
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "draw_drafts"})
+USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
-    yield from rounds(session, DraftLimits(settings.draft_length, drawn=settings.draw_drafts))
+    limits = DraftLimits(settings.draft_length, drawn=settings.draw_drafts, guesses=settings.guesses)
+    yield from rounds(session, limits)
 
 
 def balanced_length(target_seconds: float, draft_seconds: float) -> int:

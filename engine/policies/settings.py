@@ -27,4 +27,10 @@ class Settings(BaseModel):
     min_bound: float = Field(
         default=0.4, ge=0.0, le=1.0, description="AdaEDL: stop where the acceptance bound is under this"
     )
+    guesses: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="tokens of the text's repetitions that a draft forward checks, at most",
+    )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")

@@ -18,6 +18,7 @@ USES = frozenset(
         "hrad",
         "redraft",
         "draw_drafts",
+        "guesses",
     }
 )
 
@@ -30,6 +31,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         min_confidence=0.0 if settings.hrad else settings.min_confidence,
         adaptive=settings.adaptive_branches,
         drawn=settings.draw_drafts,
+        guesses=settings.guesses,
     )
 
     def hybrid_cut(line: Line, outlook: Outlook | None) -> Line:

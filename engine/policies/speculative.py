@@ -4,12 +4,15 @@ from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts"})
+USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts", "guesses"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
     limits = DraftLimits(
-        settings.draft_length, min_confidence=settings.min_confidence, drawn=settings.draw_drafts
+        settings.draft_length,
+        min_confidence=settings.min_confidence,
+        drawn=settings.draw_drafts,
+        guesses=settings.guesses,
     )
     while not session.finished:
         yield from draft_then_verify(session, limits)

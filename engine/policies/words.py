@@ -130,7 +130,8 @@ class DraftLimits:
     ends before a place where the draft's highest probability is under `min_confidence`, or AdaEDL's bound of the
     acceptance (`engine.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
     branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). At a temperature, tokens are
-    the draft's most likely ones or, with `drawn`, drawn from its distribution.
+    the draft's most likely ones or, with `drawn`, drawn from its distribution. A branch that is alone is written in
+    fewer forwards, of which each checks up to `guesses` tokens too (see `engine.policies.repetitions`).
     """
 
     length: int
@@ -139,6 +140,7 @@ class DraftLimits:
     adaptive: bool = False
     min_bound: float | None = None
     drawn: bool = False
+    guesses: int = 0
 
     def branch_count(self, confidence: float) -> int:
         """Branches to open where the draft's best candidate has probability `confidence`."""

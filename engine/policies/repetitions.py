@@ -1,0 +1,79 @@
+"""A text's own repetitions as guesses of what follows, and what becomes of a draft's line that is written by them.
+
+A draft model can check several guessed tokens in one forward, as a target checks a draft: the line that it writes is
+the same, in fewer forwards (cascade speculative drafting, arXiv 2312.11462). This module defines no `decode`, so it is
+not a policy by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.policies.words import DraftLimits
+
+# A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
+LONGEST_MATCH, SHORTEST_MATCH = 3, 2
+
+Guess = Callable[[Sequence[int], int], tuple[int, ...]]
+"""What may follow a draft's tokens, which are behind the text and a line: so many tokens at most."""
+
+
+@dataclass
+class Repetitions:
+    """Where each sequence of up to `longest` tokens of one growing text ended last, but for the text's own end."""
+
+    longest: int
+    shortest: int = 1
+    _ends: dict[tuple[int, ...], int] = field(default_factory=dict)
+    _noted: int = 0
+
+    def look_up(self, text: Sequence[int], count: int, behind: Sequence[int] = ()) -> tuple[int, ...]:
+        """Up to `count` tokens of the text that followed its latest earlier occurrence of its last tokens.
+
+        Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
+        then fewer, down to `shortest`; nothing if even that is new.
+        """
+        for end in range(self._noted + 1, len(text)):
+            for length in range(self.shortest, min(self.longest, end) + 1):
+                self._ends[tuple(text[end - length : end])] = end
+            self._noted = end
+        last = (*text[-self.longest :], *behind)[-self.longest :]
+        most = min(len(last), len(text) + len(behind) - 1)
+        for length in range(most, self.shortest - 1, -1):
+            found = self._ends.get(last[-length:])
+            if found is not None:
+                return tuple(text[found : found + count])
+        return ()
+
+
+def for_drafts() -> Repetitions:
+    """Those that a draft's guesses come from, of a text to come."""
+    return Repetitions(LONGEST_MATCH, SHORTEST_MATCH)
+
+
+def no_guess(written: Sequence[int], most: int) -> tuple[int, ...]:
+    """Nothing."""
+    return ()
+
+
+def guess_of(
+    repetitions: Repetitions, text: Sequence[int], line: Sequence[int], limits: DraftLimits
+) -> Guess:
+    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward."""
+    if not limits.guesses:
+        return no_guess
+    return lambda written, most: repetitions.look_up(text, min(limits.guesses, most), (*line, *written))
+
+
+def take(line: list[int], guessed: Sequence[int], rows: Sequence[tuple[int, bool]]) -> tuple[int, bool]:
+    """Add to a draft's line what one forward over its last token and `guessed` ones wrote.
+
+    `rows`: of each of them, the draft's token behind it, and whether the draft was sure of that. Returns how many
+    guesses were right and are part of the line, and whether it goes on. A line's first token needs no sureness.
+    """
+    for place, (token, sure) in enumerate(rows):
+        if line and not sure:
+            return place, False
+        line.append(token)
+        if place == len(guessed) or token != guessed[place]:
+            return place, True
+    raise ValueError("a forward writes a token behind each that it reads")
