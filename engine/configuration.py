@@ -59,6 +59,7 @@ class Configuration(Settings):
             "min_bound": f"b{self.min_bound:g}",
             "longest_match": f"m{self.longest_match}",
             "guesses": f"n{self.guesses}" if self.guesses else "",
+            "repeats": f"r{self.repeats}" if self.repeats else "",
             "hrad": "hrad" if self.hrad else "",
             "redraft": "redraft" if self.redraft else "",
             "draw_drafts": "drawn" if self.draw_drafts else "",

@@ -36,6 +36,9 @@ class Grid(BaseModel):
     redraft: tuple[bool, ...] = Field(
         default=(False, True), description="after a rejection, draft a line before the target goes on"
     )
+    repetitions: tuple[tuple[int, int], ...] = Field(
+        default=((0, 0), (2, 8)), description="use of the text's own: guesses and repeats, together"
+    )
     draw_drafts: tuple[bool, ...] = Field(
         default=(False,), description="draft tokens drawn, at a temperature"
     )
@@ -58,9 +61,13 @@ class Grid(BaseModel):
         found: dict[Configuration, None] = {}
         for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):
             used = [field for field in values if field in uses(policy)]
-            for combined in itertools.product(*(values[field] for field in used)):
+            for own, *combined in itertools.product(self.repetitions, *(values[field] for field in used)):
+                repeated = zip(("guesses", "repeats"), own, strict=True)
                 configuration = Configuration(
-                    policy=policy, placement=placement, **dict(zip(used, combined, strict=True))
+                    policy=policy,
+                    placement=placement,
+                    **{field: value for field, value in repeated if field in uses(policy)},
+                    **dict(zip(used, combined, strict=True)),
                 )
                 if not self._same_as_another(configuration):
                     found[configuration] = None
@@ -74,6 +81,8 @@ class Grid(BaseModel):
                 return True
             if "min_bound" in c.uses and ("speculative" in self.policies or c.min_bound != self.bounds[0]):
                 return True
+            if c.guesses and not c.repeats and (0, 0) in self.repetitions:
+                return True  # nothing is left to guess behind a single token
         if c.policy != "specbranch":
             return False
         if c.redraft and c.draft_length == 1:
@@ -90,7 +99,17 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
     c = configuration
     if not c.drafts:
         return (0,)
-    return _rank(c), c.hrad, c.redraft, c.draw_drafts, c.branches, c.min_confidence > 0.0, c.draft_length
+    return (
+        _rank(c),
+        c.hrad,
+        c.redraft,
+        c.draw_drafts,
+        c.guesses > 0,
+        c.repeats > 0,
+        c.branches,
+        c.min_confidence > 0.0,
+        c.draft_length,
+    )
 
 
 def spread(
@@ -117,11 +136,21 @@ def _place(c: Configuration) -> list[float]:
     """Where a configuration lies; about one unit between neighbours that a user would call different."""
     placement = {"at-once": 0.0, "threads": 0.5, "in-turn": 1.0}[c.placement]
     if not c.drafts:
-        return [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, placement]
+        return [0.0] * 7 + [placement]
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
     length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
-    return [_rank(c), 1.0 + name, length, branches, 2.0 * c.min_confidence, float(c.redraft), placement]
+    repetitions = 0.5 * (c.guesses > 0) + 0.5 * (c.repeats > 0)
+    return [
+        _rank(c),
+        1.0 + name,
+        length,
+        branches,
+        2.0 * c.min_confidence,
+        float(c.redraft),
+        repetitions,
+        placement,
+    ]
 
 
 def _distance(points: NDArray[np.float64], place: Sequence[float]) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ from engine.session import Player
 from engine.worker_process import Host, Hosted
 from engine.workers import Reply, Ticket
 
-VOCABULARY, END, PROMPT = 4, 3, [0, 1]
+VOCABULARY, END = 4, 3
+PROMPT = [0, 1, 2, 0, 1, 2, 0, 1]  # repeats itself, for policies that go by that
 
 
 class TableDecoder:
@@ -105,7 +106,7 @@ def exact_law(table: Tensor, sampling: Sampling, tokens: int) -> dict[tuple[int,
         whole = (*PROMPT, *text)
         end = next((i + 1 for i, token in enumerate(text) if token == END), tokens)
         chance = 1.0
-        for place in range(2, 2 + end):
+        for place in range(len(PROMPT), len(PROMPT) + end):
             chance *= float(chances[whole[place - 2], whole[place - 1], whole[place]])
         law[text[:end]] = chance
     return {text: chance for text, chance in law.items() if chance > 0.0}

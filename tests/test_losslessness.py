@@ -32,6 +32,8 @@ POLICIES = [
     Configuration(policy="specbranch", draft_length=3, branches=2, adaptive_branches=False),
     Configuration(policy="specbranch", draft_length=3, branches=4, min_confidence=0.5),
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True),
+    Configuration(policy="speculative", draft_length=3, guesses=2, repeats=2),
+    Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, guesses=2, repeats=2),
     Configuration(policy="specbranch", draft_length=3, branches=3, min_confidence=0.5, hrad=True),
 ]
 CASES = POLICIES + [c.model_copy(update={"draw_drafts": True}) for c in POLICIES[2:]]

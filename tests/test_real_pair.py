@@ -30,6 +30,7 @@ CONFIGURATIONS = (
     Configuration(policy="pearl", draft_length=3),
     Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
     Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True),
+    Configuration(policy="specbranch", draft_length=4, branches=1, redraft=True, guesses=2, repeats=8),
 )
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")

@@ -4,12 +4,12 @@ from engine.policies.parallel import rounds
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses"})
+USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses", "repeats"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
     limits = DraftLimits(settings.draft_length, drawn=settings.draw_drafts, guesses=settings.guesses)
-    yield from rounds(session, limits)
+    yield from rounds(session, limits, repeats=settings.repeats)
 
 
 def balanced_length(target_seconds: float, draft_seconds: float) -> int:

@@ -8,10 +8,11 @@ not a policy by itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from engine.policies.words import DraftLimits
+from engine.policies.words import DraftLimits, Line
 
 # A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
 LONGEST_MATCH, SHORTEST_MATCH = 3, 2
+REPEATED = 3  # tokens that have to match before a line is lengthened without asking the draft
 
 Guess = Callable[[Sequence[int], int], tuple[int, ...]]
 """What may follow a draft's tokens, which are behind the text and a line: so many tokens at most."""
@@ -43,6 +44,26 @@ class Repetitions:
             if found is not None:
                 return tuple(text[found : found + count])
         return ()
+
+
+@dataclass
+class Repeats:
+    """Lengthens a draft's lines by what followed an earlier occurrence of the text's last tokens, up to `most` in all.
+
+    As in SAM decoding (arXiv 2411.10666), a match of several tokens is trusted more than a draft.
+    """
+
+    most: int
+    known: Repetitions = field(default_factory=lambda: Repetitions(REPEATED, REPEATED))
+
+    def lengthen(self, text: Sequence[int], line: Line) -> Line:
+        """The line, or a longer one that begins with it."""
+        if len(line) >= self.most:
+            return line
+        tokens = self.known.look_up(text, self.most)
+        if tokens[: len(line)] != line.tokens:
+            return line
+        return Line(tokens, (*line.confidences, *(1.0,) * (len(tokens) - len(line))))
 
 
 def for_drafts() -> Repetitions:

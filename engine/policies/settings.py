@@ -33,4 +33,10 @@ class Settings(BaseModel):
         le=16,
         description="tokens of the text's repetitions that a draft forward checks, at most",
     )
+    repeats: int = Field(
+        default=0,
+        ge=0,
+        le=LONGEST_DRAFT,
+        description="lengthen lines up to so many by the text's repetitions",
+    )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")

@@ -19,6 +19,7 @@ USES = frozenset(
         "redraft",
         "draw_drafts",
         "guesses",
+        "repeats",
     }
 )
 
@@ -43,4 +44,4 @@ def decode(session: Session, settings: Settings) -> Steps:
         return line.until(line.first_unsure(settings.min_confidence))
 
     cut = hybrid_cut if settings.hrad else None
-    yield from rounds(session, limits, cut, redraft=settings.redraft)
+    yield from rounds(session, limits, cut, redraft=settings.redraft, repeats=settings.repeats)

@@ -1,10 +1,11 @@
 """Standard speculative decoding (Leviathan et al. 2023): draft, then verify, in turn."""
 
+from engine.policies.repetitions import Repeats
 from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts", "guesses"})
+USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts", "guesses", "repeats"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
@@ -14,5 +15,6 @@ def decode(session: Session, settings: Settings) -> Steps:
         drawn=settings.draw_drafts,
         guesses=settings.guesses,
     )
+    repeats = Repeats(settings.repeats)
     while not session.finished:
-        yield from draft_then_verify(session, limits)
+        yield from draft_then_verify(session, limits, repeats)

@@ -172,13 +172,15 @@ def settle(
     draft: Draft | None,
     cut: Cut | None = None,
     written: int = 0,
+    added: int = 0,
 ) -> Line:
     """Write what the verdict allows, note the round, and return the line to judge next.
 
     `draft` was written while the target judged `line`; None when nothing was, and `line` is this round's
     draft. Its branch that begins with the target's token survives if the whole line was accepted; else the
     first branch is rollback, and every other branch not taken is hedge. `cut` may shorten what survives.
-    `written`: the tokens that were drafted for `line` in this round too, of which it may have been cut.
+    `written`: the tokens that were drafted for `line` in this round too, of which it may have been cut; `added`: those
+    that it was lengthened by without a draft.
     """
     judged, accepted, token = len(line.tokens), verdict.accepted, verdict.token
     emitted = session.emit((*line.tokens[:accepted], token))
@@ -198,7 +200,7 @@ def settle(
     kept = cut(following, verdict.outlook) if cut else following
     session.close_round(
         _counts(
-            drafted + written if draft else judged,
+            drafted + written + added if draft else judged,
             judged,
             accepted,
             emitted,

@@ -1,0 +1,111 @@
+"""Guesses spare a draft forwards and change nothing that it writes; lines are lengthened where a repetition agrees."""
+
+from collections.abc import Sequence
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from table_pair import VOCABULARY, TableDecoder
+
+from engine.cached_model import CachedModel
+from engine.decoding import write_branches
+from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
+from engine.policies.words import DraftLimits, Line
+from engine.sampling import Sampling
+
+TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
+
+
+def circling() -> torch.Tensor:
+    """Logits after which 0, 1, 2, 3 follow one another, nearly always, whatever came before."""
+    return torch.eye(VOCABULARY).roll(1, dims=1).mul(6.0).expand(VOCABULARY, -1, -1).clone()
+
+
+@given(TEXTS, TEXTS, st.integers(1, 5))
+def test_what_is_behind_a_text_is_looked_up_in_it(text: list[int], behind: list[int], count: int) -> None:
+    """As if it were the text's own end, but that it holds no occurrence itself."""
+    found = Repetitions(3, 2).look_up(text, count, behind)
+    whole = text + behind
+    for length in (3, 2):
+        if length >= len(whole):
+            continue
+        ends = [end for end in range(length, len(text)) if text[end - length : end] == whole[-length:]]
+        if ends:
+            assert found == tuple(text[max(ends) : max(ends) + count])
+            return
+    assert found == ()
+
+
+@given(
+    st.integers(0, 1000),
+    TEXTS,
+    st.integers(1, 8),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.3, 0.6]),
+    st.booleans(),
+)
+def test_a_draft_writes_the_same_with_guesses(
+    seed: int, text: list[int], length: int, guesses: int, branches: int, least: float, drawn: bool
+) -> None:
+    table = 2.0 * torch.randn(
+        VOCABULARY, VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(seed)
+    )
+    sampling = Sampling(temperature=1.0, seed=seed) if drawn else Sampling()
+    plain, guessing = (CachedModel(TableDecoder(table)) for _ in range(2))
+    for more in ([], [1], [1, 2]):  # the cache is what it would be, too
+        limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn)
+        want = write_branches(plain, text + more, limits, sampling=sampling)
+        limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
+        guess = guess_of(Repetitions(3, 2), text, more, limits)
+        got = write_branches(guessing, text + more, limits, sampling=sampling, guess=guess)
+        assert got.branches == want.branches
+        assert got.steps <= want.steps
+
+
+@pytest.mark.parametrize(("guesses", "steps"), [(0, 7), (1, 4), (2, 3), (6, 2)])
+def test_right_guesses_spare_forwards(guesses: int, steps: int) -> None:
+    text = [0, 1, 2, 3] * 4  # four tokens follow the latest earlier occurrence of its last ones
+    limits = DraftLimits(7, guesses=guesses)
+    draft = write_branches(
+        CachedModel(TableDecoder(circling())),
+        text,
+        limits,
+        guess=guess_of(Repetitions(3, 2), text, (), limits),
+    )
+    assert draft.branches[0].tokens == (0, 1, 2, 3, 0, 1, 2)
+    assert draft.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "right", "goes_on"),
+    [
+        ([(5, True), (6, True), (7, True)], [5, 6, 7], 2, True),  # both guesses, and one token more
+        ([(5, True), (9, True), (7, True)], [5, 9], 1, True),
+        ([(9, True), (6, True), (7, True)], [9], 0, True),
+        ([(5, True), (6, False), (7, True)], [5], 1, False),
+        ([(5, False), (6, False), (7, True)], [5], 1, False),  # its first token needs no sureness
+    ],
+)
+def test_a_line_takes_what_was_guessed_right(
+    rows: Sequence[tuple[int, bool]], line: list[int], right: int, goes_on: bool
+) -> None:
+    written: list[int] = []
+    assert take(written, (5, 6), rows) == (right, goes_on)
+    assert written == line
+
+
+def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
+    text = [4, 5, 6, 7, 8, 9, 1, 4, 5, 6]
+    for line, longer in (
+        ((), (7, 8, 9, 1)),
+        ((7, 8), (7, 8, 9, 1)),
+        ((7, 9), (7, 9)),
+        ((7, 8, 9, 1, 2), None),
+    ):
+        got = Repeats(4).lengthen(text, Line(line, (0.5,) * len(line)))
+        assert got.tokens == (line if longer is None else longer)
+        assert got.confidences == (0.5,) * len(line) + (1.0,) * (len(got) - len(line))
+    assert Repeats(0).lengthen(text, Line()) == Line()
+    assert Repeats(4).lengthen([1, 2, 4, 5, 6], Line()) == Line()
