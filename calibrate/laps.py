@@ -8,12 +8,16 @@ Exclusion, by a rule fixed beforehand: a visit was disturbed if the reference op
 times its median, over all laps of that model and placement, on both sides of it. Its samples are kept apart and
 counted, and used for nothing. If more than `MOST` of the visits are, then this is the machine's state and no
 disturbance: all count.
+
+A machine's memory may be half as fast in one minute as in the next, and a cell that met more slow laps than another
+would seem to cost more. So each lap times the model's step several times, and what its steps took longer than those of
+all laps in the mean is taken off each of its forwards (see `calibrate.pace`, which adds what they take longer later).
 """
 
 import itertools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -34,6 +38,11 @@ Key = tuple[str, int, int]  # operation, tokens, context
 # It tells the machine's pace (`calibrate.pace`), so it is to be known better than others.
 STEP: Key = ("forward", 1, 0)
 STEPS = 4  # visits to it in a lap
+FORWARDS = (
+    "forward",
+    "branch",
+    "burst",
+)  # operations that read a model's weights, the last one once for each token
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Visit:
     seconds: tuple[float, ...]
     before: float
     after: float
+    lap: int = 0
 
     @property
     def reference(self) -> float:
@@ -63,16 +73,18 @@ class Course:
     plan: Sequence[Key]
     once: frozenset[str] = frozenset({"fork", "rollback"})
     visits: list[Visit] = field(default_factory=list)
+    laps: int = 0
 
     def sifted(self) -> tuple[list[Visit], list[Visit]]:
-        """The visits that count, and those that were disturbed."""
+        """The visits that count, and those that were disturbed, all at one pace."""
         if not self.visits:
             return [], []
-        limit = DISTURBED * median(visit.before for visit in self.visits)
-        disturbed = [visit for visit in self.visits if visit.reference > limit]
-        if len(disturbed) > MOST * len(self.visits):
-            return list(self.visits), []
-        return [visit for visit in self.visits if visit.reference <= limit], disturbed
+        visits = at_one_pace(self.visits)
+        limit = DISTURBED * median(visit.before for visit in visits)
+        disturbed = [visit for visit in visits if visit.reference > limit]
+        if len(disturbed) > MOST * len(visits):
+            return visits, []
+        return [visit for visit in visits if visit.reference <= limit], disturbed
 
     def open(self) -> list[Key]:
         """The cells that are not known well enough yet."""
@@ -100,6 +112,32 @@ class Course:
                 )
             )
         return tuple(cells)
+
+
+def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
+    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer.
+
+    What takes less than a step changes in proportion.
+    """
+    timed: dict[int, list[float]] = {}
+    for visit in visits:
+        if visit.key == STEP:
+            timed.setdefault(visit.lap, []).append(fmean(visit.seconds))
+    if not timed:
+        return list(visits)
+    steps = {lap: median(seconds) for lap, seconds in timed.items()}
+    mean = fmean(steps.values())
+    found = []
+    for visit in visits:
+        operation, tokens, _ = visit.key
+        longer = steps.get(visit.lap, mean) - mean
+        if longer and operation in FORWARDS:
+            step, forwards = mean + longer, tokens if operation == "burst" else 1
+            share = min(float(forwards), fmean(visit.seconds) / step)
+            seconds = tuple(second - share * longer for second in visit.seconds)
+            visit = replace(visit, seconds=seconds)
+        found.append(visit)
+    return found
 
 
 def well_known(visits: Sequence[Sequence[float]]) -> bool:
@@ -152,9 +190,9 @@ def run_lap(player: Player, course: Course, number: int, seed: int, after: str |
 def add_lap(course: Course, found: Sequence[Sequence[Any]]) -> None:
     """Note the visits of a lap."""
     for (operation, tokens, context, samples, before), following in itertools.pairwise(found):
-        course.visits.append(
-            Visit((operation, tokens, context), tuple(samples), before=before, after=following[4])
-        )
+        key = operation, tokens, context
+        course.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=course.laps))
+    course.laps += 1
 
 
 Show = Callable[[str, int, int], None]

@@ -2,10 +2,11 @@
 
 A calibration is of the minutes in which it was made, and a shared machine does not stay as it was: other tenants take
 memory bandwidth and caches from some models and placements more than from others. So one cell of each model in each
-placement, its step over one token, can be timed again at any time as the calibration timed it, and all of that
-model's costs in that placement are taken to be as much longer as its step is. What they are in comparison with each
-other stays as it was calibrated. What the models do to each other when both run does not: where a process's weights
-happen to lie in the machine's memory decides over it, so it is timed again in the processes at hand.
+placement, its step over one token, can be timed again at any time as the calibration timed it, and each of that model's
+forwards in that placement is taken to be longer by what its step is. For what changes is mostly how fast weights come
+from memory, which every forward reads once, be it of one token or a prompt's (docs/validation.md). What takes less than
+a step changes in proportion. What the models do to each other when both run does not stay either: where a process's
+weights happen to lie in the machine's memory decides over it, so it is timed again in the processes at hand.
 """
 
 import math
@@ -55,12 +56,17 @@ class Pace(BaseModel):
     now: tuple[float, ...] = Field(min_length=1)
 
     @property
-    def spread(self) -> tuple[float, ...]:
-        """How many times as long as the median was steps take now: all of them, or `QUANTILES` of many, ascending."""
-        steps = np.sort(self.now) / np.median(self.calibrated)
+    def step(self) -> float:
+        """What a step took, in seconds."""
+        return float(np.median(self.calibrated))
+
+    @property
+    def longer(self) -> tuple[float, ...]:
+        """By how many seconds steps take longer now: all of them, or `QUANTILES` of many, ascending."""
+        steps = np.sort(self.now)
         if len(steps) > QUANTILES:
             steps = np.quantile(steps, (np.arange(QUANTILES) + 0.5) / QUANTILES)
-        return tuple(steps.tolist())
+        return tuple((steps - self.step).tolist())
 
     @property
     def factor(self) -> Estimate:
@@ -132,35 +138,41 @@ def step_of(costs: PlacementCosts, model: str) -> Cell:
 def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] = ()) -> Artifact:
     """The calibration as it would be at this pace; what has none, and what no crowd is of, is as it was calibrated.
 
-    A cell keeps its median, times what steps take now: so it also varies as they do now.
+    A cell keeps its median, and each of its forwards what a step takes longer now: so it also varies as steps do now.
     """
-    spreads = {(one.placement, one.model): one.spread for one in found}
+    by_model = {(one.placement, one.model): one for one in found}
     together = {(one.placement, one.draft): one.together for one in crowds}
 
     def scaled(costs: PlacementCosts) -> PlacementCosts:
         drafts = {
-            name: _at(mine, DRAFT_CELLS, spreads.get((costs.placement, name)))
+            name: _at(mine, DRAFT_CELLS, by_model.get((costs.placement, name)))
             for name, mine in costs.drafts.items()
         }
         for name in drafts:
             if (costs.placement, name) in together:
                 crowd = together[costs.placement, name]
                 drafts[name] = drafts[name].model_copy(update={"together": crowd})
-        target = _at(costs, TARGET_CELLS, spreads.get((costs.placement, TARGET)))
+        target = _at(costs, TARGET_CELLS, by_model.get((costs.placement, TARGET)))
         return target.model_copy(update={"drafts": drafts})
 
     placements = tuple(map(scaled, artifact.calibration.placements))
     return replace(artifact, calibration=artifact.calibration.model_copy(update={"placements": placements}))
 
 
-def _at(costs: Costs, operations: Sequence[str], spread: Sequence[float] | None) -> Costs:
+def _at(costs: Costs, operations: Sequence[str], pace: Pace | None) -> Costs:
     """These costs with other samples in the cells of these operations, unless nothing is known of now."""
-    if spread is None:
+    if pace is None:
         return costs
 
-    def at(cell: Cell) -> Cell:
+    def at(cell: Cell, forwards: int) -> Cell:
         middle = float(np.median(cell.seconds))
-        seconds = tuple(middle * times for times in spread)
+        share = min(float(forwards), middle / pace.step)
+        seconds = tuple(middle + share * more for more in pace.longer)
         return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 
-    return costs.model_copy(update={name: tuple(map(at, getattr(costs, name))) for name in operations})
+    return costs.model_copy(
+        update={
+            name: tuple(at(cell, cell.tokens if name == "burst" else 1) for cell in getattr(costs, name))
+            for name in operations
+        }
+    )

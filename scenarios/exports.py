@@ -45,6 +45,10 @@ def export(
     if not configuration.drafts:
         return Export("", exact=True, warnings=("nothing to set: this decodes without a draft",))
     nearest, warnings = _nearest(configuration)
+    if any(getattr(nearest, name) for name in ("guesses", "repeats") if name in nearest.uses):
+        warnings.append(
+            "it does not use the text's repetitions beside a draft, so it is slower than was predicted"
+        )
     made = SYSTEMS[system](nearest, draft_model or DRAFT)
     if temperature and "draft" in nearest.uses:
         warnings += _drawn_otherwise(nearest.draws_drafts, DRAWS[system])

@@ -43,6 +43,14 @@ def test_what_becomes_of_draws_is_said(system: str, drawn: bool, said: str | Non
     assert export(configuration, system, "m").exact  # greedily there is nothing to draw
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_repetitions_beside_a_draft_are_not_promised(system: str) -> None:
+    for name in ("guesses", "repeats"):
+        made = export(SPECULATIVE.model_copy(update={name: 2}), system, "m")
+        assert not made.exact
+        assert any("repetitions" in warning for warning in made.warnings)
+
+
 def test_sglang_judges_one_token_more_than_is_drafted() -> None:
     words = shlex.split(export(SPECULATIVE, "sglang", "draft's folder").text)
     given = dict(zip(words[::2], words[1::2], strict=True))

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from calibrate.artifact import Cell
 from calibrate.intervals import half_width, uncertainty
-from calibrate.laps import DISTURBED, MOST, WANTED, Course, add_lap
+from calibrate.laps import DISTURBED, MOST, WANTED, Course, add_lap, at_one_pace
 
 KEYS = [("forward", n, 0) for n in (1, 2, 5)]
 
@@ -26,7 +26,7 @@ def course(references: list[float]) -> Course:
 def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
     made = course(references)
     kept, apart = made.sifted()
-    assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)
+    assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)  # in one lap
     assert len(apart) <= MOST * len(made.visits)
     cells = made.cells("forward")
     assert [(c.tokens, c.context) for c in cells] == [key[1:] for key in KEYS]
@@ -68,6 +68,33 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_what_is_wide_stays_open() -> None:
     made = Course("in-turn", "target", KEYS)
     for wobble in (1.0, 1.0 + 4 * WANTED, 1.0):
-        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[:1]] + [["", 0, 0, [], 0.01]])
-        add_lap(made, [[*key, [0.01], 0.01] for key in KEYS[1:]] + [["", 0, 0, [], 0.01]])
-    assert made.open() == KEYS[:1]
+        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[1:2]] + [["", 0, 0, [], 0.01]])
+        add_lap(made, [[*key, [0.01], 0.01] for key in (*KEYS[:1], *KEYS[2:])] + [["", 0, 0, [], 0.01]])
+    assert made.open() == KEYS[1:2]
+
+
+@given(st.lists(st.floats(0.005, 0.02), min_size=2, max_size=6), st.integers(0, 100))
+def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: int) -> None:
+    """Forwards that take longer by what the lap's steps do are as long in every lap; other work is left alone."""
+    rng = np.random.default_rng(seed)
+    keys = [*KEYS, ("branch", 2, 32), ("burst", 4, 32)]
+    more = dict(zip(keys, (0.0, 0.001, 0.004, 0.002, 0.0), strict=True))
+    made = Course("in-turn", "draft", [*keys, ("draw", 1, 0)])
+    for step in steps:
+        lap = [[*key, [(4 if key[0] == "burst" else 1) * step + more[key]] * 2, 0.01] for key in keys]
+        drawn = float(rng.uniform(0.001, 0.002))
+        add_lap(made, [*lap, ["draw", 1, 0, [drawn, drawn], 0.01], ["", 0, 0, [], 0.01]])
+        assert made.visits[-1].seconds == made.sifted()[0][-1].seconds == (drawn, drawn)
+    mean = float(np.mean(steps))
+    for visit in made.sifted()[0]:
+        if visit.key in more:
+            forwards = 4 if visit.key[0] == "burst" else 1
+            assert visit.seconds == pytest.approx([forwards * mean + more[visit.key]] * 2)
+    assert set(made.open()) <= {("draw", 1, 0)}
+
+
+def test_laps_without_a_step_are_as_they_were() -> None:
+    made = Course("in-turn", "target", KEYS)
+    for seconds in (0.01, 0.02):
+        add_lap(made, [[*KEYS[1], [seconds], 0.01], ["", 0, 0, [], 0.01]])
+    assert at_one_pace(made.visits) == made.visits

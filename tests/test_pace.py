@@ -40,16 +40,26 @@ def test_the_same_pace_changes_nothing() -> None:
         assert seconds(again, alone) == pytest.approx(seconds(HERE, alone))
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.3])
-@pytest.mark.parametrize("policy", ["autoregressive", "speculative", "specbranch"])
-def test_where_all_models_are_slower_all_texts_are_but_for_the_hand_over(policy: str, factor: float) -> None:
-    """Two replays without hand-over, one with all costs `factor` times as long, are to each other as 1 to `factor`."""
-    silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.calibration.placements]
-    made = Artifact(HERE.calibration.model_copy(update={"placements": tuple(silent)}), HERE.traces)
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+@pytest.mark.parametrize("policy", ["autoregressive", "speculative"])
+def test_each_forward_takes_longer_by_what_a_step_does(policy: str, factor: float) -> None:
+    """Be it of one token, of a line or of a prompt."""
     models = {TARGET: factor} | dict.fromkeys(HERE.calibration.drafts, factor)
-    configuration = Configuration(policy=policy, placement="at-once")
-    slower = at_pace(made, everywhere(made, models))
-    assert seconds(slower, configuration) == pytest.approx(factor * seconds(made, configuration))
+    configuration = Configuration(policy=policy, placement="in-turn")
+    costs = HERE.calibration.costs("in-turn")
+    draft = next(iter(costs.drafts))
+    step = {
+        "target": np.median(step_of(costs, TARGET).seconds),
+        "draft": np.median(step_of(costs, draft).seconds),
+    }
+    assert min(np.median(cell.seconds) for cell in costs.drafts[draft].branch) >= step["draft"]
+    longer = sum(
+        (factor - 1.0) * step[job.model] * job.forwards
+        for run in Replay(HERE).runs(configuration)
+        for job in run.jobs
+    )
+    found = seconds(at_pace(HERE, everywhere(HERE, models)), configuration)
+    assert found == pytest.approx(seconds(HERE, configuration) + longer)
 
 
 def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
@@ -91,10 +101,12 @@ def test_a_model_and_a_placement_change_on_their_own() -> None:
         if before.placement != "at-once":
             assert after == before
             continue
+        step = float(np.median(step_of(before, first).seconds))
         for operation in ("forward", "branch", "fork"):
             cells = (getattr(costs.drafts[first], operation) for costs in (before, after))
             for then, now in zip(*cells, strict=True):
-                assert now.seconds == pytest.approx([2.0 * np.median(then.seconds)] * 3)
+                middle = np.median(then.seconds)
+                assert now.seconds == pytest.approx([middle + min(step, middle)] * 3)
         assert after.drafts[first].together == before.drafts[first].together
 
 
@@ -126,12 +138,13 @@ def test_costs_vary_as_steps_do_now(timings: int) -> None:
     """In the mean they are the factor's, whether all timings are kept or quantiles of many."""
     now = tuple(np.random.default_rng(timings).lognormal(-4.0, 0.2, timings))
     made = Pace(placement="in-turn", model=TARGET, calibrated=(0.01, 0.02, 0.03), now=now)
-    assert len(made.spread) == min(timings, QUANTILES)
-    assert np.mean(made.spread) == pytest.approx(made.factor.value, rel=0.01)
-    assert np.std(made.spread) == pytest.approx(np.std(now) / 0.02, rel=0.1)
+    assert len(made.longer) == min(timings, QUANTILES)
+    assert 1.0 + np.mean(made.longer) / made.step == pytest.approx(made.factor.value, rel=0.01)
+    assert np.std(made.longer) == pytest.approx(np.std(now), rel=0.1)
     cell = at_pace(HERE, [made]).calibration.costs("in-turn").target[0]
-    before = HERE.calibration.costs("in-turn").target[0]
-    assert cell.seconds == pytest.approx([np.median(before.seconds) * times for times in made.spread])
+    middle = np.median(HERE.calibration.costs("in-turn").target[0].seconds)
+    share = min(1.0, middle / made.step)
+    assert cell.seconds == pytest.approx([middle + share * more for more in made.longer])
 
 
 def test_one_timing_has_no_interval() -> None:
