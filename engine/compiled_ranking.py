@@ -54,6 +54,24 @@ def largest_of(rows: Array, places: Array) -> None:
 
 
 @compiled
+def entropies_of(rows: Array, entropies: Array) -> None:
+    """The entropy in nats of each row's shares e^x / (sum of all e^x of the row), into `entropies` float32 [n]."""
+    for row in range(len(rows)):
+        numbers = rows[row]
+        largest = numbers[0]
+        for i in range(len(numbers)):
+            largest = max(largest, numbers[i])
+        total, weighted = np.float32(0.0), np.float32(0.0)
+        for i in range(len(numbers)):
+            # What is this much less likely adds nothing; minus infinity times nothing would be no number.
+            below = max(numbers[i] - largest, np.float32(-87.0))
+            share = exp(below)
+            total += share
+            weighted += share * below
+        entropies[row] = np.log(total) - weighted / total
+
+
+@compiled
 def chances_of(rows: Array, places: Array, chances: Array) -> None:
     """The shares e^x / (sum of all e^x of the row) of some `places` of rows, into `chances` float32 [n, count].
 

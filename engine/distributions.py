@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from engine.noise import with_noise
+from engine.ranking import entropies
 from engine.sampling import Sampling
 
 ENTROPY_WEIGHT = 0.2  # how strongly AdaEDL (arXiv 2410.18351) takes entropy for doubt
@@ -47,6 +48,4 @@ def acceptance_bound(logits: Tensor) -> Tensor:
 
     1 - sqrt(weight x entropy), with the entropy in nats of the draft's whole distribution (arXiv 2410.18351).
     """
-    shares = logits.float().log_softmax(dim=-1)
-    entropy = -(shares.exp() * shares).nansum(dim=-1)
-    return 1.0 - (ENTROPY_WEIGHT * entropy).sqrt()
+    return 1.0 - (ENTROPY_WEIGHT * entropies(logits).clamp_min(0.0)).sqrt()

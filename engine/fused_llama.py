@@ -21,7 +21,7 @@ from engine.cached_model import WATCHED_LAYERS, Sight
 from engine.linear import SPARE_BYTES, rounded
 from engine.rounding import Weight
 
-FUSED_ROWS = 9  # that it reads at most (`engine.dots.MOST_ROWS`); PyTorch's products of many rows are as fast
+FUSED_ROWS = 9  # that it reads at most in one pass (`engine.dots.MOST_ROWS`)
 
 
 @cache

@@ -420,6 +420,8 @@ def step(
         watched = layer - layers + len(features)
         if rank == 0 and watched >= 0:
             features[watched] = x[rows - last :]
+    if last == 0:  # a pass before the last one, of which only the cache is wanted
+        return
     _normalise(x[rows - last :], last_norm, epsilon, normed[:last])
     if rank == 0 and len(features):
         features[-1] = normed[:last]

@@ -5,6 +5,7 @@ graph on a CUDA device (`engine.captured`), and PyTorch's operations elsewhere. 
 (`engine.transformers_model`) serves every other architecture; both offer `engine.cached_model.Decoder`.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from engine.noise import with_noise
 from engine.ranking import best, ranked
 from engine.recorded import cuda_graph
 from engine.rounding import Weight, stacked
+
+PASSES = 2  # of a compiled forward, which are faster than PyTorch's operations over as many rows
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -217,14 +220,40 @@ class Llama:
         end = start + (room_of(len(tokens)) if graphs else len(tokens))
         if end > self.capacity:
             self._grow(end)
-        if self.fused and len(tokens) <= FUSED_ROWS:
-            shown = self.cut.used if self.cut else None
-            logits, self.features = self.fused.forward(
-                tokens, positions, start, sight, last, self.slots, watch=self.watch, shown=shown
-            )
-            return logits
+        if self.fused and len(tokens) <= PASSES * FUSED_ROWS:
+            return self._forward_fused(tokens, positions, start, sight, last)
         logits = self._forward_by_torch(tokens, positions, start, sight, last)
         return self.cut.hide(logits) if self.cut else logits
+
+    def _forward_fused(
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
+    ) -> Tensor:
+        """In as few passes as have room for all rows, which are about as many in each."""
+        assert self.fused is not None
+        count, shown = len(tokens), self.cut.used if self.cut else None
+        passes = -(-count // FUSED_ROWS)
+        ends = [count * done // passes for done in range(passes + 1)]
+        found = []
+        for first, end in itertools.pairwise(ends):
+            mine = Sight(sight.prefixes[first:end], sight.own[first:end]) if sight else None
+            wanted = max(0, min(end - first, last - (count - end)))
+            found.append(
+                self.fused.forward(
+                    tokens[first:end],
+                    positions[first:end],
+                    start + first,
+                    mine,
+                    wanted,
+                    self.slots,
+                    watch=self.watch,
+                    shown=shown,
+                )
+            )
+        if passes == 1:
+            ((logits, self.features),) = found
+            return logits
+        logits, self.features = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return logits
 
     @torch.inference_mode()
     def _forward_by_torch(

@@ -41,6 +41,16 @@ def ranked(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
     return list(zip(places.tolist(), chances.tolist(), strict=True))
 
 
+def entropies(logits: Tensor) -> Tensor:
+    """The entropy of each row's distribution in nats, float32 [n], of logits [n, rows of the head]."""
+    if compiled_ranking is None or logits.device.type != "cpu" or logits.dtype != torch.float32:
+        shares = logits.float().log_softmax(dim=-1)
+        return -(shares.exp() * shares).nansum(dim=-1)
+    found = np.empty(len(logits), np.float32)
+    compiled_ranking.entropies_of(logits.numpy(), found)
+    return torch.from_numpy(found)
+
+
 def ranked_by_torch(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
     """`ranked` on any device."""
     rows = []

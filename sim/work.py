@@ -173,8 +173,13 @@ def work_of(jobs: Sequence[Jobs]) -> Work:
 
 
 def widths_of(work: Work) -> Counts:
-    """What two of n jobs slow each other by [n]: tokens of the target's forward, branches of the draft's steps."""
+    """What two of n jobs slow each other by [n]: tokens of the target's forward, rows of the draft's forwards.
+
+    Of the draft's, as many as its further steps have (its branches), or as all have in the mean where its first one
+    reads a prompt.
+    """
     branches = np.rint((work.read - work.tokens) / np.maximum(work.forwards - 1, 1))
+    branches = np.maximum(branches, work.tokens // np.maximum(work.forwards, 1))
     wide: Counts = np.where(work.model == TARGET, work.tokens, np.maximum(branches, 1)).astype(np.int64)
     return wide
 

@@ -18,11 +18,26 @@ def test_between_the_pairs_that_were_measured(
     contention = Contention(tuple((*pair, *both) for pair, both in zip(GRID, found, strict=True)))
     for pair, both in zip(GRID, found, strict=True):
         assert contention.slow_downs(*pair) == pytest.approx(both)
-    for mine, column in zip(contention.slow_downs(tokens, branches), zip(*found, strict=True), strict=True):
+    for mine, column in zip(
+        contention.slow_downs(min(tokens, 5), min(branches, 4)), zip(*found, strict=True), strict=True
+    ):
         assert min(column) - 1e-9 <= mine <= max(column) + 1e-9
-    assert contention.slow_downs(tokens, 1)[0] == pytest.approx(
-        found[0][0] + min(1.0, (tokens - 1) / 4) * (found[2][0] - found[0][0])
+    line = min(tokens, 5)
+    assert contention.slow_downs(line, 1)[0] == pytest.approx(
+        found[0][0] + (line - 1) / 4 * (found[2][0] - found[0][0])
     )
+
+
+@given(st.lists(st.tuples(slow, slow), min_size=4, max_size=4), st.integers(5, 300), st.integers(4, 40))
+def test_beyond_them_what_is_added_stays_what_it_is(
+    found: list[tuple[float, float]], tokens: int, branches: int
+) -> None:
+    """Of work that takes as much longer as it has more rows."""
+    contention = Contention(tuple((*pair, *both) for pair, both in zip(GRID, found, strict=True)))
+    for mine, edge in zip(contention.slow_downs(tokens, branches), found[3], strict=True):
+        assert (mine - 1.0) * tokens * branches == pytest.approx((edge - 1.0) * 5 * 4)
+    stated = Contention.stated(1.5, 2.0)
+    assert stated.slow_downs(tokens, branches) == stated.slow_downs(1, 1) == (1.5, 2.0)
 
 
 def test_ratios_of_medians_never_speed_up() -> None:
@@ -35,7 +50,7 @@ def test_ratios_of_medians_never_speed_up() -> None:
         draft_alone=(2.0,),
         draft_together=(1.0,),
     )
-    assert Contention.of([together]).slow_downs(7, 2) == (1.5, 1.0)
+    assert Contention.of([together]).slow_downs(1, 1) == (1.5, 1.0)
 
 
 @given(st.floats(0.1, 9.0), st.floats(0.1, 9.0), slow, slow, st.integers(1, 8))

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from engine.cached_model import CachedModel
 from engine.fused_llama import FUSED_ROWS, block, has_instructions
 from engine.linear import round_weight
-from engine.llama import Llama
+from engine.llama import PASSES, Llama
 
 PREFIX = [1 + (7 * i) % 60 for i in range(37)]
 needed = pytest.mark.skipif(not has_instructions(), reason="this processor has no AVX-512 with BF16 and VNNI")
@@ -71,14 +71,35 @@ def test_it_is_as_near_to_float32_as_pytorch_is(bits: int | None, shape: tuple[i
 
 @needed
 @pytest.mark.parametrize("bits", [None, 8, 4])
-@pytest.mark.parametrize("count", range(2, FUSED_ROWS + 1))
+@pytest.mark.parametrize("count", [*range(2, FUSED_ROWS + 2), 14, PASSES * FUSED_ROWS])
 def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: int) -> None:
     """To the last bit: so greedy texts are the same however many tokens are verified at once."""
     decoder = lean(random_llama(), bits)
     read(decoder, PREFIX, 0)
-    together = read(decoder, PREFIX[:count], len(PREFIX))
-    alone = [read(decoder, [PREFIX[i]], len(PREFIX) + i)[0] for i in range(count)]
+    line = [*PREFIX, *PREFIX][:count]
+    together = read(decoder, line, len(PREFIX))
+    alone = [read(decoder, [line[i]], len(PREFIX) + i)[0] for i in range(count)]
     assert torch.equal(together, torch.stack(alone))
+    model = CachedModel(decoder)
+    for last in (1, count // 2, count - 1):
+        model.ledger.tokens = list(PREFIX)
+        model.ledger.slots = len(PREFIX)
+        assert torch.equal(model.read(line, last), together[-last:].float())
+
+
+@needed
+def test_many_branches_are_what_their_lines_are() -> None:
+    """Where they take two passes."""
+    model = random_llama()
+    branches = CachedModel(lean(model, None))
+    branches.read(PREFIX)
+    firsts = [(branch, 3 + branch) for branch in range(FUSED_ROWS + 3)]
+    branches.read_branches(firsts)
+    found = branches.read_branches([(branch, 5) for branch, _ in firsts])
+    for row, (_, first) in enumerate(firsts):
+        straight = CachedModel(lean(model, None))
+        straight.read(PREFIX)
+        assert torch.equal(found[row], straight.read([first, 5])[-1])
 
 
 @needed

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.ranking import best, ranked, ranked_by_torch
+from engine.ranking import best, entropies, ranked, ranked_by_torch
 
 # Few values, so that there are many ties; and one that no token has that can be drawn.
 LOGITS = st.lists(st.sampled_from([-3.5, -1.0, 0.0, 0.25, 2.0, 7.5, -math.inf]), min_size=1, max_size=400)
@@ -50,3 +50,13 @@ def test_rows_may_be_part_of_wider_ones() -> None:
     ):
         assert places == others
         assert chances == pytest.approx(theirs, rel=1e-6)
+
+
+@settings(deadline=None)
+@given(LOGITS)
+def test_entropies_are_those_of_the_shares(row: list[float]) -> None:
+    row = [5.0, *row]
+    _, shares = expected(row, len(row))
+    want = -math.fsum(p * math.log(p) for p in shares if p > 0.0)
+    assert float(entropies(torch.tensor([row]))) == pytest.approx(want, abs=2e-5)
+    assert float(entropies(torch.tensor([row], dtype=torch.float64))) == pytest.approx(want, abs=2e-5)
