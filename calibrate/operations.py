@@ -59,6 +59,9 @@ def time_forward(
 ) -> list[float]:
     """Reading `tokens` in a row behind `context`: rewind, forward, and the choice of tokens.
 
+    A prompt's follows a forward of a single token, as it does where another text ended with some: what computes many
+    rows may keep weights of its own, and finds little of them in the processor's cache.
+
     `after` names a model of the same worker that makes a forward before each sample, as it does where models
     take turns: it leaves nothing of a small draft's weights in the processor's cache.
     """
@@ -80,6 +83,9 @@ def time_forward(
         if other:
             choices(other, other.read(_filler(1), last=1))
             other.rewind([*_filler(FILLED), 0], FILLED)
+        elif tokens > LONGEST_LINE:
+            choices(model, model.read(_filler(1), last=1))
+            model.rewind([*line[:context], 0], context)
         took = sample()
         model.rewind([*line[:context], 0], context)
         return took

@@ -120,7 +120,7 @@ def _grid(**values: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
 
 
-_REPETITIONS = {"guesses": 2, "repeats": 8}
+_REPETITIONS = {"guesses": 2, "repeats": 7}
 _LENGTHS = _grid(draft_length=(2, 3, 4, 1, 6))
 ENTRIES = (
     Entry(GENERATE, True, {"method": "generate"}, alone=True,

@@ -37,7 +37,7 @@ class Grid(BaseModel):
         default=(False, True), description="after a rejection, draft a line before the target goes on"
     )
     repetitions: tuple[tuple[int, int], ...] = Field(
-        default=((0, 0), (2, 8)), description="use of the text's own: guesses and repeats, together"
+        default=((0, 0), (2, 7)), description="use of the text's own: guesses and repeats, together"
     )
     draw_drafts: tuple[bool, ...] = Field(
         default=(False,), description="draft tokens drawn, at a temperature"
