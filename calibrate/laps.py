@@ -114,11 +114,16 @@ class Course:
         return tuple(cells)
 
 
-def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
-    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer.
+def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> float:
+    """How many times what a model's step takes longer an operation does; it takes `seconds`, and a step takes `step`.
 
-    What takes less than a step changes in proportion.
+    Once for each of its forwards; what takes less than a step changes in proportion.
     """
+    return min(float(tokens if operation == "burst" else 1), seconds / step)
+
+
+def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
+    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer."""
     timed: dict[int, list[float]] = {}
     for visit in visits:
         if visit.key == STEP:
@@ -132,8 +137,7 @@ def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
         operation, tokens, _ = visit.key
         longer = steps.get(visit.lap, mean) - mean
         if longer and operation in FORWARDS:
-            step, forwards = mean + longer, tokens if operation == "burst" else 1
-            share = min(float(forwards), fmean(visit.seconds) / step)
+            share = share_of_step(operation, tokens, fmean(visit.seconds), mean + longer)
             seconds = tuple(second - share * longer for second in visit.seconds)
             visit = replace(visit, seconds=seconds)
         found.append(visit)

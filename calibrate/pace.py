@@ -30,7 +30,7 @@ from calibrate.artifact import (
 )
 from calibrate.costs import Crowded, add_together, time_together
 from calibrate.intervals import visits_of
-from calibrate.laps import STEP, time_cell
+from calibrate.laps import STEP, share_of_step, time_cell
 from engine.errors import CalibrationError
 from engine.metrics import Estimate
 from engine.models import TARGET
@@ -143,7 +143,7 @@ def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] =
     by_model = {(one.placement, one.model): one for one in found}
     together = {(one.placement, one.draft): one.together for one in crowds}
 
-    def scaled(costs: PlacementCosts) -> PlacementCosts:
+    def moved(costs: PlacementCosts) -> PlacementCosts:
         drafts = {
             name: _at(mine, DRAFT_CELLS, by_model.get((costs.placement, name)))
             for name, mine in costs.drafts.items()
@@ -155,7 +155,7 @@ def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] =
         target = _at(costs, TARGET_CELLS, by_model.get((costs.placement, TARGET)))
         return target.model_copy(update={"drafts": drafts})
 
-    placements = tuple(map(scaled, artifact.calibration.placements))
+    placements = tuple(map(moved, artifact.calibration.placements))
     return replace(artifact, calibration=artifact.calibration.model_copy(update={"placements": placements}))
 
 
@@ -164,15 +164,12 @@ def _at(costs: Costs, operations: Sequence[str], pace: Pace | None) -> Costs:
     if pace is None:
         return costs
 
-    def at(cell: Cell, forwards: int) -> Cell:
+    def at(operation: str, cell: Cell) -> Cell:
         middle = float(np.median(cell.seconds))
-        share = min(float(forwards), middle / pace.step)
+        share = share_of_step(operation, cell.tokens, middle, pace.step)
         seconds = tuple(middle + share * more for more in pace.longer)
         return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 
     return costs.model_copy(
-        update={
-            name: tuple(at(cell, cell.tokens if name == "burst" else 1) for cell in getattr(costs, name))
-            for name in operations
-        }
+        update={name: tuple(at(name, cell) for cell in getattr(costs, name)) for name in operations}
     )

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import DRAFT_CELLS, TARGET_CELLS, Artifact, Calibration, Cell, load_artifact
 from calibrate.intervals import difference_half_width, visits_of
-from calibrate.laps import STEP
-from calibrate.pace import Seated, paces, step_of
+from calibrate.laps import STEP, share_of_step
+from calibrate.pace import Pace, Seated, paces, step_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.metrics import Estimate
@@ -41,7 +41,8 @@ class _Part(BaseModel):
 class Difference(_Part):
     """A cell in two calibrations: means over visits in seconds, and half of the 95% interval of their difference.
 
-    `pace`: how many times as long a step of the model took in the second one, and its interval; not of the step itself.
+    `longer`: by how many seconds the model's step has it take longer in the second one, and the interval of that; not
+    of the step itself.
     """
 
     placement: Placement
@@ -52,7 +53,7 @@ class Difference(_Part):
     first: float
     second: float
     half: float
-    pace: Estimate | None = None
+    longer: Estimate | None = None
 
     @property
     def share(self) -> float:
@@ -67,11 +68,14 @@ class Difference(_Part):
     @property
     def at_one_pace(self) -> "Difference | None":
         """What is left where the first is taken at the second's pace, whose own interval widens the difference's."""
-        if self.pace is None:
+        if self.longer is None:
             return None
-        foretold = self.first * self.pace.value
-        known = self.first * (self.pace.high - self.pace.value)
-        update = {"first": foretold, "half": math.hypot(self.half, known), "pace": None}
+        known = self.longer.high - self.longer.value
+        update = {
+            "first": self.first + self.longer.value,
+            "half": math.hypot(self.half, known),
+            "longer": None,
+        }
         return self.model_copy(update=update)
 
 
@@ -189,7 +193,7 @@ def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[Placement, str, s
 
 def differences(first: Calibration, second: Calibration) -> Iterator[Difference]:
     """Of the cells that both calibrations have."""
-    paced = {(p.placement, p.model): p.factor for p in paces(first, _steps(second))}
+    paced = {(p.placement, p.model): p for p in paces(first, _steps(second))}
     theirs = {(key, cell.tokens, cell.context): cell for key, cell in cells_of(second)}
     for key, mine in cells_of(first):
         other = theirs.get((key, mine.tokens, mine.context))
@@ -206,8 +210,16 @@ def differences(first: Calibration, second: Calibration) -> Iterator[Difference]
             first=before,
             second=after,
             half=difference_half_width(*visits),
-            pace=None if (key[2], mine.tokens, mine.context) == STEP else paced.get((key[0], key[1])),
+            longer=None
+            if (key[2], mine.tokens, mine.context) == STEP or key[:2] not in paced
+            else _longer(paced[key[:2]], key[2], mine.tokens, before),
         )
+
+
+def _longer(pace: Pace, operation: str, tokens: int, seconds: float) -> Estimate:
+    """What an operation takes longer at a pace."""
+    moved, factor = pace.step * share_of_step(operation, tokens, seconds, pace.step), pace.factor
+    return Estimate(*(moved * (times - 1.0) for times in (factor.value, factor.low, factor.high)))
 
 
 def _steps(calibration: Calibration) -> dict[Seated, list[float]]:
@@ -248,8 +260,8 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         "",
         "Differences of a cell's mean between the first and another calibration. *Covered*: the 95% interval of the "
         "difference (Welch's t over visits) holds 0; of a machine that does not change, 95% should be. *At one pace*: "
-        "the first calibration's cell is scaled by how much longer a step of the same model and placement took in the "
-        "other, as a verification scales costs (`calibrate/pace.py`); the step's own cells are left out.",
+        "the first calibration's cell takes longer by what a step of the same model and placement did in the other, as "
+        "in a verification (`calibrate/pace.py`); the step's own cells are left out.",
         "",
         "| against the first | cells | covered | median difference | 90th percentile | largest | median interval |",
         "| --- | --- | --- | --- | --- | --- | --- |",

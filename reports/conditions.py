@@ -240,7 +240,7 @@ def _pace(pace: Sequence[Pace]) -> Table:
         "visits",
         "ratio (95%)",
     )
-    title = "The machine's pace: a step of each model, by which all its costs are scaled"
+    title = "The machine's pace: a step of each model; its forwards take longer by what that does"
     return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 
