@@ -157,6 +157,13 @@ def generate(
         bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")
     ] = False,
     hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
+    redraft: Annotated[
+        bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")
+    ] = False,
+    guesses: Annotated[
+        int, typer.Option(help="tokens of the text's repetitions that a draft forward checks, at most")
+    ] = 0,
+    repeats: Annotated[int, typer.Option(help="lengthen lines up to so many by the text's repetitions")] = 0,
     placement: Annotated[str, typer.Option(help="at-once, in-turn or threads")] = "at-once",
     config: Annotated[
         Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
@@ -200,6 +207,9 @@ def generate(
                 min_confidence=min_confidence,
                 draw_drafts=draw_drafts,
                 hrad=hrad,
+                redraft=redraft,
+                guesses=guesses,
+                repeats=repeats,
                 placement=placement,  # type: ignore[arg-type]  # checked by the model
             )
         except ValidationError as error:

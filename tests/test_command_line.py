@@ -131,8 +131,9 @@ def test_simulate_uses_the_calibration_of_the_folder(work: Path) -> None:
 
 def test_generate_writes_the_same_text_under_every_policy(work: Path, models: list[str | Path]) -> None:
     texts = set()
-    for policy in ("autoregressive", "specbranch"):
-        answer = document("generate", "w5 w8", "--policy", policy, "--max-tokens", "12", *models)
+    repeating = ("--redraft", "--guesses", "2", "--repeats", "4")
+    for policy, more in (("autoregressive", ()), ("specbranch", ()), ("specbranch", repeating)):
+        answer = document("generate", "w5 w8", "--policy", policy, *more, "--max-tokens", "12", *models)
         texts.add(answer["text"])
         assert answer["metrics"]["tokens"] == len(answer["run"]["tokens"])
     assert len(texts) == 1
@@ -167,6 +168,7 @@ def test_errors_are_one_sentence(tmp_path: Path, models: list[str | Path]) -> No
     assert "did you mean 'pearl'" in refusal("generate", "w5", "--policy", "perl", *models)
     assert "could not be loaded" in refusal("generate", "w5", "--target", tmp_path)
     assert "bfloat16" in refusal("generate", "w5", *models[:4], "--precision", "int3")
+    assert "--guesses" in refusal("generate", "w5", *models, "--guesses", "99")
 
 
 def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path]) -> None:

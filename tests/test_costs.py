@@ -143,7 +143,7 @@ def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
     assert fast.target_forward(three) == pytest.approx(plain.target_forward(three) / 2)
     assert fast.draft_forward(three) == pytest.approx(plain.draft_forward(three) / 4)
     assert fast.branch_step(two) == pytest.approx(plain.branch_step(two) / 4)
-    assert plain.contention.slow_downs(3, 2) == pytest.approx((1.05, 1.1))
+    assert plain.contention.slow_downs(3, 1) == pytest.approx((1.05, 1.1))
     assert fast.contention.none
     bare = CalibratedCosts.of(measured, "int4", WhatIf(overheads=False), 0)
     assert bare.hand_over(three) == [0.0]
