@@ -1,6 +1,7 @@
 """Guesses spare a draft forwards and change nothing that it writes; lines are lengthened where a repetition agrees."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import pytest
@@ -97,6 +98,10 @@ def test_a_line_takes_what_was_guessed_right(
 
 
 def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
+
+    def lengthened(most: int, text: Sequence[int], line: Line) -> Line:
+        return Repeats(most).lengthen(SimpleNamespace(text=text), line)  # type: ignore[arg-type]
+
     text = [4, 5, 6, 7, 8, 9, 1, 4, 5, 6]
     for line, longer in (
         ((), (7, 8, 9, 1)),
@@ -104,8 +109,8 @@ def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
         ((7, 9), (7, 9)),
         ((7, 8, 9, 1, 2), None),
     ):
-        got = Repeats(4).lengthen(text, Line(line, (0.5,) * len(line)))
+        got = lengthened(4, text, Line(line, (0.5,) * len(line)))
         assert got.tokens == (line if longer is None else longer)
         assert got.confidences == (0.5,) * len(line) + (1.0,) * (len(got) - len(line))
-    assert Repeats(0).lengthen(text, Line()) == Line()
-    assert Repeats(4).lengthen([1, 2, 4, 5, 6], Line()) == Line()
+    assert lengthened(0, text, Line()) == Line()
+    assert lengthened(4, [1, 2, 4, 5, 6], Line()) == Line()

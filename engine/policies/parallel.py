@@ -25,7 +25,7 @@ def rounds(
     anew = replace(limits, branches=1, adaptive=False, length=max(1, limits.length - 1))
     while not session.finished:
         written, drafted = 0, len(pending)
-        pending = longer.lengthen(session.text, pending)
+        pending = longer.lengthen(session, pending)
         added = len(pending) - drafted
         if redraft and begun and not pending and outlook != 0:
             line = session.draft(EMPTY, anew)

@@ -8,7 +8,7 @@ not a policy by itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from engine.policies.words import DraftLimits, Line
+from engine.policies.words import DraftLimits, Line, Session
 
 # A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
 LONGEST_MATCH, SHORTEST_MATCH = 3, 2
@@ -56,11 +56,11 @@ class Repeats:
     most: int
     known: Repetitions = field(default_factory=lambda: Repetitions(REPEATED, REPEATED))
 
-    def lengthen(self, text: Sequence[int], line: Line) -> Line:
-        """The line, or a longer one that begins with it."""
+    def lengthen(self, session: Session, line: Line) -> Line:
+        """The line behind the session's text, or a longer one that begins with it."""
         if len(line) >= self.most:
             return line
-        tokens = self.known.look_up(text, self.most)
+        tokens = self.known.look_up(session.text, self.most)
         if tokens[: len(line)] != line.tokens:
             return line
         return Line(tokens, (*line.confidences, *(1.0,) * (len(tokens) - len(line))))

@@ -15,7 +15,7 @@ def draft_then_verify(
     session: Session, limits: DraftLimits, repeats: Repeats = NONE
 ) -> Generator[Waits, None, tuple[Line, Verdict]]:
     """One such round; returns the line and what became of it. Where the text repeats itself, nothing is drafted."""
-    line = repeats.lengthen(session.text, EMPTY)
+    line = repeats.lengthen(session, EMPTY)
     if not line:
         draft = session.draft(EMPTY, limits)
         yield (draft,)
