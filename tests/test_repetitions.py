@@ -100,7 +100,7 @@ def test_a_line_takes_what_was_guessed_right(
 def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
 
     def lengthened(most: int, text: Sequence[int], line: Line) -> Line:
-        return Repeats(most).lengthen(SimpleNamespace(text=text), line)  # type: ignore[arg-type]
+        return Repeats(most).lengthen(SimpleNamespace(text=text), line)
 
     text = [4, 5, 6, 7, 8, 9, 1, 4, 5, 6]
     for line, longer in (
