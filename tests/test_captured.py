@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from tiny_models import PROMPTS, VOCABULARY, tiny_llama
+from tiny_models import PROMPTS, VOCABULARY, on_cuda, tiny_llama
 
 from engine.cached_model import CachedModel
 from engine.captured import FEW_ROWS, LAST_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces, room_of
@@ -16,7 +16,6 @@ from engine.llama import Llama
 
 # Attention over a whole span adds up in another order than over what is there.
 assert_close = partial(torch.testing.assert_close, atol=1e-4, rtol=1e-4)
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def recorded(work: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:

@@ -1,16 +1,15 @@
 """The noise of a token depends on seed, place and token alone, is of Gumbel's law, and compiled it is the same."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
+from tiny_models import on_cuda
 
 from engine import compiled_noise, noise
 from engine.noise import gumbel, with_noise
 
 seeds, places = st.integers(0, 2**70), st.integers(0, 10**6)
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @given(seeds, places, st.integers(1, 200), st.integers(0, 100))

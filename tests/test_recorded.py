@@ -4,12 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from tiny_models import on_cuda
 from torch import Tensor
 
 from engine.ranking import LISTED, ranked
 from engine.recorded import Recorded
-
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def scaled(x: Tensor, y: Tensor) -> Tensor:

@@ -98,7 +98,6 @@ def test_a_line_takes_what_was_guessed_right(
 
 
 def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
-
     def lengthened(most: int, text: Sequence[int], line: Line) -> Line:
         return Repeats(most).lengthen(SimpleNamespace(text=text), line)
 
