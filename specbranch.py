@@ -34,6 +34,10 @@ DraftModel = Annotated[
     str | None,
     typer.Option("--draft-model", help="a draft model's folder or hub id; none: drafts made of the target"),
 ]
+NGrams = Annotated[
+    Path | None,
+    typer.Option("--ngrams", help="what drafts guess by (see 'count-ngrams'); none: the default pair's own"),
+]
 Precision_ = Annotated[str, typer.Option("--precision", help="the target's: float32, bfloat16 or float16")]
 Remote = Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the models")]
 Seed = Annotated[int, typer.Option(min=0)]
@@ -161,9 +165,12 @@ def generate(
         bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")
     ] = False,
     guesses: Annotated[
-        int, typer.Option(help="tokens of the text's repetitions that a draft forward checks, at most")
+        int, typer.Option(help="tokens of repetitions and n-grams that a draft forward checks, at most")
     ] = 0,
     repeats: Annotated[int, typer.Option(help="lengthen lines up to so many by the text's repetitions")] = 0,
+    second_under: Annotated[
+        float, typer.Option(help="the target judges the draft's second choice, too, where its first has less")
+    ] = 0.0,
     placement: Annotated[str, typer.Option(help="at-once, in-turn or threads")] = "at-once",
     config: Annotated[
         Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
@@ -175,6 +182,7 @@ def generate(
     seed: Seed = 0,
     target: Target = None,
     draft_model: DraftModel = None,
+    ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     trace: TraceFile = None,
@@ -210,6 +218,7 @@ def generate(
                 redraft=redraft,
                 guesses=guesses,
                 repeats=repeats,
+                second_under=second_under,
                 placement=placement,  # type: ignore[arg-type]  # checked by the model
             )
         except ValidationError as error:
@@ -218,7 +227,7 @@ def generate(
                 f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
             ) from error
     load_policy(configuration.policy)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     with open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer):
         ids = tokenizer.encode(prompt)
         shown = ""
@@ -268,6 +277,7 @@ def calibrate(
     prompts: Annotated[Path | None, typer.Option(help="your own prompts, JSONL")] = None,
     target: Target = None,
     draft_model: DraftModel = None,
+    ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     seed: Seed = 0,
@@ -283,7 +293,7 @@ def calibrate(
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
     chosen = choose_prompts(prompts, "calibration", effort.prompts)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     if (out / JSON_NAME).exists() and not again:
         artifact = load_artifact(out)
         if not is_calibrated(artifact, *models, chosen, effort, seed):
@@ -305,6 +315,7 @@ def bench_calibration(
     markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
     target: Target = None,
     draft_model: DraftModel = None,
+    ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     as_json: AsJson = False,
@@ -318,7 +329,7 @@ def bench_calibration(
     from reports.calibration_benchmark import measure, with_few_texts
 
     effort = with_few_texts(EFFORTS["quick" if quick else "default"])
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     with stages() as show:
         found = measure(*models, choose_prompts(None, "calibration", effort.prompts), effort, out, show)
     text = describe(found, " ".join(["specbranch", *sys.argv[1:]]))
@@ -723,6 +734,7 @@ def bench(
     hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
     target: Target = None,
     draft_model: DraftModel = None,
+    ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     seed: Seed = 0,
@@ -743,7 +755,7 @@ def bench(
     from reports.cache_memory import measure_memory
     from reports.tables import console
 
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     if memory:
         with open_pair(*models) as (pair, _):
             print_memory(console(), measure_memory(pair, list(pair.drafts)[-1]))
@@ -842,6 +854,50 @@ def distill(
         )
 
 
+@app.command("count-ngrams")
+def count_ngrams(
+    out: Annotated[
+        Path | None, typer.Option(help="the file to write; none: the carried one is replaced")
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="a target model's folder; none: the default pair's")
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="how many prompts the target answers")] = 4096,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Count what a target usually writes behind one and two tokens, for drafts to guess by.
+
+    It takes a quarter of an hour with the default pair; interrupted, it resumes.
+    """
+    from dataclasses import asdict
+
+    from engine.default_drafts import NGRAMS
+    from engine.default_pair import cache_folder, default_target
+    from engine.ngram_counting import count_of_target
+    from engine.self_written import TextPlan
+
+    if target and not out:
+        raise ConfigurationError("say by --out where the n-grams of another target go.")
+    with stages() as show:
+        counted = count_of_target(
+            target or default_target(),
+            out or NGRAMS,
+            cache=cache_folder() / "distill",
+            plan=TextPlan(prompts=prompts),
+            threads=threads,
+            progress=show,
+        )
+    if as_json:
+        print(json.dumps(asdict(counted), default=str))
+        return
+    print(
+        f"{counted.path}: {counted.ngrams} n-grams of {counted.text_tokens} tokens of text; on held-out prompts they "
+        f"guess at {counted.guessed / counted.positions:.1%} of {counted.positions} positions, rightly at "
+        f"{counted.right / counted.positions:.1%}"
+    )
+
+
 @app.command("train-hrad")
 def train_hrad(
     out: Annotated[Path, typer.Option(help="the folder to write a network for each draft to")] = HRAD,
@@ -852,6 +908,7 @@ def train_hrad(
     max_tokens: Annotated[int, typer.Option(min=2, help="of the target's text on each")] = 192,
     target: Target = None,
     draft_model: DraftModel = None,
+    ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     seed: Seed = 0,
@@ -868,7 +925,7 @@ def train_hrad(
     from engine.pair import open_pair
 
     chosen = choose_prompts(prompts, "calibration", count) if prompts else unseen_prompts(count)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     with open_pair(*models) as (pair, tokenizer), stages() as show:
         trained = train(pair, tokenizer, chosen, max_tokens, out, seed=seed, show=show)
     if as_json:

@@ -27,7 +27,7 @@ from engine.models import ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 9
+VERSION = 10
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target

@@ -52,7 +52,7 @@ def same_hardware(a: dict[str, str], b: dict[str, str]) -> bool:
 
 
 def model_digest(spec: ModelSpec) -> str:
-    """sha256 over the weights' files of a model, in the order of their names."""
+    """sha256 over the files that a model is made of: its weights', in the order of their names, and those beside."""
     folder = Path(spec.location)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -62,7 +62,7 @@ def model_digest(spec: ModelSpec) -> str:
     if not files:
         raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
     digest = hashlib.sha256()
-    for file in [*files, *filter(None, [spec.distilled_file, spec.codes_file])]:
+    for file in [*files, *filter(None, [spec.distilled_file, spec.codes_file, spec.ngrams_file])]:
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)

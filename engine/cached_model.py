@@ -92,12 +92,25 @@ class CachedModel:
             self.decoder.move(rewound.slots, rewound.start)
         return rewound.unread
 
-    def read(self, tokens: Sequence[int], last: int | None = None) -> Tensor:
-        """Append `tokens` to the prefix; float32 logits [last, rows] of the last ones (None: of all)."""
-        start = self.ledger.slots
-        positions = range(start, start + len(tokens))
-        logits = self.decoder.forward(tokens, positions, start, None, last or len(tokens))
+    def read(
+        self, tokens: Sequence[int], last: int | None = None, beside: Sequence[tuple[int, int]] = ()
+    ) -> Tensor:
+        """Append `tokens` to the prefix; float32 logits [last, rows] of the last ones (None: of all).
+
+        `beside`: tokens that are read in the same forward and forgotten, as (place in `tokens`, token): each sees what
+        is before that place and itself. Their logits [len(beside), rows] are behind the others.
+        """
+        start, count, last = self.ledger.slots, len(tokens), last or len(tokens)
+        positions: Sequence[int] = range(start, start + count)
+        if not beside:
+            logits = self.decoder.forward(tokens, positions, start, None, last)
+        else:
+            positions = [*positions, *(start + place for place, _ in beside)]
+            sight = Sight(positions, [[slot] for slot in range(start, start + len(positions))])
+            rows = [*tokens, *(token for _, token in beside)]
+            logits = self.decoder.forward(rows, positions, start, sight, last + len(beside))
         self.ledger.read(tokens)
+        self.ledger.tokens_read += len(beside)
         return logits.float()
 
     def read_branches(self, tokens: Sequence[tuple[int, int]]) -> Tensor:

@@ -60,6 +60,7 @@ class Configuration(Settings):
             "longest_match": f"m{self.longest_match}",
             "guesses": f"n{self.guesses}" if self.guesses else "",
             "repeats": f"r{self.repeats}" if self.repeats else "",
+            "second_under": f"s{self.second_under:g}" if self.second_under else "",
             "hrad": "hrad" if self.hrad else "",
             "redraft": "redraft" if self.redraft else "",
             "draw_drafts": "drawn" if self.draw_drafts else "",

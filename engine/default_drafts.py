@@ -6,32 +6,42 @@ from pathlib import Path
 from engine.models import DEFAULT, TARGET, WEIGHTS, ModelSpec, Precision
 
 DISTILLED = WEIGHTS / "smollm2-135m-distilled.safetensors"
+NGRAMS = WEIGHTS / "smollm2-135m-ngrams.safetensors"
 
 
 def choose_models(
-    target: str | None, draft: str | None, precision: Precision, trust_remote_code: bool = False
+    target: str | None,
+    draft: str | None,
+    precision: Precision,
+    trust_remote_code: bool = False,
+    ngrams: Path | None = None,
 ) -> tuple[ModelSpec, Mapping[str, ModelSpec]]:
     """The target and its drafts by name, the best aligned first.
 
     Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
-    arithmetic decides the text.
+    arithmetic decides the text. All drafts guess by `ngrams` (`engine.ngrams`), the default pair's by its own.
     """
     source = target or DEFAULT
     spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code)
+    theirs = str(ngrams) if ngrams else None
     if draft:
         name = Path(draft).name
-        return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
+        made = spec.model_copy(update={"source": draft, "ngrams": theirs})
+        return spec, {name if name != TARGET else "draft": made}
     if target:
         return spec, {
-            f"int{bits}": ModelSpec(source=source, bits=bits, trust_remote_code=trust_remote_code)
+            f"int{bits}": ModelSpec(
+                source=source, bits=bits, trust_remote_code=trust_remote_code, ngrams=theirs
+            )
             for bits in (8, 4)
         }
     kept = DISTILLED.name if DISTILLED.exists() else None
+    theirs = theirs or (NGRAMS.name if NGRAMS.exists() else None)
     drafts: dict[str, ModelSpec] = {
-        "int8": ModelSpec(source=source, bits=8, kept_tokens=kept),
-        "int4": ModelSpec(source=source, bits=4, codes=DEFAULT, kept_tokens=kept),
+        "int8": ModelSpec(source=source, bits=8, kept_tokens=kept, ngrams=theirs),
+        "int4": ModelSpec(source=source, bits=4, codes=DEFAULT, kept_tokens=kept, ngrams=theirs),
     }
     if kept:
-        drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED.name)
+        drafts["distilled"] = ModelSpec(source=source, bits=8, distilled=DISTILLED.name, ngrams=theirs)
     return spec, drafts

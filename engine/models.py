@@ -19,7 +19,8 @@ class ModelSpec(BaseModel):
     `source` may be `DEFAULT`, the embedded pair's target, wherever it is kept. `bits` 8 or 4 rounds linear weights:
     to nearest, or with `codes` as that file of `engine.gptq` says (`DEFAULT`: the embedded pair's, made when it is
     not there yet). `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own:
-    a file, or one of those carried in `WEIGHTS` by its name.
+    a file, or one of those carried in `WEIGHTS` by its name. So are `kept_tokens`, a distilled draft whose head's
+    tokens this one's is cut to, and `ngrams`, a file of `engine.ngrams` that a draft guesses by.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +31,7 @@ class ModelSpec(BaseModel):
     codes: str | None = None
     distilled: str | None = None
     kept_tokens: str | None = None
+    ngrams: str | None = None
     trust_remote_code: bool = False
     general_path: bool = False
 
@@ -56,6 +58,7 @@ class ModelSpec(BaseModel):
         parts += [
             f"head cut to the tokens of {self.kept_tokens} and the prompt's" if self.kept_tokens else ""
         ]
+        parts += [f"guesses by {self.ngrams}" if self.ngrams else ""]
         return ", ".join(part for part in parts if part)
 
     @property
@@ -77,6 +80,11 @@ class ModelSpec(BaseModel):
         """The file that `kept_tokens` means."""
         return _carried(self.kept_tokens)
 
+    @property
+    def ngrams_file(self) -> Path | None:
+        """The file that `ngrams` means."""
+        return _carried(self.ngrams)
+
 
 def _carried(name: str | None) -> Path | None:
     """A file by its path, or one of `WEIGHTS` by its name."""
@@ -94,6 +102,7 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
     from engine.cached_model import CachedModel
     from engine.distilled import load_distilled, load_kept
     from engine.llama import Llama, is_lean
+    from engine.ngrams import vocabulary_of
     from engine.transformers_model import TransformersModel
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -108,6 +117,11 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
         reason = str(error).splitlines()[0]
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
     config, state = model.config, model.state_dict()
+    if spec.ngrams_file and vocabulary_of(spec.ngrams_file) != config.vocab_size:
+        raise SpecBranchError(
+            f"the n-grams {spec.ngrams_file} are of another vocabulary than '{spec.source}': count its own with "
+            "'specbranch count-ngrams'."
+        )
     if spec.distilled_file is not None:
         weights = load_distilled(spec.distilled_file, state)
         config.num_hidden_layers = weights.layers

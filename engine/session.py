@@ -84,14 +84,15 @@ class EngineSession:
 
     def verify(self, line: Line, foresee: int = 0) -> Pending[Verdict]:
         def understand(reply: Reply) -> Verdict:
-            accepted, token, read, outlook = reply.value
+            accepted, token, read, outlook, further = reply.value
             self._note(reply, "target", 1, read)
-            return Verdict(accepted, token, outlook)
+            return Verdict(accepted, token, outlook, further)
 
         ticket = self.target.worker.submit(
             worker_process.verify,
             name=self.target.model,
             line=line.tokens,
+            seconds=line.beside(),
             sampling=self._sampling,
             foresee=foresee,
             draft=self.drafter.model if self.drafter else "",
@@ -110,7 +111,7 @@ class EngineSession:
         def understand(reply: Reply) -> Draft:
             branches, steps, read = reply.value
             self._note(reply, "draft", steps, read)
-            return Draft(tuple(Line(tuple(t), tuple(c)) for t, c in branches), steps)
+            return Draft(tuple(Line(*map(tuple, branch)) for branch in branches), steps)
 
         try:
             ticket = self.drafter.worker.submit(

@@ -18,6 +18,7 @@ from typing import Any
 from engine.errors import SpecBranchError
 from engine.messages import decode, encode
 from engine.models import ModelSpec, load_model
+from engine.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.outlook import classify
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
@@ -26,9 +27,13 @@ from engine.sampling import Sampling
 
 @dataclass
 class Hosted:
-    """A model and the text it was told; `trusted` tokens of its cache are known to agree with the text."""
+    """A model and the text it was told; `trusted` tokens of its cache are known to agree with the text.
+
+    As a draft, it guesses by the text's `repetitions` and by `ngrams`.
+    """
 
     model: Any
+    ngrams: NGrams = NONE
     text: list[int] = field(default_factory=list)
     trusted: int = 0
     foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
@@ -113,7 +118,9 @@ def _pin(host: Host, cores: list[int]) -> None:
 def load(host: Host, name: str, spec: dict[str, Any]) -> None:
     """Load a model under a name, unless it is there already."""
     if name not in host.models:
-        host.models[name] = Hosted(load_model(ModelSpec.model_validate(spec), host.device))
+        made_of = ModelSpec.model_validate(spec)
+        ngrams = load_ngrams(made_of.ngrams_file) if made_of.ngrams_file else NONE
+        host.models[name] = Hosted(load_model(made_of, host.device), ngrams)
 
 
 def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) -> None:
@@ -132,11 +139,12 @@ def verify(
     base: int,
     news: list[int],
     line: list[int],
+    seconds: list[tuple[int, int]],
     sampling: dict[str, Any] | None = None,
     foresee: int = 0,
     draft: str = "",
-) -> tuple[int, int, int, Outlook | None]:
-    """Accepted tokens, the target's own token, how many tokens the model read, and the outlook.
+) -> tuple[int, int, int, Outlook | None, int | None]:
+    """Accepted tokens, the target's own token, how many the model read, the outlook, and what is behind that token.
 
     The outlook, for the next `foresee` tokens of `draft`, if that is not 0 and the whole line was accepted: else what
     the draft wrote meanwhile is lost anyway.
@@ -148,14 +156,14 @@ def verify(
     hosted.hear(base, news)
     before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
     decoder.watch = foresee > 0
-    accepted, token = decoding.verify(
-        hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted()
+    accepted, token, further = decoding.verify(
+        hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted(), seconds
     )
     read, outlook = hosted.model.ledger.tokens_read - before, None
     if foresee and accepted == len(line):
         (chances,) = hosted.foresight[draft].outlook(watched(decoder, [accepted], [token])).tolist()
         outlook = classify(chances, foresee)
-    return accepted, token, read, outlook
+    return accepted, token, read, outlook, further
 
 
 def draft(
@@ -166,19 +174,21 @@ def draft(
     line: list[int],
     limits: list[Any],
     sampling: dict[str, Any] | None = None,
-) -> tuple[list[tuple[list[int], list[float]]], int, int]:
-    """Branches as (tokens, confidences), how many forwards they took, and how many tokens were read."""
+) -> tuple[list[tuple[list[int], list[float], list[int | None]]], int, int]:
+    """Branches as (tokens, confidences, second choices), how many forwards they took, and how many tokens were read."""
     from engine import decoding
 
     hosted = host.models[name]
     hosted.hear(base, news)
     before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
     within = DraftLimits(*limits)
-    guess = guess_of(hosted.repetitions, hosted.text, line, within)
+    guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
     written = decoding.write_branches(
         hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
     )
-    branches = [(list(branch.tokens), list(branch.confidences)) for branch in written.branches]
+    branches = [
+        (list(branch.tokens), list(branch.confidences), list(branch.seconds)) for branch in written.branches
+    ]
     return branches, written.steps, hosted.model.ledger.tokens_read - before
 
 

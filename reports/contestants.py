@@ -120,7 +120,7 @@ def _grid(**values: Sequence[Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
 
 
-_REPETITIONS = {"guesses": 2, "repeats": 7}
+_GUESSES = {"guesses": 2, "repeats": 7}
 _LENGTHS = _grid(draft_length=(2, 3, 4, 1, 6))
 ENTRIES = (
     Entry(GENERATE, True, {"method": "generate"}, alone=True,
@@ -134,8 +134,8 @@ ENTRIES = (
     Entry("prompt lookup", fixed={"policy": "prompt-lookup"},
           grid=_grid(draft_length=(3, 8), longest_match=(3, 2))),
     Entry("speculative", fixed={"policy": "speculative"}, drafts=True, per_draft=("greedy",), grid=_LENGTHS),
-    Entry("speculative, repetitions", fixed={"policy": "speculative", **_REPETITIONS}, drafts=True,
-          per_draft=("greedy",), grid=_grid(draft_length=(3, 2, 6, 1))),
+    Entry("speculative, guesses", fixed={"policy": "speculative", **_GUESSES}, drafts=True,
+          per_draft=("greedy",), grid=_grid(draft_length=(3, 2, 5), second_under=(0.5, 0.0))),
     Entry("speculative, cut", fixed={"policy": "speculative"}, drafts=True, per_draft=("greedy",),
           grid=_grid(draft_length=(6,), min_confidence=(0.5, 0.3, 0.7, 0.9))),
     Entry("AdaEDL", fixed={"policy": "adaedl"}, drafts=True, per_draft=("greedy",),
@@ -144,8 +144,8 @@ ENTRIES = (
           grid=_grid(draft_length=(3, 2, 4, 6))),
     Entry("PEARL, its own length", fixed={"policy": "pearl"}, drafts=True, at_once=True, per_draft=MODES,
           balanced=True),
-    Entry("PEARL, repetitions", fixed={"policy": "pearl", **_REPETITIONS}, drafts=True, at_once=True,
-          per_draft=MODES, grid=_grid(draft_length=(3, 2, 4))),
+    Entry("PEARL, guesses", fixed={"policy": "pearl", **_GUESSES}, drafts=True, at_once=True,
+          per_draft=MODES, grid=_grid(draft_length=(3, 2, 4), second_under=(0.5, 0.0))),
     Entry("SpecBranch", fixed={"policy": "specbranch"}, drafts=True, at_once=True, per_draft=MODES,
           grid=({"draft_length": 3, "branches": 4, "adaptive_branches": False},
                 {"draft_length": 3, "branches": 2, "adaptive_branches": False},
@@ -163,12 +163,14 @@ ENTRIES = (
                 {"draft_length": 4, "branches": 1},
                 {"draft_length": 4, "branches": 4, "min_confidence": 0.3},
                 {"draft_length": 6, "branches": 2, "adaptive_branches": False, "min_confidence": 0.5})),
-    Entry("SpecBranch, redrafting, repetitions", fixed={"policy": "specbranch", "redraft": True, **_REPETITIONS},
+    Entry("SpecBranch, redrafting, guesses", fixed={"policy": "specbranch", "redraft": True, **_GUESSES},
           drafts=True, at_once=True, per_draft=MODES,
-          grid=({"draft_length": 3, "branches": 1},
-                {"draft_length": 3, "branches": 2, "adaptive_branches": False},
-                {"draft_length": 4, "branches": 1},
-                {"draft_length": 2, "branches": 1})),
+          grid=({"draft_length": 3, "branches": 1, "second_under": 0.5},
+                {"draft_length": 3, "branches": 1},
+                {"draft_length": 2, "branches": 1, "second_under": 0.5},
+                {"draft_length": 3, "branches": 2, "adaptive_branches": False, "second_under": 0.5},
+                {"draft_length": 4, "branches": 1, "second_under": 0.5},
+                {"draft_length": 3, "branches": 1, "second_under": 0.8})),
     Entry("SpecBranch, H-RAD", fixed={"policy": "specbranch", "hrad": True}, drafts=True, at_once=True,
           per_draft=MODES, foresees=True,
           grid=({"draft_length": 4, "branches": 4, "min_confidence": 0.5},

@@ -15,6 +15,12 @@ from engine.errors import ConfigurationError
 
 DRAFT = "DRAFT_MODEL"  # stands for the draft's name where none was given
 
+# Settings that none of the systems has beside a draft model, and what they do.
+AIDS = {
+    ("guesses", "repeats"): "use the text's repetitions and n-grams beside a draft",
+    ("second_under",): "judge a draft's second choices",
+}
+
 # As told in vLLM's issues 21797 and 31883; its pull request 24322 brought them back.
 NO_DRAFT_MODELS = "vLLM 0.10 to 0.13 refuse draft models; take an earlier or a later version"
 
@@ -45,10 +51,9 @@ def export(
     if not configuration.drafts:
         return Export("", exact=True, warnings=("nothing to set: this decodes without a draft",))
     nearest, warnings = _nearest(configuration)
-    if any(getattr(nearest, name) for name in ("guesses", "repeats") if name in nearest.uses):
-        warnings.append(
-            "it does not use the text's repetitions beside a draft, so it is slower than was predicted"
-        )
+    for names, what in AIDS.items():
+        if any(getattr(nearest, name) for name in names if name in nearest.uses):
+            warnings.append(f"it does not {what}, so it is slower than was predicted")
     made = SYSTEMS[system](nearest, draft_model or DRAFT)
     if temperature and "draft" in nearest.uses:
         warnings += _drawn_otherwise(nearest.draws_drafts, DRAWS[system])

@@ -15,7 +15,7 @@ from engine.errors import ConfigurationError
 from engine.policies.outlook import classify
 from engine.policies.words import Draft, DraftLimits, Line, Outlook
 
-# How far past a position a draft can be: a line of 63 tokens that waits to be judged, and 64 more behind it.
+# Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128
 
 Written = tuple[tuple[int, ...], tuple[float, ...]]  # consecutive tokens and their confidences
@@ -62,13 +62,28 @@ def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLi
     return Line(tokens, confidences)
 
 
-def draft_of(branches: Sequence[Line], limits: DraftLimits) -> Draft:
-    """A job's branches; one that stopped on a low confidence spent the forward that showed it."""
+def draft_of(branches: Sequence[Line], limits: DraftLimits, seconds: Sequence[int]) -> Draft:
+    """A job's branches; one that stopped on a low confidence spent the forward that showed it.
+
+    `seconds`: the draft's second choices behind the path, by place. Behind a wrong token they count for nothing.
+    """
+    if limits.second_under:
+        branches = [_with_seconds(branch, seconds, limits, alone=len(branches) == 1) for branch in branches]
     longest = len(branches[0].tokens)
     for branch in branches:
         if len(branch.tokens) > longest:
             longest = len(branch.tokens)
     return Draft(tuple(branches), longest + 1 if longest < limits.length else longest)
+
+
+def _with_seconds(branch: Line, seconds: Sequence[int], limits: DraftLimits, *, alone: bool) -> Line:
+    told = [
+        second if confidence < limits.second_under else None
+        for second, confidence in zip(seconds, branch.confidences, strict=False)
+    ]
+    if not alone:
+        told[0] = None  # it begins a branch
+    return Line(branch.tokens, branch.confidences, tuple(told))
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ class IndependentAcceptance:
             cut((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest), limits)
             for rank in range(limits.branch_count(sure))
         ]
-        return draft_of(branches, limits)
+        return draft_of(branches, limits, (1,) * limits.length)
 
     def foresee(self, position: int, count: int) -> Outlook:
         raise ConfigurationError(
@@ -138,6 +153,7 @@ class TraceAcceptance:
     recorded: int
     foreseen: tuple[tuple[float, ...], ...] = ()
     _first: tuple[int, ...] = field(init=False)
+    _second: tuple[int, ...] = field(init=False)
     _sure: tuple[float, ...] = field(init=False)
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
@@ -151,6 +167,9 @@ class TraceAcceptance:
             miss[i] = following
         put = object.__setattr__  # a frozen dataclass fills what it derives this way
         put(self, "_first", tuple(row[0] for row in self.tokens))
+        # Past the end, and where none was recorded, a second choice is wrong.
+        seconds = (row[1] if len(row) > 1 else -1 for row in self.tokens)
+        put(self, "_second", (*seconds, *(-1,) * (2 * REACH)))
         put(self, "_sure", tuple(row[0] for row in self.chances))
         put(self, "_miss", tuple(miss))
         put(self, "_unknown", tuple(-1 - i for i in range(end + 2 * REACH)))
@@ -187,6 +206,11 @@ class TraceAcceptance:
                 f"{limits.branches} branches are asked for, but the calibration recorded {self.recorded} candidates a "
                 f"position; ask for {self.recorded} at most, or calibrate with more."
             )
+        if limits.second_under and self.recorded < 2:
+            raise ConfigurationError(
+                "second choices are to be judged, but the calibration recorded one candidate a position; calibrate "
+                "with more."
+            )
         start, end = position + len(line), len(self.path)
         if agreed == len(line) and start < end:
             return self._on_path(start, limits)
@@ -210,7 +234,7 @@ class TraceAcceptance:
                 branches.append(cut((first, *tokens), (sure, *confidences), limits))
             else:
                 branches.append(self._elsewhere(start, rank, first, sure, limits))
-        return draft_of(branches, limits)
+        return draft_of(branches, limits, self._second[start : start + limits.length])
 
     def _off_path(
         self, start: int, tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits
@@ -221,7 +245,7 @@ class TraceAcceptance:
         # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
         for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
             branches.append(self._elsewhere(start, rank, -1 - start, (1.0 - sure) / 2.0**rank, limits))
-        return draft_of(branches, limits)
+        return draft_of(branches, limits, self._second[start : start + limits.length])
 
     def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Line:
         """A branch behind a wrong candidate, whose tokens nobody recorded."""

@@ -17,6 +17,20 @@ POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl",
 PARALLEL = ("pearl", "specbranch")
 
 
+class Aids(BaseModel):
+    """Settings that are tried together, since most texts gain from all of them or from none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    guesses: int = 0
+    repeats: int = 0
+    second_under: float = 0.0
+
+    def used_by(self, policy: str) -> dict[str, Any]:
+        """Those that a policy goes by."""
+        return {name: value for name, value in self if name in uses(policy)}
+
+
 class Grid(BaseModel):
     """Values to combine, every one with every other as far as the policy uses them."""
 
@@ -36,8 +50,9 @@ class Grid(BaseModel):
     redraft: tuple[bool, ...] = Field(
         default=(False, True), description="after a rejection, draft a line before the target goes on"
     )
-    repetitions: tuple[tuple[int, int], ...] = Field(
-        default=((0, 0), (2, 7)), description="use of the text's own: guesses and repeats, together"
+    aids: tuple[Aids, ...] = Field(
+        default=(Aids(), Aids(guesses=2, repeats=7), Aids(guesses=2, repeats=7, second_under=0.5)),
+        description="what helps a draft, together",
     )
     draw_drafts: tuple[bool, ...] = Field(
         default=(False,), description="draft tokens drawn, at a temperature"
@@ -61,12 +76,11 @@ class Grid(BaseModel):
         found: dict[Configuration, None] = {}
         for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):
             used = [field for field in values if field in uses(policy)]
-            for own, *combined in itertools.product(self.repetitions, *(values[field] for field in used)):
-                repeated = zip(("guesses", "repeats"), own, strict=True)
+            for aids, *combined in itertools.product(self.aids, *(values[field] for field in used)):
                 configuration = Configuration(
                     policy=policy,
                     placement=placement,
-                    **{field: value for field, value in repeated if field in uses(policy)},
+                    **aids.used_by(policy),
                     **dict(zip(used, combined, strict=True)),
                 )
                 if not self._same_as_another(configuration):
@@ -75,17 +89,15 @@ class Grid(BaseModel):
 
     def _same_as_another(self, c: Configuration) -> bool:
         """Whether a simpler configuration of the grid does just the same."""
-        if c.draft_length == 1 and not c.hrad:
+        if c.draft_length == 1 and not (c.hrad or c.guesses):
             # A draft's first token is never cut.
             if "min_confidence" in c.uses and c.min_confidence and 0.0 in self.cuts:
                 return True
             if "min_bound" in c.uses and ("speculative" in self.policies or c.min_bound != self.bounds[0]):
                 return True
-            if c.guesses and not c.repeats and (0, 0) in self.repetitions:
-                return True  # nothing is left to guess behind a single token
         if c.policy != "specbranch":
             return False
-        if c.redraft and c.draft_length == 1:
+        if c.redraft and c.draft_length == 1 and not c.guesses:
             return True  # speculative decoding drafts one token for each round too, and no more
         if c.branches == 1:
             plain = not (c.min_confidence or c.hrad or c.redraft) and "pearl" in self.policies
@@ -106,6 +118,7 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
         c.draw_drafts,
         c.guesses > 0,
         c.repeats > 0,
+        c.second_under > 0.0,
         c.branches,
         c.min_confidence > 0.0,
         c.draft_length,
@@ -140,7 +153,7 @@ def _place(c: Configuration) -> list[float]:
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
     length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
-    repetitions = 0.5 * (c.guesses > 0) + 0.5 * (c.repeats > 0)
+    aids = 0.5 * (c.guesses > 0) + 0.5 * (c.repeats > 0) + 0.5 * (c.second_under > 0.0)
     return [
         _rank(c),
         1.0 + name,
@@ -148,7 +161,7 @@ def _place(c: Configuration) -> list[float]:
         branches,
         2.0 * c.min_confidence,
         float(c.redraft),
-        repetitions,
+        aids,
         placement,
     ]
 

@@ -8,10 +8,11 @@ models as a worker keeps its `Ledger` (see `engine.worker_process.Hosted`).
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from engine.ngrams import NONE, NGrams
 from engine.policies import Policy, load_policy
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
 from engine.policies.settings import Settings
@@ -27,6 +28,12 @@ HASTY = "a policy has to wait for all jobs that it asked for since the last wait
 
 # Many verdicts are the same, and to find one is faster than to make one.
 _verdict = lru_cache(maxsize=1 << 16)(Verdict)
+
+
+@lru_cache
+def _alone(limits: DraftLimits) -> DraftLimits:
+    """The limits of a branch that is alone, were it written without guesses."""
+    return replace(limits, length=limits.most, branches=1, adaptive=False, guesses=0)
 
 
 @dataclass(slots=True)
@@ -107,11 +114,12 @@ class Known:
 class ScriptSession:
     """Implements `engine.policies.words.Session`: writes down the work that a policy asks for.
 
-    `position` counts the tokens of the path that were written behind `prompt`.
+    `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what the draft guesses by.
     """
 
     source: AcceptanceSource
     prompt: Sequence[int]
+    ngrams: NGrams = NONE
     position: int = 0
     rounds: list[Round] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
@@ -146,17 +154,24 @@ class ScriptSession:
     def verify(self, line: Line, foresee: int = 0) -> Known:
         tokens, path, position, job = line.tokens, self._path, self.position, self.asked
         accepted = self._agreement(tokens) if tokens else 0
-        at = position + accepted
-        outlook = self.source.foresee(at, foresee) if foresee and at < len(path) else None
-        verdict = _verdict(accepted, path[at] if at < len(path) else NO_TOKEN, outlook)
+        at, beside = position + accepted, line.beside() if line.seconds else ()
+        token = path[at] if at < len(path) else NO_TOKEN
+        # As in `engine.worker_process.verify`: what was drafted behind a line that is rejected is lost anyway.
+        foreseen = foresee and accepted == len(tokens) and at < len(path)
+        outlook = self.source.foresee(at, foresee) if foreseen else None
+        further = None
+        if accepted < len(tokens) and (accepted, token) in beside:
+            further = path[at + 1] if at + 1 < len(path) else NO_TOKEN
+        verdict = _verdict(accepted, token, outlook, further)
         if self._target is None:
             self._target = Books(position, tokens, accepted)
             context, unread = 0, self._before + position + len(tokens)
         else:
             context, _, unread = self._target.rewind(path, position, tokens, accepted)
             context += self._before
+        unread, chosen = unread + len(beside), len(tokens) + 1 + len(beside)
         self._models.append(TARGET)
-        self._target_jobs.extend((len(self.rounds), unread, context, len(tokens) + 1, 1 if foresee else 0))
+        self._target_jobs.extend((len(self.rounds), unread, context, chosen, 1 if foresee else 0))
         self.asked = job + 1
         return Known(verdict, job)
 
@@ -172,16 +187,19 @@ class ScriptSession:
             context, moved, unread = books.rewind(self._path, position, tokens, agreed)
             context += self._before
         draft = self.source.write(position, tokens, agreed, limits)
-        active = books.write(draft, limits)
         read, forwards = unread, draft.steps
         if limits.guesses and len(draft.branches) == 1:
-            (guessed, _), *rows = self._guesses(draft.branches[0], line, limits)
-            forwards, end = 1 + len(rows), context + unread
+            whole = self.source.write(position, tokens, agreed, _alone(limits)).branches[0]
+            guesses, draft = self._guess(whole, line, limits)
+            books.write(draft, _alone(limits))
+            (guessed, _), *rows = guesses
+            forwards, end = len(guesses), context + unread
+            draft = Draft(draft.branches, forwards)
             read = unread = unread + guessed
             for guessed, held in rows:
                 self._steps.extend((job, 1 + guessed, end + held, 1))
                 read += 1 + guessed
-        elif active:
+        elif active := books.write(draft, limits):
             end, steps = context + unread, len(active)
             if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
                 self._steps.extend((job, active[0], end, steps))
@@ -209,26 +227,28 @@ class ScriptSession:
         self.asked = job + 1
         return Known(draft, job)
 
-    def _guesses(self, whole: Line, line: Line, limits: DraftLimits) -> list[tuple[int, int]]:
+    def _guess(self, whole: Line, line: Line, limits: DraftLimits) -> tuple[list[tuple[int, int]], Draft]:
         """Of each forward that writes a branch: how many tokens it checks, and of the branch has read before.
 
-        As `engine.decoding.write_branches`, which does not know yet what becomes of them.
+        As `engine.decoding.write_branches`, which does not know yet what becomes of them. And how much of `whole` they
+        write, as a draft of as many steps as it would take without guesses.
         """
-        guess = guess_of(self._repetitions, self.text, line.tokens, limits)
+        guess = guess_of(self._repetitions, self.ngrams, self.text, line.tokens, limits)
         written: list[int]
         forwards: list[tuple[int, int]]
         written, forwards, going = [], [], True
         if limits.branches > 1:  # whether there are more is known behind the first forward
             written, forwards = [whole.tokens[0]], [(0, 0)]
-        while going and len(written) < limits.length:
+        while going and len(forwards) < limits.length and len(written) < limits.most:
             begin = len(written)
-            guessed = guess(written, limits.length - begin - 1)
+            guessed = guess(written, limits.most - begin - 1)
             forwards.append((len(guessed), max(0, begin - 1)))
             # Behind its end the draft was not sure.
             rows = [(token, True) for token in whole.tokens[begin : begin + len(guessed) + 1]]
             rows += [(NO_TOKEN, False)] * (len(guessed) + 1 - len(rows))
             _, going = take(written, guessed, rows)
-        return forwards
+        count = len(written)
+        return forwards, Draft((whole.until(count),), count if going else count + 1)
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
         """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""
@@ -277,13 +297,17 @@ class ScriptSession:
 
 
 def write_script(
-    settings: Settings, source: AcceptanceSource, prompt: Sequence[int], decode: Policy | None = None
+    settings: Settings,
+    source: AcceptanceSource,
+    prompt: Sequence[int],
+    decode: Policy | None = None,
+    ngrams: NGrams = NONE,
 ) -> Script:
     """Run a policy over one path to its end; `prompt`: its tokens, at least one.
 
     ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
     """
-    session = ScriptSession(source, prompt)
+    session = ScriptSession(source, prompt, ngrams)
     for handles in (decode or load_policy(settings.policy))(session, settings):
         session.wait(handles)
     session.end()

@@ -10,6 +10,7 @@ import numpy as np
 from calibrate.artifact import Artifact, DraftTrace
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
+from engine.ngrams import NONE, NGrams, load_ngrams
 from engine.policies import load_policy
 from sim.acceptance import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.alignment import Shifted, shift_alignment
@@ -60,8 +61,9 @@ class Texts:
         key = ("policy", configuration.policy), *used
         if key not in self._written:
             decode, sources = load_policy(configuration.policy), self.sources(configuration)
+            ngrams = self._ngrams(configuration)
             scripts = [
-                write_script(configuration, source, self.tokens_before[index], decode)
+                write_script(configuration, source, self.tokens_before[index], decode, ngrams)
                 for index, source in zip(self.chosen, sources, strict=True)
             ]
             self._written[key] = Scripts(scripts, tuple(self.chosen))
@@ -69,6 +71,14 @@ class Texts:
                 self._written.popitem(last=False)
         self._written.move_to_end(key)
         return self._written[key]
+
+    def _ngrams(self, configuration: Configuration) -> NGrams:
+        """What the draft guesses by beside the text's repetitions. SpecBranchError if its file cannot be read."""
+        draft = configuration.draft_among(self.artifact.calibration.drafts)
+        if draft is None or not configuration.guesses or "guesses" not in configuration.uses:
+            return NONE
+        path = self.artifact.calibration.drafts[draft].spec.ngrams_file
+        return load_ngrams(path) if path else NONE
 
     def forget_scripts(self) -> None:
         """Write them anew when they are asked for again."""

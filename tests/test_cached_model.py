@@ -46,6 +46,25 @@ def test_branches_equal_separate_reads(make: Callable[[Any], CachedModel]) -> No
 
 
 @pytest.mark.parametrize("make", [lean, general])
+def test_what_is_read_beside_a_line_is_forgotten(make: Callable[[Any], CachedModel]) -> None:
+    """Its logits are those behind the line up to its place, and nothing after it changes."""
+    model, prompt, line = tiny_llama(2), PROMPTS[2], [3, 9, 4]
+    beside = [(0, 8), (2, 5), (2, 6)]
+    shared = make(model)
+    unread = len(shared.rewind(prompt))
+    places = [(unread + place, token) for place, token in beside]
+    logits = shared.read((*prompt, *line), last=len(line) + 1, beside=places)
+    contexts = [[*prompt, *line[:end]] for end in range(len(line) + 1)]
+    contexts += [[*prompt, *line[:place], token] for place, token in beside]
+    for row, context in zip(logits, contexts, strict=True):
+        torch.testing.assert_close(row, make(model).read(context, last=1)[0], atol=1e-4, rtol=1e-4)
+    assert shared.ledger.tokens_read == len(prompt) + len(line) + len(beside)
+    assert shared.rewind([*prompt, *line, 7]) == (7,)
+    expected = make(model).read([*prompt, *line, 7], last=1)
+    torch.testing.assert_close(shared.read([7]), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [lean, general])
 def test_last_rows_are_the_last_of_all_rows(make: Callable[[Any], CachedModel]) -> None:
     model = tiny_llama(1)
     everything = make(model).read(PROMPTS[3])

@@ -131,7 +131,7 @@ def test_simulate_uses_the_calibration_of_the_folder(work: Path) -> None:
 
 def test_generate_writes_the_same_text_under_every_policy(work: Path, models: list[str | Path]) -> None:
     texts = set()
-    repeating = ("--redraft", "--guesses", "2", "--repeats", "4")
+    repeating = ("--redraft", "--guesses", "2", "--repeats", "4", "--second-under", "0.9")
     for policy, more in (("autoregressive", ()), ("specbranch", ()), ("specbranch", repeating)):
         answer = document("generate", "w5 w8", "--policy", policy, *more, "--max-tokens", "12", *models)
         texts.add(answer["text"])

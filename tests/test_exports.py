@@ -44,11 +44,15 @@ def test_what_becomes_of_draws_is_said(system: str, drawn: bool, said: str | Non
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_repetitions_beside_a_draft_are_not_promised(system: str) -> None:
-    for name in ("guesses", "repeats"):
-        made = export(SPECULATIVE.model_copy(update={name: 2}), system, "m")
+def test_what_helps_a_draft_here_is_not_promised(system: str) -> None:
+    for name, value, said in (
+        ("guesses", 2, "n-grams"),
+        ("repeats", 2, "n-grams"),
+        ("second_under", 0.5, "second"),
+    ):
+        made = export(SPECULATIVE.model_copy(update={name: value}), system, "m")
         assert not made.exact
-        assert any("repetitions" in warning for warning in made.warnings)
+        assert any(said in warning for warning in made.warnings)
 
 
 def test_sglang_judges_one_token_more_than_is_drafted() -> None:

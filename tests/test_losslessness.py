@@ -34,6 +34,8 @@ POLICIES = [
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True),
     Configuration(policy="speculative", draft_length=3, guesses=2, repeats=2),
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, guesses=2, repeats=2),
+    Configuration(policy="speculative", draft_length=3, second_under=0.9),
+    Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, repeats=2, second_under=1.0),
     Configuration(policy="specbranch", draft_length=3, branches=3, min_confidence=0.5, hrad=True),
 ]
 CASES = POLICIES + [c.model_copy(update={"draw_drafts": True}) for c in POLICIES[2:]]
@@ -105,12 +107,14 @@ def test_one_seed_writes_one_text_under_every_policy() -> None:
         assert len(texts) == 1
 
 
-Verify = Callable[..., tuple[int, int]]
+Verdict = tuple[int, int, int | None]
+Seconds = list[tuple[int, int]]
+Verify = Callable[..., Verdict]
 
 
 def p_over_q(
-    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int
-) -> tuple[int, int]:
+    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
+) -> Verdict:
     """Accept the draft's most likely token with chance min(1, p / q), as if it had been drawn."""
     logits = target.read((*target.rewind(text, trusted), *line), last=len(line) + 1)
     _, draft = tables(seed=7)
@@ -121,20 +125,31 @@ def p_over_q(
         luck = torch.rand(2, generator=torch.Generator().manual_seed(1000 * sampling.seed + place))
         if float(luck[0]) * float(q[token]) >= float(chances[index, token]):
             rest = (chances[index] - q).clamp_min(0.0).cumsum(dim=0)
-            return index, int((rest <= luck[1] * rest[-1]).sum())
-    return len(line), int(perturb(logits[-1:], sampling, [len(text) + len(line)]).argmax())
+            return index, int((rest <= luck[1] * rest[-1]).sum()), None
+    return len(line), int(perturb(logits[-1:], sampling, [len(text) + len(line)]).argmax()), None
 
 
 def drawn_anew(
-    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int
-) -> tuple[int, int]:
+    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
+) -> Verdict:
     """Where the draft's token is not the target's draw, draw once more."""
-    accepted, token = right_verify(target, text, line, sampling, trusted)
+    accepted, token, _ = right_verify(target, text, line, sampling, trusted)
     if accepted == len(line):
-        return accepted, token
+        return accepted, token, None
     other = sampling.model_copy(update={"seed": sampling.seed + TEXTS})
     (again,) = perturb(target.decoder.features[accepted][None], other, [len(text) + accepted]).argmax(dim=-1)
-    return accepted, int(again)
+    return accepted, int(again), None
+
+
+def behind_the_first_choice(
+    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
+) -> Verdict:
+    """Behind a second choice, what the target writes behind the first."""
+    accepted, token, further = right_verify(target, text, line, sampling, trusted, seconds)
+    if further is None:
+        return accepted, token, None
+    (wrong,) = perturb(target.decoder.features[accepted + 1][None], sampling, [len(text) + accepted + 1])
+    return accepted, token, int(wrong.argmax())
 
 
 right_verify = decoding.verify
@@ -145,4 +160,11 @@ right_verify = decoding.verify
 def test_known_wrong_rules_are_caught(policy: str, wrong: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "verify", wrong)
     configuration = Configuration(policy=policy, draft_length=3, branches=2, adaptive_branches=False)
+    assert chance_of_counts(configuration) < LEVEL
+
+
+@pytest.mark.parametrize("policy", ["speculative", "pearl", "specbranch"])
+def test_a_wrong_place_behind_a_second_choice_is_caught(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "verify", behind_the_first_choice)
+    configuration = Configuration(policy=policy, draft_length=3, second_under=1.0)
     assert chance_of_counts(configuration) < LEVEL

@@ -159,6 +159,7 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "longest_match": 1,
         "guesses": 3,
         "repeats": 5,
+        "second_under": 0.6,
         "hrad": True,
         "redraft": True,
     }

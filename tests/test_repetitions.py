@@ -1,16 +1,18 @@
-"""Guesses spare a draft forwards and change nothing that it writes; lines are lengthened where a repetition agrees."""
+"""Guesses let a draft write more of the same in as many forwards; lines are lengthened where a repetition agrees."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from table_pair import VOCABULARY, TableDecoder
 
 from engine.cached_model import CachedModel
 from engine.decoding import write_branches
+from engine.ngrams import NONE
 from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
 from engine.policies.words import DraftLimits, Line
 from engine.sampling import Sampling
@@ -38,6 +40,7 @@ def test_what_is_behind_a_text_is_looked_up_in_it(text: list[int], behind: list[
     assert found == ()
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 1000),
     TEXTS,
@@ -56,26 +59,36 @@ def test_a_draft_writes_the_same_with_guesses(
     sampling = Sampling(temperature=1.0, seed=seed) if drawn else Sampling()
     plain, guessing = (CachedModel(TableDecoder(table)) for _ in range(2))
     for more in ([], [1], [1, 2]):  # the cache is what it would be, too
-        limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn)
-        want = write_branches(plain, text + more, limits, sampling=sampling)
         limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
-        guess = guess_of(Repetitions(3, 2), text, more, limits)
+        guess = guess_of(Repetitions(3, 2), NONE, text, more, limits)
         got = write_branches(guessing, text + more, limits, sampling=sampling, guess=guess)
-        assert got.branches == want.branches
-        assert got.steps <= want.steps
+        without = replace(limits, guesses=0)
+        want = write_branches(plain, text + more, without, sampling=sampling)
+        if len(want.branches) > 1:
+            assert got == want
+            continue
+        longer = write_branches(plain, text + more, replace(without, length=limits.most), sampling=sampling)
+        (line,) = got.branches
+        assert line == longer.branches[0].until(len(line))
+        assert len(want.branches[0]) <= len(line) <= limits.most
+        assert got.steps <= length
+        assert len(line) == len(longer.branches[0]) or got.steps == length
 
 
-@pytest.mark.parametrize(("guesses", "steps"), [(0, 7), (1, 4), (2, 3), (6, 2)])
-def test_right_guesses_spare_forwards(guesses: int, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "guesses", "tokens", "steps"),
+    [(7, 0, 7, 7), (4, 1, 5, 3), (4, 3, 7, 2), (2, 2, 4, 2), (2, 6, 8, 2), (1, 3, 4, 1)],
+)
+def test_right_guesses_spare_forwards(length: int, guesses: int, tokens: int, steps: int) -> None:
     text = [0, 1, 2, 3] * 4  # four tokens follow the latest earlier occurrence of its last ones
-    limits = DraftLimits(7, guesses=guesses)
+    limits = DraftLimits(length, guesses=guesses)
     draft = write_branches(
         CachedModel(TableDecoder(circling())),
         text,
         limits,
-        guess=guess_of(Repetitions(3, 2), text, (), limits),
+        guess=guess_of(Repetitions(3, 2), NONE, text, (), limits),
     )
-    assert draft.branches[0].tokens == (0, 1, 2, 3, 0, 1, 2)
+    assert draft.branches[0].tokens == (0, 1, 2, 3, 0, 1, 2, 3)[:tokens]
     assert draft.steps == steps
 
 

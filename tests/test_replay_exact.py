@@ -50,6 +50,12 @@ CONFIGURATIONS = (
     Configuration(policy="pearl", draft_length=3, repeats=8),
     Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True, guesses=2, repeats=8),
     Configuration(policy="specbranch", draft_length=4, branches=4, min_confidence=0.3, hrad=True, repeats=5),
+    Configuration(policy="specbranch", draft_length=4, branches=1, hrad=True, redraft=True, guesses=2),
+    Configuration(policy="speculative", draft_length=5, second_under=0.9),
+    Configuration(policy="speculative", draft_length=4, min_confidence=0.2, guesses=3, second_under=0.5),
+    Configuration(policy="pearl", draft_length=4, repeats=6, second_under=0.8),
+    Configuration(policy="specbranch", draft_length=5, branches=3, redraft=True, guesses=2, second_under=0.7),
+    Configuration(policy="specbranch", draft_length=4, branches=4, hrad=True, second_under=1.0),
 )
 
 
@@ -134,7 +140,7 @@ def test_foresight_of_drawn_texts_is_the_engines(
     measured: tuple[Pair, Tokenizer, Artifact], draft: str, draw_drafts: bool
 ) -> None:
     pair, tokenizer, artifact = measured
-    chosen, _ = (c for c in CONFIGURATIONS if c.hrad)
+    chosen = next(c for c in CONFIGURATIONS if c.hrad)
     chosen = chosen.model_copy(update={"draft": draft, "draw_drafts": draw_drafts})
     simulated = Replay(artifact, WhatIf(temperature=1.0)).runs(chosen)
     for prompt, expected in zip(PROMPTS, simulated, strict=True):

@@ -61,7 +61,7 @@ def test_counts_alone_keep_the_books_of_a_ledger(
         branches = [Line(tokens[:length], (0.5,) * length) for tokens in drafted]
         # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
         limits = DraftLimits(length)
-        draft = draft_of(branches, limits)
+        draft = draft_of(branches, limits, ())
         active = books.write(draft, limits)
         for step, count in enumerate(active):
             rows = [

@@ -29,25 +29,25 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
     found = SMALL.configurations(("a", "b"), ("at-once", "in-turn"))
     assert len(found) == len(set(found))
     counts = {policy: sum(c.policy == policy for c in found) for policy in SMALL.policies}
-    # Placements x drafts x lengths x cuts, with the text's repetitions and without; SpecBranch has three ways of
-    # branching, with redrafting or without, less one branch with neither that nor a cut.
+    # Placements x drafts x lengths x cuts, with nothing that helps a draft, with guesses or with second choices, too;
+    # SpecBranch has three ways of branching, with redrafting or without, less one branch with neither that nor a cut.
     assert counts == {
         "autoregressive": 2,
         "prompt-lookup": 2 * 2,
         "adaedl": 2 * 2 * 2 * 2,
-        "speculative": 2 * 2 * 2 * 2 * 2,
-        "pearl": 2 * 2 * 2 * 2,
-        "specbranch": 2 * 2 * 2 * 2 * (2 * 3 * 2 - 1),
+        "speculative": 2 * 2 * 2 * 2 * 3,
+        "pearl": 2 * 2 * 2 * 3,
+        "specbranch": 2 * 2 * 2 * 3 * (2 * 3 * 2 - 1),
     }
 
 
 def test_a_single_token_is_never_cut() -> None:
     grid = Grid(draft_lengths=(1,), branches=(1,), cuts=(0.0, 0.5))
     found = grid.configurations(("a",), ("in-turn",))
-    policies = [c.policy for c in found if not c.repeats]
+    policies = [c.policy for c in found if not c.guesses]
     assert policies == ["autoregressive", "prompt-lookup", "speculative", "pearl"]
-    # Nor is there anything to guess behind it, but lines may still be lengthened.
-    assert {(c.guesses, c.repeats) for c in found} == {(0, 0), (2, 7)}
+    # With right guesses behind it, there are more tokens, of which the draft may be unsure.
+    assert {c.min_confidence for c in found if c.guesses and c.policy == "speculative"} == {0.0, 0.5}
 
 
 def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:

@@ -36,14 +36,19 @@ def tiny_llama(
     return model.eval()
 
 
-def save_tiny(folder: Path, seed: int, first_word: str = "w0") -> str:
-    """A tiny model's folder, with a tokenizer of words w0 to w47 (w1 unknown, w2 end); returns its path."""
-    tiny_llama(seed).save_pretrained(folder)
+def save_tiny(folder: Path, seed: int, first_word: str = "w0", *, chats: bool = False) -> str:
+    """A tiny model's folder, with a tokenizer of words w0 to w47 (w1 unknown, w2 end); returns its path.
+
+    One that `chats` can be distilled: its head is its embedding, and there is a chat template.
+    """
+    tiny_llama(seed, tied=chats).save_pretrained(folder)
     words = {first_word: 0} | {f"w{i}": i for i in range(1, VOCABULARY)}
     inner = Tokenizer(WordLevel(words, unk_token="w1"))
     inner.pre_tokenizer = WhitespaceSplit()
     fast: Any = PreTrainedTokenizerFast
-    fast(tokenizer_object=inner, unk_token="w1", eos_token="w2").save_pretrained(folder)
+    tokenizer = fast(tokenizer_object=inner, unk_token="w1", eos_token="w2")
+    tokenizer.chat_template = "w3 {{ messages[0].content }} w4" if chats else None
+    tokenizer.save_pretrained(folder)
     return str(folder)
 
 

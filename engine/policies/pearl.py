@@ -4,11 +4,16 @@ from engine.policies.parallel import rounds
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses", "repeats"})
+USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses", "repeats", "second_under"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
-    limits = DraftLimits(settings.draft_length, drawn=settings.draw_drafts, guesses=settings.guesses)
+    limits = DraftLimits(
+        settings.draft_length,
+        drawn=settings.draw_drafts,
+        guesses=settings.guesses,
+        second_under=settings.second_under,
+    )
     yield from rounds(session, limits, repeats=settings.repeats)
 
 

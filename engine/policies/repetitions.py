@@ -1,13 +1,14 @@
 """A text's own repetitions as guesses of what follows, and what becomes of a draft's line that is written by them.
 
-A draft model can check several guessed tokens in one forward, as a target checks a draft: the line that it writes is
-the same, in fewer forwards (cascade speculative drafting, arXiv 2312.11462). This module defines no `decode`, so it is
-not a policy by itself.
+A draft model can check several guessed tokens in one forward, as a target checks a draft: it writes the same, but more
+of it (cascade speculative drafting, arXiv 2312.11462). This module defines no `decode`, so it is not a policy by
+itself.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from engine.ngrams import LONGEST, NGrams
 from engine.policies.words import DraftLimits, Line, Session
 
 # A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
@@ -63,7 +64,7 @@ class Repeats:
         tokens = self.known.look_up(session.text, self.most)
         if tokens[: len(line)] != line.tokens:
             return line
-        return Line(tokens, (*line.confidences, *(1.0,) * (len(tokens) - len(line))))
+        return Line(tokens, (*line.confidences, *(1.0,) * (len(tokens) - len(line))), line.seconds)
 
 
 def for_drafts() -> Repetitions:
@@ -77,12 +78,27 @@ def no_guess(written: Sequence[int], most: int) -> tuple[int, ...]:
 
 
 def guess_of(
-    repetitions: Repetitions, text: Sequence[int], line: Sequence[int], limits: DraftLimits
+    repetitions: Repetitions,
+    ngrams: NGrams,
+    text: Sequence[int],
+    line: Sequence[int],
+    limits: DraftLimits,
 ) -> Guess:
-    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward."""
+    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward.
+
+    They are what the text repeats and, behind that or where it repeats nothing, what `ngrams` say.
+    """
     if not limits.guesses:
         return no_guess
-    return lambda written, most: repetitions.look_up(text, min(limits.guesses, most), (*line, *written))
+
+    def guess(written: Sequence[int], most: int) -> tuple[int, ...]:
+        behind, count = (*line, *written), min(limits.guesses, most)
+        found = repetitions.look_up(text, count, behind)
+        if len(found) == count:
+            return found
+        return (*found, *ngrams.go_on((*text[-LONGEST:], *behind, *found), count - len(found)))
+
+    return guess
 
 
 def take(line: list[int], guessed: Sequence[int], rows: Sequence[tuple[int, bool]]) -> tuple[int, bool]:

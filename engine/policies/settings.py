@@ -31,12 +31,18 @@ class Settings(BaseModel):
         default=0,
         ge=0,
         le=16,
-        description="tokens of the text's repetitions that a draft forward checks, at most",
+        description="tokens of repetitions and n-grams that a draft forward checks, at most",
     )
     repeats: int = Field(
         default=0,
         ge=0,
         le=LONGEST_DRAFT,
         description="lengthen lines up to so many by the text's repetitions",
+    )
+    second_under: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="where the draft gave its token less, the target judges its second choice, too",
     )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")

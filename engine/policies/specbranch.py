@@ -20,6 +20,7 @@ USES = frozenset(
         "draw_drafts",
         "guesses",
         "repeats",
+        "second_under",
     }
 )
 
@@ -33,6 +34,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         adaptive=settings.adaptive_branches,
         drawn=settings.draw_drafts,
         guesses=settings.guesses,
+        second_under=settings.second_under,
     )
 
     def hybrid_cut(line: Line, outlook: Outlook | None) -> Line:

@@ -5,7 +5,9 @@ from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
 from engine.policies.words import DraftLimits, Session, Steps
 
-USES = frozenset({"draft", "draft_length", "min_confidence", "draw_drafts", "guesses", "repeats"})
+USES = frozenset(
+    {"draft", "draft_length", "min_confidence", "draw_drafts", "guesses", "repeats", "second_under"}
+)
 
 
 def decode(session: Session, settings: Settings) -> Steps:
@@ -14,6 +16,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         min_confidence=settings.min_confidence,
         drawn=settings.draw_drafts,
         guesses=settings.guesses,
+        second_under=settings.second_under,
     )
     repeats = Repeats(settings.repeats)
     while not session.finished:

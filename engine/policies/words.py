@@ -22,22 +22,28 @@ class Line:
     """Consecutive drafted tokens (ids), n of them, and the draft's `confidences` [n]: the probability of each.
 
     Of a drawn token, the probability after its logits got their noise (see `engine.sampling`). A policy may go by
-    tokens and confidences as it likes: what is accepted is the target's own text in any case.
+    tokens and confidences as it likes: what is accepted is the target's own text in any case. `seconds`: at each of
+    the first places, the draft's second choice, which the target is to judge as well, or none.
     """
 
     tokens: tuple[int, ...] = ()
     confidences: tuple[float, ...] = ()
+    seconds: tuple[int | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def after(self, count: int) -> "Line":
         """The line without its first `count` tokens."""
-        return Line(self.tokens[count:], self.confidences[count:])
+        return Line(self.tokens[count:], self.confidences[count:], self.seconds[count:])
 
     def until(self, count: int) -> "Line":
         """The first `count` tokens of the line."""
-        return Line(self.tokens[:count], self.confidences[:count])
+        return Line(self.tokens[:count], self.confidences[:count], self.seconds[:count])
+
+    def beside(self) -> list[tuple[int, int]]:
+        """The second choices that there are, each with its place in the line."""
+        return [(place, token) for place, token in enumerate(self.seconds) if token is not None]
 
     def first_unsure(self, least: float) -> int:
         """The first place with a confidence under `least`; the line's length if there is none."""
@@ -59,20 +65,22 @@ class Draft:
 class Verdict:
     """What one target forward decided: accepted tokens of the line, then the target's own token.
 
-    `outlook`: how the draft's tokens behind that one will fare, if it was asked for and can be foreseen.
+    `outlook`: how the draft's tokens behind that one will fare, if it was asked for and can be foreseen. `further`: the
+    target's token behind its own, where that was the draft's second choice.
     """
 
     accepted: int
     token: int
     outlook: Outlook | None = None
+    further: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """Token counts of one verification; see docs/design.md for the definitions."""
 
-    drafted: int  # tokens drafted in this round, on every branch
-    verified: int  # tokens of the line that the target judged
+    drafted: int  # tokens drafted in this round, on every branch, and second choices judged in it
+    verified: int  # tokens that the target judged: the line's and second choices
     accepted: int
     emitted: int  # tokens of text written, after truncation at the end of the text
     rollback: int
@@ -130,8 +138,9 @@ class DraftLimits:
     ends before a place where the draft's highest probability is under `min_confidence`, or AdaEDL's bound of the
     acceptance (`engine.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
     branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). At a temperature, tokens are
-    the draft's most likely ones or, with `drawn`, drawn from its distribution. A branch that is alone is written in
-    fewer forwards, of which each checks up to `guesses` tokens too (see `engine.policies.repetitions`).
+    the draft's most likely ones or, with `drawn`, drawn from its distribution. Each forward that writes a branch alone
+    checks up to `guesses` tokens too (see `engine.policies.repetitions`), so the branch may have more, `most` of them.
+    Where a token has a probability under `second_under`, the second choice is told, too, unless it begins a branch.
     """
 
     length: int
@@ -141,6 +150,12 @@ class DraftLimits:
     min_bound: float | None = None
     drawn: bool = False
     guesses: int = 0
+    second_under: float = 0.0
+
+    @property
+    def most(self) -> int:
+        """How many tokens a branch that is alone may have."""
+        return self.length + self.guesses
 
     def branch_count(self, confidence: float) -> int:
         """Branches to open where the draft's best candidate has probability `confidence`."""
@@ -180,10 +195,14 @@ def settle(
     draft. Its branch that begins with the target's token survives if the whole line was accepted; else the
     first branch is rollback, and every other branch not taken is hedge. `cut` may shorten what survives.
     `written`: the tokens that were drafted for `line` in this round too, of which it may have been cut; `added`: those
-    that it was lengthened by without a draft.
+    that it was lengthened by without a draft. A second choice is part of the text or hedge.
     """
     judged, accepted, token = len(line.tokens), verdict.accepted, verdict.token
-    emitted = session.emit((*line.tokens[:accepted], token))
+    seconds, taken_second = len(line.beside()) if line.seconds else 0, verdict.further is not None
+    if verdict.further is None:
+        emitted = session.emit((*line.tokens[:accepted], token))
+    else:
+        emitted = session.emit((*line.tokens[:accepted], token, verdict.further))
     branches = draft.branches if draft else ()
     drafted, taken = 0, None
     cut_before = written - judged if written else 0
@@ -200,12 +219,12 @@ def settle(
     kept = cut(following, verdict.outlook) if cut else following
     session.close_round(
         _counts(
-            drafted + written + added if draft else judged,
-            judged,
-            accepted,
+            (drafted + written + added if draft else judged) + seconds,
+            judged + seconds,
+            accepted + taken_second,
             emitted,
             judged - accepted + lost_with_line,  # rollback
-            dropped - lost_with_line,  # hedge
+            dropped - lost_with_line + seconds - taken_second,  # hedge
             cut_before + len(following.tokens) - len(kept.tokens),  # cut
         )
     )
