@@ -20,15 +20,16 @@ def choose_models(
 
     Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
-    arithmetic decides the text. All drafts guess by `ngrams` (`engine.ngrams`), the default pair's by its own.
+    arithmetic decides the text. What guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
     """
     source = target or DEFAULT
-    spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code)
-    theirs = str(ngrams) if ngrams else None
+    kept = DISTILLED.name if DISTILLED.exists() else None
+    own = NGRAMS.name if NGRAMS.exists() and not target else None
+    theirs = str(ngrams) if ngrams else own
+    spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code, ngrams=theirs)
     if draft:
         name = Path(draft).name
-        made = spec.model_copy(update={"source": draft, "ngrams": theirs})
-        return spec, {name if name != TARGET else "draft": made}
+        return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
     if target:
         return spec, {
             f"int{bits}": ModelSpec(
@@ -36,8 +37,6 @@ def choose_models(
             )
             for bits in (8, 4)
         }
-    kept = DISTILLED.name if DISTILLED.exists() else None
-    theirs = theirs or (NGRAMS.name if NGRAMS.exists() else None)
     drafts: dict[str, ModelSpec] = {
         "int8": ModelSpec(source=source, bits=8, kept_tokens=kept, ngrams=theirs),
         "int4": ModelSpec(source=source, bits=4, codes=DEFAULT, kept_tokens=kept, ngrams=theirs),

@@ -10,6 +10,7 @@ from engine import worker_process
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
+from engine.ngrams import NONE, load_ngrams
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
 from engine.sampling import GREEDY, Sampling
@@ -116,6 +117,7 @@ class Pair:
             end_tokens=end_tokens,
             on_text=on_text,
             sampling=sampling,
+            ngrams=load_ngrams(self.target.ngrams_file) if self.target.ngrams_file else NONE,
         )
         if run.warning is not None:
             # The draft may be gone though its worker is not; what is still there is not loaded twice.

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from engine import worker_process
 from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.ngrams import NONE, NGrams
 from engine.policies import load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
@@ -49,7 +50,7 @@ class Player:
 class EngineSession:
     """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
 
-    `on_text` hears each stretch of tokens as it is written.
+    `on_text` hears each stretch of tokens as it is written. `ngrams` are the target's.
     """
 
     target: Player
@@ -59,6 +60,7 @@ class EngineSession:
     end_tokens: Collection[int]
     on_text: Callable[[Sequence[int]], None] | None = None
     sampling: Sampling = GREEDY
+    ngrams: NGrams = NONE
     written: int = 0
     ended: bool = False
     rounds: list[Round] = field(default_factory=list)
@@ -190,14 +192,15 @@ def generate(
     end_tokens: Collection[int] = (),
     on_text: Callable[[Sequence[int]], None] | None = None,
     sampling: Sampling = GREEDY,
+    ngrams: NGrams = NONE,
 ) -> Run:
-    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one).
+    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one); `ngrams` are what the target's are.
 
     If the draft's worker is lost, the target goes on alone and the run carries a warning. WorkerLost if the
     target's is; ConfigurationError if there is no such policy.
     """
     policy = load_policy(settings.policy)
-    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling)
+    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams)
     warning = None
     try:
         _drive(session, policy(session, settings))

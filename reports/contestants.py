@@ -133,6 +133,8 @@ ENTRIES = (
     Entry(AUTOREGRESSIVE, fixed={"policy": "autoregressive"}, alone=True),
     Entry("prompt lookup", fixed={"policy": "prompt-lookup"},
           grid=_grid(draft_length=(3, 8), longest_match=(3, 2))),
+    Entry("prompt lookup, guesses", fixed={"policy": "prompt-lookup"},
+          grid=_grid(draft_length=(7,), longest_match=(3, 2), guesses=(3, 2))),
     Entry("speculative", fixed={"policy": "speculative"}, drafts=True, per_draft=("greedy",), grid=_LENGTHS),
     Entry("speculative, guesses", fixed={"policy": "speculative", **_GUESSES}, drafts=True,
           per_draft=("greedy",), grid=_grid(draft_length=(3, 2, 5), second_under=(0.5, 0.0))),

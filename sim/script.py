@@ -114,7 +114,7 @@ class Known:
 class ScriptSession:
     """Implements `engine.policies.words.Session`: writes down the work that a policy asks for.
 
-    `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what the draft guesses by.
+    `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what is guessed by.
     """
 
     source: AcceptanceSource

@@ -73,11 +73,12 @@ class Texts:
         return self._written[key]
 
     def _ngrams(self, configuration: Configuration) -> NGrams:
-        """What the draft guesses by beside the text's repetitions. SpecBranchError if its file cannot be read."""
-        draft = configuration.draft_among(self.artifact.calibration.drafts)
-        if draft is None or not configuration.guesses or "guesses" not in configuration.uses:
+        """What is guessed by beside the text's repetitions. SpecBranchError if its file cannot be read."""
+        if not configuration.guesses or "guesses" not in configuration.uses:
             return NONE
-        path = self.artifact.calibration.drafts[draft].spec.ngrams_file
+        calibration = self.artifact.calibration
+        draft = configuration.draft_among(calibration.drafts)
+        path = (calibration.drafts[draft] if draft else calibration.target).spec.ngrams_file
         return load_ngrams(path) if path else NONE
 
     def forget_scripts(self) -> None:

@@ -14,6 +14,7 @@ from calibrate.artifact import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.ledger import Ledger
+from engine.ngrams import NONE, NGrams
 from engine.policies import load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
@@ -48,6 +49,7 @@ class Reference:
     forks: int = 0
     target: Ledger = field(default_factory=Ledger)
     draft_ledger: Ledger = field(default_factory=Ledger)
+    ngrams: NGrams = NONE
 
     @property
     def finished(self) -> bool:

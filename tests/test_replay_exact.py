@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import save_tiny
+from tiny_models import VOCABULARY, own_text, save_tiny
 
 from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
 from calibrate.costs import Laps
@@ -16,6 +16,7 @@ from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
 from engine.hrad import LONGEST
 from engine.models import ModelSpec
+from engine.ngrams import count_ngrams, save_ngrams
 from engine.pair import Pair, find_predictors
 from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
@@ -30,6 +31,7 @@ CONFIGURATIONS = (
     Configuration(policy="speculative", draft_length=4),
     Configuration(policy="speculative", draft_length=6, min_confidence=0.4),
     Configuration(policy="prompt-lookup", draft_length=4),
+    Configuration(policy="prompt-lookup", draft_length=4, guesses=3),
     Configuration(policy="adaedl", draft_length=6, min_bound=0.3),
     Configuration(policy="pearl", draft_length=1),
     Configuration(policy="pearl", draft_length=3),
@@ -65,13 +67,18 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair,
         folder: Path = tmp_path_factory.mktemp(f"model{seed}")
         return ModelSpec(source=save_tiny(folder, seed), precision="float32")
 
-    target = model(0)
+    plain = model(0)
+    tokenizer = Tokenizer(plain)
+    # Of the very texts, so that many guesses are right.
+    texts = [(ids := tokenizer.encode(p.text), own_text(plain.source, ids, EFFORT.tokens)) for p in PROMPTS]
+    path = tmp_path_factory.mktemp("ngrams") / "ngrams.safetensors"
+    save_ngrams(path, count_ngrams([([*ids, *text], len(ids)) for ids, text in texts]), VOCABULARY, {})
+    target = plain.model_copy(update={"ngrams": str(path)})
     drafts = {
         "near": target.model_copy(update={"bits": 8}),
         "middling": target.model_copy(update={"bits": 4}),
-        "far": model(5),
+        "far": model(5).model_copy(update={"ngrams": str(path)}),
     }
-    tokenizer = Tokenizer(target)
     with Pair(target, drafts, cores=(0, 1)) as pair:
         out = tmp_path_factory.mktemp("calibration")
         artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, out)

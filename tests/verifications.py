@@ -17,6 +17,7 @@ from calibrate.artifact import Artifact, PromptRecord
 from calibrate.pace import Pace
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
+from engine.ngrams import NONE, NGrams
 from engine.placement import Placement
 from engine.policies import load_policy
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
@@ -77,6 +78,7 @@ class _Session:
     position: int = 0
     first: float = 0.0
     free: dict[str, float] = field(default_factory=dict)
+    ngrams: NGrams = NONE
     text: list[int] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)

@@ -1,16 +1,21 @@
-"""Prompt lookup (Saxena 2023): the text's own repetitions are the draft, and no draft model is needed."""
+"""Prompt lookup (Saxena 2023): the text's own repetitions are the draft, and no draft model is needed.
 
-from engine.policies.repetitions import Repetitions
+With `guesses`, what n-grams say follows them or, where there are none, takes their place: up to so many tokens in all.
+"""
+
+from engine.policies.repetitions import Repetitions, continued
 from engine.policies.settings import Settings
 from engine.policies.words import Line, Session, Steps, result, settle
 
-USES = frozenset({"draft_length", "longest_match"})
+USES = frozenset({"draft_length", "longest_match", "guesses"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
     repetitions = Repetitions(settings.longest_match)
     while not session.finished:
-        tokens = repetitions.look_up(session.text, settings.draft_length)
+        text = session.text
+        found = repetitions.look_up(text, settings.draft_length)
+        tokens = continued(session.ngrams, text, found, settings.guesses)
         line = Line(tokens, (1.0,) * len(tokens))
         verdict = session.verify(line)
         yield (verdict,)

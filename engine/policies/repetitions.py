@@ -94,11 +94,15 @@ def guess_of(
     def guess(written: Sequence[int], most: int) -> tuple[int, ...]:
         behind, count = (*line, *written), min(limits.guesses, most)
         found = repetitions.look_up(text, count, behind)
-        if len(found) == count:
-            return found
-        return (*found, *ngrams.go_on((*text[-LONGEST:], *behind, *found), count - len(found)))
+        return continued(ngrams, (*text[-LONGEST:], *behind), found, count)
 
     return guess
+
+
+def continued(ngrams: NGrams, text: Sequence[int], found: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """What was found to follow a text, if need be with what usually follows that, up to `count` tokens in all."""
+    missing = count - len(found)
+    return (*found, *ngrams.go_on((*text[-LONGEST:], *found), missing)) if missing > 0 else found
 
 
 def take(line: list[int], guessed: Sequence[int], rows: Sequence[tuple[int, bool]]) -> tuple[int, bool]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol, TypeVar
 
+from engine.ngrams import NGrams
+
 T_co = TypeVar("T_co", covariant=True)
 
 Outlook = Literal[0, 1, 2]
@@ -108,6 +110,11 @@ class Session(Protocol):
     @property
     def text(self) -> Sequence[int]:
         """The prompt's tokens and those written so far."""
+        ...
+
+    @property
+    def ngrams(self) -> NGrams:
+        """What the target usually writes next, for policies that guess without a draft."""
         ...
 
     def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
