@@ -24,7 +24,6 @@ FOUR = 4  # slots that scores are made of at once
 HALVES = 2  # registers of outputs that a loop reads at once
 OUTPUTS = HALVES * LANES  # weight rows of a block
 AHEAD = 8192  # bytes that weights are fetched before they are read: a quarter of the nearest cache
-FETCHED_ROWS = 3  # of bfloat16, for fewer of which the processor fetches soon enough by itself
 MOST_ROWS = 9  # that are read at once
 ROWS_OF_A_PASS = {8: 6, 4: 4}  # whose sums have room in the registers, by the weight's bits
 HALF = 128  # an activation's code is HALF times its high part, and a low one
@@ -201,8 +200,7 @@ def make_dots(bits: int) -> Any:
     def dots_16(to: Emitter, given: Product, rows: int) -> None:
         sums = [to.zeros(FLOATS, HALVES) for _ in range(rows)]
         with to.repeated(given.steps) as step:
-            if rows >= FETCHED_ROWS:
-                to.fetch_ahead(given.weights, step)
+            to.fetch_ahead(given.weights, step)
             read = [to.load(given.weights, to.register(step, half)) for half in range(HALVES)]
             for row in range(rows):
                 pair = to.spread(to.load_from(given.x, row, given.x_stride, step), WORDS)
