@@ -31,6 +31,7 @@ CONFIGURATIONS = (
     Configuration(policy="specbranch", draft_length=3, branches=3, adaptive_branches=False),
     Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True),
     Configuration(policy="specbranch", draft_length=4, branches=1, redraft=True, guesses=2, repeats=8),
+    Configuration(policy="pearl", draft_length=3, guesses=2, repeats=7, second_under=0.5),
 )
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
@@ -61,8 +62,9 @@ def test_without_a_draft_model_the_target_writes_what_transformers_writes(
     pair, tokenizer = opened
     alone = Configuration(policy="autoregressive", placement="in-turn")
     lookup = Configuration(policy="prompt-lookup", draft_length=5, placement="in-turn")
+    guessing = lookup.model_copy(update={"guesses": 3})
     for ids, text in texts:
-        for configuration in (alone, lookup):
+        for configuration in (alone, lookup, guessing):
             run = pair.generate(configuration, ids, max_tokens=TOKENS, end_tokens=tokenizer.end_tokens)
             assert run.tokens == text
         tie = TIES["float32"]
