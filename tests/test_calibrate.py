@@ -271,8 +271,8 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
             sampling=sampling.model_dump(),
         )
         assert steps == limits.length
-        assert [tokens[0] for tokens, _ in branches] == seen.tokens[position, :3].tolist()
-        sure = [confidences[0] for _, confidences in branches]
+        assert [tokens[0] for tokens, _, _ in branches] == seen.tokens[position, :3].tolist()
+        sure = [confidences[0] for _, confidences, _ in branches]
         np.testing.assert_allclose(sure, seen.chances[position, :3], rtol=1e-4)
         if seen.tokens[position, 0] != path[position]:
             assert branches[0][0][1:] == seen.off_tokens[position, :4].tolist()

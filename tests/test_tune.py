@@ -29,11 +29,11 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
     found = SMALL.configurations(("a", "b"), ("at-once", "in-turn"))
     assert len(found) == len(set(found))
     counts = {policy: sum(c.policy == policy for c in found) for policy in SMALL.policies}
-    # Placements x drafts x lengths x cuts, with nothing that helps a draft, with guesses or with second choices, too;
+    # Placements x drafts x lengths x cuts, with nothing that helps, with guesses or with second choices, too;
     # SpecBranch has three ways of branching, with redrafting or without, less one branch with neither that nor a cut.
     assert counts == {
         "autoregressive": 2,
-        "prompt-lookup": 2 * 2,
+        "prompt-lookup": 2 * 2 * 2,
         "adaedl": 2 * 2 * 2 * 2,
         "speculative": 2 * 2 * 2 * 2 * 3,
         "pearl": 2 * 2 * 2 * 3,
