@@ -9,6 +9,7 @@ from types import TracebackType
 from engine import worker_process
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.local_session import generate_there
 from engine.models import TARGET, ModelSpec
 from engine.ngrams import NONE, load_ngrams
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
@@ -109,16 +110,27 @@ class Pair:
         players = self.players(configuration.placement, draft)
         if configuration.hrad and "hrad" in configuration.uses and draft is not None:
             self.teach(players[0], draft)
-        run = generate(
-            configuration,
-            *players,
-            prompt,
-            max_tokens=max_tokens,
-            end_tokens=end_tokens,
-            on_text=on_text,
-            sampling=sampling,
-            ngrams=load_ngrams(self.target.ngrams_file) if self.target.ngrams_file else NONE,
-        )
+        if self.seating(configuration.placement).shared:
+            run = generate_there(
+                configuration,
+                *players,
+                prompt,
+                max_tokens=max_tokens,
+                end_tokens=end_tokens,
+                on_text=on_text,
+                sampling=sampling,
+            )
+        else:
+            run = generate(
+                configuration,
+                *players,
+                prompt,
+                max_tokens=max_tokens,
+                end_tokens=end_tokens,
+                on_text=on_text,
+                sampling=sampling,
+                ngrams=load_ngrams(self.target.ngrams_file) if self.target.ngrams_file else NONE,
+            )
         if run.warning is not None:
             # The draft may be gone though its worker is not; what is still there is not loaded twice.
             self._hosted = {(role, model) for role, model in self._hosted if model != draft}

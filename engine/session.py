@@ -193,14 +193,18 @@ def generate(
     on_text: Callable[[Sequence[int]], None] | None = None,
     sampling: Sampling = GREEDY,
     ngrams: NGrams = NONE,
+    began: float | None = None,
 ) -> Run:
-    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one); `ngrams` are what the target's are.
+    """Write up to `max_tokens` tokens after `prompt` (token ids, at least one); `ngrams` are the target's.
+
+    `began`: when, by the monotonic clock, from which seconds are counted; none: now.
 
     If the draft's worker is lost, the target goes on alone and the run carries a warning. WorkerLost if the
     target's is; ConfigurationError if there is no such policy.
     """
     policy = load_policy(settings.policy)
     session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams)
+    session.began = began or session.began
     warning = None
     try:
         _drive(session, policy(session, settings))

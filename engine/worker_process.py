@@ -8,14 +8,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-from engine.errors import SpecBranchError
+from engine.errors import OutOfMemory, SpecBranchError
 from engine.messages import decode, encode
 from engine.models import ModelSpec, load_model
 from engine.ngrams import NONE, NGrams, load_ngrams
@@ -57,7 +58,8 @@ class Host:
     """The models of one worker, by name.
 
     `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
-    hosts of the process. `reference`: what the reference operation works on, once it was timed.
+    hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
+    hear something before a job has ended.
     """
 
     device: str = "cpu"
@@ -66,6 +68,7 @@ class Host:
     threads: set[int] = field(default_factory=set)
     beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
     reference: Any = None
+    tell: Callable[[Any], None] = field(default=lambda news: None, repr=False, compare=False)
 
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""
@@ -216,13 +219,14 @@ def serve(*connections: Connection) -> None:
 
 def _answer(host: Host, connection: Connection) -> None:
     """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
+    host.tell = lambda news: connection.send_bytes(encode({"news": news}))
     with connection:
         while True:
             try:
                 message = decode(connection.recv_bytes())
             except (EOFError, OSError):
                 return
-            reply = _do(host, message)
+            reply = do(host, partial(_call, host, **message))
             try:
                 connection.send_bytes(encode(reply))
             except OSError:
@@ -234,14 +238,20 @@ def _function(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _do(host: Host, message: dict[str, Any]) -> dict[str, Any]:
+def _call(host: Host, module: str, name: str, arguments: dict[str, Any]) -> Any:
+    return _function(module, name)(host, **arguments)
+
+
+def do(host: Host, job: Callable[[], Any]) -> dict[str, Any]:
+    """Do a job: its value, or what was wrong, and when it began and ended (`engine.workers.Ticket.answer`)."""
     start = time.perf_counter()
     reply: dict[str, Any] = {}
     try:
-        function = _function(message["module"], message["name"])
         with host.computing():
-            reply["value"] = function(host, **message["arguments"])
+            reply["value"] = job()
         host.synchronise()
+    except OutOfMemory as error:
+        reply["lost"] = str(error)
     except SpecBranchError as error:
         reply["error"] = str(error)
     except Exception as error:  # a model's code may raise anything; the driver reports it

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -38,12 +38,13 @@ class Reply:
 
 @dataclass(slots=True)
 class Ticket:
-    """A job under way in a worker."""
+    """A job under way in a worker; `on_news` hears what it tells before it has ended."""
 
     worker: "Worker"
     sent: float
     reply: Reply | None = None
     error: SpecBranchError | None = None
+    on_news: Callable[[Any], None] = lambda news: None
 
     def wait(self, timeout: float | None = None) -> Reply:
         """The reply. WorkerLost if the worker died or was silent for `timeout` seconds; OutOfMemory if it was that."""
@@ -52,6 +53,20 @@ class Ticket:
                 raise self.error
             self.worker.receive(timeout)
         return self.reply
+
+    def answer(self, reply: Mapping[str, Any], received: float, name: str) -> None:
+        """Take what `engine.worker_process.do` says of the job, in the worker of this name."""
+        if "lost" in reply:
+            self.error = OutOfMemory(reply["lost"])
+        elif "out_of_memory" in reply:
+            self.error = OutOfMemory(
+                f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
+                "model needs less."
+            )
+        elif "error" in reply:
+            self.error = SpecBranchError(reply["error"])
+        else:
+            self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
 
 
 @dataclass(eq=False)
@@ -97,7 +112,7 @@ class Worker:
             self.seat = seat
 
     def receive(self, timeout: float | None = None) -> None:
-        """Take one reply and give it to the oldest ticket."""
+        """Take one reply, or news of a job that goes on, and give it to the oldest ticket."""
         if self.lost:
             raise self._is_gone()
         try:
@@ -108,16 +123,10 @@ class Worker:
         except (EOFError, OSError) as error:
             raise self._gone("died") from error
         received = time.perf_counter()
-        ticket = self._outstanding.popleft()
-        if "out_of_memory" in reply:
-            ticket.error = OutOfMemory(
-                f"the {self.name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
-                "model needs less."
-            )
-        elif "error" in reply:
-            ticket.error = SpecBranchError(reply["error"])
-        else:
-            ticket.reply = Reply(reply["value"], ticket.sent, reply["start"], reply["end"], received)
+        if "news" in reply:
+            self._outstanding[0].on_news(reply["news"])
+            return
+        self._outstanding.popleft().answer(reply, received, self.name)
 
     def _is_gone(self) -> WorkerLost:
         return WorkerLost(f"the {self.name} worker is gone.")

@@ -26,16 +26,25 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
 
 
+DRAFT, VERIFY = worker_process.draft, worker_process.verify
+
+
 def draft_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:
     if base > len(PROMPTS[0]):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
-    return worker_process.draft(host, base=base, **arguments)
+    return DRAFT(host, base=base, **arguments)
 
 
 def verify_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:
     if base > len(PROMPTS[0]):
         raise MemoryError
-    return worker_process.verify(host, base=base, **arguments)
+    return VERIFY(host, base=base, **arguments)
+
+
+def let_jobs_be(host: Host, names: dict[str, str]) -> None:
+    """In a worker whose models take turns, and which runs the policy itself, jobs are these functions."""
+    for job, name in names.items():
+        setattr(worker_process, job, globals()[name])
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,7 @@ def test_a_draft_out_of_memory_costs_nothing_but_speed(
     heard: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(worker_process, "draft", draft_until_memory_ends)
+        drafter.worker.call(let_jobs_be, names={"draft": "draft_until_memory_ends"})
         run = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS, on_text=heard.extend)
     assert run.tokens == tuple(heard) == own_text(target, PROMPTS[0])
     assert run.warning is not None
@@ -76,6 +86,8 @@ def test_a_draft_out_of_memory_costs_nothing_but_speed(
     assert "went on alone" in run.warning
     assert 0 < sum(job.model == "draft" for job in run.jobs) < len(run.rounds)
     assert drafter.worker.process.is_alive() == (placement != "at-once")
+    if placement != "at-once":
+        drafter.worker.call(let_jobs_be, names={"draft": "DRAFT"})
     again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
     assert (again.tokens, again.warning) == (run.tokens, None)
 
@@ -86,6 +98,7 @@ def test_a_target_out_of_memory_is_an_error_and_leaves_no_process(
 ) -> None:
     players = pair.players(placement, "other")
     monkeypatch.setattr(worker_process, "verify", verify_until_memory_ends)
+    players[0].worker.call(let_jobs_be, names={"verify": "verify_until_memory_ends"})
     with pair, pytest.raises(OutOfMemory, match="the target worker ran out of memory"):
         pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
     assert not any(player.worker.process.is_alive() for player in players if player)
@@ -125,7 +138,7 @@ def members(session: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("moment", ["starting", "writing"])
-@pytest.mark.parametrize("placement", ["at-once", "threads"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_an_interrupt_ends_everything(target: str, other: str, placement: Placement, moment: str) -> None:
     command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", placement]
     command += [

@@ -1,0 +1,82 @@
+"""A text whose policy runs in its models' worker is the one that the driver's writes, and is heard as it grows."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from table_pair import PROMPT, players, tables
+from tiny_models import PROMPTS, TOKENS, save_tiny
+
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.local_session import write
+from engine.models import ModelSpec
+from engine.pair import Pair
+from engine.sampling import GREEDY, Sampling
+from engine.session import generate
+
+CONFIGURATIONS = (
+    Configuration(policy="autoregressive", placement="in-turn"),
+    Configuration(policy="prompt-lookup", placement="in-turn"),
+    Configuration(policy="speculative", draft_length=3, second_under=0.5, placement="in-turn"),
+    Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True, placement="in-turn"),
+)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), seed=0), precision="float32")
+    with Pair(target, {"int8": target.model_copy(update={"bits": 8})}, cores=(0,)) as pair:
+        yield pair
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.0, seed=3)], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
+def test_it_is_the_drivers_text(pair: Pair, configuration: Configuration, sampling: Sampling) -> None:
+    draft = configuration.draft_among(pair.drafts)
+    for prompt in PROMPTS[:3]:
+        heard: list[int] = []
+        here = pair.generate(
+            configuration, prompt, max_tokens=TOKENS, on_text=heard.extend, sampling=sampling
+        )
+        seats = pair.players("in-turn", draft)
+        theirs = generate(configuration, *seats, prompt, max_tokens=TOKENS, sampling=sampling)
+        assert here.tokens == theirs.tokens == tuple(heard)
+        assert here.rounds == theirs.rounds
+        assert (here.shared, here.ending, here.warning) == (theirs.shared, theirs.ending, theirs.warning)
+        assert [(j.model, j.round, j.forwards, j.tokens) for j in here.jobs] == [
+            (j.model, j.round, j.forwards, j.tokens) for j in theirs.jobs
+        ]
+        ends = [0.0, *(time for job in here.jobs for time in (job.start, job.end)), here.seconds]
+        assert ends == sorted(ends)
+        assert 0 < here.first_token_seconds <= here.seconds
+
+
+@pytest.mark.parametrize(("every", "told"), [(0.0, 12), (1e9, 0)])
+def test_the_driver_hears_of_it_now_and_then(every: float, told: int) -> None:
+    """And of the rest in the end."""
+    target, _ = players(*tables(seed=7))
+    heard: list[Sequence[int]] = []
+    host = target.worker.host  # type: ignore[attr-defined]
+    host.tell = lambda news: heard.append(list(news))
+    configuration = CONFIGURATIONS[0].model_dump(mode="json")
+    last, tokens, rounds, jobs, _, ending, warning = write(
+        host, configuration, ["target"], PROMPT, 12, [], GREEDY.model_dump(), 0.0, every
+    )
+    assert len(heard) == told
+    assert [token for news in [*heard, last] for token in news] == list(tokens)
+    assert (len(rounds), len(jobs), ending, warning) == (12, 12, "token-limit", None)
+
+
+def test_a_listener_that_fails_is_not_called_again(pair: Pair) -> None:
+    def fail(tokens: Sequence[int]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pair.generate(CONFIGURATIONS[0], PROMPTS[0], max_tokens=TOKENS, on_text=fail)
+    run = pair.generate(CONFIGURATIONS[0], PROMPTS[0], max_tokens=TOKENS)
+    assert len(run.tokens) == TOKENS
+
+
+def test_an_unknown_policy_is_refused_before_anything_is_written(pair: Pair) -> None:
+    with pytest.raises(ConfigurationError, match="there is no policy"):
+        pair.generate(Configuration(policy="none", placement="in-turn"), PROMPTS[0], max_tokens=TOKENS)
