@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -110,27 +111,19 @@ class Pair:
         players = self.players(configuration.placement, draft)
         if configuration.hrad and "hrad" in configuration.uses and draft is not None:
             self.teach(players[0], draft)
-        if self.seating(configuration.placement).shared:
-            run = generate_there(
-                configuration,
-                *players,
-                prompt,
-                max_tokens=max_tokens,
-                end_tokens=end_tokens,
-                on_text=on_text,
-                sampling=sampling,
-            )
-        else:
-            run = generate(
-                configuration,
-                *players,
-                prompt,
-                max_tokens=max_tokens,
-                end_tokens=end_tokens,
-                on_text=on_text,
-                sampling=sampling,
-                ngrams=load_ngrams(self.target.ngrams_file) if self.target.ngrams_file else NONE,
-            )
+        write: Callable[..., Run] = generate_there
+        if not self.seating(configuration.placement).shared:
+            file = self.target.ngrams_file
+            write = partial(generate, ngrams=load_ngrams(file) if file else NONE)
+        run = write(
+            configuration,
+            *players,
+            prompt,
+            max_tokens=max_tokens,
+            end_tokens=end_tokens,
+            on_text=on_text,
+            sampling=sampling,
+        )
         if run.warning is not None:
             # The draft may be gone though its worker is not; what is still there is not loaded twice.
             self._hosted = {(role, model) for role, model in self._hosted if model != draft}
