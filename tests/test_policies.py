@@ -195,6 +195,11 @@ def decode(session, settings):
 """
 
 
+def find_policies_in(host: object, folder: str) -> None:
+    """As for the driver: what runs in turn finds its policy in the worker."""
+    policies.__path__.append(folder)
+
+
 def test_a_new_file_is_a_policy_in_both_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but one file is added, and simulator and engine run it."""
     (tmp_path / "pairs_of_two.py").write_text(NEW_POLICY)
@@ -205,6 +210,8 @@ def test_a_new_file_is_a_policy_in_both_worlds(tmp_path: Path, monkeypatch: pyte
     target = save_tiny(tmp_path / "model", seed=0)
     spec = ModelSpec(source=target, precision="float32")
     with Pair(spec, {"int8": spec.model_copy(update={"bits": 8})}) as pair:
+        players = pair.players("in-turn", "int8")
+        players[0].worker.call(find_policies_in, folder=str(tmp_path))
         run = pair.generate(configuration, PROMPTS[0], max_tokens=12)
     assert run.tokens == own_text(target, PROMPTS[0], tokens=12)
     assert all(r.verified == 2 for r in run.rounds)
