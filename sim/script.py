@@ -186,11 +186,13 @@ class ScriptSession:
             opened, sent = len(books.branches), position - books.told + len(tokens)
             context, moved, unread = books.rewind(self._path, position, tokens, agreed)
             context += self._before
-        draft = self.source.write(position, tokens, agreed, limits)
+        alone = bool(limits.guesses) and limits.branches == 1
+        draft = self.source.write(position, tokens, agreed, _alone(limits) if alone else limits)
         read, forwards = unread, draft.steps
         if limits.guesses and len(draft.branches) == 1:
-            whole = self.source.write(position, tokens, agreed, _alone(limits)).branches[0]
-            guesses, draft = self._guess(whole, line, limits)
+            if not alone:  # that there is one branch only is known behind the first forward
+                draft = self.source.write(position, tokens, agreed, _alone(limits))
+            guesses, draft = self._guess(draft.branches[0], line, limits)
             books.write(draft, _alone(limits))
             (guessed, _), *rows = guesses
             forwards, end = len(guesses), context + unread
