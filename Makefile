@@ -50,8 +50,8 @@ GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 GPU_PACKAGES := .gpu-packages
 gpu-check: export PYTHONPATH := $(GPU_PACKAGES)
 gpu-check:
-	$(GPU_PYTHON) -c "import joblib, pydantic, simpy, torch, transformers, typer, yaml" \
-	|| $(GPU_PYTHON) -m pip install --quiet --target $(GPU_PACKAGES) joblib pydantic pyyaml simpy typer
+	$(GPU_PYTHON) -c "import joblib, msgspec, pydantic, simpy, torch, transformers, typer, yaml" \
+	|| $(GPU_PYTHON) -m pip install --quiet --target $(GPU_PACKAGES) joblib msgspec pydantic pyyaml simpy typer
 	$(GPU_PYTHON) specbranch.py hardware-check $(GPU_FLAGS)
 
 format: setup

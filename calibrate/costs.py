@@ -14,12 +14,12 @@ from calibrate import operations
 from calibrate.artifact import DraftCosts, PlacementCosts, Together
 from calibrate.journal import Journal
 from calibrate.laps import Course, Key, Show, add_lap, run_lap
+from engine.channel import Ticket
 from engine.configuration import Configuration
 from engine.models import TARGET
 from engine.pair import Pair
 from engine.placement import Placement, candidate_placements
 from engine.session import Player
-from engine.workers import Ticket
 
 # What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
 # many in a round.

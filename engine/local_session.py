@@ -1,15 +1,18 @@
-"""A generation whose policy runs in the process of its models, which take turns there: no message lies between jobs.
+"""A generation whose policy runs in the target's worker, so that no message lies between two jobs of the target.
 
-The driver sends what is to be written and hears the text, and the whole run in the end. Torch-free, as a driver is.
+A draft takes turns with it there, or has a worker of its own, to which the target's sends jobs. The driver sends what
+is to be written and hears the text, and the whole run in the end. Torch-free, as a driver is.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import Any, cast
 
+from engine.channel import SILENCE_SECONDS, Channel, Ticket
 from engine.configuration import Configuration
 from engine.models import TARGET
 from engine.policies import load_policy
@@ -18,7 +21,7 @@ from engine.record import Job, Run
 from engine.sampling import GREEDY, Sampling
 from engine.session import Player, generate
 from engine.worker_process import Host, do
-from engine.workers import SILENCE_SECONDS, Ticket, Worker
+from engine.workers import Worker
 
 BEAT = 1.0  # seconds after which a driver hears that a text goes on, whether it listens to the text or not
 
@@ -27,25 +30,31 @@ _job, _round = attrgetter(*Job.__slots__), attrgetter(*Round.__slots__)
 
 @dataclass
 class Local:
-    """Stands for `engine.workers.Worker` in the worker itself: does a job when it is asked for."""
+    """Stands for `engine.channel.Channel` in the worker itself: does its jobs in order, when one is waited for."""
 
     host: Host
     name: str = TARGET
-    process: None = None  # it is this one, whichever model's
+    process: str = "this one"
+    _outstanding: deque[tuple[Ticket, Callable[[], Any]]] = field(default_factory=deque)
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
-        """A ticket for `function(host, **arguments)`, which is done."""
-        ticket = Ticket(cast(Worker, self), time.perf_counter())
-        ticket.answer(
-            do(self.host, partial(function, self.host, **arguments)), time.perf_counter(), self.name
-        )
+        """A ticket for `function(host, **arguments)`."""
+        ticket = Ticket(cast(Channel, self), time.perf_counter())
+        self._outstanding.append((ticket, partial(function, self.host, **arguments)))
         return ticket
+
+    def receive(self, timeout: float | None = None) -> None:
+        """Do the oldest job."""
+        ticket, job = self._outstanding.popleft()
+        ticket.answer(do(self.host, job), time.perf_counter(), self.name)
 
 
 def write(
     host: Host,
     configuration: dict[str, Any],
     models: list[str],
+    apart: bool,
+    silence: float,
     prompt: list[int],
     max_tokens: int,
     end_tokens: list[int],
@@ -53,12 +62,15 @@ def write(
     began: float,
     every: float,
 ) -> list[Any]:
-    """A whole text by the target and perhaps a draft, `models` of this worker; the driver hears of it as it is written.
+    """A whole text by the target and perhaps a draft, `models`; the driver hears of it as it is written.
 
-    It is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
+    The draft is in this worker too or, if it is `apart`, in the one that this one is linked to, which is given up after
+    `silence` seconds. The driver is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
     """
     here = cast(Worker, Local(host))
-    target, *drafts = [Player(here, model) for model in models]
+    target = Player(here, models[0])
+    other = cast(Worker, host.linked) if apart else here
+    drafts = [Player(other, model) for model in models[1:]]
     news: list[int] = []
     told = time.perf_counter()
 
@@ -82,6 +94,7 @@ def write(
         sampling=Sampling(**sampling),
         ngrams=host.models[target.model].ngrams,
         began=began,
+        silence=silence,
     )
     rounds, jobs = [_round(counts) for counts in run.rounds], [_job(job) for job in run.jobs]
     return [news, run.tokens, rounds, jobs, run.first_token_seconds, run.ending, run.warning]
@@ -98,14 +111,17 @@ def generate_there(
     on_text: Callable[[Sequence[int]], None] | None = None,
     sampling: Sampling = GREEDY,
 ) -> Run:
-    """`engine.session.generate` in the worker that hosts both models."""
+    """`engine.session.generate` in the target's worker, which is linked to the draft's if it has one of its own."""
     load_policy(configuration.policy)
     hear = on_text or (lambda tokens: None)
+    apart = drafter is not None and drafter.worker is not target.worker
     began = time.perf_counter()
     ticket = target.worker.submit(
         write,
         configuration=configuration.model_dump(mode="json"),
         models=[player.model for player in (target, drafter) if player],
+        apart=apart,
+        silence=SILENCE_SECONDS,
         prompt=list(prompt),
         max_tokens=max_tokens,
         end_tokens=list(end_tokens),
@@ -115,7 +131,7 @@ def generate_there(
     )
     ticket.on_news = hear
     try:
-        last, tokens, rounds, jobs, first, ending, warning = ticket.wait(SILENCE_SECONDS).value
+        last, tokens, rounds, jobs, first, ending, warning = ticket.wait((1 + apart) * SILENCE_SECONDS).value
     except BaseException:
         ticket.on_news = lambda news: None  # a text that goes on is nobody's any more
         raise
@@ -129,7 +145,7 @@ def generate_there(
         jobs=tuple(Job(*job) for job in jobs),
         seconds=seconds,
         first_token_seconds=first,
-        shared=drafter is not None,
+        shared=drafter is not None and not apart,
         ending=ending,
         warning=warning,
     )

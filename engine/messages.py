@@ -1,51 +1,93 @@
-"""Messages between the driver and its workers: JSON, and beside it the bytes that some values are. Torch-free."""
+"""Messages between the driver and its workers, in MessagePack, and the pipes they go by. Torch-free."""
 
-import json
+import select
+import socket
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from typing import Any
 
-FRONT = struct.Struct("!II")  # how long the JSON is, and how many values stand beside it
-MARK = "bytes at"  # the one key of what stands in the JSON for bytes: where they begin and end behind it
+import msgspec
+
+LENGTH = struct.Struct("!Q")  # of a message, in front of it
+CHUNK = 1 << 12  # bytes that are read at first: most messages are shorter
+
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 
 
 def encode(message: Any) -> bytes:
-    """A message of what JSON takes, and of bytes. TypeError for anything else."""
-    try:
-        # Most hold no bytes, and json has an encoder ready for those: a round waits for this.
-        head = json.dumps(message).encode()
-        return FRONT.pack(len(head), 0) + head
-    except TypeError:
-        return _encode_with_bytes(message)
+    """A message of numbers, words, bytes, lists and dictionaries, ready to be sent. TypeError for anything else.
+
+    Tuples arrive as lists.
+    """
+    said = _encoder.encode(message)
+    return LENGTH.pack(len(said)) + said
 
 
-def _encode_with_bytes(message: Any) -> bytes:
-    parts: list[bytes] = []
-    end = 0
+class End:
+    """One end of a pipe. EOFError or OSError where the other end is closed, as it is when its process has ended."""
 
-    def aside(value: object) -> dict[str, list[int]]:
-        nonlocal end
-        if not isinstance(value, bytes):
-            raise TypeError(f"a message cannot hold a {type(value).__name__}")
-        parts.append(value)
-        begin, end = end, end + len(value)
-        return {MARK: [begin, end]}
+    def __init__(self, socket_: socket.socket) -> None:
+        self.socket = socket_
+        self.rest = b""  # what was read of the message behind the last one
 
-    head = json.dumps(message, default=aside).encode()
-    return b"".join((FRONT.pack(len(head), len(parts)), head, *parts))
+    def send(self, message: bytes) -> None:
+        """Send what `encode` made."""
+        self.socket.sendall(message)
+
+    def receive(self) -> Any:
+        """Wait for the next message."""
+        data: Any = self.rest or self._read(CHUNK)
+        while len(data) < LENGTH.size:
+            data += self._read(CHUNK)
+        end = LENGTH.size + LENGTH.unpack_from(data)[0]
+        if len(data) < end:
+            data = bytearray(data)
+            while len(data) < end:
+                data += self._read(end - len(data))
+        self.rest = bytes(data[end:])
+        return _decoder.decode(memoryview(data)[LENGTH.size : end])
+
+    def _read(self, most: int) -> bytes:
+        data = self.socket.recv(most)
+        if not data:
+            raise EOFError
+        return data
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        self.socket.close()
 
 
-def decode(data: bytes) -> Any:
-    """What `encode` made a message of."""
-    length, beside = FRONT.unpack_from(data)
-    if not beside:
-        return json.loads(data[FRONT.size :].decode())
-    head, view = data[FRONT.size : FRONT.size + length], memoryview(data)[FRONT.size + length :]
+def pipe() -> tuple[End, End]:
+    """Both ends of a new pipe."""
+    one, other = socket.socketpair()
+    return End(one), End(other)
 
-    def whole(value: Mapping[str, Any]) -> Any:
-        if len(value) == 1 and MARK in value:
-            begin, end = value[MARK]
-            return bytes(view[begin:end])
-        return value
 
-    return json.loads(head, object_hook=whole)
+class Watch:
+    """Waits until there is something to read at one of some ends; looks for `spin` seconds before it sleeps."""
+
+    def __init__(self, *ends: End, spin: float = 0.0) -> None:
+        self.ends, self.spin = {end.fileno(): end for end in ends}, spin
+        self._poll: Any = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            for descriptor in self.ends:
+                self._poll.register(descriptor, select.POLLIN)
+
+    def wait(self, seconds: float | None = None) -> Sequence[End]:
+        """The ends that have something to read, or whose other end is closed; none of them after so many seconds."""
+        found = [end for end in self.ends.values() if end.rest] or self._look(0.0)
+        if not found and self.spin:
+            until = time.perf_counter() + self.spin
+            while not found and time.perf_counter() < until:
+                found = self._look(0.0)
+        return found or self._look(seconds)
+
+    def _look(self, seconds: float | None) -> list[End]:
+        if self._poll is None:
+            return select.select(list(self.ends.values()), (), (), seconds)[0]
+        return [self.ends[descriptor] for descriptor, _ in self._poll.poll(seconds and 1000 * seconds)]

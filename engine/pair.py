@@ -18,7 +18,7 @@ from engine.record import Run
 from engine.sampling import GREEDY, Sampling
 from engine.session import Player, generate
 from engine.tokenizer import Tokenizer
-from engine.workers import Worker, start
+from engine.workers import CAN_LINK, Worker, link, start
 
 THREADS = (
     TARGET,
@@ -42,6 +42,7 @@ class Pair:
     cuda_devices: int = 0
     _workers: dict[str, Worker] = field(default_factory=dict)
     _hosted: set[tuple[str, str]] = field(default_factory=set)
+    _linked: tuple[Worker, Worker] | None = None
 
     def __enter__(self) -> "Pair":
         return self
@@ -81,6 +82,20 @@ class Pair:
         self._worker(role).sit(seating.draft)
         return self._host(TARGET, TARGET), self._host(role, draft)
 
+    def _link(self, target: Worker, drafter: Worker | None) -> bool:
+        """Whether the target's worker can run a policy; if it needs to, it can send the draft's worker jobs then.
+
+        Threads of one process would share its interpreter with the policy, so there the driver runs it.
+        """
+        if drafter is None or drafter is target:
+            return True
+        if drafter.process is target.process or not CAN_LINK:
+            return False
+        if self._linked != (target, drafter):
+            link(target, drafter)
+            self._linked = (target, drafter)
+        return True
+
     def teach(self, target: Player, draft: str) -> None:
         """See that the target has H-RAD's network for a draft. ConfigurationError if there is none."""
         key = (target.worker.name, f"H-RAD for {draft}")
@@ -111,8 +126,9 @@ class Pair:
         players = self.players(configuration.placement, draft)
         if configuration.hrad and "hrad" in configuration.uses and draft is not None:
             self.teach(players[0], draft)
+        target, drafter = players[0].worker, players[1].worker if players[1] else None
         write: Callable[..., Run] = generate_there
-        if not self.seating(configuration.placement).shared:
+        if not self._link(target, drafter):
             file = self.target.ngrams_file
             write = partial(generate, ngrams=load_ngrams(file) if file else NONE)
         run = write(
@@ -125,6 +141,8 @@ class Pair:
             sampling=sampling,
         )
         if run.warning is not None:
+            if drafter is not None and drafter.process is not target.process:
+                drafter.close()
             # The draft may be gone though its worker is not; what is still there is not loaded twice.
             self._hosted = {(role, model) for role, model in self._hosted if model != draft}
         return run

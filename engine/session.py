@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from engine import worker_process
+from engine.channel import SILENCE_SECONDS, Reply, Ticket
 from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.ngrams import NONE, NGrams
 from engine.policies import load_policy
@@ -14,7 +15,7 @@ from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
 from engine.record import Job, Run
 from engine.sampling import GREEDY, Sampling
-from engine.workers import SILENCE_SECONDS, Reply, Ticket, Worker
+from engine.workers import Worker
 
 T = TypeVar("T")
 
@@ -31,11 +32,12 @@ class Pending(Generic[T]):
 
     ticket: Ticket
     understand: Callable[[Reply], T]
+    silence: float
     drafts: bool = False
 
     @property
     def value(self) -> T:
-        return self.understand(self.ticket.wait(SILENCE_SECONDS))
+        return self.understand(self.ticket.wait(self.silence))
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Player:
 class EngineSession:
     """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
 
-    `on_text` hears each stretch of tokens as it is written. `ngrams` are the target's.
+    `on_text` hears each stretch of tokens as it is written. `ngrams` are the target's. A worker that says nothing for
+    `silence` seconds is given up.
     """
 
     target: Player
@@ -61,6 +64,7 @@ class EngineSession:
     on_text: Callable[[Sequence[int]], None] | None = None
     sampling: Sampling = GREEDY
     ngrams: NGrams = NONE
+    silence: float = SILENCE_SECONDS
     written: int = 0
     ended: bool = False
     rounds: list[Round] = field(default_factory=list)
@@ -100,7 +104,7 @@ class EngineSession:
             draft=self.drafter.model if self.drafter else "",
             **self._news("target"),
         )
-        return Pending(ticket, _once(understand))
+        return Pending(ticket, _once(understand), self.silence)
 
     @property
     def _sampling(self) -> dict[str, object]:
@@ -126,7 +130,7 @@ class EngineSession:
             )
         except WorkerLost as error:
             raise self._without_draft(error) from error
-        return Pending(ticket, _once(understand), drafts=True)
+        return Pending(ticket, _once(understand), self.silence, drafts=True)
 
     def _without_draft(self, error: WorkerLost) -> Exception:
         """Losing the draft ends nothing, unless its process was the target's too.
@@ -138,7 +142,7 @@ class EngineSession:
         if not isinstance(error, OutOfMemory):
             return WorkerLost(f"{error} It hosted target and draft.") if beside else DraftLost(str(error))
         if beside:
-            worker.submit(worker_process.unload, name=self.drafter.model).wait(SILENCE_SECONDS)
+            worker.submit(worker_process.unload, name=self.drafter.model).wait(self.silence)
         else:
             worker.close()
         return DraftLost(f"While drafting, {error}")
@@ -194,6 +198,7 @@ def generate(
     sampling: Sampling = GREEDY,
     ngrams: NGrams = NONE,
     began: float | None = None,
+    silence: float = SILENCE_SECONDS,
 ) -> Run:
     """Write up to `max_tokens` tokens after `prompt` (token ids, at least one); `ngrams` are the target's.
 
@@ -203,7 +208,9 @@ def generate(
     target's is; ConfigurationError if there is no such policy.
     """
     policy = load_policy(settings.policy)
-    session = EngineSession(target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams)
+    session = EngineSession(
+        target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams, silence
+    )
     session.began = began or session.began
     warning = None
     try:

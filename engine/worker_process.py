@@ -6,6 +6,7 @@ is the pipe's `Host`. Times are of the monotonic clock, which all processes of a
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,17 +14,19 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
-from multiprocessing.connection import Connection
 from typing import Any
 
+from engine.channel import Channel
 from engine.errors import OutOfMemory, SpecBranchError
-from engine.messages import decode, encode
+from engine.messages import End, Watch, encode
 from engine.models import ModelSpec, load_model
 from engine.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.outlook import classify
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
+
+SPIN_SECONDS = float(os.environ.get("SB_SPIN", "0"))
 
 
 @dataclass
@@ -59,7 +62,8 @@ class Host:
 
     `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
     hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
-    hear something before a job has ended.
+    hear something before a job has ended. `callers`: who sends jobs, the driver first, and
+    `watch` over them; `linked`: whom this one sends jobs.
     """
 
     device: str = "cpu"
@@ -69,6 +73,13 @@ class Host:
     beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
     reference: Any = None
     tell: Callable[[Any], None] = field(default=lambda news: None, repr=False, compare=False)
+    callers: tuple[End, ...] = field(default=(), repr=False, compare=False)
+    watch: Watch = field(default_factory=Watch, repr=False, compare=False)
+    linked: Channel | None = field(default=None, repr=False, compare=False)
+
+    def listen(self, *callers: End) -> None:
+        """From now on, these send jobs."""
+        self.callers, self.watch = callers, Watch(*callers, spin=SPIN_SECONDS)
 
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""
@@ -204,33 +215,54 @@ def unload(host: Host, name: str) -> None:
         torch.cuda.empty_cache()
 
 
-def serve(*connections: Connection) -> None:
+def serve(*sockets: socket.socket) -> None:
     """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipes
     hosts: list[Host] = []
-    hosts += [Host(beside=hosts) for _ in connections]
+    hosts += [Host(beside=hosts) for _ in sockets]
+    ends = [End(socket_) for socket_ in sockets]
     hosts[0].threads.add(threading.get_native_id())
-    for host, connection in zip(hosts[1:], connections[1:], strict=True):
-        thread = threading.Thread(target=_answer, args=(host, connection))
+    for host, end in zip(hosts[1:], ends[1:], strict=True):
+        thread = threading.Thread(target=_answer, args=(host, end))
         thread.start()
         host.threads.add(thread.native_id or 0)
-    _answer(hosts[0], connections[0])
+    _answer(hosts[0], ends[0])
 
 
-def _answer(host: Host, connection: Connection) -> None:
+def take_end(host: Host) -> End:
+    """The end of a pipe that the driver sends for a job (`engine.workers.Worker.give`)."""
+    host.tell("ready")  # what it sends earlier is taken for a part of its message
+    _, (descriptor,), _, _ = socket.recv_fds(host.callers[0].socket, 1, 1)
+    return End(socket.socket(fileno=descriptor))
+
+
+def ask(host: Host) -> None:
+    """Take the end of a pipe to another worker, to send it jobs."""
+    if host.linked is not None:
+        host.linked.close()
+    host.linked = Channel("draft", take_end(host), spin=SPIN_SECONDS)
+
+
+def hear(host: Host) -> None:
+    """Take the end of a pipe from another worker, to do its jobs as well."""
+    host.listen(*host.callers, take_end(host))
+
+
+def _answer(host: Host, driver: End) -> None:
     """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
-    host.tell = lambda news: connection.send_bytes(encode({"news": news}))
-    with connection:
+    host.tell = lambda news: driver.send(encode({"news": news}))
+    host.listen(driver)
+    with driver.socket:
         while True:
+            caller = host.watch.wait()[0]
             try:
-                message = decode(connection.recv_bytes())
+                message = caller.receive()
+                caller.send(encode(do(host, partial(_call, host, **message))))
             except (EOFError, OSError):
-                return
-            reply = do(host, partial(_call, host, **message))
-            try:
-                connection.send_bytes(encode(reply))
-            except OSError:
-                return
+                if caller is driver:
+                    return
+                caller.close()
+                host.listen(driver)
 
 
 @cache

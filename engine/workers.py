@@ -2,108 +2,32 @@
 
 import multiprocessing
 import os
-import select
 import signal
+import socket
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
-from engine.messages import decode, encode
+from engine.channel import SILENCE_SECONDS, Channel
+from engine.messages import End, pipe
 from engine.placement import Seat
-from engine.worker_process import serve, sit
+from engine.worker_process import ask, hear, serve, sit
 
-SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
 SPINS = 3000  # of an idle thread of GNU OpenMP's: longer than the pauses within a forward, some 50 us
-PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A job's value; when it was sent, begun, ended and received (seconds of the monotonic clock)."""
-
-    value: Any
-    sent: float
-    start: float
-    end: float
-    received: float
-
-
-@dataclass(slots=True)
-class Ticket:
-    """A job under way in a worker; `on_news` hears what it tells before it has ended."""
-
-    worker: "Worker"
-    sent: float
-    reply: Reply | None = None
-    error: SpecBranchError | None = None
-    on_news: Callable[[Any], None] = lambda news: None
-
-    def wait(self, timeout: float | None = None) -> Reply:
-        """The reply. WorkerLost if the worker died or was silent for `timeout` seconds; OutOfMemory if it was that."""
-        while self.reply is None:
-            if self.error is not None:
-                raise self.error
-            self.worker.receive(timeout)
-        return self.reply
-
-    def answer(self, reply: Mapping[str, Any], received: float, name: str) -> None:
-        """Take what `engine.worker_process.do` says of the job, in the worker of this name."""
-        if "lost" in reply:
-            self.error = OutOfMemory(reply["lost"])
-        elif "out_of_memory" in reply:
-            self.error = OutOfMemory(
-                f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
-                "model needs less."
-            )
-        elif "error" in reply:
-            self.error = SpecBranchError(reply["error"])
-        else:
-            self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
+CAN_LINK = hasattr(socket, "send_fds")  # whether workers can be given a pipe between them
 
 
 @dataclass(eq=False)
-class Worker:
-    """A thread of a worker process that does one job at a time, in the order asked; `start` makes them."""
+class Worker(Channel):
+    """A worker and its process; `start` makes them. `_beside`: all workers of the process."""
 
-    name: str
-    process: BaseProcess
-    _connection: Connection
-    _beside: list["Worker"] = field(repr=False)  # all workers of the process
-    seat: Seat | None = None
-    lost: bool = False
-    _outstanding: deque[Ticket] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        self._answers = _listen(self._connection)
-
-    def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
-        """Send a job, `function(host, **arguments)`, to be run in the worker; all as a message takes it."""
-        message = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
-        data = encode(message)
-        while len(data) > PIPE_BYTES and self._outstanding:
-            # Else both ends might wait for ever, each for room for what it sends.
-            self.receive(SILENCE_SECONDS)
-        if self.lost:
-            raise self._is_gone()
-        ticket = Ticket(self, time.perf_counter())
-        try:
-            self._connection.send_bytes(data)
-        except OSError as error:
-            raise self._gone("died") from error
-        self._outstanding.append(ticket)
-        return ticket
-
-    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """Submit a job and wait for its value."""
-        return self.submit(function, **arguments).wait().value
+    process: BaseProcess = field(kw_only=True)
+    seat: Seat | None = field(default=None, kw_only=True)
+    _beside: list["Worker"] = field(kw_only=True, repr=False)
 
     def sit(self, seat: Seat) -> None:
         """Move to a seat."""
@@ -111,65 +35,52 @@ class Worker:
             self.call(sit, device=seat.device, cores=list(seat.cores))
             self.seat = seat
 
-    def receive(self, timeout: float | None = None) -> None:
-        """Take one reply, or news of a job that goes on, and give it to the oldest ticket."""
-        if self.lost:
-            raise self._is_gone()
-        try:
-            # A pipe whose process has died ends, so there is nothing else to watch.
-            if timeout is not None and not self._answers(timeout):
-                raise self._gone(f"was silent for {timeout:g} s")
-            reply = decode(self._connection.recv_bytes())
-        except (EOFError, OSError) as error:
-            raise self._gone("died") from error
-        received = time.perf_counter()
-        if "news" in reply:
-            self._outstanding[0].on_news(reply["news"])
-            return
-        self._outstanding.popleft().answer(reply, received, self.name)
+    def give(self, function: Callable[..., Any], end: End) -> None:
+        """Call a job that takes the end of a pipe, by `engine.worker_process.take_end`."""
+        ticket = self.submit(function)
 
-    def _is_gone(self) -> WorkerLost:
-        return WorkerLost(f"the {self.name} worker is gone.")
+        def send(_: object) -> None:
+            socket.send_fds(self._end.socket, [b" "], [end.fileno()])
 
-    def _gone(self, how: str) -> WorkerLost:
-        self.close()
-        return WorkerLost(f"the {self.name} worker {how}.")
+        ticket.on_news = send
+        ticket.wait(SILENCE_SECONDS)
 
     def close(self) -> None:
         """End the process, whatever it is doing, and with it the workers beside this one."""
         for worker in self._beside:
             worker.lost = True
-            worker._connection.close()
+            worker._end.close()
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
 
 
-def _listen(connection: Connection) -> Callable[[float], bool]:
-    """What waits for some seconds at most until there is something to read, and tells whether there is.
-
-    `connection.poll` does, too, but has so much to set up each time that a round would notice.
-    """
-    if not hasattr(select, "poll"):
-        return connection.poll
-    watched = select.poll()
-    watched.register(connection, select.POLLIN)
-    return lambda seconds: bool(watched.poll(1000 * seconds))
-
-
 def start(*names: str) -> tuple[Worker, ...]:
     """Start one process with a worker, a thread of its own, for each name."""
     context = multiprocessing.get_context("spawn")
-    pipes = [context.Pipe() for _ in names]
+    pipes = [pipe() for _ in names]
     theirs = [end for _, end in pipes]
-    process = context.Process(target=serve, args=theirs, name=" and ".join(names), daemon=True)
+    process = context.Process(
+        target=serve, args=[end.socket for end in theirs], name=" and ".join(names), daemon=True
+    )
     with _interrupts_held(), _tuned():
         process.start()
     for end in theirs:
         end.close()
     workers: list[Worker] = []
-    workers += [Worker(name, process, ours, workers) for name, (ours, _) in zip(names, pipes, strict=True)]
+    workers += [
+        Worker(name, ours, process=process, _beside=workers)
+        for name, (ours, _) in zip(names, pipes, strict=True)
+    ]
     return tuple(workers)
+
+
+def link(asking: Worker, asked: Worker) -> None:
+    """Let a worker send jobs to another one, as its host's `linked`, by a pipe of their own."""
+    one, other = pipe()
+    with one.socket, other.socket:
+        asking.give(ask, one)
+        asked.give(hear, other)
 
 
 @contextmanager

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from engine.cached_model import CachedModel, Sight
+from engine.channel import Reply, Ticket
 from engine.distributions import distribution
 from engine.hrad import Predictor
 from engine.sampling import Sampling
 from engine.session import Player
 from engine.worker_process import Host, Hosted
-from engine.workers import Reply, Ticket
 
 VOCABULARY, END = 4, 3
 PROMPT = [0, 1, 2, 0, 1, 2, 0, 1]  # repeats itself, for policies that go by that

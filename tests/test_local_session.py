@@ -60,7 +60,7 @@ def test_the_driver_hears_of_it_now_and_then(every: float, told: int) -> None:
     host.tell = lambda news: heard.append(list(news))
     configuration = CONFIGURATIONS[0].model_dump(mode="json")
     last, tokens, rounds, jobs, _, ending, warning = write(
-        host, configuration, ["target"], PROMPT, 12, [], GREEDY.model_dump(), 0.0, every
+        host, configuration, ["target"], False, 1.0, PROMPT, 12, [], GREEDY.model_dump(), 0.0, every
     )
     assert len(heard) == told
     assert [token for news in [*heard, last] for token in news] == list(tokens)

@@ -216,7 +216,7 @@ def test_a_killed_draft_worker_costs_nothing_but_speed(pair: Pair, texts: list[t
 def test_a_hung_draft_worker_is_given_up(
     pair: Pair, texts: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.session.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("engine.local_session.SILENCE_SECONDS", 0.5)
     _, drafter = pair.players("at-once", "same")
     assert drafter is not None
     assert drafter.worker.process.pid

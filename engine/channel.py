@@ -1,0 +1,123 @@
+"""One end of a pipe to a worker: jobs go out, replies come in the same order. Torch-free."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.messages import End, Watch, encode
+
+SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
+PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A job's value; when it was sent, begun, ended and received (seconds of the monotonic clock)."""
+
+    value: Any
+    sent: float
+    start: float
+    end: float
+    received: float
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A job under way in a worker; `on_news` hears what it tells before it has ended."""
+
+    worker: "Channel"
+    sent: float
+    reply: Reply | None = None
+    error: SpecBranchError | None = None
+    on_news: Callable[[Any], None] = lambda news: None
+
+    def wait(self, timeout: float | None = None) -> Reply:
+        """The reply. WorkerLost if the worker died or was silent for `timeout` seconds; OutOfMemory if it was that."""
+        while self.reply is None:
+            if self.error is not None:
+                raise self.error
+            self.worker.receive(timeout)
+        return self.reply
+
+    def answer(self, reply: Mapping[str, Any], received: float, name: str) -> None:
+        """Take what `engine.worker_process.do` says of the job, in the worker of this name."""
+        if "lost" in reply:
+            self.error = OutOfMemory(reply["lost"])
+        elif "out_of_memory" in reply:
+            self.error = OutOfMemory(
+                f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
+                "model needs less."
+            )
+        elif "error" in reply:
+            self.error = SpecBranchError(reply["error"])
+        else:
+            self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
+
+
+@dataclass(eq=False)
+class Channel:
+    """A worker that does one job at a time, in the order asked, as whoever holds its pipe's other end sees it."""
+
+    name: str
+    _end: End
+    lost: bool = False
+    process: BaseProcess | None = field(default=None, kw_only=True)  # which ends with this, if any
+    spin: float = field(default=0.0, kw_only=True)  # seconds to look for a reply before sleeping
+    _outstanding: deque[Ticket] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._watch = Watch(self._end, spin=self.spin)
+
+    def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
+        """Send a job, `function(host, **arguments)`, to be run in the worker; all as a message takes it."""
+        message = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
+        data = encode(message)
+        while len(data) > PIPE_BYTES and self._outstanding:
+            # Else both ends might wait for ever, each for room for what it sends.
+            self.receive(SILENCE_SECONDS)
+        if self.lost:
+            raise self._is_gone()
+        ticket = Ticket(self, time.perf_counter())
+        try:
+            self._end.send(data)
+        except OSError as error:
+            raise self._gone("died") from error
+        self._outstanding.append(ticket)
+        return ticket
+
+    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
+        """Submit a job and wait for its value."""
+        return self.submit(function, **arguments).wait().value
+
+    def receive(self, timeout: float | None = None) -> None:
+        """Take one reply, or news of a job that goes on, and give it to the oldest ticket."""
+        if self.lost:
+            raise self._is_gone()
+        try:
+            # A pipe whose process has died ends, so there is nothing else to watch.
+            if timeout is not None and not self._watch.wait(timeout):
+                raise self._gone(f"was silent for {timeout:g} s")
+            reply = self._end.receive()
+        except (EOFError, OSError) as error:
+            raise self._gone("died") from error
+        received = time.perf_counter()
+        if "news" in reply:
+            self._outstanding[0].on_news(reply["news"])
+            return
+        self._outstanding.popleft().answer(reply, received, self.name)
+
+    def _is_gone(self) -> WorkerLost:
+        return WorkerLost(f"the {self.name} worker is gone.")
+
+    def _gone(self, how: str) -> WorkerLost:
+        self.close()
+        return WorkerLost(f"the {self.name} worker {how}.")
+
+    def close(self) -> None:
+        """Ask nothing of it any more."""
+        self.lost = True
+        self._end.close()
