@@ -24,7 +24,7 @@ from engine.session import Player
 # What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
 # many in a round.
 TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT, TOGETHER_STEPS = (1, 5), (1, 4), 128, 4
-HAND_OVER_TOKENS = 12  # of text in each lap
+HAND_OVER_TOKENS = 24  # of text in each lap
 
 # Tokens x context. Past four rows other kernels may take over (engine.linear), and time may fall there, hence 4 beside
 # 5; nine are read by `engine.fused_llama` in one pass, ten in two, and no more than 18 so.
@@ -204,11 +204,10 @@ def _lap(
     found: dict[str, Any] = {
         "visits": run_lap(other or target, course, number, seed, TARGET if shared and draft else None)
     }
-    if other is None:
-        found["hand_over"] = _hand_over(pair, prompt, placement)
-        return {**found, "seconds": time.monotonic() - began}
-    if not shared:
+    if not shared and other is not None:
         found["together"] = time_together(target, other, laps.together_seconds)
+    if (other is None) == shared:
+        found["hand_over"] = _hand_over(pair, prompt, placement, draft)
     return {**found, "seconds": time.monotonic() - began}
 
 
@@ -297,12 +296,16 @@ def time_together(
     ]
 
 
-def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement) -> list[float]:
-    """From the end of one job to the start of the next, in a real autoregressive run: all that is not computing."""
-    run = pair.generate(
-        Configuration(policy="autoregressive", placement=placement), prompt, max_tokens=HAND_OVER_TOKENS
-    )
-    return [after.start - before.end for before, after in itertools.pairwise(run.jobs)]
+def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement, draft: str | None) -> list[float]:
+    """From the end of what is waited for together to the start of the next job, in a real run: all but computing.
+
+    Where models take turns, of autoregressive decoding; where they compute at once, of a draft that does beside the
+    target.
+    """
+    policy = "pearl" if draft else "autoregressive"
+    configuration = Configuration(policy=policy, draft=draft, draft_length=2, placement=placement)
+    run = pair.generate(configuration, prompt, max_tokens=HAND_OVER_TOKENS)
+    return [seconds for _, seconds in run.hand_overs()][:-1]
 
 
 def _placement_costs(

@@ -14,7 +14,7 @@ SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forwar
 PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """A job's value; when it was sent, begun, ended and received (seconds of the monotonic clock)."""
 
@@ -45,17 +45,17 @@ class Ticket:
 
     def answer(self, reply: Mapping[str, Any], received: float, name: str) -> None:
         """Take what `engine.worker_process.do` says of the job, in the worker of this name."""
-        if "lost" in reply:
+        if "value" in reply:
+            self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
+        elif "lost" in reply:
             self.error = OutOfMemory(reply["lost"])
         elif "out_of_memory" in reply:
             self.error = OutOfMemory(
                 f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
                 "model needs less."
             )
-        elif "error" in reply:
-            self.error = SpecBranchError(reply["error"])
         else:
-            self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
+            self.error = SpecBranchError(reply["error"])
 
 
 @dataclass(eq=False)
@@ -98,10 +98,12 @@ class Channel:
         if self.lost:
             raise self._is_gone()
         try:
-            # A pipe whose process has died ends, so there is nothing else to watch.
-            if timeout is not None and not self._watch.wait(timeout):
-                raise self._gone(f"was silent for {timeout:g} s")
-            reply = self._end.receive()
+            reply = self._end.receive_now()
+            if reply is None:
+                # A pipe whose process has died ends, so there is nothing else to watch.
+                if timeout is not None and not self._watch.wait(timeout):
+                    raise self._gone(f"was silent for {timeout:g} s")
+                reply = self._end.receive()
         except (EOFError, OSError) as error:
             raise self._gone("died") from error
         received = time.perf_counter()

@@ -45,11 +45,20 @@ class End:
             data = bytearray(data)
             while len(data) < end:
                 data += self._read(end - len(data))
-        self.rest = bytes(data[end:])
+        self.rest = bytes(data[end:]) if len(data) > end else b""
         return _decoder.decode(memoryview(data)[LENGTH.size : end])
 
-    def _read(self, most: int) -> bytes:
-        data = self.socket.recv(most)
+    def receive_now(self) -> Any:
+        """The next message if it, or a part of it, is there already, else None."""
+        if not self.rest:
+            try:
+                self.rest = self._read(CHUNK, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+        return self.receive()
+
+    def _read(self, most: int, flags: int = 0) -> bytes:
+        data = self.socket.recv(most, flags)
         if not data:
             raise EOFError
         return data

@@ -1,6 +1,8 @@
 """What a run writes down, real or simulated: the one schema that metrics, traces and reports read. Torch-free."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from engine.policies.words import Round
@@ -51,3 +53,26 @@ class Run:
             total += max(0.0, job.end - max(job.start, until))
             until = max(until, job.end)
         return total
+
+    def hand_overs(self) -> Iterator[tuple[list[Job], float]]:
+        """The jobs that were waited for together, and the seconds from their end to the next job, or the run's end."""
+        waits = list(waited_together(self.jobs))
+        following = [min(job.start for job in wait) for wait in waits[1:]] + [self.seconds]
+        for wait, after in zip(waits, following, strict=True):
+            yield wait, max(0.0, after - max(job.end for job in wait))
+
+
+def waited_together(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """Jobs in the order that they were asked for, by what a policy waited for at once.
+
+    A verdict ends its round, so what follows it in the same round was asked for beside it; a draft before it was
+    waited for alone, unless their times overlap.
+    """
+    wait: list[Job] = list(jobs[:1])
+    for before, job in pairwise(jobs):
+        if job.round != before.round or (before.model != "target" and job.start >= before.end):
+            yield wait
+            wait = []
+        wait.append(job)
+    if wait:
+        yield wait

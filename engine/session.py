@@ -26,7 +26,7 @@ class DraftLost(Exception):
     """The draft's worker is gone; the text goes on without it."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Pending(Generic[T]):
     """A job in a worker, of the draft if it `drafts`; `value` waits for it and raises what it raised."""
 
@@ -34,10 +34,13 @@ class Pending(Generic[T]):
     understand: Callable[[Reply], T]
     silence: float
     drafts: bool = False
+    known: T | None = None
 
     @property
     def value(self) -> T:
-        return self.understand(self.ticket.wait(self.silence))
+        if self.known is None:
+            self.known = self.understand(self.ticket.wait(self.silence))
+        return self.known
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class EngineSession:
             draft=self.drafter.model if self.drafter else "",
             **self._news("target"),
         )
-        return Pending(ticket, _once(understand), self.silence)
+        return Pending(ticket, understand, self.silence)
 
     @property
     def _sampling(self) -> dict[str, object]:
@@ -130,7 +133,7 @@ class EngineSession:
             )
         except WorkerLost as error:
             raise self._without_draft(error) from error
-        return Pending(ticket, _once(understand), self.silence, drafts=True)
+        return Pending(ticket, understand, self.silence, drafts=True)
 
     def _without_draft(self, error: WorkerLost) -> Exception:
         """Losing the draft ends nothing, unless its process was the target's too.
@@ -172,18 +175,6 @@ class EngineSession:
         if not self.rounds:
             self.first_token_seconds = time.perf_counter() - self.began
         self.rounds.append(counts)
-
-
-def _once(understand: Callable[[Reply], T]) -> Callable[[Reply], T]:
-    """Understand a reply the first time it is asked for, and remember."""
-    known: list[T] = []
-
-    def remembered(reply: Reply) -> T:
-        if not known:
-            known.append(understand(reply))
-        return known[0]
-
-    return remembered
 
 
 def generate(

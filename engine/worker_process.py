@@ -26,7 +26,9 @@ from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
-SPIN_SECONDS = float(os.environ.get("SB_SPIN", "0"))
+SPIN_SECONDS = (
+    0.02  # that one of two workers looks for the other's message before it sleeps: longer than a round
+)
 
 
 @dataclass

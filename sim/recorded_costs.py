@@ -7,11 +7,10 @@ So a simulated run differs by what the simulator knows nothing of: the time befo
 wait that do not begin at once, and the time between two of them on one device.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 from engine.configuration import Configuration
-from engine.record import Job, Run
+from engine.record import Run
 from sim.durations import Durations
 from sim.explained import same_rounds
 from sim.replay import Replay
@@ -22,31 +21,12 @@ from sim.world import play, record
 def recorded_durations(script: Script, run: Run) -> Durations:
     """Those of a run, real or simulated, for the jobs of its replay; further jobs than were recorded take no time."""
     queues: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
-    waits = list(waited_together(run.jobs))
-    following = [min(job.start for job in wait) for wait in waits[1:]] + [run.seconds]
-    for wait, after in zip(waits, following, strict=True):
-        gap = max(0.0, after - max(job.end for job in wait))
+    for wait, gap in run.hand_overs():
         for job in wait:
             queues[MODELS.index(job.model)].append((job.end - job.start, gap))
     left = [iter(queue) for queue in queues]
     given = [next(left[model], (0.0, 0.0)) for model in script.work.model.tolist()]
     return Durations([0.0] * len(given), [seconds for seconds, _ in given], [gap for _, gap in given])
-
-
-def waited_together(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs in the order that they were asked for, by what a policy waited for at once.
-
-    A verdict ends its round, so what follows it in the same round was asked for beside it; a draft before it was
-    waited for alone, unless their times overlap.
-    """
-    wait: list[Job] = list(jobs[:1])
-    for before, job in pairwise(jobs):
-        if job.round != before.round or (before.model != "target" and job.start >= before.end):
-            yield wait
-            wait = []
-        wait.append(job)
-    if wait:
-        yield wait
 
 
 def rerun(world: Replay, configuration: Configuration, recorded: Sequence[Run]) -> list[Run]:

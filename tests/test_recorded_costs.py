@@ -12,7 +12,7 @@ from engine.policies.settings import Settings
 from engine.record import Job, Run
 from sim.acceptance import IndependentAcceptance
 from sim.costs import LinearCosts
-from sim.recorded_costs import recorded_durations, rerun, same_schedule, waited_together
+from sim.recorded_costs import recorded_durations, rerun, same_schedule
 from sim.replay import Replay
 from sim.script import PROMPT_TOKEN, write_script
 from sim.world import Setting, play, record, simulate
@@ -97,19 +97,6 @@ def test_what_the_simulator_has_no_place_for_is_the_error_of_scheduling() -> Non
     assert again(shifted(run, 0.0, late=0.0005)) == pytest.approx(
         run.seconds - 0.0005 * len(run.rounds), abs=1e-9
     )
-
-
-def test_jobs_that_are_waited_for_at_once() -> None:
-    def job(model: str, number: int, start: float, end: float) -> Job:
-        return Job(model, number, start, end, 1, 1)  # type: ignore[arg-type]
-
-    speculative = [job("draft", 0, 0, 1), job("target", 0, 1, 2), job("draft", 1, 2, 3)]
-    assert [len(wait) for wait in waited_together(speculative)] == [1, 1, 1]
-    in_turn = [job("target", 0, 0, 1), job("draft", 0, 1, 2), job("target", 1, 2, 3), job("draft", 1, 3, 4)]
-    assert [len(wait) for wait in waited_together(in_turn)] == [2, 2]
-    overlapping = [job("draft", 0, 0, 2), job("target", 0, 1, 3)]
-    assert [len(wait) for wait in waited_together(overlapping)] == [2]
-    assert list(waited_together([])) == []
 
 
 @pytest.mark.parametrize("policy", ["speculative", "pearl"])

@@ -13,7 +13,7 @@ import torch
 from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.placement import Seat, usable_cores
 from engine.worker_process import Host
-from engine.workers import Worker, start
+from engine.workers import Worker, link, start
 
 HERE_TOGETHER = threading.Barrier(2)
 FAILURES = {
@@ -29,6 +29,12 @@ two_cores = pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores"
 
 def echo(host: Host, value: object) -> object:
     return value
+
+
+def pass_on(host: Host, value: object) -> object:
+    """Has it from the worker that this one is linked to."""
+    assert host.linked is not None
+    return host.linked.call(echo, value=value)
 
 
 def nap(host: Host) -> None:
@@ -138,6 +144,20 @@ def test_large_messages_pass_whoever_is_busy(worker: Worker, two: tuple[Worker, 
     for one in (worker, *two):
         tickets = [one.submit(echo, value=large) for _ in range(3)]
         assert all(ticket.wait(30).value == large for ticket in tickets)
+
+
+def test_workers_can_be_linked(worker: Worker, two: tuple[Worker, ...]) -> None:
+    """One asks the other, which goes on to answer the driver, and takes another's link when this one is gone."""
+    for asking in two:
+        link(asking, worker)
+        assert asking.call(pass_on, value=[1, "a"]) == [1, "a"]
+        assert worker.call(echo, value=2) == 2
+    link(two[1], worker)
+    assert two[1].call(pass_on, value=3) == 3
+    worker.close()
+    with pytest.raises(SpecBranchError, match=r"the draft worker (died|is gone)"):
+        two[1].call(pass_on, value=4)
+    assert two[1].call(echo, value=5) == 5
 
 
 def test_workers_of_one_process_work_at_the_same_time(two: tuple[Worker, ...]) -> None:
