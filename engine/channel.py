@@ -70,7 +70,7 @@ class Channel:
     _outstanding: deque[Ticket] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self._watch = Watch(self._end, spin=self.spin)
+        self._watch = Watch(self._end)
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
         """Send a job, `function(host, **arguments)`, to be run in the worker; all as a message takes it."""
@@ -101,7 +101,7 @@ class Channel:
             reply = self._end.receive_now()
             if reply is None:
                 # A pipe whose process has died ends, so there is nothing else to watch.
-                if timeout is not None and not self._watch.wait(timeout):
+                if timeout is not None and not self._watch.wait(timeout, self.spin):
                     raise self._gone(f"was silent for {timeout:g} s")
                 reply = self._end.receive()
         except (EOFError, OSError) as error:

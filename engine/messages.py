@@ -77,23 +77,25 @@ def pipe() -> tuple[End, End]:
 
 
 class Watch:
-    """Waits until there is something to read at one of some ends; looks for `spin` seconds before it sleeps."""
+    """Waits until there is something to read at one of some ends."""
 
-    def __init__(self, *ends: End, spin: float = 0.0) -> None:
-        self.ends, self.spin = {end.fileno(): end for end in ends}, spin
+    def __init__(self, *ends: End) -> None:
+        self.ends = {end.fileno(): end for end in ends}
         self._poll: Any = None
         if hasattr(select, "poll"):
             self._poll = select.poll()
             for descriptor in self.ends:
                 self._poll.register(descriptor, select.POLLIN)
 
-    def wait(self, seconds: float | None = None) -> Sequence[End]:
-        """The ends that have something to read, or whose other end is closed; none of them after so many seconds."""
-        found = [end for end in self.ends.values() if end.rest] or self._look(0.0)
-        if not found and self.spin:
-            until = time.perf_counter() + self.spin
-            while not found and time.perf_counter() < until:
-                found = self._look(0.0)
+    def wait(self, seconds: float | None = None, spin: float = 0.0) -> Sequence[End]:
+        """The ends that have something to read, or whose other end is closed; none of them after so many seconds.
+
+        It looks for `spin` seconds before it sleeps.
+        """
+        found = [end for end in self.ends.values() if end.rest]
+        until = time.perf_counter() + spin if spin else 0.0
+        while spin and not found and time.perf_counter() < until:
+            found = self._look(0.0)
         return found or self._look(seconds)
 
     def _look(self, seconds: float | None) -> list[End]:

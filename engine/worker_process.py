@@ -81,7 +81,7 @@ class Host:
 
     def listen(self, *callers: End) -> None:
         """From now on, these send jobs."""
-        self.callers, self.watch = callers, Watch(*callers, spin=SPIN_SECONDS)
+        self.callers, self.watch = callers, Watch(*callers)
 
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""
@@ -238,11 +238,11 @@ def take_end(host: Host) -> End:
     return End(socket.socket(fileno=descriptor))
 
 
-def ask(host: Host) -> None:
-    """Take the end of a pipe to another worker, to send it jobs."""
+def ask(host: Host, name: str) -> None:
+    """Take the end of a pipe to the worker of this name, to send it jobs."""
     if host.linked is not None:
         host.linked.close()
-    host.linked = Channel("draft", take_end(host), spin=SPIN_SECONDS)
+    host.linked = Channel(name, take_end(host), spin=SPIN_SECONDS)
 
 
 def hear(host: Host) -> None:
@@ -254,9 +254,12 @@ def _answer(host: Host, driver: End) -> None:
     """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
     host.tell = lambda news: driver.send(encode({"news": news}))
     host.listen(driver)
+    caller = driver
     with driver.socket:
         while True:
-            caller = host.watch.wait()[0]
+            # Whoever is linked has a core for each of both workers; what the driver needs is not kept from it.
+            spin = 0.0 if caller is driver else SPIN_SECONDS
+            caller = host.watch.wait(None, spin)[0]
             try:
                 message = caller.receive()
                 caller.send(encode(do(host, partial(_call, host, **message))))
@@ -264,6 +267,7 @@ def _answer(host: Host, driver: End) -> None:
                 if caller is driver:
                     return
                 caller.close()
+                caller = driver
                 host.listen(driver)
 
 

@@ -35,9 +35,9 @@ class Worker(Channel):
             self.call(sit, device=seat.device, cores=list(seat.cores))
             self.seat = seat
 
-    def give(self, function: Callable[..., Any], end: End) -> None:
+    def give(self, end: End, function: Callable[..., Any], **arguments: Any) -> None:
         """Call a job that takes the end of a pipe, by `engine.worker_process.take_end`."""
-        ticket = self.submit(function)
+        ticket = self.submit(function, **arguments)
 
         def send(_: object) -> None:
             socket.send_fds(self._end.socket, [b" "], [end.fileno()])
@@ -79,8 +79,8 @@ def link(asking: Worker, asked: Worker) -> None:
     """Let a worker send jobs to another one, as its host's `linked`, by a pipe of their own."""
     one, other = pipe()
     with one.socket, other.socket:
-        asking.give(ask, one)
-        asked.give(hear, other)
+        asking.give(one, ask, name=asked.name)
+        asked.give(other, hear)
 
 
 @contextmanager

@@ -69,16 +69,16 @@ def test_a_pipe_ends_with_its_other_end() -> None:
 @pytest.mark.parametrize("spin", [0.0, 0.01])
 def test_a_watch_tells_who_has_something_to_say(spin: float) -> None:
     pipes = [pipe() for _ in range(3)]
-    watch = Watch(*[theirs for _, theirs in pipes], spin=spin)
-    assert watch.wait(0.01) == []
+    watch = Watch(*[theirs for _, theirs in pipes])
+    assert watch.wait(0.01, spin) == []
     pipes[1][0].send(encode("a") + encode("b"))
     for word in "ab":  # the second one has been read with the first
-        (end,) = watch.wait()
+        (end,) = watch.wait(None, spin)
         assert end is pipes[1][1]
         assert end.receive() == word
-    assert watch.wait(0.01) == []
+    assert watch.wait(0.01, spin) == []
     pipes[2][0].close()
-    assert watch.wait() == [pipes[2][1]]
+    assert watch.wait(None, spin) == [pipes[2][1]]
     for ends in pipes:
         for end in ends:
             end.close()

@@ -155,7 +155,7 @@ def test_workers_can_be_linked(worker: Worker, two: tuple[Worker, ...]) -> None:
     link(two[1], worker)
     assert two[1].call(pass_on, value=3) == 3
     worker.close()
-    with pytest.raises(SpecBranchError, match=r"the draft worker (died|is gone)"):
+    with pytest.raises(SpecBranchError, match=r"the test worker (died|is gone)"):
         two[1].call(pass_on, value=4)
     assert two[1].call(echo, value=5) == 5
 
