@@ -16,7 +16,10 @@ PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
 
 @dataclass(slots=True)
 class Reply:
-    """A job's value; when it was sent, begun, ended and received (seconds of the monotonic clock)."""
+    """A job's value; when it was sent, begun, ended and received (seconds of the monotonic clock).
+
+    Not frozen, though nobody changes it: a round waits for it to be made.
+    """
 
     value: Any
     sent: float

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from engine.channel import SILENCE_SECONDS, Channel, Ticket
 from engine.configuration import Configuration
+from engine.errors import SpecBranchError
 from engine.models import TARGET
 from engine.policies import load_policy
 from engine.policies.words import Round
@@ -66,6 +67,7 @@ def write(
 
     The draft is in this worker too or, if it is `apart`, in the one that this one is linked to, which is given up after
     `silence` seconds. The driver is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
+    SpecBranchError when the driver has given the text up.
     """
     here = cast(Worker, Local(host))
     target = Player(here, models[0])
@@ -79,6 +81,8 @@ def write(
         news.extend(tokens)
         now = time.perf_counter()
         if now - told >= every:
+            if host.wanted():
+                raise SpecBranchError("the text was given up.")
             host.tell(news)
             told = now
             news.clear()

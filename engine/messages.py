@@ -12,6 +12,8 @@ import msgspec
 LENGTH = struct.Struct("!Q")  # of a message, in front of it
 CHUNK = 1 << 12  # bytes that are read at first: most messages are shorter
 
+NOW = getattr(socket, "MSG_DONTWAIT", None)  # for what is there already; not every system can ask for that
+
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 
 
@@ -49,10 +51,12 @@ class End:
         return _decoder.decode(memoryview(data)[LENGTH.size : end])
 
     def receive_now(self) -> Any:
-        """The next message if it, or a part of it, is there already, else None."""
+        """The next message if it, or a part of it, is known to be there already, else None."""
         if not self.rest:
+            if NOW is None:
+                return None
             try:
-                self.rest = self._read(CHUNK, socket.MSG_DONTWAIT)
+                self.rest = self._read(CHUNK, NOW)
             except BlockingIOError:
                 return None
         return self.receive()

@@ -83,6 +83,10 @@ class Host:
         """From now on, these send jobs."""
         self.callers, self.watch = callers, Watch(*callers)
 
+    def wanted(self) -> bool:
+        """Whether the driver has sent another job, so that it does not wait for this one any more."""
+        return bool(Watch(*self.callers[:1]).wait(0.0))
+
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""
         if self.stream is None:
@@ -267,8 +271,8 @@ def _answer(host: Host, driver: End) -> None:
                 if caller is driver:
                     return
                 caller.close()
+                host.listen(*[other for other in host.callers if other is not caller])
                 caller = driver
-                host.listen(driver)
 
 
 @cache

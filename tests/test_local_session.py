@@ -7,13 +7,14 @@ from table_pair import PROMPT, players, tables
 from tiny_models import PROMPTS, TOKENS, save_tiny
 
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, SpecBranchError
 from engine.local_session import write
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.placement import candidate_placements, usable_cores
 from engine.sampling import GREEDY, Sampling
 from engine.session import generate
+from engine.worker_process import Host
 
 CONFIGURATIONS = (
     Configuration(policy="autoregressive", placement="in-turn"),
@@ -71,6 +72,18 @@ def test_the_driver_hears_of_it_now_and_then(every: float, told: int) -> None:
     assert len(heard) == told
     assert [token for news in [*heard, last] for token in news] == list(tokens)
     assert (len(rounds), len(jobs), ending, warning) == (12, 12, "token-limit", None)
+
+
+def test_a_text_that_the_driver_gave_up_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, _ = players(*tables(seed=7))
+    heard: list[Sequence[int]] = []
+    host = target.worker.host  # type: ignore[attr-defined]
+    host.tell = lambda news: heard.append(list(news))
+    monkeypatch.setattr(Host, "wanted", lambda host: len(heard) == 3)
+    configuration = CONFIGURATIONS[0].model_dump(mode="json")
+    with pytest.raises(SpecBranchError, match="given up"):
+        write(host, configuration, ["target"], False, 1.0, PROMPT, 12, [], GREEDY.model_dump(), 0.0, 0.0)
+    assert len(heard) == 3
 
 
 def test_a_listener_that_fails_is_not_called_again(pair: Pair) -> None:
