@@ -52,6 +52,8 @@ class Ticket:
             self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
         elif "lost" in reply:
             self.error = OutOfMemory(reply["lost"])
+        elif "gone" in reply:
+            self.error = WorkerLost(reply["gone"])
         elif "out_of_memory" in reply:
             self.error = OutOfMemory(
                 f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "

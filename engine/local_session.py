@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import current_process
+from multiprocessing.process import BaseProcess
 from operator import attrgetter
 from typing import Any, cast
 
@@ -35,7 +37,7 @@ class Local:
 
     host: Host
     name: str = TARGET
-    process: str = "this one"
+    process: BaseProcess = field(default_factory=current_process)
     _outstanding: deque[tuple[Ticket, Callable[[], Any]]] = field(default_factory=deque)
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:

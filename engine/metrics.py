@@ -32,7 +32,7 @@ class Metrics:
 
     `target_busy` and `draft_busy` are the models' shares of the time; the idle shares are those of the device
     each one runs on, which is the same one where they take turns. `hand_over` is the share of the time in which
-    neither model computes: messages, driver and policy. `limit` is the tokens/s if the target never waited.
+    neither model computes: messages and policy. `limit` is the tokens/s if the target never waited.
     `first_token_seconds` is a mean.
     """
 

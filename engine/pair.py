@@ -9,7 +9,7 @@ from types import TracebackType
 
 from engine import worker_process
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, OutOfMemory, WorkerLost
 from engine.local_session import generate_there
 from engine.models import TARGET, ModelSpec
 from engine.ngrams import NONE, load_ngrams
@@ -83,18 +83,13 @@ class Pair:
         return self._host(TARGET, TARGET), self._host(role, draft)
 
     def _link(self, target: Worker, drafter: Worker | None) -> bool:
-        """Whether the target's worker can run a policy; if it needs to, it can send the draft's worker jobs then.
-
-        Threads of one process would share its interpreter with the policy, so there the driver runs it.
-        """
+        """Whether the target's worker can run a policy; if it needs to, it can send the draft's worker jobs then."""
         if drafter is None or drafter is target:
             return True
-        if drafter.process is target.process or not CAN_LINK:
-            return False
-        if self._linked != (target, drafter):
+        if CAN_LINK and self._linked != (target, drafter):
             link(target, drafter)
             self._linked = (target, drafter)
-        return True
+        return CAN_LINK
 
     def teach(self, target: Player, draft: str) -> None:
         """See that the target has H-RAD's network for a draft. ConfigurationError if there is none."""
@@ -131,15 +126,21 @@ class Pair:
         if not self._link(target, drafter):
             file = self.target.ngrams_file
             write = partial(generate, ngrams=load_ngrams(file) if file else NONE)
-        run = write(
-            configuration,
-            *players,
-            prompt,
-            max_tokens=max_tokens,
-            end_tokens=end_tokens,
-            on_text=on_text,
-            sampling=sampling,
-        )
+        try:
+            run = write(
+                configuration,
+                *players,
+                prompt,
+                max_tokens=max_tokens,
+                end_tokens=end_tokens,
+                on_text=on_text,
+                sampling=sampling,
+            )
+        except OutOfMemory:
+            raise
+        except WorkerLost:
+            target.close()  # it may have said so itself, of a thread beside it that hangs
+            raise
         if run.warning is not None:
             if drafter is not None and drafter.process is not target.process:
                 drafter.close()

@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
+from multiprocessing import current_process
 from typing import Any
 
 from engine.channel import Channel
-from engine.errors import OutOfMemory, SpecBranchError
+from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
 from engine.messages import End, Watch, encode
 from engine.models import ModelSpec, load_model
 from engine.ngrams import NONE, NGrams, load_ngrams
@@ -26,9 +27,9 @@ from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
-SPIN_SECONDS = (
-    0.02  # that one of two workers looks for the other's message before it sleeps: longer than a round
-)
+# How long one of two processes looks for the other's message before it sleeps, longer than a round: each has a core to
+# itself. Threads would keep their common interpreter from each other, and the driver has no core of its own.
+SPIN_SECONDS = 0.02
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Host:
     `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
     hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
     hear something before a job has ended. `callers`: who sends jobs, the driver first, and
-    `watch` over them; `linked`: whom this one sends jobs.
+    `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another worker's job.
     """
 
     device: str = "cpu"
@@ -78,6 +79,7 @@ class Host:
     callers: tuple[End, ...] = field(default=(), repr=False, compare=False)
     watch: Watch = field(default_factory=Watch, repr=False, compare=False)
     linked: Channel | None = field(default=None, repr=False, compare=False)
+    spin: float = 0.0
 
     def listen(self, *callers: End) -> None:
         """From now on, these send jobs."""
@@ -242,16 +244,20 @@ def take_end(host: Host) -> End:
     return End(socket.socket(fileno=descriptor))
 
 
-def ask(host: Host, name: str) -> None:
-    """Take the end of a pipe to the worker of this name, to send it jobs."""
+def ask(host: Host, name: str, beside: bool) -> None:
+    """Take the end of a pipe to the worker of this name, perhaps a thread `beside` this one, to send it jobs."""
     if host.linked is not None:
         host.linked.close()
-    host.linked = Channel(name, take_end(host), spin=SPIN_SECONDS)
+    end = take_end(host)
+    host.linked = (
+        Channel(name, end, process=current_process()) if beside else Channel(name, end, spin=SPIN_SECONDS)
+    )
 
 
-def hear(host: Host) -> None:
+def hear(host: Host, beside: bool) -> None:
     """Take the end of a pipe from another worker, to do its jobs as well."""
     host.listen(*host.callers, take_end(host))
+    host.spin = 0.0 if beside else SPIN_SECONDS
 
 
 def _answer(host: Host, driver: End) -> None:
@@ -261,9 +267,7 @@ def _answer(host: Host, driver: End) -> None:
     caller = driver
     with driver.socket:
         while True:
-            # Whoever is linked has a core for each of both workers; what the driver needs is not kept from it.
-            spin = 0.0 if caller is driver else SPIN_SECONDS
-            caller = host.watch.wait(None, spin)[0]
+            caller = host.watch.wait(None, 0.0 if caller is driver else host.spin)[0]
             try:
                 message = caller.receive()
                 caller.send(encode(do(host, partial(_call, host, **message))))
@@ -294,6 +298,8 @@ def do(host: Host, job: Callable[[], Any]) -> dict[str, Any]:
         host.synchronise()
     except OutOfMemory as error:
         reply["lost"] = str(error)
+    except WorkerLost as error:
+        reply["gone"] = str(error)
     except SpecBranchError as error:
         reply["error"] = str(error)
     except Exception as error:  # a model's code may raise anything; the driver reports it

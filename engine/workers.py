@@ -78,9 +78,10 @@ def start(*names: str) -> tuple[Worker, ...]:
 def link(asking: Worker, asked: Worker) -> None:
     """Let a worker send jobs to another one, as its host's `linked`, by a pipe of their own."""
     one, other = pipe()
+    beside = asking.process is asked.process
     with one.socket, other.socket:
-        asking.give(one, ask, name=asked.name)
-        asked.give(other, hear)
+        asking.give(one, ask, name=asked.name, beside=beside)
+        asked.give(other, hear, beside=beside)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ READING = """## How to read this
 - Cache memory "used" was counted in the cache after one draft job; "copying" is computed: a cache of its own for each
   branch, with a copy of the context.
 - The limit is tokens over the seconds in which the target computed: the speed if it never waited for anything.
-  Hand-over is the share of the time in which neither model computes: messages, driver and policy.
+  Hand-over is the share of the time in which neither model computes: messages and policy.
 """
 
 MODE_NAMES: dict[Mode, str] = {"greedy": "greedy", "sampled": "temperature 1"}

@@ -41,6 +41,12 @@ def verify_until_memory_ends(host: Host, base: int, **arguments: Any) -> Any:
     return VERIFY(host, base=base, **arguments)
 
 
+def draft_for_ever(host: Host, base: int, **arguments: Any) -> Any:
+    if base > len(PROMPTS[0]):
+        time.sleep(SECONDS)
+    return DRAFT(host, base=base, **arguments)
+
+
 def let_jobs_be(host: Host, names: dict[str, str]) -> None:
     """In a worker whose models take turns, and which runs the policy itself, jobs are these functions."""
     for job, name in names.items():
@@ -120,6 +126,23 @@ def test_the_death_of_a_process_with_both_models_is_an_error(
         pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS, on_text=kill)
     assert all(player.worker.lost for player in players if player)
     again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert again.tokens == own_text(target, PROMPTS[0])
+
+
+def test_a_hung_thread_beside_the_target_is_an_error(
+    pair: Pair, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the end of its process, which cannot be rid of it; the next text has another one."""
+    _, drafter = pair.players("threads", "other")
+    assert drafter is not None
+    drafter.worker.call(let_jobs_be, names={"draft": "draft_for_ever"})
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.local_session.SILENCE_SECONDS", 0.5)
+        patch.setattr(worker_process, "draft", draft_for_ever)
+        with pytest.raises(WorkerLost, match=r"silent for 0\.5 s\. It hosted target and draft"):
+            pair.generate(configuration("threads"), PROMPTS[0], max_tokens=TOKENS)
+    assert not drafter.worker.process.is_alive()
+    again = pair.generate(configuration("threads"), PROMPTS[0], max_tokens=TOKENS)
     assert again.tokens == own_text(target, PROMPTS[0])
 
 
