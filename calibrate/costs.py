@@ -206,7 +206,7 @@ def _lap(
     }
     if not shared and other is not None:
         found["together"] = time_together(target, other, laps.together_seconds)
-    if (other is None) == shared:
+    if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
         found["hand_over"] = _hand_over(pair, prompt, placement, draft)
     return {**found, "seconds": time.monotonic() - began}
 

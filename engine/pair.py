@@ -83,7 +83,7 @@ class Pair:
         return self._host(TARGET, TARGET), self._host(role, draft)
 
     def _link(self, target: Worker, drafter: Worker | None) -> bool:
-        """Whether the target's worker can run a policy; if it needs to, it can send the draft's worker jobs then."""
+        """Whether the target's worker can run a policy, and send jobs to the draft's where that is another one."""
         if drafter is None or drafter is target:
             return True
         if CAN_LINK and self._linked != (target, drafter):
@@ -136,10 +136,9 @@ class Pair:
                 on_text=on_text,
                 sampling=sampling,
             )
-        except OutOfMemory:
-            raise
-        except WorkerLost:
-            target.close()  # it may have said so itself, of a thread beside it that hangs
+        except WorkerLost as error:
+            if not isinstance(error, OutOfMemory):
+                target.close()  # it may have said so itself, of a thread beside it that hangs
             raise
         if run.warning is not None:
             if drafter is not None and drafter.process is not target.process:

@@ -87,7 +87,7 @@ class Host:
 
     def wanted(self) -> bool:
         """Whether the driver has sent another job, so that it does not wait for this one any more."""
-        return bool(Watch(*self.callers[:1]).wait(0.0))
+        return any(caller is self.callers[0] for caller in self.watch.wait(0.0))
 
     def computing(self) -> AbstractContextManager[Any]:
         """Where a job is run."""
@@ -289,7 +289,7 @@ def _call(host: Host, module: str, name: str, arguments: dict[str, Any]) -> Any:
 
 
 def do(host: Host, job: Callable[[], Any]) -> dict[str, Any]:
-    """Do a job: its value, or what was wrong, and when it began and ended (`engine.workers.Ticket.answer`)."""
+    """Do a job: its value, or what was wrong, and when it began and ended (`engine.channel.Ticket.answer`)."""
     start = time.perf_counter()
     reply: dict[str, Any] = {}
     try:

@@ -60,6 +60,18 @@ def test_it_is_the_drivers_text(pair: Pair, configuration: Configuration, sampli
         assert 0 < here.first_token_seconds <= here.seconds
 
 
+def test_where_no_pipe_can_be_handed_on_the_driver_writes(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if len(pair.cores) < 2:
+        pytest.skip("drafting at once needs two cores")
+    there = pair.generate(CONFIGURATIONS[5], PROMPTS[0], max_tokens=TOKENS)
+    monkeypatch.setattr("engine.pair.CAN_LINK", False)
+    monkeypatch.setattr("engine.pair.generate_there", None)
+    here = pair.generate(CONFIGURATIONS[5], PROMPTS[0], max_tokens=TOKENS)
+    assert (here.tokens, here.rounds) == (there.tokens, there.rounds)
+
+
 @pytest.mark.parametrize(("every", "told"), [(0.0, 12), (1e9, 0)])
 def test_the_driver_hears_of_it_now_and_then(every: float, told: int) -> None:
     """And of the rest in the end."""
