@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from engine.capabilities import Capabilities
 from engine.ledger import Ledger
 
+MOST_ROWS = 512  # of a text in one forward
 WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
 
 
@@ -21,13 +23,29 @@ class Sight(NamedTuple):
     prefixes: Sequence[int]
     own: Sequence[Sequence[int]]
 
+    def visible(self, slots: int) -> Tensor:
+        """Bool [rows, slots]: whether a row sees a slot."""
+        visible = torch.zeros((len(self.own), slots), dtype=torch.bool)
+        for row, (prefix, own) in enumerate(zip(self.prefixes, self.own, strict=True)):
+            visible[row, :prefix] = True
+            visible[row, list(own)] = True
+        return visible
+
     def mask(self, slots: int) -> Tensor:
         """Float32 [rows, slots]: 0 where a row sees a slot, and minus infinity where it does not."""
-        mask = torch.full((len(self.own), slots), float("-inf"))
-        for row, (prefix, own) in enumerate(zip(self.prefixes, self.own, strict=True)):
-            mask[row, :prefix] = 0.0
-            mask[row, list(own)] = 0.0
-        return mask
+        return torch.zeros((len(self.own), slots)).masked_fill_(~self.visible(slots), float("-inf"))
+
+    def before(self, row: int, slot: int) -> list[int]:
+        """The slots that a row sees beside its own `slot`, in the order of their tokens."""
+        return [*range(self.prefixes[row]), *(own for own in self.own[row] if own != slot)]
+
+    def leading_line(self, start: int) -> int:
+        """How many of the first rows, written from slot `start` on, just follow one another."""
+        seen = enumerate(zip(self.prefixes, self.own, strict=True), start)
+        return next(
+            (slot - start for slot, (prefix, own) in seen if prefix != slot or list(own) != [slot]),
+            len(self.own),
+        )
 
 
 class Decoder(Protocol):
@@ -36,13 +54,14 @@ class Decoder(Protocol):
     While `watch` is set, each forward leaves `features` [last, min(WATCHED_LAYERS, layers) * hidden size], in the
     model's dtype or in float32 where nothing rounded them, on its device: the outputs of the last layers behind one
     another, the very last one's behind the final norm, as in transformers' `hidden_states`. Otherwise `features` mean
-    nothing and cost next to nothing.
+    nothing and cost next to nothing. `capabilities` say what it cannot do.
 
     `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score; None where rows are ids.
     """
 
     watch: bool
     features: Tensor
+    capabilities: Capabilities
 
     @property
     def kept_tokens(self) -> Tensor | None: ...
@@ -100,7 +119,10 @@ class CachedModel:
         `beside`: tokens that are read in the same forward and forgotten, as (place in `tokens`, token): each sees what
         is before that place and itself. Their logits [len(beside), rows] are behind the others.
         """
-        start, count, last = self.ledger.slots, len(tokens), last or len(tokens)
+        count, last = len(tokens), last or len(tokens)
+        tokens = self._read_ahead(tokens, last)
+        beside = [(place - count + len(tokens), token) for place, token in beside]
+        start, count = self.ledger.slots, len(tokens)
         positions: Sequence[int] = range(start, start + count)
         if not beside:
             logits = self.decoder.forward(tokens, positions, start, None, last)
@@ -112,6 +134,19 @@ class CachedModel:
         self.ledger.read(tokens)
         self.ledger.tokens_read += len(beside)
         return logits.float()
+
+    def _read_ahead(self, tokens: Sequence[int], last: int) -> Sequence[int]:
+        """Read a long text in parts, for what its rows see of one another grows with its square.
+
+        Returns what is left to read, the `last` tokens among it.
+        """
+        while len(tokens) > max(MOST_ROWS, last) and self.decoder.capabilities.rolls_back:
+            part = tokens[: min(MOST_ROWS, len(tokens) - last)]
+            start = self.ledger.slots
+            self.decoder.forward(part, range(start, start + len(part)), start, None, 1)
+            self.ledger.read(part)
+            tokens = tokens[len(part) :]
+        return tokens
 
     def read_branches(self, tokens: Sequence[tuple[int, int]]) -> Tensor:
         """Append one token to each given branch, as (branch index, token); float32 logits [n, rows]."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.cached_model import WATCHED_LAYERS, Sight
+from engine.capabilities import Capabilities, position_limit
 from engine.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, room_of
 from engine.cut_head import CutHead
 from engine.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
@@ -78,9 +79,11 @@ class Llama:
         kept: Tensor | None = None,
         device: str = "cpu",
         capacity: int = 1024,
+        vocabulary: int | None = None,
     ) -> None:
         """`state` uses transformers' names. `kept` cuts the head to these tokens and a prompt's (`engine.cut_head`).
 
+        Of the head's rows only the first `vocabulary` are tokens (None: all of them).
         `bits` rounds every linear weight, the head's too (8 or 4; None: as they are); they may also be rounded to it
         already, all of them or none.
         """
@@ -118,6 +121,9 @@ class Llama:
         layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
         last_norm = dense("model.norm.weight")
         head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
+        head = head[: vocabulary or head.shape[0]]
+        kept = kept[kept < head.shape[0]] if kept is not None else None
+        self.capabilities = Capabilities(position_limit(config))
         self.cut = CutHead(kept, self.device) if kept is not None else None
         fused = can_fuse(layers, head, dtype, self.width)
         self.embedding = dense("model.embed_tokens.weight").to(dtype)

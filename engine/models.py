@@ -93,8 +93,12 @@ def _carried(name: str | None) -> Path | None:
     return WEIGHTS / Path(name).name
 
 
-def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
-    """The `engine.cached_model.CachedModel` of a spec. SpecBranchError if it cannot be loaded."""
+def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = None) -> Any:
+    """The `engine.cached_model.CachedModel` of a spec, whose head scores the first `vocabulary` tokens (None: all).
+
+    Rows of the head beyond the tokenizer's tokens only fill it up to a round size, and nothing may come of them.
+    SpecBranchError if it cannot be loaded.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -103,6 +107,7 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
     from engine.distilled import load_distilled, load_kept
     from engine.llama import Llama, is_lean
     from engine.ngrams import vocabulary_of
+    from engine.self_check import check_once
     from engine.transformers_model import TransformersModel
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -117,6 +122,12 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
         reason = str(error).splitlines()[0]
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
     config, state = model.config, model.state_dict()
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if vocabulary is not None and vocabulary > rows:
+        raise SpecBranchError(
+            f"the tokenizer of '{spec.source}' has {vocabulary} tokens, and the model only {rows}: they do not belong "
+            "together."
+        )
     if spec.ngrams_file and vocabulary_of(spec.ngrams_file) != config.vocab_size:
         raise SpecBranchError(
             f"the n-grams {spec.ngrams_file} are of another vocabulary than '{spec.source}': count its own with "
@@ -126,18 +137,32 @@ def load_model(spec: ModelSpec, device: str = "cpu") -> Any:
         weights = load_distilled(spec.distilled_file, state)
         config.num_hidden_layers = weights.layers
         return CachedModel(
-            Llama(config, weights.state, dtype, bits=spec.bits, kept=weights.kept_tokens, device=device)
+            Llama(
+                config,
+                weights.state,
+                dtype,
+                bits=spec.bits,
+                kept=weights.kept_tokens,
+                device=device,
+                vocabulary=vocabulary,
+            )
         )
+    decoder: Any
     if is_lean(config) and not spec.general_path:
         kept = load_kept(spec.kept_tokens_file, state) if spec.kept_tokens_file else None
         if spec.codes_file is not None:
             from engine.gptq import load_codes
 
             state |= load_codes(spec.codes_file, state)
-        return CachedModel(Llama(config, state, dtype, bits=spec.bits, kept=kept, device=device))
-    if spec.bits:
+        decoder = Llama(config, state, dtype, bits=spec.bits, kept=kept, device=device, vocabulary=vocabulary)
+    elif spec.bits:
         raise SpecBranchError(
             f"'{spec.source}' is of the {config.model_type} family, but int8 and int4 drafts are made of "
             "Llama-family models only: give another draft model by path instead."
         )
-    return CachedModel(TransformersModel(model.to(device)))
+    else:
+        decoder = TransformersModel(model.to(device), vocabulary)
+    made = CachedModel(decoder)
+    if not (spec.bits or spec.kept_tokens):  # else it is a draft, which promises no text of its own
+        check_once(made, model.eval(), spec, vocabulary or rows, device)
+    return made

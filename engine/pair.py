@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from engine import worker_process
+from engine.capabilities import Capabilities, check_length, check_rolls_back
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, OutOfMemory, WorkerLost
 from engine.local_session import generate_there
@@ -32,7 +33,8 @@ class Pair:
     third, a process of its own, host the drafts alone.
 
     A context manager; leaving it ends the workers. `drafts` by name, the first one being the default, and
-    `predictors` H-RAD's networks for them (see `find_predictors`).
+    `predictors` H-RAD's networks for them (see `find_predictors`). `vocabulary`: how many tokens there are, beyond
+    which a model's head may have rows that are none; None where it has not.
     """
 
     target: ModelSpec
@@ -40,6 +42,8 @@ class Pair:
     predictors: Mapping[str, Path] = field(default_factory=dict)
     cores: tuple[int, ...] = field(default_factory=usable_cores)
     cuda_devices: int = 0
+    vocabulary: int | None = None
+    _capabilities: dict[str, Capabilities] = field(default_factory=dict)  # of each model that was loaded
     _workers: dict[str, Worker] = field(default_factory=dict)
     _hosted: set[tuple[str, str]] = field(default_factory=set)
     _linked: tuple[Worker, Worker] | None = None
@@ -60,10 +64,14 @@ class Pair:
     def _host(self, role: str, model: str) -> Player:
         worker = self._workers[role]
         if (role, model) not in self._hosted:
-            spec = self.target if model == TARGET else self.drafts[model]
-            worker.call(worker_process.load, name=model, spec=spec.model_dump(mode="json"))
+            spec = self._spec(model).model_dump(mode="json")
+            found = worker.call(worker_process.load, name=model, spec=spec, vocabulary=self.vocabulary)
+            self._capabilities[model] = Capabilities(*found)
             self._hosted.add((role, model))
         return Player(worker, model)
+
+    def _spec(self, model: str) -> ModelSpec:
+        return self.target if model == TARGET else self.drafts[model]
 
     def _worker(self, role: str) -> Worker:
         if role not in self._workers or self._workers[role].lost:
@@ -73,14 +81,20 @@ class Pair:
         return self._workers[role]
 
     def players(self, placement: Placement, draft: str | None) -> tuple[Player, Player | None]:
-        """Seat the models, loading what is not loaded yet; a lost worker is started again."""
+        """Seat the models, loading what is not loaded yet; a lost worker is started again.
+
+        ConfigurationError if a draft is asked for, and one of the models cannot forget what was drafted in vain.
+        """
         seating = self.seating(placement)
         self._worker(TARGET).sit(seating.target)
         if draft is None:
             return self._host(TARGET, TARGET), None
         role = TARGET if seating.shared else THREADS[1] if seating.threads else "draft"
         self._worker(role).sit(seating.draft)
-        return self._host(TARGET, TARGET), self._host(role, draft)
+        both = self._host(TARGET, TARGET), self._host(role, draft)
+        for model in (TARGET, draft):
+            check_rolls_back(self._capabilities[model], self._spec(model).source, _role(model))
+        return both
 
     def _link(self, target: Worker, drafter: Worker | None) -> bool:
         """Whether the target's worker can run a policy, and send jobs to the draft's where that is another one."""
@@ -116,9 +130,17 @@ class Pair:
         on_text: Callable[[Sequence[int]], None] | None = None,
         sampling: Sampling = GREEDY,
     ) -> Run:
-        """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`."""
+        """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`.
+
+        ConfigurationError where a model cannot do what is asked of it: forget tokens, or go on as far.
+        """
         draft = configuration.draft_among(self.drafts)
         players = self.players(configuration.placement, draft)
+        if "draft_length" in configuration.uses:
+            check_rolls_back(self._capabilities[TARGET], self.target.source, TARGET)
+        for model in filter(None, (TARGET, draft)):
+            found, source = self._capabilities[model], self._spec(model).source
+            check_length(found, source, _role(model), len(prompt), max_tokens)
         if configuration.hrad and "hrad" in configuration.uses and draft is not None:
             self.teach(players[0], draft)
         target, drafter = players[0].worker, players[1].worker if players[1] else None
@@ -148,6 +170,10 @@ class Pair:
         return run
 
 
+def _role(model: str) -> str:
+    return TARGET if model == TARGET else f"draft '{model}',"
+
+
 def predictor_path(folder: Path, draft: str) -> Path:
     """Where H-RAD's network for a draft lies in a folder of networks."""
     return folder / f"{draft}.safetensors"
@@ -168,5 +194,7 @@ def open_pair(
         _ = spec.codes_file  # made here if it has to be, and not by several workers at once
         if spec.source != target.source:
             tokenizer.check_same_vocabulary(Tokenizer(spec), name)
-    with Pair(target, drafts, predictors or {}, cuda_devices=cuda_devices()) as pair:
+    with Pair(
+        target, drafts, predictors or {}, cuda_devices=cuda_devices(), vocabulary=tokenizer.size
+    ) as pair:
         yield pair, tokenizer

@@ -43,8 +43,8 @@ class Rounded:
         """How many numbers the weight has."""
         return self.codes.numel()
 
-    def __getitem__(self, rows: Tensor) -> "Rounded":
-        """Some of its rows (int64 [n])."""
+    def __getitem__(self, rows: Tensor | slice) -> "Rounded":
+        """Some of its rows (int64 [n], or a slice)."""
         return Rounded(*(part[rows] for part in self.parts))
 
 

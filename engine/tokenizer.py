@@ -1,6 +1,7 @@
 """Text to token ids and back, and the check that two models speak of the same tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from engine.errors import ConfigurationError, SpecBranchError
@@ -12,7 +13,7 @@ class Tokenizer:
 
     def __init__(self, spec: ModelSpec) -> None:
         """SpecBranchError if the model has no tokenizer that loads."""
-        from transformers import AutoTokenizer, GenerationConfig
+        from transformers import AutoTokenizer
 
         try:
             self._inner: Any = AutoTokenizer.from_pretrained(
@@ -23,12 +24,23 @@ class Tokenizer:
             raise SpecBranchError(
                 f"the tokenizer of '{spec.source}' could not be loaded: {reason}"
             ) from error
-        try:
-            ends = GenerationConfig.from_pretrained(spec.location).eos_token_id
-        except OSError:
-            ends = None
-        ends = self._inner.eos_token_id if ends is None else ends
-        self.end_tokens: frozenset[int] = frozenset([ends] if isinstance(ends, int) else ends or [])
+        self.end_tokens: frozenset[int] = frozenset(self._ends(spec))
+
+    @property
+    def size(self) -> int:
+        """How many token ids there are, from 0 on; a model's head may have rows beyond them."""
+        ids: dict[str, int] = self._inner.get_vocab()
+        return 1 + max(ids.values())
+
+    def _ends(self, spec: ModelSpec) -> Iterator[int]:
+        """The tokens that end a text: the tokenizer's, the model's and those of its generation settings."""
+        from transformers import AutoConfig, GenerationConfig
+
+        yield from _listed(self._inner.eos_token_id)
+        for kind in (AutoConfig, GenerationConfig):
+            with suppress(OSError, ValueError):  # a folder may lack either
+                found = kind.from_pretrained(spec.location, trust_remote_code=spec.trust_remote_code)
+                yield from _listed(getattr(found, "eos_token_id", None))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a user's message, in the chat template where there is one."""
@@ -62,3 +74,8 @@ class Tokenizer:
             f"the draft '{name}' has another vocabulary than the target ({len(theirs)} and {len(mine)} tokens; "
             f"{odd!r} differs first): speculative decoding needs the same one."
         )
+
+
+def _listed(ends: int | list[int] | None) -> list[int]:
+    """What a setting of end tokens says: none, one or several."""
+    return [ends] if isinstance(ends, int) else list(ends or [])

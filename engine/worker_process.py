@@ -137,12 +137,16 @@ def _pin(host: Host, cores: list[int]) -> None:
             os.sched_setaffinity(thread, cores)
 
 
-def load(host: Host, name: str, spec: dict[str, Any]) -> None:
-    """Load a model under a name, unless it is there already."""
+def load(
+    host: Host, name: str, spec: dict[str, Any], vocabulary: int | None = None
+) -> tuple[int | None, bool, bool]:
+    """Load a model under a name, unless it is there already; the fields of its `Capabilities`."""
     if name not in host.models:
         made_of = ModelSpec.model_validate(spec)
         ngrams = load_ngrams(made_of.ngrams_file) if made_of.ngrams_file else NONE
-        host.models[name] = Hosted(load_model(made_of, host.device), ngrams)
+        host.models[name] = Hosted(load_model(made_of, host.device, vocabulary), ngrams)
+    found = host.models[name].model.decoder.capabilities
+    return found.positions, found.rolls_back, found.trees
 
 
 def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) -> None:

@@ -42,6 +42,12 @@ def save_tiny(folder: Path, seed: int, first_word: str = "w0", *, chats: bool = 
     One that `chats` can be distilled: its head is its embedding, and there is a chat template.
     """
     tiny_llama(seed, tied=chats).save_pretrained(folder)
+    save_tokenizer(folder, first_word, chats=chats)
+    return str(folder)
+
+
+def save_tokenizer(folder: Path, first_word: str = "w0", *, chats: bool = False) -> None:
+    """A tokenizer of words w0 to w47 (w1 unknown, w2 end) for a model's folder."""
     words = {first_word: 0} | {f"w{i}": i for i in range(1, VOCABULARY)}
     inner = Tokenizer(WordLevel(words, unk_token="w1"))
     inner.pre_tokenizer = WhitespaceSplit()
@@ -49,7 +55,6 @@ def save_tiny(folder: Path, seed: int, first_word: str = "w0", *, chats: bool = 
     tokenizer = fast(tokenizer_object=inner, unk_token="w1", eos_token="w2")
     tokenizer.chat_template = "w3 {{ messages[0].content }} w4" if chats else None
     tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 @cache
