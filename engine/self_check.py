@@ -22,8 +22,8 @@ from engine.errors import SpecBranchError
 from engine.models import ModelSpec
 
 # Of the spread of a row's logits, the most by which the middle row may be off. Sums in another order are off by some
-# 1e-6 in float32 and 0.01 in bfloat16; a mask or a rope that is wrong, by 0.3 and more.
-TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
+# 1e-5 in float32 and 0.05 in bfloat16 (SmolLM2-135M); a mask or a rope that is wrong, by its whole size.
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
 PROMPT, LINE, BRANCHES = 16, 6, 3
 WORTH_REMEMBERING = 0.5  # seconds; what is quicker is asked again each time
 
