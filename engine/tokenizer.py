@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec
+from engine.errors import ConfigurationError
+from engine.models import ModelSpec, not_loaded
 
 
 class Tokenizer:
@@ -19,10 +19,7 @@ class Tokenizer:
                 spec.location, trust_remote_code=spec.trust_remote_code
             )
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise SpecBranchError(
-                f"the tokenizer of '{spec.source}' could not be loaded: {reason}"
-            ) from error
+            raise not_loaded("the tokenizer of", spec.source, error) from error
         try:
             ends = GenerationConfig.from_pretrained(spec.location).eos_token_id
         except OSError:
