@@ -32,9 +32,8 @@ HRAD = Path("runs/hrad")
 
 def _input_folder(context: typer.Context, parameter: typer.CallbackParam, given: Path) -> Path:
     """A folder that was named has to be there; the one that is taken where none was named need not."""
-    from click.core import ParameterSource
-
-    if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+    source = context.get_parameter_source(str(parameter.name))
+    if source is not None and source.name != "DEFAULT":
         check_input_folder(given, "H-RAD's networks ('specbranch train-hrad' writes them)")
     return given
 
@@ -488,6 +487,12 @@ def tune(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0: greedy texts; else that of the calibration's drawn texts")
     ] = 0.0,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="search only what this runs: vllm, sglang or transformers; none: everything"
+        ),
+    ] = None,
     listed: Annotated[
         int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
     ] = 6,
@@ -501,6 +506,7 @@ def tune(
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
     from calibrate.artifact import load_artifact
     from reports.tables import console, print_tuned
+    from scenarios.exports import find_system, restriction
     from scenarios.tuned import TunedConfiguration, save_tuned
     from sim.backends import backend as running_on
     from sim.objectives import OBJECTIVES, Bounds
@@ -510,19 +516,23 @@ def tune(
 
     if objective not in OBJECTIVES:
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(OBJECTIVES)}.")
+    if system:
+        find_system(system)
     artifact = load_artifact(calibration)
+    drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
     with stages() as show, running_on(backend, address):
         found = search(
             artifact,
             objective=objective,
             bounds=Bounds(rollback_rate=rollback_rate, hedge_rate=hedge_rate, devices=devices),
             what_if=WhatIf(temperature=temperature),
+            only=restriction(system, drafts, temperature) if system else None,
             seed=seed,
             listed=listed,
             jobs=jobs,
             progress=lambda done, total: show("replaying the grid", done, total),
         )
-    tuned = TunedConfiguration.of(found, calibration, artifact.digest)
+    tuned = TunedConfiguration.of(found, calibration, artifact.digest, drafts)
     save_tuned(out, tuned)
     if table:
         write_table(table, merge([read_table(table), list(rows_of(artifact.digest, found))]))
@@ -552,7 +562,10 @@ def merge_tables(
 @app.command("export")
 def export_configuration(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
-    system: Annotated[str, typer.Option("--to", help="vllm, sglang or transformers")] = "vllm",
+    system: Annotated[
+        str | None,
+        typer.Option("--to", help="vllm, sglang or transformers; none: what was tuned for, or vllm"),
+    ] = None,
     draft_model: Annotated[
         str | None, typer.Option("--draft-model", help="the draft's name or folder there")
     ] = None,
@@ -568,12 +581,14 @@ def export_configuration(
     from scenarios.tuned import load_tuned
 
     tuned = load_tuned(config)
-    made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature)
+    system = system or tuned.system or "vllm"
+    made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature, tuned.chosen_draft)
     for warning in made.warnings:
         print(f"specbranch: {system}: {warning}.", file=sys.stderr)
     if not made.exact and not nearest:
         raise ConfigurationError(
-            f"{system} does not do just what was simulated; --nearest exports what it does."
+            f"{system} does not do just what was simulated; 'specbranch tune --for {system}' chooses among what it "
+            "does, and --nearest exports what is nearest."
         )
     print(json.dumps(asdict(made)) if as_json else made.text)
 

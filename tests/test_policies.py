@@ -157,6 +157,7 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "min_confidence": 0.7,
         "min_bound": 0.9,
         "longest_match": 1,
+        "first_match": True,
         "guesses": 3,
         "repeats": 5,
         "second_under": 0.6,
