@@ -167,8 +167,8 @@ def tune(
     Configurations replay the same recorded texts with common random numbers: the whole grid a sample of them,
     the leaders all. `only`: what else a configuration has to be. `jobs`: processes (none: one for each core).
     `listed`: how many configurations are there for `verify` in all, or more, where policies and drafts are.
-    `progress` hears (done, of all), which may grow once the leaders are known. ConfigurationError if the grid asks for what the calibration does not have, or
-    holds nothing, or nothing within the bounds.
+    `progress` hears (done, of all), which may grow once the leaders are known. ConfigurationError if the grid
+    asks for what the calibration does not have, or holds nothing, or nothing within the bounds.
     """
     artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
