@@ -519,6 +519,7 @@ def tune(
     if system:
         find_system(system)
     artifact = load_artifact(calibration)
+    rows = read_table(table) if table else []
     drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
     with stages() as show, running_on(backend, address):
         found = search(
@@ -535,7 +536,7 @@ def tune(
     tuned = TunedConfiguration.of(found, calibration, artifact.digest, drafts)
     save_tuned(out, tuned)
     if table:
-        write_table(table, merge([read_table(table), list(rows_of(artifact.digest, found))]))
+        write_table(table, merge([rows, list(rows_of(artifact.digest, found))]))
     if as_json:
         print(tuned.model_dump_json())
         return
@@ -869,8 +870,9 @@ def bench_sim(
     from scenarios.calibrations import REFERENCE
 
     command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
+    artifact = load_artifact(calibration or REFERENCE)
     with stages() as show:
-        found = measure(load_artifact(calibration or REFERENCE), command, show, quick)
+        found = measure(artifact, command, show, quick)
     text = describe(found)
     if markdown:
         write_whole(markdown, text.encode())
@@ -943,6 +945,7 @@ def count_ngrams(
     if target and not out:
         raise ConfigurationError("say by --out where the n-grams of another target go.")
     if target:
+        check_input_folder(target, "a target model")
         check_model(str(target))
     with stages() as show:
         counted = count_of_target(

@@ -17,8 +17,12 @@ def looks_like_a_path(source: str) -> bool:
 
 
 def check_model(source: str) -> None:
-    """ConfigurationError if a model is named by a path where there is no folder; a hub id is left for the hub."""
+    """ConfigurationError if a path where there is no model names one; a hub id is left for the hub."""
     if os.path.isdir(source):
+        if not os.path.isfile(os.path.join(source, "config.json")):
+            raise ConfigurationError(
+                f"the model '{source}' could not be loaded: the folder has no config.json."
+            )
         return
     if os.path.exists(source):
         raise ConfigurationError(f"{source} is a file; a model is a folder, or an id of the hub.")
@@ -37,13 +41,18 @@ def check_output_file(path: Path) -> None:
     """ConfigurationError if no file can be written at `path`; its folder is made where that is missing."""
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder; name a file in it to write.")
-    check_output_folder(path.parent)
+    _check_place(path.parent, path)
 
 
 def check_output_folder(path: Path) -> None:
     """ConfigurationError if no file can be written in the folder `path`, which may have to be made."""
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    _check_place(path, path)
+
+
+def _check_place(folder: Path, wanted: Path) -> None:
+    """Whether `folder` is there and may be written to, or could be made, for what is `wanted` in it."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        raise ConfigurationError(f"{nearest} is a file, so nothing can be written in {path}.")
+        raise ConfigurationError(f"{wanted} cannot be written, since {nearest} is a file.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{nearest} may not be written to; name another place for {path}.")
+        raise ConfigurationError(f"{wanted} cannot be written, since {nearest} is not to be written to.")

@@ -18,7 +18,7 @@ class Tokenizer:
             self._inner: Any = AutoTokenizer.from_pretrained(
                 spec.location, trust_remote_code=spec.trust_remote_code
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged file, the library raises no kind of its own
             raise not_loaded("the tokenizer of", spec.source, error) from error
         try:
             ends = GenerationConfig.from_pretrained(spec.location).eos_token_id

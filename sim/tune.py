@@ -123,7 +123,9 @@ class Tuning:
         among = f"of what {self.title} runs, " if self.title else ""
         if not self.speculate:
             why = (
-                f"{goal} than every configuration that drafts"
+                "and nothing that drafts was searched"
+                if not any(s.configuration.drafts for s in self.scored)
+                else f"{goal} than every configuration that drafts"
                 if self.best is self.chosen
                 else f"statistically tied with the {_BEST[self.objective]} configuration, "
                 f"{self.best.configuration.label()}"
