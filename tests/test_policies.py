@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -117,7 +118,7 @@ def test_redrafting_leaves_no_line_unwritten_after_a_rejection(length: int) -> N
     st.integers(1, 6),
 )
 def test_the_first_match_is_what_transformers_looks_up(text: list[int], longest: int, count: int) -> None:
-    theirs = PromptLookupCandidateGenerator(  # type: ignore[no-untyped-call]
+    theirs: Any = PromptLookupCandidateGenerator(
         num_output_tokens=count, max_matching_ngram_size=longest, max_length=1000
     )
     candidates, _ = theirs.get_candidates(torch.tensor([text]))
