@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import ConfigurationError, SpecBranchError
+from engine.paths import check_input_folder, check_model, check_output_file, check_output_folder
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -28,6 +29,27 @@ BENCHMARK = Path("runs/bench.json")
 CALIBRATION_BENCHMARK = Path("runs/bench-calibration")
 HRAD = Path("runs/hrad")
 
+
+def _input_folder(context: typer.Context, parameter: typer.CallbackParam, given: Path) -> Path:
+    """A folder that was named has to be there; the one that is taken where none was named need not."""
+    source = context.get_parameter_source(str(parameter.name))
+    if source is not None and source.name != "DEFAULT":
+        check_input_folder(given, "H-RAD's networks ('specbranch train-hrad' writes them)")
+    return given
+
+
+def _output_file(given: Path | None) -> Path | None:
+    """Said before work begins that could not be written down."""
+    if given:
+        check_output_file(given)
+    return given
+
+
+def _output_folder(given: Path) -> Path:
+    check_output_folder(given)
+    return given
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Target = Annotated[str | None, typer.Option(help="a target model's folder or hub id; none: the default pair")]
 DraftModel = Annotated[
@@ -40,12 +62,23 @@ NGrams = Annotated[
 ]
 Precision_ = Annotated[str, typer.Option("--precision", help="the target's: float32, bfloat16 or float16")]
 Remote = Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the models")]
+HradNetworks = Annotated[Path, typer.Option(help="where H-RAD's networks are", callback=_input_folder)]
+OwnPrompts = Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")]
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", help="also write the tables here", callback=_output_file)
+]
 Seed = Annotated[int, typer.Option(min=0)]
 Table = Annotated[
-    Path | None, typer.Option("--table", help="also write a table, .csv or .parquet, that 'merge' takes")
+    Path | None,
+    typer.Option(
+        "--table", help="also write a table, .csv or .parquet, that 'merge' takes", callback=_output_file
+    ),
 ]
 TraceFile = Annotated[
-    Path | None, typer.Option("--trace", help="also write the events for Perfetto (Chrome trace format)")
+    Path | None,
+    typer.Option(
+        "--trace", help="also write the events for Perfetto (Chrome trace format)", callback=_output_file
+    ),
 ]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="processes; none: one for each core")]
 Backend = Annotated[str, typer.Option("--backend", help="where they run: loky (here), dask or ray")]
@@ -160,7 +193,7 @@ def generate(
     hrad: Annotated[
         bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")
     ] = False,
-    hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
+    hrad_networks: HradNetworks = HRAD,
     redraft: Annotated[
         bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")
     ] = False,
@@ -270,11 +303,13 @@ def generate(
 
 @app.command()
 def calibrate(
-    out: Annotated[Path, typer.Option(help="the folder to write")] = CALIBRATION,
+    out: Annotated[Path, typer.Option(help="the folder to write", callback=_output_folder)] = CALIBRATION,
     quick: Annotated[bool, typer.Option("--quick", help="fewer prompts and samples")] = False,
     full: Annotated[bool, typer.Option("--full", help="more samples and longer texts")] = False,
     again: Annotated[bool, typer.Option("--again", help="measure even if the folder is whole")] = False,
-    prompts: Annotated[Path | None, typer.Option(help="your own prompts, JSONL")] = None,
+    own: Annotated[
+        Path | None, typer.Option("--own-prompts", "--prompts", help="your own prompts, JSONL")
+    ] = None,
     target: Target = None,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
@@ -292,7 +327,7 @@ def calibrate(
     from engine.pair import open_pair
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
-    chosen = choose_prompts(prompts, "calibration", effort.prompts)
+    chosen = choose_prompts(own, "calibration", effort.prompts)
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     if (out / JSON_NAME).exists() and not again:
         artifact = load_artifact(out)
@@ -310,9 +345,11 @@ def calibrate(
 
 @app.command("bench-calibration")
 def bench_calibration(
-    out: Annotated[Path, typer.Option(help="where the three calibrations go")] = CALIBRATION_BENCHMARK,
+    out: Annotated[
+        Path, typer.Option(help="where the three calibrations go", callback=_output_folder)
+    ] = CALIBRATION_BENCHMARK,
     quick: Annotated[bool, typer.Option("--quick", help="costs as by three quick calibrations")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
+    markdown: Markdown = None,
     target: Target = None,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
@@ -347,7 +384,10 @@ def schema() -> None:
 
 
 @app.command()
-def inspect(folder: Path = CALIBRATION, as_json: AsJson = False) -> None:
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="a calibration, as 'calibrate' wrote it")] = CALIBRATION,
+    as_json: AsJson = False,
+) -> None:
     """Print what a calibration holds."""
     from calibrate.artifact import load_artifact
 
@@ -431,7 +471,7 @@ def simulate(
 @app.command()
 def tune(
     calibration: Annotated[Path, typer.Option(help="the calibration to replay")] = CALIBRATION,
-    out: Annotated[Path, typer.Option(help="the configuration file to write")] = TUNED,
+    out: Annotated[Path, typer.Option(help="the configuration file to write", callback=_output_file)] = TUNED,
     objective: Annotated[
         str, typer.Option(help="tokens-per-second, tokens-per-device-second or p95-token-seconds")
     ] = "tokens-per-second",
@@ -447,6 +487,12 @@ def tune(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0: greedy texts; else that of the calibration's drawn texts")
     ] = 0.0,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="search only what this runs: vllm, sglang or transformers; none: everything"
+        ),
+    ] = None,
     listed: Annotated[
         int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
     ] = 6,
@@ -460,6 +506,7 @@ def tune(
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
     from calibrate.artifact import load_artifact
     from reports.tables import console, print_tuned
+    from scenarios.exports import find_system, restriction
     from scenarios.tuned import TunedConfiguration, save_tuned
     from sim.backends import backend as running_on
     from sim.objectives import OBJECTIVES, Bounds
@@ -469,22 +516,27 @@ def tune(
 
     if objective not in OBJECTIVES:
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(OBJECTIVES)}.")
+    if system:
+        find_system(system)
     artifact = load_artifact(calibration)
+    rows = read_table(table) if table else []
+    drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
     with stages() as show, running_on(backend, address):
         found = search(
             artifact,
             objective=objective,
             bounds=Bounds(rollback_rate=rollback_rate, hedge_rate=hedge_rate, devices=devices),
             what_if=WhatIf(temperature=temperature),
+            only=restriction(system, drafts, temperature) if system else None,
             seed=seed,
             listed=listed,
             jobs=jobs,
             progress=lambda done, total: show("replaying the grid", done, total),
         )
-    tuned = TunedConfiguration.of(found, calibration, artifact.digest)
+    tuned = TunedConfiguration.of(found, calibration, artifact.digest, drafts)
     save_tuned(out, tuned)
     if table:
-        write_table(table, merge([read_table(table), list(rows_of(artifact.digest, found))]))
+        write_table(table, merge([rows, list(rows_of(artifact.digest, found))]))
     if as_json:
         print(tuned.model_dump_json())
         return
@@ -495,7 +547,7 @@ def tune(
 @app.command("merge")
 def merge_tables(
     tables: Annotated[list[Path], typer.Argument(help="tables that 'simulate' or 'tune' wrote")],
-    out: Annotated[Path, typer.Option(help="the table to write")],
+    out: Annotated[Path, typer.Option(help="the table to write", callback=_output_file)],
 ) -> None:
     """Unite tables of simulated outcomes; refuses rows of one key that disagree."""
     from sim.results import merge, read_table, write_table
@@ -511,7 +563,10 @@ def merge_tables(
 @app.command("export")
 def export_configuration(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
-    system: Annotated[str, typer.Option("--to", help="vllm, sglang or transformers")] = "vllm",
+    system: Annotated[
+        str | None,
+        typer.Option("--to", help="vllm, sglang or transformers; none: what was tuned for, or vllm"),
+    ] = None,
     draft_model: Annotated[
         str | None, typer.Option("--draft-model", help="the draft's name or folder there")
     ] = None,
@@ -527,12 +582,14 @@ def export_configuration(
     from scenarios.tuned import load_tuned
 
     tuned = load_tuned(config)
-    made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature)
+    system = system or tuned.system or "vllm"
+    made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature, tuned.chosen_draft)
     for warning in made.warnings:
         print(f"specbranch: {system}: {warning}.", file=sys.stderr)
     if not made.exact and not nearest:
         raise ConfigurationError(
-            f"{system} does not do just what was simulated; --nearest exports what it does."
+            f"{system} does not do just what was simulated; 'specbranch tune --for {system}' chooses among what it "
+            "does, and --nearest exports what is nearest."
         )
     print(json.dumps(asdict(made)) if as_json else made.text)
 
@@ -541,7 +598,10 @@ def export_configuration(
 def verify(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
     out: Annotated[
-        Path | None, typer.Option(help=f"the record to write; none: {VERIFICATION}, or {SETTLEMENT}")
+        Path | None,
+        typer.Option(
+            help=f"the record to write; none: {VERIFICATION}, or {SETTLEMENT}", callback=_output_file
+        ),
     ] = None,
     settling: Annotated[
         bool,
@@ -555,7 +615,7 @@ def verify(
             "--prompts", min=2, help="how many held-out prompts; the built-in ones are of six kinds, in turn"
         ),
     ] = 12,
-    own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
+    own: OwnPrompts = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="of each text; none: 96, or as many as the calibration's have")
     ] = None,
@@ -640,7 +700,7 @@ def verify(
 @app.command()
 def report(
     record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
-    out: Annotated[Path, typer.Option(help="the page to write")] = PAGE,
+    out: Annotated[Path, typer.Option(help="the page to write", callback=_output_file)] = PAGE,
 ) -> None:
     """Write one self-contained interactive page of a verification."""
     from calibrate.artifact import load_artifact
@@ -671,7 +731,7 @@ def compare(
     records: Annotated[
         list[Path], typer.Argument(help="two or more of what 'verify' wrote; the first is compared with")
     ],
-    out: Annotated[Path | None, typer.Option(help="also write a page")] = None,
+    out: Annotated[Path | None, typer.Option(help="also write a page", callback=_output_file)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare verifications: paired differences, and a warning for each condition that is not the same."""
@@ -698,7 +758,9 @@ def compare(
 @app.command()
 def trace(
     record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
-    out: Annotated[Path, typer.Option(help="the file to write")] = Path("runs/trace.json"),
+    out: Annotated[Path, typer.Option(help="the file to write", callback=_output_file)] = Path(
+        "runs/trace.json"
+    ),
     configuration: Annotated[
         str | None, typer.Option(help="its number in the record, or its label; none: that of the timeline")
     ] = None,
@@ -722,16 +784,16 @@ def trace(
 
 @app.command()
 def bench(
-    out: Annotated[Path, typer.Option(help="the record to write")] = BENCHMARK,
-    markdown: Annotated[Path | None, typer.Option(help="also write the tables as a document")] = None,
+    out: Annotated[Path, typer.Option(help="the record to write", callback=_output_file)] = BENCHMARK,
+    markdown: Markdown = None,
     quick: Annotated[bool, typer.Option("--quick", help="no sweep, two prompts")] = False,
     full: Annotated[bool, typer.Option("--full", help="more prompts, settings and tokens")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="the caches' memory alone, in seconds")] = False,
     shown: Annotated[
         Path | None, typer.Option("--show", help="run nothing: the tables of an earlier record")
     ] = None,
-    own: Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")] = None,
-    hrad_networks: Annotated[Path, typer.Option(help="where H-RAD's networks are")] = HRAD,
+    own: OwnPrompts = None,
+    hrad_networks: HradNetworks = HRAD,
     target: Target = None,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
@@ -798,7 +860,7 @@ def bench_sim(
     quick: Annotated[
         bool, typer.Option("--quick", help="once each, with a tenth of the configurations")
     ] = False,
-    markdown: Annotated[Path | None, typer.Option(help="also write the tables here")] = None,
+    markdown: Markdown = None,
     as_json: AsJson = False,
 ) -> None:
     """How fast the simulator starts and replays, by policy, and how that grows."""
@@ -808,8 +870,9 @@ def bench_sim(
     from scenarios.calibrations import REFERENCE
 
     command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
+    artifact = load_artifact(calibration or REFERENCE)
     with stages() as show:
-        found = measure(load_artifact(calibration or REFERENCE), command, show, quick)
+        found = measure(artifact, command, show, quick)
     text = describe(found)
     if markdown:
         write_whole(markdown, text.encode())
@@ -819,7 +882,8 @@ def bench_sim(
 @app.command()
 def distill(
     out: Annotated[
-        Path | None, typer.Option(help="the file to write; none: the carried one is replaced")
+        Path | None,
+        typer.Option(help="the file to write; none: the carried one is replaced", callback=_output_file),
     ] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     as_json: AsJson = False,
@@ -857,7 +921,8 @@ def distill(
 @app.command("count-ngrams")
 def count_ngrams(
     out: Annotated[
-        Path | None, typer.Option(help="the file to write; none: the carried one is replaced")
+        Path | None,
+        typer.Option(help="the file to write; none: the carried one is replaced", callback=_output_file),
     ] = None,
     target: Annotated[
         Path | None, typer.Option(help="a target model's folder; none: the default pair's")
@@ -879,6 +944,9 @@ def count_ngrams(
 
     if target and not out:
         raise ConfigurationError("say by --out where the n-grams of another target go.")
+    if target:
+        check_input_folder(target, "a target model")
+        check_model(str(target))
     with stages() as show:
         counted = count_of_target(
             target or default_target(),
@@ -900,9 +968,16 @@ def count_ngrams(
 
 @app.command("train-hrad")
 def train_hrad(
-    out: Annotated[Path, typer.Option(help="the folder to write a network for each draft to")] = HRAD,
-    prompts: Annotated[
-        Path | None, typer.Option(help="your own prompts, JSONL; none: such as no draft was distilled on")
+    out: Annotated[
+        Path, typer.Option(help="the folder to write a network for each draft to", callback=_output_folder)
+    ] = HRAD,
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            "--own-prompts",
+            "--prompts",
+            help="your own prompts, JSONL; none: such as no draft was distilled on",
+        ),
     ] = None,
     count: Annotated[int, typer.Option(min=3, help="how many prompts, at most")] = 72,
     max_tokens: Annotated[int, typer.Option(min=2, help="of the target's text on each")] = 192,
@@ -924,7 +999,7 @@ def train_hrad(
     from engine.default_drafts import choose_models
     from engine.pair import open_pair
 
-    chosen = choose_prompts(prompts, "calibration", count) if prompts else unseen_prompts(count)
+    chosen = choose_prompts(own, "calibration", count) if own else unseen_prompts(count)
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     with open_pair(*models) as (pair, tokenizer), stages() as show:
         trained = train(pair, tokenizer, chosen, max_tokens, out, seed=seed, show=show)
@@ -939,7 +1014,9 @@ def train_hrad(
 
 @app.command("hardware-check")
 def hardware_check(
-    out: Annotated[Path, typer.Option(help="the JSON file to write")] = Path("runs/hardware-check.json"),
+    out: Annotated[Path, typer.Option(help="the JSON file to write", callback=_output_file)] = Path(
+        "runs/hardware-check.json"
+    ),
     layers: Annotated[int, typer.Option(min=1, help="of the random target")] = 24,
     width: Annotated[int, typer.Option(min=64, help="hidden size of the random target")] = 2048,
     heads: Annotated[int, typer.Option(min=1, help="attention heads of the random target")] = 16,

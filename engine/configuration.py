@@ -58,6 +58,7 @@ class Configuration(Settings):
             "min_confidence": f"c{self.min_confidence:g}" if self.min_confidence else "",
             "min_bound": f"b{self.min_bound:g}",
             "longest_match": f"m{self.longest_match}",
+            "first_match": "first" if self.first_match else "",
             "guesses": f"n{self.guesses}" if self.guesses else "",
             "repeats": f"r{self.repeats}" if self.repeats else "",
             "second_under": f"s{self.second_under:g}" if self.second_under else "",

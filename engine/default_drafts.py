@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.models import DEFAULT, TARGET, WEIGHTS, ModelSpec, Precision
+from engine.ngrams import load_ngrams
+from engine.paths import check_model
 
 DISTILLED = WEIGHTS / "smollm2-135m-distilled.safetensors"
 NGRAMS = WEIGHTS / "smollm2-135m-ngrams.safetensors"
@@ -21,7 +23,12 @@ def choose_models(
     Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
     arithmetic decides the text. What guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
+    SpecBranchError if a path is given where there is no model, or no file of n-grams.
     """
+    for given in filter(None, (target, draft)):
+        check_model(given)
+    if ngrams:
+        load_ngrams(ngrams)
     source = target or DEFAULT
     kept = DISTILLED.name if DISTILLED.exists() else None
     own = NGRAMS.name if NGRAMS.exists() and not target else None

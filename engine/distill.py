@@ -26,6 +26,7 @@ from engine.distilled import (
     save_distilled,
 )
 from engine.errors import SpecBranchError
+from engine.models import not_loaded
 from engine.rounding import dequantise, quantise
 from engine.self_written import Row, Shard, TextPlan, held_out_text, spans, written_text
 from engine.student import Agreement, Student, divergence, grow, judge
@@ -118,13 +119,13 @@ def distill(
 
 def load_target(folder: Path) -> Any:
     """The model in `folder`, float32; SpecBranchError if it is not a Llama with a tied embedding."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecBranchError(f"the target in {folder} could not be loaded: {reason}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise not_loaded("the target in", str(folder), error) from error
     if model.config.model_type != "llama" or not model.config.tie_word_embeddings:
         raise SpecBranchError(
             f"the model in {folder} cannot be distilled: it takes a Llama model whose head is its embedding"

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from engine.errors import SpecBranchError
+from engine.paths import check_model
 
 DEFAULT = "default:smollm2-135m-instruct"
 WEIGHTS = Path(__file__).parent / "weights"
@@ -43,8 +44,12 @@ class ModelSpec(BaseModel):
 
     @property
     def location(self) -> str:
-        """The folder or id that `source` means; the default target is made if it is not there yet."""
+        """The folder or id that `source` means; the default target is made if it is not there yet.
+
+        ConfigurationError if it is a path where there is no folder.
+        """
         if self.source != DEFAULT:
+            check_model(self.source)
             return self.source
         from engine.default_pair import default_target
 
@@ -90,7 +95,19 @@ def _carried(name: str | None) -> Path | None:
     """A file by its path, or one of `WEIGHTS` by its name."""
     if name is None or Path(name).is_file():
         return Path(name) if name else None
-    return WEIGHTS / Path(name).name
+    # A path that is not there is never taken for a carried file of the same name.
+    return WEIGHTS / name if Path(name).name == name else Path(name)
+
+
+def not_loaded(what: str, source: str, error: Exception) -> SpecBranchError:
+    """What is said where `what` of a model could not be loaded, and what to do where the hub has to be asked."""
+    if not Path(source).is_dir() and "connect" in str(error):
+        return SpecBranchError(
+            f"there is no folder '{source}', and the hub's model of that name is not in the local cache and could not "
+            "be fetched: fetch it where there is a network, or name a folder."
+        )
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return SpecBranchError(f"{what} '{source}' could not be loaded: {reason}")
 
 
 def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = None) -> Any:
@@ -100,6 +117,7 @@ def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = No
     SpecBranchError if it cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -118,9 +136,8 @@ def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = No
             dtype=torch.float32 if spec.bits else dtype,
             trust_remote_code=spec.trust_remote_code,
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise not_loaded("the model", spec.source, error) from error
     config, state = model.config, model.state_dict()
     rows = int(model.get_input_embeddings().weight.shape[0])
     if vocabulary is not None and vocabulary > rows:

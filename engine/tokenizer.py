@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec
+from engine.errors import ConfigurationError
+from engine.models import ModelSpec, not_loaded
 
 
 class Tokenizer:
@@ -19,11 +19,8 @@ class Tokenizer:
             self._inner: Any = AutoTokenizer.from_pretrained(
                 spec.location, trust_remote_code=spec.trust_remote_code
             )
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise SpecBranchError(
-                f"the tokenizer of '{spec.source}' could not be loaded: {reason}"
-            ) from error
+        except Exception as error:  # of a damaged file, the library raises no kind of its own
+            raise not_loaded("the tokenizer of", spec.source, error) from error
         self.end_tokens: frozenset[int] = frozenset(self._ends(spec))
 
     @property

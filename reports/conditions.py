@@ -9,7 +9,7 @@ from calibrate.artifact import Calibration, Cell, PlacementCosts
 from calibrate.pace import Crowd, Pace
 from reports import condition_charts
 from reports.figure import Chart, Choice, View
-from reports.parts import Section, Table, chosen_how, pairs, single, speculates
+from reports.parts import Section, Table, chosen_how, pairs, searched, single, speculates
 from reports.verification import Verification
 from reports.wording import MINUS, PLACES, listing, milliseconds, number, plural, ranged, signed, times
 
@@ -283,6 +283,7 @@ def _method(v: Verification) -> list[tuple[str, str]]:
         ),
         ("length", f"at most {plural(v.max_tokens, 'token')} of text"),
         ("tokens", chosen_how(v)),
+        ("chosen from", searched(v)),
         ("baselines", listing(baselines) if baselines else "none"),
         (
             "intervals",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reports.figure import Chart, Figure, View
 from reports.verification import Compared, Verification
+from scenarios.exports import find_system
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ def find_baseline(compared: Sequence[Compared]) -> Compared | None:
     """The best measured autoregressive set-up."""
     alone = [c for c in compared if not speculates(c)]
     return find_fastest(alone) if alone else None
+
+
+def searched(v: Verification) -> str:
+    """What the chosen configuration was chosen from."""
+    return f"what {find_system(v.system).title} runs" if v.system else "all methods here"
 
 
 def chosen_how(v: Verification) -> str:

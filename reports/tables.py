@@ -11,7 +11,7 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
-from reports.parts import chosen_how, find_chosen, find_fastest
+from reports.parts import chosen_how, find_chosen, find_fastest, searched
 from reports.verification import Verification
 from reports.wording import ranged
 from scenarios.schema import Scenario
@@ -183,7 +183,8 @@ def verified_summary(verification: Verification) -> str:
         f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
         f"set-up: {_size([r.speed_up_error for r in rows])}; "
         f"as calibrated, without the machine's pace since: {_size([r.error_as_calibrated for r in rows])}.",
-        f"The chosen one ({chosen.configuration.label()}) ran {chosen.measured.best_speed_up.value:.2f} times as "
+        f"The chosen one ({chosen.configuration.label()}, of {searched(verification)}) ran "
+        f"{chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
         f"({best.configuration.label()}).",
         f"Of {tokens} tokens, {ties} were not what the target takes itself in one pass over the text but within "

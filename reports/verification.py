@@ -161,6 +161,7 @@ class Verification(_Record):
     repeats: int
     seed: int
     temperature: float = 0.0
+    system: str | None = None  # the serving system whose methods alone were searched for the chosen one
     tie: float  # the largest gap between logits that counts as a numeric tie
     tolerance: Tolerance
     reference_seconds: tuple[float, ...]

@@ -89,6 +89,7 @@ def is_verified(
         and (verification.max_tokens, verification.repeats, verification.seed, verification.tolerance)
         == (plan.max_tokens, plan.repeats, plan.seed, plan.tolerance)
         and (verification.settling, verification.temperature) == (plan.settling, tuned.what_if.temperature)
+        and verification.system == tuned.system
     )
 
 
@@ -174,6 +175,7 @@ def verify(
         repeats=plan.repeats,
         seed=plan.seed,
         temperature=temperature,
+        system=tuned.system,
         tie=tie,
         tolerance=plan.tolerance,
         reference_seconds=tuple(found.reference),

@@ -32,8 +32,10 @@ class YamlFile:
             text = path.read_text(encoding="utf-8")
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             data = yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {what} cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path}: cannot be read as text ({error})") from error
         except yaml.YAMLError as error:
             raise ConfigurationError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
         if not isinstance(data, dict):

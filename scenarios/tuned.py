@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from calibrate.artifact import write_whole
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate
+from engine.models import ModelSpec
 from engine.policies import load_policy
 from scenarios.files import YamlFile
 from sim.objectives import Bounds, Objective
@@ -51,6 +52,12 @@ class TunedConfiguration(_Part):
     seed: int = Field(default=0, ge=0)
     objective: Objective = "tokens-per-second"
     bounds: Bounds = Bounds()
+    system: str | None = Field(
+        default=None, description="the serving system whose methods alone were searched ('tune --for')"
+    )
+    drafts: dict[str, ModelSpec] = Field(
+        default_factory=dict, description="what the calibration's drafts are made of, for exports"
+    )
     searched: int = Field(ge=1, description="configurations")
     advice: str
     chosen: Configuration
@@ -61,9 +68,17 @@ class TunedConfiguration(_Part):
     front: tuple[Configuration, ...] = ()
     predicted: tuple[Predicted, ...] = ()
 
+    @property
+    def chosen_draft(self) -> ModelSpec | None:
+        """What the chosen configuration's draft is made of; none where there is none, or the file does not tell."""
+        name = self.chosen.draft_among(self.drafts) if self.drafts else None
+        return self.drafts[name] if name else None
+
     @classmethod
-    def of(cls, tuning: Tuning, calibration: Path, digest: str) -> "TunedConfiguration":
-        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`)."""
+    def of(
+        cls, tuning: Tuning, calibration: Path, digest: str, drafts: Mapping[str, ModelSpec] | None = None
+    ) -> "TunedConfiguration":
+        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`) and drafts."""
         roles = [("chosen", tuning.chosen)]
         roles += [("baseline", scored) for scored in tuning.baselines]
         roles += [("other", scored) for scored in tuning.others]
@@ -74,6 +89,8 @@ class TunedConfiguration(_Part):
             seed=tuning.seed,
             objective=tuning.objective,
             bounds=tuning.bounds,
+            system=tuning.system,
+            drafts=dict(drafts or {}),
             searched=len(tuning.scored),
             advice=tuning.advice,
             chosen=tuning.chosen.configuration,
@@ -92,6 +109,9 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
     data["calibration"] = os.path.relpath(tuned.calibration, path.parent)
     data["what_if"] = tuned.what_if.model_dump(mode="json", exclude_defaults=True)
     data["bounds"] = tuned.bounds.model_dump(mode="json", exclude_defaults=True)
+    data["drafts"] = {
+        name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in tuned.drafts.items()
+    }
     data["chosen"] = _short(tuned.chosen)
     for key in LISTS:
         data[key] = [_short(configuration) for configuration in getattr(tuned, key)]
@@ -109,6 +129,8 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
 
 def load_tuned(path: Path) -> TunedConfiguration:
     """Read the file. ConfigurationError, with file, line and key, if it is missing or wrong."""
+    if not path.exists():
+        raise ConfigurationError(f"there is no {path}; 'specbranch tune' writes it.")
     file = YamlFile.read(path, "a tuned configuration")
     tuned = file.validate(TunedConfiguration, file.data)
     places: list[tuple[tuple[str | int, ...], Configuration]] = [(("chosen",), tuned.chosen)]

@@ -1,7 +1,8 @@
 """What a search goes through: the grid of configurations, which one is simpler, and how far apart they lie."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,19 @@ class Aids(BaseModel):
         return {name: value for name, value in self if name in uses(policy)}
 
 
+@dataclass(frozen=True)
+class Restriction:
+    """What a search is restricted to: what a serving system runs (`scenarios.exports.restriction`).
+
+    `system`: its name as commands take it; `title`: as people write it; `notes`: what was left out, and why.
+    """
+
+    system: str
+    title: str
+    allows: Callable[[Configuration], bool]
+    notes: tuple[str, ...] = ()
+
+
 class Grid(BaseModel):
     """Values to combine, every one with every other as far as the policy uses them."""
 
@@ -49,6 +63,9 @@ class Grid(BaseModel):
     hrad: tuple[bool, ...] = Field(default=(False,), description="with H-RAD, where the calibration has it")
     redraft: tuple[bool, ...] = Field(
         default=(False, True), description="after a rejection, draft a line before the target goes on"
+    )
+    first_match: tuple[bool, ...] = Field(
+        default=(False,), description="prompt lookup by the first match, not by the last"
     )
     aids: tuple[Aids, ...] = Field(
         default=(Aids(), Aids(guesses=2, repeats=7), Aids(guesses=2, repeats=7, second_under=0.5)),
@@ -69,6 +86,7 @@ class Grid(BaseModel):
             "adaptive_branches": self.adaptive_branches,
             "min_confidence": self.cuts,
             "min_bound": self.bounds,
+            "first_match": self.first_match,
             "hrad": self.hrad,
             "redraft": self.redraft,
             "draw_drafts": self.draw_drafts,

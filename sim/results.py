@@ -92,17 +92,30 @@ def read_table(path: Path) -> list[Row]:
     """A table's rows; none if there is no file. SpecBranchError if it is not such a table."""
     if not path.exists():
         return []
-    if path.suffix == ".parquet":
-        rows = _pandas().read_parquet(path).to_dict("records")
-    else:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if rows and set(rows[0]) != set(COLUMNS):
+    columns, rows = _read(path)
+    if set(columns) != set(COLUMNS) and path.stat().st_size:
         raise SpecBranchError(f"{path} is no table of simulated outcomes; name another file.")
     try:
         return [_typed(row) for row in rows]
     except (TypeError, ValueError) as error:
         raise SpecBranchError(f"{path} is damaged ({error}); name another file.") from error
+
+
+def _read(path: Path) -> tuple[Sequence[str], list[dict[str, Any]]]:
+    """A file's columns and rows, whatever they are. SpecBranchError if it cannot be read as a table."""
+    try:
+        if path.suffix == ".parquet":
+            frame = _pandas().read_parquet(path)
+            return list(frame.columns), frame.to_dict("records")
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or ()), list(reader)
+    except OSError as error:
+        raise SpecBranchError(f"the table {path} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, csv.Error) as error:
+        raise SpecBranchError(
+            f"{path} is no table of simulated outcomes ({error}); name another file."
+        ) from error
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

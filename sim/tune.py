@@ -12,7 +12,7 @@ from engine.metrics import Estimate, ratio_of_sums
 from engine.policies.pearl import balanced_length
 from engine.policies.settings import LONGEST_DRAFT
 from sim.batch import Batch
-from sim.grid import Grid, simplicity, spread
+from sim.grid import Grid, Restriction, simplicity, spread
 from sim.objectives import Bounds, Objective, Occupancy, Tally, compare, cost, front, within
 from sim.replay import NO_CHANGE, Replay, replay_notes
 from sim.temperature import at_temperature
@@ -80,6 +80,7 @@ class Tuning:
     that no other one is better than in tokens/s, in tokens/s for each device and in waste (see `Scored.traded`),
     fastest first. `baselines`: autoregressive decoding in each placement, the better first, and the best of each
     other policy and draft. `others`: some more, spread over the grid, for `verify` to test predictions on.
+    `system`, of which `title` is the name that people write: the serving system whose methods alone were searched.
     `scored`: the whole grid; first those replayed on all `prompts`, each part best first.
     """
 
@@ -96,6 +97,8 @@ class Tuning:
     seed: int
     what_if: WhatIf
     notes: tuple[str, ...]
+    system: str | None = None
+    title: str | None = None
 
     @property
     def best(self) -> Scored:
@@ -117,18 +120,21 @@ class Tuning:
         """The finding in a sentence."""
         c, value = self.chosen.configuration, self.chosen.speed.value
         goal = _GOALS[self.objective]
+        among = f"of what {self.title} runs, " if self.title else ""
         if not self.speculate:
             why = (
-                f"{goal} than every configuration that drafts"
+                "and nothing that drafts was searched"
+                if not any(s.configuration.drafts for s in self.scored)
+                else f"{goal} than every configuration that drafts"
                 if self.best is self.chosen
                 else f"statistically tied with the {_BEST[self.objective]} configuration, "
                 f"{self.best.configuration.label()}"
             )
-            return f"do not speculate: {c.label()} is predicted at {value:.1f} tokens/s, {why}."
+            return f"{among}do not speculate: {c.label()} is predicted at {value:.1f} tokens/s, {why}."
         up = self.chosen.speed_up
         return (
-            f"use {c.label()}: predicted {value:.1f} tokens/s, {up.value:.2f} times the best autoregressive decoding "
-            f"({up.low:.2f} to {up.high:.2f}); {len(self.tied)} of {len(self.scored)} configurations are "
+            f"{among}use {c.label()}: predicted {value:.1f} tokens/s, {up.value:.2f} times the best autoregressive "
+            f"decoding ({up.low:.2f} to {up.high:.2f}); {len(self.tied)} of {len(self.scored)} configurations are "
             f"statistically tied with the {_BEST[self.objective]}."
         )
 
@@ -152,6 +158,7 @@ def tune(
     objective: Objective = "tokens-per-second",
     bounds: Bounds = NO_BOUNDS,
     what_if: WhatIf = NO_CHANGE,
+    only: Restriction | None = None,
     seed: int = 0,
     jobs: int | None = None,
     listed: int = FEWEST,
@@ -160,10 +167,10 @@ def tune(
     """Find the configuration that is best by an objective on a calibration, among those within bounds.
 
     Configurations replay the same recorded texts with common random numbers: the whole grid a sample of them,
-    the leaders all. `jobs`: processes (none: one for each core). `listed`: how many configurations are there
-    for `verify` in all, or more, where policies and drafts are. `progress` hears (done, of all), which may grow
-    once the leaders are known. ConfigurationError if the grid asks for what the calibration does not have, or
-    holds nothing, or nothing within the bounds.
+    the leaders all. `only`: what else a configuration has to be. `jobs`: processes (none: one for each core).
+    `listed`: how many configurations are there for `verify` in all, or more, where policies and drafts are.
+    `progress` hears (done, of all), which may grow once the leaders are known. ConfigurationError if the grid
+    asks for what the calibration does not have, or holds nothing, or nothing within the bounds.
     """
     artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
@@ -171,6 +178,7 @@ def tune(
     grid = grid or Grid(
         hrad=(False, True) if foreseen else (False,),
         draw_drafts=(False, True) if artifact.temperature else (False,),
+        first_match=(False, True) if only else (False,),
     )
     configurations = grid.configurations(tuple(artifact.calibration.drafts), world.placements)
     if not configurations:
@@ -181,6 +189,10 @@ def tune(
         configuration.draft_among(artifact.calibration.drafts)
     if "pearl" in grid.policies:
         configurations = tuple(dict.fromkeys([*configurations, *_balanced(artifact, configurations)]))
+    if only:
+        configurations = tuple(filter(only.allows, configurations))
+        if not configurations:
+            raise ConfigurationError(f"{only.title} runs no configuration of the grid as it is simulated.")
     # Speed-ups need the baseline even where the grid leaves it out.
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
@@ -211,7 +223,9 @@ def tune(
         tokens=sum(len(trace.path) for trace in artifact.traces),
         seed=seed,
         what_if=what_if,
-        notes=replay_notes(batch.outside, batch.operations),
+        notes=(*(only.notes if only else ()), *replay_notes(batch.outside, batch.operations)),
+        system=only.system if only else None,
+        title=only.title if only else None,
     )
 
 

@@ -2,16 +2,31 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
+from artifacts import artifact
+from commands import call
 
+from calibrate.artifact import save_artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from scenarios.exports import DRAFT, SYSTEMS, export
+from engine.models import ModelSpec
+from engine.placement import PLACEMENTS
+from scenarios.calibrations import REFERENCE
+from scenarios.exports import DRAFT, SYSTEMS, export, restriction
+from scenarios.tuned import load_tuned
+from sim.grid import Grid
 
 SPECULATIVE = Configuration(policy="speculative", draft_length=5, placement="in-turn")
-LOOKUP = Configuration(policy="prompt-lookup", draft_length=4, longest_match=3)
+LOOKUP = Configuration(policy="prompt-lookup", draft_length=4, longest_match=3, first_match=True)
+WHOLE = {"small": ModelSpec(source="a/small"), "smaller": ModelSpec(source="a/smaller")}
+MADE_HERE = {
+    "int8": ModelSpec(source="a/large", bits=8),
+    "cut": ModelSpec(source="a/small", kept_tokens="kept.safetensors"),
+    "distilled": ModelSpec(source="a/large", distilled="small.safetensors"),
+}
 
 
 def test_vllm_takes_one_json_argument() -> None:
@@ -97,3 +112,89 @@ def test_a_missing_name_is_asked_for() -> None:
 def test_an_unknown_system_is_named() -> None:
     with pytest.raises(ConfigurationError, match="vllm, sglang, transformers"):
         export(SPECULATIVE, "tgi")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_a_search_for_a_system_goes_through_is_exported_exactly(system: str, temperature: float) -> None:
+    drafts = WHOLE | MADE_HERE
+    grid = Grid(draft_lengths=(1, 4), draw_drafts=(False, True), first_match=(False, True))
+    everything = grid.configurations(tuple(drafts), PLACEMENTS)
+    allows = restriction(system, drafts, temperature).allows
+    kept = 0
+    for configuration in everything:
+        draft = drafts[name] if (name := configuration.draft_among(drafts)) else None
+        made = export(configuration, system, temperature=temperature, draft=draft)
+        assert made.exact is allows(configuration)
+        kept += made.exact
+        if made.exact and draft:
+            assert configuration.policy == "speculative"
+            assert configuration.draft in WHOLE
+            assert DRAFT not in made.text
+    assert 0 < kept < len(everything)
+    by_model = [c for c in everything if c.policy == "speculative" and allows(c)]
+    # Draft tokens that transformers draws at a temperature are drawn otherwise than here.
+    assert bool(by_model) is not (system == "transformers" and temperature > 0.0)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_draft_made_here_is_left_out_and_the_way_out_is_said(system: str) -> None:
+    only = restriction(system, MADE_HERE)
+    assert not any(only.allows(SPECULATIVE.model_copy(update={"draft": name})) for name in MADE_HERE)
+    assert any("int8, cut, distilled" in note and "--draft-model" in note for note in only.notes)
+    assert only.allows(Configuration(policy="autoregressive"))
+    (said,) = [w for w in export(SPECULATIVE, system, "m", draft=MADE_HERE["int8"]).warnings if "int8" in w]
+    assert "made here" in said
+
+
+def test_prompt_lookup_goes_by_the_first_match_elsewhere() -> None:
+    last = LOOKUP.model_copy(update={"first_match": False})
+    assert export(LOOKUP, "vllm").exact
+    assert export(LOOKUP, "transformers").exact
+    for system in SYSTEMS:
+        assert not export(last, system).exact
+
+
+def test_where_a_draft_cannot_run_is_said() -> None:
+    apart = SPECULATIVE.model_copy(update={"placement": "at-once"})
+    assert export(apart, "transformers", "m").exact
+    assert any("a device of its own" in warning for warning in export(apart, "transformers", "m").warnings)
+    for system in ("vllm", "sglang"):
+        assert not export(apart, system, "m").exact
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("calibration", ["reference", "whole drafts"])
+def test_what_was_tuned_for_a_system_is_exported_as_it_is(
+    system: str, calibration: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = REFERENCE, tmp_path / "tuned.yaml"
+    if calibration != "reference":
+        folder = tmp_path / "calibration"
+        save_artifact(folder, artifact(prompts=2, tokens=24, drafts={"small": (0.95, 0.002)}))
+    words = ["--calibration", str(folder), "--for", system, "--out", str(out), "--jobs", "1", "--json"]
+    assert call("tune", *words) == 0
+    tuned = load_tuned(out)
+    assert json.loads(capsys.readouterr().out)["system"] == tuned.system == system
+    assert call("export", str(out), "--json") == 0  # and to that system, without being told again
+    made = json.loads(capsys.readouterr().out)
+    assert made["exact"]
+    assert tuned.advice.startswith(f"of what {SYSTEMS[system].title} runs, ")
+    if calibration != "reference":
+        assert tuned.chosen.policy == "speculative"
+        assert "--draft-model" not in " ".join(made["warnings"])  # the calibration knows its name
+    others = [c for c in (*tuned.baselines, *tuned.others, *tuned.tied) if c.drafts]
+    draft = next(iter(tuned.drafts.values()))
+    assert all(export(c, system, "m", draft=draft if "draft" in c.uses else None).exact for c in others)
+
+
+def test_export_of_what_no_system_has_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned.yaml"
+    out.write_text("calibration: c\ncalibration_digest: d\nsearched: 1\nadvice: a\nchosen: {policy: pearl}\n")
+    assert call("export", str(out), "--to", "vllm") == 1
+    assert "specbranch tune --for vllm" in capsys.readouterr().err
+    assert call("export", str(out), "--to", "vllm", "--nearest") == 0
+    assert call("tune", "--for", "tgi") == 1
+    assert "vllm, sglang, transformers" in capsys.readouterr().err

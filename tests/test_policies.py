@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from artifacts import artifact
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import PROMPTS, own_text, save_tiny
+from transformers.generation.candidate_generator import PromptLookupCandidateGenerator
 
 from engine import policies
 from engine.configuration import Configuration
@@ -109,15 +112,28 @@ def test_redrafting_leaves_no_line_unwritten_after_a_rejection(length: int) -> N
                 assert all(v == 0 for v, lost in zip(judged, rejected, strict=True) if lost)
 
 
+@given(
+    st.lists(st.integers(3, 6), min_size=2, max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
+def test_the_first_match_is_what_transformers_looks_up(text: list[int], longest: int, count: int) -> None:
+    theirs: Any = PromptLookupCandidateGenerator(
+        num_output_tokens=count, max_matching_ngram_size=longest, max_length=1000
+    )
+    candidates, _ = theirs.get_candidates(torch.tensor([text]))
+    assert Repetitions(longest, first=True).look_up(text, count) == tuple(candidates[0, len(text) :].tolist())
+
+
 TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
 
-@given(TEXTS, st.integers(1, 5), st.integers(1, 6), st.sets(st.integers(1, 40)))
+@given(TEXTS, st.integers(1, 5), st.integers(1, 6), st.sets(st.integers(1, 40)), st.booleans())
 def test_prompt_lookup_finds_what_followed_the_longest_repetition(
-    text: list[int], longest: int, count: int, before: set[int]
+    text: list[int], longest: int, count: int, before: set[int], first: bool
 ) -> None:
     """However often it looked while the text grew."""
-    repetitions = Repetitions(longest)
+    repetitions = Repetitions(longest, first=first)
     for end in sorted(end for end in before if end < len(text)):
         repetitions.look_up(text[:end], count)
     found = repetitions.look_up(text, count)
@@ -129,8 +145,8 @@ def test_prompt_lookup_finds_what_followed_the_longest_repetition(
     if not best:
         assert found == ()
     else:
-        latest = max(matches[best])
-        assert found == tuple(text[latest : latest + count])
+        end = min(matches[best]) if first else max(matches[best])
+        assert found == tuple(text[end : end + count])
         assert found  # there is something to draft behind an earlier occurrence
 
 
@@ -157,6 +173,7 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "min_confidence": 0.7,
         "min_bound": 0.9,
         "longest_match": 1,
+        "first_match": True,
         "guesses": 3,
         "repeats": 5,
         "second_under": 0.6,

@@ -1,17 +1,19 @@
 """Prompt lookup (Saxena 2023): the text's own repetitions are the draft, and no draft model is needed.
 
-With `guesses`, what n-grams say follows them or, where there are none, takes their place: up to so many tokens in all.
+It goes by the last earlier occurrence of the text's last tokens or, with `first_match`, by the first, as vLLM and
+transformers do. With `guesses`, what n-grams say follows them or, where there are none, takes their place: up to so
+many tokens in all.
 """
 
 from engine.policies.repetitions import Repetitions, continued
 from engine.policies.settings import Settings
 from engine.policies.words import Line, Session, Steps, result, settle
 
-USES = frozenset({"draft_length", "longest_match", "guesses"})
+USES = frozenset({"draft_length", "longest_match", "first_match", "guesses"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
-    repetitions = Repetitions(settings.longest_match)
+    repetitions = Repetitions(settings.longest_match, first=settings.first_match)
     while not session.finished:
         text = session.text
         found = repetitions.look_up(text, settings.draft_length)

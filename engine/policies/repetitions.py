@@ -21,22 +21,27 @@ Guess = Callable[[Sequence[int], int], tuple[int, ...]]
 
 @dataclass
 class Repetitions:
-    """Where each sequence of up to `longest` tokens of one growing text ended last, but for the text's own end."""
+    """Where each sequence of up to `longest` tokens of one growing text ended last, but for the text's own end.
+
+    With `first`, where it ended first.
+    """
 
     longest: int
     shortest: int = 1
+    first: bool = False
     _ends: dict[tuple[int, ...], int] = field(default_factory=dict)
     _noted: int = 0
 
     def look_up(self, text: Sequence[int], count: int, behind: Sequence[int] = ()) -> tuple[int, ...]:
-        """Up to `count` tokens of the text that followed its latest earlier occurrence of its last tokens.
+        """Up to `count` tokens of the text that followed an earlier occurrence of its last tokens, the latest or first.
 
         Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
         then fewer, down to `shortest`; nothing if even that is new.
         """
         for end in range(self._noted + 1, len(text)):
             for length in range(self.shortest, min(self.longest, end) + 1):
-                self._ends[tuple(text[end - length : end])] = end
+                sequence = tuple(text[end - length : end])
+                self._ends[sequence] = self._ends.get(sequence, end) if self.first else end
             self._noted = end
         last = (*text[-self.longest :], *behind)[-self.longest :]
         most = min(len(last), len(text) + len(behind) - 1)

@@ -1,6 +1,8 @@
 """What a user can set of a policy; the one schema for configurations and scenarios."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 LONGEST_DRAFT = 64
 
@@ -46,3 +48,15 @@ class Settings(BaseModel):
         description="where the draft gave its token less, the target judges its second choice, too",
     )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")
+    first_match: bool = Field(
+        default=False,
+        description="prompt lookup: go by where they occurred first, as serving systems do, not last",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `first_match` where it is not set, so that records from before there was one keep their bytes."""
+        written: dict[str, Any] = dump(self)
+        if not self.first_match:
+            written.pop("first_match", None)
+        return written
