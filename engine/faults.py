@@ -14,10 +14,18 @@ KEPT = 50  # files in a folder; older ones are removed
 LONGEST = 1 << 16  # characters of a traceback that are kept, of its end
 
 
+def words_of(error: BaseException) -> str:
+    """An exception's message; none where that cannot be had, since it is some model's code that words it."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
+
+
 def said(error: BaseException) -> str:
     """An exception's type and the first line of its message."""
-    message = str(error).strip().partition("\n")[0].rstrip(" .")
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    first = words_of(error).partition("\n")[0].rstrip(" .")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def explain(error: BaseException, job: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.channel import Channel
 from engine.errors import SpecBranchError, spelled
-from engine.faults import explain, said
+from engine.faults import explain, said, words_of
 from engine.messages import End, Watch, encode
 from engine.models import ModelSpec, load_model
 from engine.ngrams import NONE, NGrams, load_ngrams
@@ -360,6 +360,6 @@ def do(host: Host, job: Callable[[], Any], name: str) -> dict[str, Any]:
 def _lacks_memory(error: Exception) -> bool:
     """Whether that is why a job failed; torch's allocators and CUDA's libraries only say so in words."""
     words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
-    said = str(error).lower()
+    told = words_of(error).lower()
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return isinstance(error, MemoryError) or named or any(word in said for word in words)
+    return isinstance(error, MemoryError) or named or any(word in told for word in words)
