@@ -5,26 +5,33 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from engine.cores import allowed_cores, find_cores
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
-from engine.placement import cuda_devices, usable_cores
+from engine.placement import cuda_devices
 
 PACKAGES = ("torch", "transformers", "numpy", "numba", "simpy", "safetensors")
 
 
 def hardware() -> dict[str, str]:
-    """What this machine is, as far as it can be read."""
+    """What this machine is, as far as it can be read.
+
+    `cores` are those that are computed on; where that are not all that the process may run on, `core limits` say why.
+    """
+    cores = find_cores(allowed_cores())
     facts = {
         "machine": platform.machine(),
         "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
         "features": " ".join(
             f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if f in _flags()
         ),
-        "cores": str(len(usable_cores())),
+        "cores": str(len(cores.usable)),
         "memory": _field("/proc/meminfo", "MemTotal") or "unknown",
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not readable",
         "virtual": "yes" if "hypervisor" in _flags() else "no",
     }
+    if cores.usable != cores.allowed:
+        facts["core limits"] = str(cores)
     driver = _text("/proc/driver/nvidia/version")
     if driver:
         facts["cuda driver"] = driver.splitlines()[0]

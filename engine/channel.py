@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost, from_spelling
 from engine.messages import End, Watch, encode
 
-SILENCE_SECONDS = 60.0  # a worker silent for longer is taken for hung; a forward takes well under a second
+BEAT_SECONDS = 5.0  # between two signs of life of a worker that is at a job; a forward may take minutes
+SILENCE_SECONDS = 60.0  # a worker that gives none for longer is stopped or deadlocked
+JOB_SECONDS = 3600.0  # at a job for so long, without a word of it, a worker hangs, though its process lives
+SLICES = (
+    4  # in which silence is waited for: of a driver that was itself stopped, only one is over when it goes on
+)
 PIPE_BYTES = 1 << 14  # what a pipe surely takes while nobody reads
 
 
@@ -38,29 +43,32 @@ class Ticket:
     error: SpecBranchError | None = None
     on_news: Callable[[Any], None] = lambda news: None
 
-    def wait(self, timeout: float | None = None) -> Reply:
-        """The reply. WorkerLost if the worker died or was silent for `timeout` seconds; OutOfMemory if it was that."""
+    def wait(self, silence: float | None = SILENCE_SECONDS, longest: float | None = None) -> Reply:
+        """The reply, or what the job raised.
+
+        WorkerLost if the worker died, gave no sign of life for `silence` seconds, or said nothing of its job, neither
+        news nor a reply, for `longest` seconds; None: however long. OutOfMemory if it was that, WorkerFailed if the job
+        raised what nobody expected.
+        """
         while self.reply is None:
             if self.error is not None:
                 raise self.error
-            self.worker.receive(timeout)
+            self.worker.receive(silence, longest)
         return self.reply
 
     def answer(self, reply: Mapping[str, Any], received: float, name: str) -> None:
         """Take what `engine.worker_process.do` says of the job, in the worker of this name."""
         if "value" in reply:
             self.reply = Reply(reply["value"], self.sent, reply["start"], reply["end"], received)
-        elif "lost" in reply:
-            self.error = OutOfMemory(reply["lost"])
-        elif "gone" in reply:
-            self.error = WorkerLost(reply["gone"])
+        elif "error" in reply:
+            self.error = from_spelling(*reply["error"])
         elif "out_of_memory" in reply:
             self.error = OutOfMemory(
                 f"the {name} worker ran out of memory ({reply['out_of_memory']}); a shorter text or a smaller "
                 "model needs less."
             )
         else:
-            self.error = SpecBranchError(reply["error"])
+            self.error = WorkerFailed(f"the {name} worker failed ({reply['failed']}).")
 
 
 @dataclass(eq=False)
@@ -73,6 +81,7 @@ class Channel:
     process: BaseProcess | None = field(default=None, kw_only=True)  # which ends with this, if any
     spin: float = field(default=0.0, kw_only=True)  # seconds to look for a reply before sleeping
     _outstanding: deque[Ticket] = field(default_factory=deque)
+    _heard: float = 0.0  # when a reply or news came last
 
     def __post_init__(self) -> None:
         self._watch = Watch(self._end)
@@ -83,7 +92,7 @@ class Channel:
         data = encode(message)
         while len(data) > PIPE_BYTES and self._outstanding:
             # Else both ends might wait for ever, each for room for what it sends.
-            self.receive(SILENCE_SECONDS)
+            self.receive(SILENCE_SECONDS, None)
         if self.lost:
             raise self._is_gone()
         ticket = Ticket(self, time.perf_counter())
@@ -95,27 +104,43 @@ class Channel:
         return ticket
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """Submit a job and wait for its value."""
+        """Submit a job and wait for its value, however long it takes while the worker lives."""
         return self.submit(function, **arguments).wait().value
 
-    def receive(self, timeout: float | None = None) -> None:
-        """Take one reply, or news of a job that goes on, and give it to the oldest ticket."""
+    def receive(self, silence: float | None, longest: float | None) -> None:
+        """Take one reply, or news of a job that goes on, and give it to the oldest ticket; or a sign of life.
+
+        Silence and the longest job as in `Ticket.wait`.
+        """
         if self.lost:
             raise self._is_gone()
         try:
             reply = self._end.receive_now()
             if reply is None:
                 # A pipe whose process has died ends, so there is nothing else to watch.
-                if timeout is not None and not self._watch.wait(timeout, self.spin):
-                    raise self._gone(f"was silent for {timeout:g} s")
+                if silence is not None and not self._speaks(silence):
+                    raise self._gone(f"was silent for {silence:g} s")
                 reply = self._end.receive()
         except (EOFError, OSError) as error:
             raise self._gone("died") from error
         received = time.perf_counter()
+        if not reply:  # it lives
+            if longest is not None and self._at_it(received) > longest:
+                raise self._gone(f"has been at one job for {longest:g} s")
+            return
+        self._heard = received
         if "news" in reply:
             self._outstanding[0].on_news(reply["news"])
             return
         self._outstanding.popleft().answer(reply, received, self.name)
+
+    def _at_it(self, now: float) -> float:
+        """Seconds since it said anything of the job that it is doing, or since it was given that."""
+        return now - max(self._heard, self._outstanding[0].sent) if self._outstanding else 0.0
+
+    def _speaks(self, silence: float) -> bool:
+        """Whether there is something to read within `silence` seconds."""
+        return any(self._watch.wait(silence / SLICES, spin) for spin in (self.spin, *[0.0] * (SLICES - 1)))
 
     def _is_gone(self) -> WorkerLost:
         return WorkerLost(f"the {self.name} worker is gone.")

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from operator import attrgetter
 from typing import Any, cast
 
-from engine.channel import SILENCE_SECONDS, Channel, Ticket
+from engine.channel import BEAT_SECONDS, JOB_SECONDS, SILENCE_SECONDS, Channel, Ticket
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models import TARGET
@@ -26,8 +26,6 @@ from engine.session import Player, generate
 from engine.worker_process import Host, do
 from engine.workers import Worker
 
-BEAT = 1.0  # seconds after which a driver hears that a text goes on, whether it listens to the text or not
-
 _job, _round = attrgetter(*Job.__slots__), attrgetter(*Round.__slots__)
 
 
@@ -38,18 +36,18 @@ class Local:
     host: Host
     name: str = TARGET
     process: BaseProcess = field(default_factory=current_process)
-    _outstanding: deque[tuple[Ticket, Callable[[], Any]]] = field(default_factory=deque)
+    _outstanding: deque[tuple[Ticket, Callable[[], Any], str]] = field(default_factory=deque)
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
         """A ticket for `function(host, **arguments)`."""
         ticket = Ticket(cast(Channel, self), time.perf_counter())
-        self._outstanding.append((ticket, partial(function, self.host, **arguments)))
+        self._outstanding.append((ticket, partial(function, self.host, **arguments), function.__name__))
         return ticket
 
-    def receive(self, timeout: float | None = None) -> None:
+    def receive(self, silence: float | None, longest: float | None) -> None:
         """Do the oldest job."""
-        ticket, job = self._outstanding.popleft()
-        ticket.answer(do(self.host, job), time.perf_counter(), self.name)
+        ticket, job, name = self._outstanding.popleft()
+        ticket.answer(do(self.host, job, name), time.perf_counter(), self.name)
 
 
 def write(
@@ -133,11 +131,14 @@ def generate_there(
         end_tokens=list(end_tokens),
         sampling=sampling.model_dump(),
         began=began,
-        every=0.0 if on_text else BEAT,
+        every=0.0 if on_text else BEAT_SECONDS,  # that a text goes on, whether anybody listens to it or not
     )
     ticket.on_news = hear
     try:
-        last, tokens, rounds, jobs, first, ending, warning = ticket.wait((1 + apart) * SILENCE_SECONDS).value
+        # The draft's worker is given up first.
+        last, tokens, rounds, jobs, first, ending, warning = ticket.wait(
+            (1 + apart) * SILENCE_SECONDS, (1 + apart) * JOB_SECONDS
+        ).value
     except BaseException:
         ticket.on_news = lambda news: None  # a text that goes on is nobody's any more
         raise

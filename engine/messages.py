@@ -3,6 +3,7 @@
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -32,10 +33,28 @@ class End:
     def __init__(self, socket_: socket.socket) -> None:
         self.socket = socket_
         self.rest = b""  # what was read of the message behind the last one
+        self._sending = threading.Lock()  # messages of two threads never mix
 
     def send(self, message: bytes) -> None:
         """Send what `encode` made."""
-        self.socket.sendall(message)
+        with self._sending:
+            self.socket.sendall(message)
+
+    def send_if_idle(self, message: bytes) -> None:
+        """Send a short message, unless another one is being sent or the pipe is rather full; it never waits."""
+        if self._sending.acquire(blocking=False):
+            try:
+                if self._has_room():
+                    self.socket.sendall(message)
+            finally:
+                self._sending.release()
+
+    def _has_room(self) -> bool:
+        if not hasattr(select, "poll"):
+            return bool(select.select((), (self.socket,), (), 0.0)[1])
+        poll = select.poll()
+        poll.register(self.socket, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def receive(self) -> Any:
         """Wait for the next message."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from engine import worker_process
 from engine.capabilities import Capabilities, check_length, check_rolls_back
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError, OutOfMemory, WorkerLost
+from engine.errors import ConfigurationError, OutOfMemory, WorkerFailed, WorkerLost
 from engine.local_session import generate_there
 from engine.models import TARGET, ModelSpec
 from engine.ngrams import NONE, load_ngrams
@@ -158,9 +158,10 @@ class Pair:
                 on_text=on_text,
                 sampling=sampling,
             )
-        except WorkerLost as error:
+        except (WorkerLost, WorkerFailed) as error:
             if not isinstance(error, OutOfMemory):
-                target.close()  # it may have said so itself, of a thread beside it that hangs
+                # It may have said so itself, of a thread beside it that hangs; or its state is anybody's guess.
+                target.close()
             raise
         if run.warning is not None:
             if drafter is not None and drafter.process is not target.process:

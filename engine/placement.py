@@ -1,6 +1,6 @@
 """Where the models run: which cores or device each one gets, and whether they share them. Torch-free.
 
-This module and `sit` and `serve` of `engine.worker_process` are all that knows about cores and devices.
+This module, `engine.cores`, and `sit` and `serve` of `engine.worker_process` are all that knows of cores and devices.
 """
 
 import os
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.cores import allowed_cores, find_cores
 from engine.errors import ConfigurationError
 
 Placement = Literal["at-once", "in-turn", "threads"]
@@ -48,10 +49,8 @@ class Seating:
 
 
 def usable_cores() -> tuple[int, ...]:
-    """The cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
+    """The cores this process can keep busy, by affinity, quota and topology (see `engine.cores`)."""
+    return find_cores(allowed_cores()).usable
 
 
 def cuda_devices() -> int:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Generic, TypeVar
 
 from engine import worker_process
-from engine.channel import SILENCE_SECONDS, Reply, Ticket
-from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.channel import JOB_SECONDS, SILENCE_SECONDS, Reply, Ticket
+from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
+from engine.faults import explain
 from engine.ngrams import NONE, NGrams
 from engine.policies import load_policy
 from engine.policies.settings import Settings
@@ -23,7 +25,7 @@ _listed = attrgetter(*DraftLimits.__slots__)  # as `dataclasses.astuple`, withou
 
 
 class DraftLost(Exception):
-    """The draft's worker is gone; the text goes on without it."""
+    """The draft is of no more use to this text, which goes on without it; why, in words without a full stop."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Pending(Generic[T]):
     @property
     def value(self) -> T:
         if self.known is None:
-            self.known = self.understand(self.ticket.wait(self.silence))
+            self.known = self.understand(self.ticket.wait(self.silence, JOB_SECONDS))
         return self.known
 
 
@@ -131,30 +133,41 @@ class EngineSession:
                 sampling=self._sampling,
                 **self._news("draft"),
             )
-        except WorkerLost as error:
+        except Exception as error:
             raise self._without_draft(error) from error
         return Pending(ticket, understand, self.silence, drafts=True)
 
-    def _without_draft(self, error: WorkerLost) -> Exception:
+    def _without_draft(self, error: Exception) -> Exception:
         """Losing the draft ends nothing, unless its process was the target's too.
 
-        A draft that ran out of memory gives back what it has: with its process or, beside the target, alone.
+        That it refuses a text before anything is written is for the user to hear, and ends the text.
+        After anything that it raised itself, a draft is dropped, with its process or, beside the target, alone: its
+        memory is wanted, or its state is anybody's guess. A later text loads it anew.
         """
         assert self.drafter is not None
         worker, beside = self.drafter.worker, self.drafter.worker.process is self.target.worker.process
-        if not isinstance(error, OutOfMemory):
-            return WorkerLost(f"{error} It hosted target and draft.") if beside else DraftLost(str(error))
+        if isinstance(error, WorkerLost) and not isinstance(error, OutOfMemory):
+            lost = f"{error} It hosted target and draft."
+            return WorkerLost(lost) if beside else DraftLost(_clause(error))
+        if isinstance(error, SpecBranchError):
+            refused = not isinstance(error, OutOfMemory | WorkerFailed)
+            if refused and not self.written:
+                return error
+            why = _clause(error)
+        else:
+            why = f"it could not be understood ({explain(error, 'draft')})"
         if beside:
-            worker.submit(worker_process.unload, name=self.drafter.model).wait(self.silence)
+            with suppress(WorkerFailed):  # a device may do nothing more
+                worker.submit(worker_process.unload, name=self.drafter.model).wait(self.silence, JOB_SECONDS)
         else:
             worker.close()
-        return DraftLost(f"While drafting, {error}")
+        return DraftLost(f"while drafting, {why}")
 
     def wait(self, handle: Pending[object]) -> None:
-        """Wait for a handle. DraftLost if it was the draft's, which is gone."""
+        """Wait for a handle. DraftLost if it was the draft's, whatever happened to it."""
         try:
             _ = handle.value
-        except WorkerLost as error:
+        except Exception as error:
             if handle.drafts:
                 raise self._without_draft(error) from error
             raise
@@ -195,8 +208,8 @@ def generate(
 
     `began`: when, by the monotonic clock, from which seconds are counted; none: now.
 
-    If the draft's worker is lost, the target goes on alone and the run carries a warning. WorkerLost if the
-    target's is; ConfigurationError if there is no such policy.
+    If the draft's worker is lost or fails, the target goes on alone and the run carries a warning. WorkerLost if the
+    target's is lost, WorkerFailed if it fails; ConfigurationError if there is no such policy.
     """
     policy = load_policy(settings.policy)
     session = EngineSession(
@@ -207,7 +220,7 @@ def generate(
     try:
         _drive(session, policy(session, settings))
     except DraftLost as error:
-        warning = f"{error} The target went on alone after {session.written} tokens."
+        warning = f"the target went on alone after {session.written} tokens: {error}."
         _drive(session, load_policy("autoregressive")(session, settings))
     return Run(
         world="engine",
@@ -220,6 +233,10 @@ def generate(
         ending="end-of-text" if session.ended else "token-limit",
         warning=warning,
     )
+
+
+def _clause(error: Exception) -> str:
+    return str(error).removesuffix(".")
 
 
 def _drive(session: EngineSession, steps: Steps) -> None:

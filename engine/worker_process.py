@@ -18,7 +18,8 @@ from multiprocessing import current_process
 from typing import Any
 
 from engine.channel import Channel
-from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine.errors import SpecBranchError, spelled
+from engine.faults import explain, said, words_of
 from engine.messages import End, Watch, encode
 from engine.models import ModelSpec, load_model
 from engine.ngrams import NONE, NGrams, load_ngrams
@@ -30,6 +31,7 @@ from engine.sampling import Sampling
 # How long one of two processes looks for the other's message before it sleeps, longer than a round: each has a core to
 # itself. Threads would keep their common interpreter from each other, and the driver has no core of its own.
 SPIN_SECONDS = 0.02
+BEAT = encode({})  # says that the worker lives
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Host:
     hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
     hear something before a job has ended. `callers`: who sends jobs, the driver first, and
     `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another worker's job.
+    `caller`: who waits for the job that is being done, the last of `jobs`.
     """
 
     device: str = "cpu"
@@ -80,6 +83,8 @@ class Host:
     watch: Watch = field(default_factory=Watch, repr=False, compare=False)
     linked: Channel | None = field(default=None, repr=False, compare=False)
     spin: float = 0.0
+    caller: End | None = field(default=None, repr=False, compare=False)
+    jobs: int = 0
 
     def listen(self, *callers: End) -> None:
         """From now on, these send jobs."""
@@ -227,18 +232,39 @@ def unload(host: Host, name: str) -> None:
         torch.cuda.empty_cache()
 
 
-def serve(*sockets: socket.socket) -> None:
-    """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own."""
+def serve(beat: float, *sockets: socket.socket) -> None:
+    """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own.
+
+    Whoever waits for a job hears every `beat` seconds that the process lives.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipes
     hosts: list[Host] = []
     hosts += [Host(beside=hosts) for _ in sockets]
     ends = [End(socket_) for socket_ in sockets]
+    threading.Thread(target=_live, args=(hosts, beat), daemon=True).start()
     hosts[0].threads.add(threading.get_native_id())
     for host, end in zip(hosts[1:], ends[1:], strict=True):
         thread = threading.Thread(target=_answer, args=(host, end))
         thread.start()
         host.threads.add(thread.native_id or 0)
     _answer(hosts[0], ends[0])
+
+
+def _live(hosts: list[Host], beat: float) -> None:
+    """Every `beat` seconds, tell whoever waits for a job that has lasted since the last time that the process lives.
+
+    The thread gets its turn while a forward computes, since PyTorch and the compiled forwards give the interpreter
+    free. A process that is stopped or deadlocked in its interpreter tells nothing.
+    """
+    before = [0] * len(hosts)
+    while True:
+        time.sleep(beat)
+        for place, host in enumerate(hosts):
+            caller, jobs = host.caller, host.jobs
+            if caller is not None and jobs == before[place]:
+                with suppress(OSError, ValueError):  # it has just gone, and its pipe is closed
+                    caller.send_if_idle(BEAT)
+            before[place] = jobs
 
 
 def take_end(host: Host) -> End:
@@ -266,7 +292,7 @@ def hear(host: Host, beside: bool) -> None:
 
 def _answer(host: Host, driver: End) -> None:
     """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
-    host.tell = lambda news: driver.send(encode({"news": news}))
+    host.tell = partial(_tell, driver)
     host.listen(driver)
     caller = driver
     with driver.socket:
@@ -274,13 +300,25 @@ def _answer(host: Host, driver: End) -> None:
             caller = host.watch.wait(None, 0.0 if caller is driver else host.spin)[0]
             try:
                 message = caller.receive()
-                caller.send(encode(do(host, partial(_call, host, **message))))
+                host.caller = caller
+                host.jobs += 1
+                reply = answer(host, partial(_call, host, **message), message["name"])
+                host.caller = None
+                caller.send(reply)
             except (EOFError, OSError):
                 if caller is driver:
                     return
                 caller.close()
                 host.listen(*[other for other in host.callers if other is not caller])
                 caller = driver
+
+
+def _tell(driver: End, news: Any) -> None:
+    """SpecBranchError if nobody is there to hear it."""
+    try:
+        driver.send(encode({"news": news}))
+    except OSError as error:
+        raise SpecBranchError("the driver is gone.") from error
 
 
 @cache
@@ -292,32 +330,40 @@ def _call(host: Host, module: str, name: str, arguments: dict[str, Any]) -> Any:
     return _function(module, name)(host, **arguments)
 
 
-def do(host: Host, job: Callable[[], Any]) -> dict[str, Any]:
-    """Do a job: its value, or what was wrong, and when it began and ended (`engine.channel.Ticket.answer`)."""
+def answer(host: Host, job: Callable[[], Any], name: str) -> bytes:
+    """Do a job of this name, and encode what `do` says of it."""
+    reply = do(host, job, name)
+    try:
+        return encode(reply)
+    except (TypeError, OverflowError) as error:  # a value that no message takes, such as an array
+        del reply["value"]
+        return encode(reply | {"failed": explain(error, name)})
+
+
+def do(host: Host, job: Callable[[], Any], name: str) -> dict[str, Any]:
+    """Do a job of this name: its value, or what was wrong, and when it began and ended.
+
+    `engine.channel.Ticket.answer` understands it. The traceback of what nobody expected is kept (`engine.faults`).
+    """
     start = time.perf_counter()
     reply: dict[str, Any] = {}
     try:
         with host.computing():
             reply["value"] = job()
         host.synchronise()
-    except OutOfMemory as error:
-        reply["lost"] = str(error)
-    except WorkerLost as error:
-        reply["gone"] = str(error)
     except SpecBranchError as error:
-        reply["error"] = str(error)
+        reply["error"] = spelled(error)
     except Exception as error:  # a model's code may raise anything; the driver reports it
-        said = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
         if _lacks_memory(error):
-            reply["out_of_memory"] = said
+            reply["out_of_memory"] = said(error)
         else:
-            reply["error"] = f"a worker failed ({said})"
+            reply["failed"] = explain(error, name)
     return reply | {"start": start, "end": time.perf_counter()}
 
 
 def _lacks_memory(error: Exception) -> bool:
     """Whether that is why a job failed; torch's allocators and CUDA's libraries only say so in words."""
     words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
-    said = str(error).lower()
+    told = words_of(error).lower()
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return isinstance(error, MemoryError) or named or any(word in said for word in words)
+    return isinstance(error, MemoryError) or named or any(word in told for word in words)

@@ -12,7 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from engine.channel import SILENCE_SECONDS, Channel
+from engine.channel import BEAT_SECONDS, Channel
 from engine.messages import End, pipe
 from engine.placement import Seat
 from engine.worker_process import ask, hear, serve, sit
@@ -30,9 +30,9 @@ class Worker(Channel):
     _beside: list["Worker"] = field(kw_only=True, repr=False)
 
     def sit(self, seat: Seat) -> None:
-        """Move to a seat."""
+        """Move to a seat; however long it takes at first, since loading libraries may keep signs of life back."""
         if seat != self.seat:
-            self.call(sit, device=seat.device, cores=list(seat.cores))
+            self.submit(sit, device=seat.device, cores=list(seat.cores)).wait(silence=None)
             self.seat = seat
 
     def give(self, end: End, function: Callable[..., Any], **arguments: Any) -> None:
@@ -43,7 +43,7 @@ class Worker(Channel):
             socket.send_fds(self._end.socket, [b" "], [end.fileno()])
 
         ticket.on_news = send
-        ticket.wait(SILENCE_SECONDS)
+        ticket.wait()
 
     def close(self) -> None:
         """End the process, whatever it is doing, and with it the workers beside this one."""
@@ -61,7 +61,10 @@ def start(*names: str) -> tuple[Worker, ...]:
     pipes = [pipe() for _ in names]
     theirs = [end for _, end in pipes]
     process = context.Process(
-        target=serve, args=[end.socket for end in theirs], name=" and ".join(names), daemon=True
+        target=serve,
+        args=[BEAT_SECONDS, *(end.socket for end in theirs)],
+        name=" and ".join(names),
+        daemon=True,
     )
     with _interrupts_held(), _tuned():
         process.start()

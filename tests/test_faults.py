@@ -1,24 +1,31 @@
 """What fails in the middle of a text: a draft costs speed, a target is an error, and no process is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
+from table_pair import PROMPT, players, tables
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
 from engine import worker_process
 from engine.configuration import Configuration
-from engine.errors import OutOfMemory, WorkerLost
-from engine.models import ModelSpec
+from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
+from engine.local_session import Local
+from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
 from engine.placement import PLACEMENTS, Placement, usable_cores
+from engine.session import Player, generate
 from engine.worker_process import Host
+from engine.workers import Worker
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 
@@ -47,6 +54,18 @@ def draft_for_ever(host: Host, base: int, **arguments: Any) -> Any:
     return DRAFT(host, base=base, **arguments)
 
 
+def draft_until_it_fails(host: Host, base: int, **arguments: Any) -> Any:
+    if base > len(PROMPTS[0]):
+        raise ValueError("too many values to unpack (expected 2)\nand more of it")
+    return DRAFT(host, base=base, **arguments)
+
+
+def verify_until_it_fails(host: Host, base: int, **arguments: Any) -> Any:
+    if base > len(PROMPTS[0]):
+        raise ValueError("too many values to unpack (expected 2)\nand more of it")
+    return VERIFY(host, base=base, **arguments)
+
+
 def let_jobs_be(host: Host, names: dict[str, str]) -> None:
     """In a worker whose models take turns, and which runs the policy itself, jobs are these functions."""
     for job, name in names.items():
@@ -64,7 +83,14 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def pair(target: str, other: str) -> Iterator[Pair]:
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where tracebacks are kept."""
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
+    return tmp_path / "faults"
+
+
+@pytest.fixture
+def pair(target: str, other: str, faults: Path) -> Iterator[Pair]:
     spec = ModelSpec(source=target, precision="float32")
     draft = spec.model_copy(update={"source": other})
     with Pair(spec, {"other": draft}, cores=usable_cores()[:2]) as pair:
@@ -110,6 +136,140 @@ def test_a_target_out_of_memory_is_an_error_and_leaves_no_process(
     assert not any(player.worker.process.is_alive() for player in players if player)
 
 
+def write_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pair, "_link", lambda self, target, drafter: False)
+    monkeypatch.setattr("engine.pair.generate_there", None)
+
+
+@pytest.mark.parametrize(
+    "driver", [False, True], ids=["policy in the target's worker", "policy in the driver"]
+)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_draft_that_fails_costs_nothing_but_speed(
+    pair: Pair,
+    target: str,
+    faults: Path,
+    placement: Placement,
+    driver: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once it has, it is not asked again in this text; and it is loaded anew for the next."""
+    if driver:
+        write_in_the_driver(monkeypatch)
+    _, drafter = pair.players(placement, "other")
+    assert drafter is not None
+    heard: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_process, "draft", draft_until_it_fails)
+        drafter.worker.call(let_jobs_be, names={"draft": "draft_until_it_fails"})
+        run = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS, on_text=heard.extend)
+    assert run.tokens == tuple(heard) == own_text(target, PROMPTS[0])
+    told = re.fullmatch(
+        r"the target went on alone after \d+ tokens: while drafting, the \w+( thread)? worker failed "
+        r"\(ValueError: too many values to unpack \(expected 2\); its traceback is in (.*\.log)\)\.",
+        run.warning or "",
+    )
+    assert told is not None, run.warning
+    assert list(faults.iterdir()) == [Path(told[2])]
+    assert "in draft_until_it_fails" in Path(told[2]).read_text()
+    assert 0 < sum(job.model == "draft" for job in run.jobs) < len(run.rounds)
+    assert drafter.worker.process.is_alive() == (placement != "at-once")
+    if placement != "at-once":
+        assert drafter.worker.call(hosted) == ([TARGET] if placement == "in-turn" else [])
+        drafter.worker.call(let_jobs_be, names={"draft": "DRAFT"})
+    again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert (again.tokens, again.warning) == (run.tokens, None)
+
+
+def hosted(host: Host) -> list[str]:
+    return list(host.models)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_target_that_fails_is_an_error_and_is_loaded_anew(
+    pair: Pair, target: str, faults: Path, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    players = pair.players(placement, "other")
+    players[0].worker.call(let_jobs_be, names={"verify": "verify_until_it_fails"})
+    with pytest.raises(
+        WorkerFailed, match=r"^the target worker failed \(ValueError: too many values to unpack"
+    ):
+        pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert len(list(faults.iterdir())) == 1
+    assert not players[0].worker.process.is_alive()
+    again = pair.generate(configuration(placement), PROMPTS[0], max_tokens=TOKENS)
+    assert again.tokens == own_text(target, PROMPTS[0])
+
+
+class Strange(Exception):
+    """Whose message cannot be had."""
+
+    def __str__(self) -> str:
+        raise TypeError("no message")
+
+
+def raising(error: Exception) -> Callable[[], Any]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+DRAFTS_FAULTS: dict[str, Callable[[], Any]] = {
+    "an error without words": raising(ValueError()),
+    "an assertion": raising(AssertionError("shapes")),
+    "an error without a message to be had": raising(Strange()),
+    "an end of something": raising(StopIteration()),
+    "a closed pipe of its own": raising(BrokenPipeError("elsewhere")),
+    "memory": raising(MemoryError()),
+    "a refusal": raising(SpecBranchError("this draft reads no more than 12 tokens.")),
+    "no draft": lambda: 5,
+    "nothing": lambda: None,
+    "half a draft": lambda: ([([1], [0.5], [None])], 1),
+    "an array": lambda: ([(torch.ones(2), 0.5, None)], 1, 1),
+}
+
+
+def in_turn() -> tuple[Player, Player]:
+    """Models by tables in one worker, as the target's sees them."""
+    target, draft = players(*tables(seed=7))
+    host = cast(Any, target.worker).host
+    host.models |= cast(Any, draft.worker).host.models
+    here = cast(Worker, Local(host))
+    return Player(here, "target"), Player(here, "draft")
+
+
+@pytest.mark.parametrize("fault", DRAFTS_FAULTS)
+@pytest.mark.parametrize("policy", ["speculative", "pearl", "specbranch"])
+@pytest.mark.parametrize("good", [0, 1, 3], ids=lambda good: f"{good} drafts before")
+def test_whatever_a_draft_answers_is_no_end_of_a_text(
+    faults: Path, fault: str, policy: str, good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for its refusal of a text of which nothing is written yet, which is for the user to hear."""
+    alone = generate(Configuration(policy="autoregressive"), in_turn()[0], None, PROMPT, max_tokens=30)
+    asked = 0
+
+    def draft(host: Host, **arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return DRAFT(host, **arguments) if asked <= good else DRAFTS_FAULTS[fault]()
+
+    monkeypatch.setattr(worker_process, "draft", draft)
+    both = in_turn()
+    settings = Configuration(policy=policy, draft_length=2, branches=2)
+    if fault == "a refusal" and not good:
+        with pytest.raises(SpecBranchError, match=r"^this draft reads no more than 12 tokens\.$"):
+            generate(settings, *both, PROMPT, max_tokens=30)
+        return
+    run = generate(settings, *both, PROMPT, max_tokens=30)
+    assert run.tokens == alone.tokens
+    assert run.warning is not None
+    assert re.fullmatch(r"the target went on alone after \d+ tokens: while drafting, .*\.", run.warning)
+    assert asked <= good + 2  # what it was asked before it was known to fail
+    assert list(cast(Any, both[0].worker).host.models) == ["target"]
+    assert (".log)" in run.warning) == (fault not in ("memory", "a refusal"))
+
+
 @pytest.mark.parametrize("placement", ["in-turn", "threads"])
 def test_the_death_of_a_process_with_both_models_is_an_error(
     pair: Pair, target: str, placement: Placement
@@ -132,18 +292,27 @@ def test_the_death_of_a_process_with_both_models_is_an_error(
 def test_a_hung_thread_beside_the_target_is_an_error(
     pair: Pair, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the end of its process, which cannot be rid of it; the next text has another one."""
+    """And the end of its process, which cannot be rid of it; the next text has another one.
+
+    The process gives signs of life all the time, so it is found by how long it has been at one job.
+    """
+    monkeypatch.setattr("engine.workers.BEAT_SECONDS", 0.1)
     _, drafter = pair.players("threads", "other")
     assert drafter is not None
     drafter.worker.call(let_jobs_be, names={"draft": "draft_for_ever"})
+    drafter.worker.call(limit_jobs, seconds=1.0)
     with monkeypatch.context() as patch:
-        patch.setattr("engine.local_session.SILENCE_SECONDS", 0.5)
         patch.setattr(worker_process, "draft", draft_for_ever)
-        with pytest.raises(WorkerLost, match=r"silent for 0\.5 s\. It hosted target and draft"):
+        with pytest.raises(WorkerLost, match=r"has been at one job for 1 s\. It hosted target and draft"):
             pair.generate(configuration("threads"), PROMPTS[0], max_tokens=TOKENS)
     assert not drafter.worker.process.is_alive()
     again = pair.generate(configuration("threads"), PROMPTS[0], max_tokens=TOKENS)
     assert again.tokens == own_text(target, PROMPTS[0])
+
+
+def limit_jobs(host: Host, seconds: float) -> None:
+    """In a worker that runs the policy itself."""
+    vars(import_module("engine.session"))["JOB_SECONDS"] = seconds
 
 
 def members(session: int) -> list[str]:
@@ -175,7 +344,12 @@ def test_an_interrupt_ends_everything(target: str, other: str, placement: Placem
         "9999999",
     ]
     driver = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert driver.stdout is not None
     try:
@@ -199,3 +373,18 @@ def test_an_interrupt_ends_everything(target: str, other: str, placement: Placem
     finally:
         if driver.poll() is None or members(driver.pid):
             os.killpg(driver.pid, signal.SIGKILL)
+
+
+def test_nothing_depends_on_interrupts(target: str, other: str) -> None:
+    """Shells without job control start what runs in the background with interrupts ignored, and it stays so."""
+    command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", "in-turn"]
+    command += ["--target", target, "--draft-model", other, "--precision", "float32", "--max-tokens", "64"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'trap "" INT; "$@" & wait $!', "sh", *command],
+        capture_output=True,
+        timeout=5 * SECONDS,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -2,15 +2,21 @@
 
 import itertools
 import os
+import re
 import signal
+import stat
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from engine.errors import OutOfMemory, SpecBranchError, WorkerLost
+from engine import faults
+from engine.channel import Channel
+from engine.errors import ConfigurationError, OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
+from engine.messages import End, encode, pipe
 from engine.placement import Seat, usable_cores
 from engine.worker_process import Host
 from engine.workers import Worker, link, start
@@ -49,6 +55,49 @@ def complain(host: Host) -> None:
     raise SpecBranchError("a sentence for the user.")
 
 
+def mistake(host: Host) -> None:
+    raise ConfigurationError("a setting is wrong.")
+
+
+def pass_on_failure(host: Host) -> None:
+    assert host.linked is not None
+    host.linked.call(fail)
+
+
+def time_out(host: Host, seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def echo_later(host: Host, value: object, seconds: float) -> object:
+    time.sleep(seconds)
+    return value
+
+
+def answer_what_no_message_takes(host: Host) -> object:
+    return torch.ones(2)
+
+
+def work_until_wanted(host: Host) -> int:
+    """Computes until the driver sends another job; how often."""
+    count = 0
+    while not host.wanted():
+        torch.ones(300, 300).matmul(torch.ones(300, 300))
+        count += 1
+    return count
+
+
+def say_now_and_then(host: Host, times: int, pause: float) -> None:
+    for _ in range(times):
+        time.sleep(pause)
+        host.tell("so far")
+
+
+def hold_the_interpreter(host: Host) -> None:
+    """For about a minute, in one call of C that never gives it free."""
+    re.match("(a*)*b", "a" * 40)
+
+
 def exhaust(host: Host, how: str) -> None:
     raise FAILURES[how]
 
@@ -78,13 +127,24 @@ def seating(host: Host) -> list[object]:
 
 
 @pytest.fixture(autouse=True)
-def path(monkeypatch: pytest.MonkeyPatch) -> None:
+def path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
 
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
     (worker,) = start("test")
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def lively(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker that gives many signs of life."""
+    monkeypatch.setattr("engine.workers.BEAT_SECONDS", 0.05)
+    (worker,) = start("test")
+    worker.call(echo, value=0)
     yield worker
     worker.close()
 
@@ -117,6 +177,127 @@ def test_lack_of_memory_is_told_from_other_failures(worker: Worker) -> None:
         with pytest.raises(OutOfMemory, match="test worker ran out of memory"):
             worker.call(exhaust, how=how)
     assert worker.call(echo, value=7) == 7
+
+
+def test_what_nobody_expected_is_told_with_the_file_of_its_traceback(worker: Worker, tmp_path: Path) -> None:
+    with pytest.raises(WorkerFailed) as raised:
+        worker.call(fail)
+    said = str(raised.value)
+    told = re.fullmatch(
+        r"the test worker failed \(ZeroDivisionError: on purpose; its traceback is in (\S+\.log)\)\.", said
+    )
+    assert told is not None, said
+    path = Path(told[1])
+    kept = path.read_text()
+    assert path.is_relative_to(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"process {worker.process.pid}, job fail\n" in kept
+    assert 'raise ZeroDivisionError("on purpose")' in kept
+    assert kept.endswith("ZeroDivisionError: on purpose\n")
+    with pytest.raises(WorkerFailed, match=r"TypeError: .* its traceback is in"):
+        worker.call(answer_what_no_message_takes)
+    for job, kind in ((complain, SpecBranchError), (mistake, ConfigurationError)):
+        with pytest.raises(SpecBranchError) as refused:
+            worker.call(job)
+        assert type(refused.value) is kind
+    assert len(list(path.parent.iterdir())) == 2
+    assert worker.call(echo, value=1) == 1
+
+
+def test_a_failure_is_told_once_however_many_workers_it_passes(
+    two: tuple[Worker, ...], tmp_path: Path
+) -> None:
+    link(*two)
+    with pytest.raises(WorkerFailed, match=r"^the other worker failed \(ZeroDivisionError: on purpose; "):
+        two[0].call(pass_on_failure)
+    assert len(list(tmp_path.rglob("*.log"))) == 1
+
+
+def test_a_job_may_take_long_while_its_worker_lives(lively: Worker) -> None:
+    """Signs of life are heard while it computes, and none of them is taken for a reply."""
+    ticket = lively.submit(work_until_wanted)
+    for _ in range(3):
+        lively.receive(30.0, None)
+        assert ticket.reply is None
+    another = lively.submit(echo, value="another")
+    assert ticket.wait().value > 0
+    assert another.wait().value == "another"
+    assert lively.submit(time_out, seconds=2.0).wait(silence=1.0).value == 2.0
+
+
+def test_signs_of_life_never_mix_with_messages(lively: Worker) -> None:
+    large = ["x" * (1 << 20)] * 8
+    for _ in range(5):
+        ticket = lively.submit(echo_later, value=large, seconds=0.11)
+        time.sleep(0.15)  # the reply fills the pipe, and signs of life find no room
+        assert ticket.wait(30).value == large
+
+
+def test_a_job_that_says_nothing_is_not_waited_for_forever(lively: Worker) -> None:
+    """Though its process lives; one that tells of its work may take as long as it likes."""
+    lively.submit(say_now_and_then, times=8, pause=0.25).wait(silence=30, longest=1.5)
+    with pytest.raises(WorkerLost, match=r"test worker has been at one job for 0\.5 s"):
+        lively.submit(nap).wait(silence=30, longest=0.5)
+    assert not lively.process.is_alive()
+
+
+def test_a_worker_that_stops_in_the_middle_is_found(lively: Worker) -> None:
+    ticket = lively.submit(nap)
+    lively.receive(30.0, None)
+    assert lively.process.pid
+    os.kill(lively.process.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLost, match=r"silent for 0\.5 s"):
+        ticket.wait(0.5)
+
+
+def test_a_worker_whose_interpreter_is_stuck_is_found(lively: Worker) -> None:
+    with pytest.raises(WorkerLost, match=r"silent for 1 s"):
+        lively.submit(hold_the_interpreter).wait(1.0)
+
+
+def test_a_driver_that_was_stopped_itself_takes_nobody_for_dead() -> None:
+    """What passes meanwhile ends one of the slices of its patience, and it waits for the others."""
+    ours, theirs = pipe()
+    channel = Channel("test", ours)
+    waited: list[float] = []
+
+    class Resumed:
+        def wait(self, seconds: float, spin: float) -> list[End]:
+            waited.append(seconds)
+            return [ours] if len(waited) == 2 else []
+
+    channel._watch = Resumed()  # type: ignore[assignment]
+    with ours.socket, theirs.socket:
+        theirs.send(encode({}))
+        channel._end.receive_now = lambda: None  # type: ignore[method-assign]
+        channel.receive(60.0, None)
+    assert waited == [15.0, 15.0]
+
+
+def test_tracebacks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "KEPT", 3)
+    monkeypatch.setattr(faults, "LONGEST", 100)
+    errors = [ValueError(f"{number} {'x' * number}") for number in range(0, 1000, 100)]
+    paths = [faults.keep(error, "some job") for error in errors]
+    kept = sorted((tmp_path / "faults").iterdir())
+    assert len(kept) == 3
+    assert paths[-1] in kept
+    assert all(path.stat().st_size < 300 for path in kept)
+
+
+def test_a_traceback_has_a_place_where_the_cache_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = faults.keep(ValueError("odd"), "some job")
+    assert path is not None
+    assert path.parent.parent == tmp_path
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    assert faults.explain(ValueError("odd"), "some job") == (
+        "ValueError: odd; its traceback could not be written to any folder"
+    )
 
 
 def test_a_death_is_noticed(worker: Worker) -> None:
