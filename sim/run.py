@@ -140,12 +140,6 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
 
     @lru_cache(maxsize=MANY)
     def scripts(configuration: Configuration) -> Scripts:
-        guesses = configuration.guesses if "guesses" in configuration.uses else 0
-        if guesses or "longest_match" in configuration.uses:
-            raise ConfigurationError(
-                f"'{configuration.label()}' looks for repetitions in real text; replay a calibration instead of "
-                "stated acceptance."
-            )
         return Scripts([write_script(configuration, path, prompt) for path in paths], range(len(paths)))
 
     return scripts
