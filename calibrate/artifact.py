@@ -204,6 +204,11 @@ class Calibration(_Record):
         """How many tokens a text of all models may have at most, the prompt's included; None: no limit is known."""
         return min((m.positions for m in self.models.values() if m.positions is not None), default=None)
 
+    @property
+    def longest_context(self) -> int:
+        """The longest context behind which a target's forward was timed in every placement."""
+        return min((max(c.context for c in p.target) for p in self.placements if p.target), default=0)
+
     def encoded(self) -> tuple[bytes, str]:
         """The JSON of this record with its seal, and the seal."""
         return seal(self.model_copy(update={"seal": ""}).model_dump_json().encode())

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.lengths import check_lengths
 from calibrate.observation import Text
 from calibrate.pace import Pace, at_pace, paces
 from calibrate.prompts import Prompt
+from calibrate.provenance import outdated
 from calibrate.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -109,14 +111,20 @@ def verify(
     """Measure every configuration on `prompts` and compare with what `artifact`, which was tuned on, predicts.
 
     `advance` hears what was just run. CalibrationError if the artifact is not the tuned one, or if the pair's
-    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, and for what was
-    tuned for other hardware or longer texts than the calibration's.
+    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, for what was
+    tuned for other hardware or longer texts than the calibration's, and for texts longer than a model has positions.
     """
     _check(artifact, tuned, prompts, plan)
     _check_models(pair, artifact)
     temperature = tuned.what_if.temperature
     chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
+    check_lengths(
+        artifact.calibration.models,
+        {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)},
+        plan.max_tokens,
+        "leave out long prompts (--own-prompts), or write less text (--max-tokens)",
+    )
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
@@ -159,7 +167,8 @@ def verify(
             )
         )
     machine, calibration = hardware(), artifact.calibration
-    notes = [*found.notes, *unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
+    notes = [*outdated(calibration), *found.notes]
+    notes += [*unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
     timeline = _shown([c for c, _ in chosen])
     verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

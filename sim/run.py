@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, same_hardware
+from calibrate.provenance import outdated
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, Metrics, measure, speed, speed_up
@@ -97,7 +98,7 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
         return
     _, baseline = best_autoregressive(world.runs, world.placements)
     measured = world.artifact.calibration.hardware
-    elsewhere: tuple[str, ...] = ()
+    elsewhere = outdated(world.artifact.calibration)
     if not same_hardware(measured, hardware()):
         elsewhere = (f"measured on other hardware: {measured.get('processor', 'unknown')}",)
     for configuration in scenario.configurations:

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Literal
 
 from calibrate.artifact import Artifact
+from calibrate.provenance import outdated
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
@@ -211,7 +212,7 @@ def tune(
         tokens=sum(len(trace.path) for trace in artifact.traces),
         seed=seed,
         what_if=what_if,
-        notes=replay_notes(batch.outside, batch.operations),
+        notes=(*outdated(artifact.calibration), *replay_notes(batch.outside, batch.operations)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from calibrate.costs import (
 from calibrate.laps import SAMPLES, STEPS
 from calibrate.pace import step_of
 from calibrate.prompts import Prompt
-from calibrate.run import Effort, calibrate, parts
+from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe
 from calibrate.texts import WARM_UP_TOKENS, Author, Manner
 from engine import worker_process
 from engine.configuration import Configuration
+from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
 from engine.policies.words import DraftLimits
@@ -110,6 +111,42 @@ def test_prompts_are_timed_at_their_own_lengths() -> None:
     assert prompt_tokens([[1] * n for n in (20, 100, 300)]) == (33, 100, 300)
     assert prompt_tokens([[1] * n for n in (100, 110)]) == (33, 105)
     assert prompt_tokens([[1] * 12]) == (33,)
+
+
+def test_a_longer_context_is_measured_where_it_is_asked_for(pair: Pair, spec: ModelSpec, tmp_path: Path) -> None:
+    """Every operation that grows with it, in every placement, and a prompt of that length; other cells stay."""
+    made = calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path, context=700)
+    assert made.digest == load_artifact(tmp_path).digest
+    calibration = made.calibration
+    assert (calibration.longest_context, calibration.positions) == (700, 2048)
+    for costs in calibration.placements:
+        assert {cell.context for cell in costs.target} == {0, 384, 700}
+        assert {cell.tokens for cell in costs.target if cell.context == 700} == set(TARGET_TOKENS)
+        assert (700, 0) in {(cell.tokens, cell.context) for cell in costs.target}
+        for draft in costs.drafts.values():
+            assert {cell.context for cell in draft.forward} == {0, 384, 700}
+            assert {cell.context for cell in (*draft.branch, *draft.fork)} == {32, 384, 700}
+    asked = spec, pair.drafts, PROMPTS[:1], EFFORT, 0
+    assert differences(made, *asked, context=700) == differences(made, *asked) == []
+    assert differences(made, *asked, context=701) == ["contexts of up to 700 tokens"]
+    other = replace(EFFORT, name="other")
+    assert differences(made, spec, {}, PROMPTS, other, 1) == [
+        "another pair",
+        "other prompts",
+        "effort 'tiny' (asked for: 'other')",
+        "seed 0",
+    ]
+
+
+def test_a_text_longer_than_a_models_positions_is_refused_before_anything_runs(
+    pair: Pair, spec: ModelSpec, tmp_path: Path
+) -> None:
+    long = Prompt("long", "test", "calibration", " ".join(f"w{3 + i % 40}" for i in range(2040)))
+    with pytest.raises(ConfigurationError, match="'long' has 2040 tokens, .* 2048 positions of 'target'"):
+        calibrate(pair, Tokenizer(spec), [*PROMPTS, long], EFFORT, tmp_path)
+    with pytest.raises(ConfigurationError, match="--context 2049 is more than the 2048 positions"):
+        calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, tmp_path, context=2049)
+    assert not list(tmp_path.iterdir())
 
 
 def test_paths_are_the_targets_own_text(artifact: Artifact, spec: ModelSpec) -> None:
