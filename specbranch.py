@@ -277,7 +277,9 @@ def calibrate(
     prompts: Annotated[Path | None, typer.Option(help="your own prompts, JSONL")] = None,
     context: Annotated[
         int,
-        typer.Option(min=0, help="measure costs behind so many tokens, too; as far as the prompts reach anyway"),
+        typer.Option(
+            min=0, help="measure costs behind so many tokens, too; as far as the prompts reach anyway"
+        ),
     ] = 0,
     target: Target = None,
     draft_model: DraftModel = None,

@@ -19,7 +19,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MEASURING = ("calibrate.operations", "calibrate.observation")  # what runs in a worker to time and to record
-PACKAGE, APART = "engine.", ("engine.policies", "engine.default_pair", "engine.distill", "engine.self_written")
+PACKAGE, APART = (
+    "engine.",
+    ("engine.policies", "engine.default_pair", "engine.distill", "engine.self_written"),
+)
 DIGITS = 12  # of the hash, in hex
 
 

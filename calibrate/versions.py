@@ -1,7 +1,7 @@
 """Records of older versions, brought up to the present one. Torch-free.
 
-A migration is a small pure function from the JSON of one version to that of the next. What a version lacks is never made
-up: a version that says too little for it has no migration, and its history says why.
+A migration is a small pure function from the JSON of one version to that of the next. What a version lacks is never
+made up: a version that says too little for it has no migration, and its history says why.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ class OtherVersion(ValueError):
 class History:
     """The versions of one kind of record.
 
-    `present`: the version that is written. `migrations`: by version, how its JSON becomes the next one's. `too_old`: why
-    what is older than all of these cannot be read.
+    `present`: the version that is written. `migrations`: by version, how its JSON becomes the next one's. `too_old`:
+    why what is older than all of these cannot be read.
     """
 
     present: int
@@ -46,7 +46,9 @@ class History:
         data: Json = dict(record)
         while version < self.present:
             if version not in self.migrations:
-                raise OtherVersion(f"is of version {data['version']}, which cannot be read any more: {self.too_old}")
+                raise OtherVersion(
+                    f"is of version {data['version']}, which cannot be read any more: {self.too_old}"
+                )
             data, version = self.migrations[version](data), version + 1
         return {**data, "version": self.present}
 

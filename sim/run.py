@@ -36,7 +36,8 @@ class Outcome:
     """One configuration under one what-if.
 
     `speed` in tokens/s; `speed_up` over the best autoregressive placement under the same what-if, paired by
-    prompt. `notes`: what a reader has to know, such as extrapolated operations.
+    prompt. `notes`: what a reader has to know, such as extrapolated operations. `far_context`: its texts reach farther
+    than its costs were measured (`sim.reach`).
     """
 
     configuration: Configuration
@@ -45,6 +46,7 @@ class Outcome:
     speed: Estimate
     speed_up: Estimate
     notes: tuple[str, ...] = ()
+    far_context: bool = False
 
 
 Played = tuple[Outcome, Sequence[Run]]
@@ -104,7 +106,8 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
     for configuration in scenario.configurations:
         world.forget_notes()
         runs = world.runs(configuration)
-        yield _outcome(configuration, world.what_if, runs, baseline, elsewhere + world.notes())
+        notes = elsewhere + world.far_notes(configuration) + world.notes()
+        yield _outcome(configuration, world.what_if, runs, baseline, notes, world.is_far(configuration))
 
 
 def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
@@ -195,6 +198,7 @@ def _outcome(
     runs: Sequence[Run],
     baseline: Sequence[Run],
     notes: tuple[str, ...],
+    far_context: bool = False,
 ) -> Played:
     figures = measure(runs), speed(runs), speed_up(runs, baseline)
-    return Outcome(configuration, what_if, *figures, notes), runs
+    return Outcome(configuration, what_if, *figures, notes, far_context), runs

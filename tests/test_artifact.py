@@ -74,7 +74,9 @@ def test_a_newer_version_is_named(tmp_path: Path) -> None:
     save_artifact(tmp_path, build_artifact())
     path = tmp_path / JSON_NAME
     path.write_text(path.read_text().replace(f'"version":{VERSION},', '"version":99,', 1))
-    with pytest.raises(CalibrationError, match="made by a newer program .version 99, .* update this program"):
+    with pytest.raises(
+        CalibrationError, match=r"made by a newer program .version 99, .* update this program"
+    ):
         load_artifact(tmp_path)
 
 
@@ -82,7 +84,7 @@ def test_a_version_without_a_way_up_says_why(tmp_path: Path) -> None:
     save_artifact(tmp_path, build_artifact())
     path = tmp_path / JSON_NAME
     path.write_text(path.read_text().replace(f'"version":{VERSION},', '"version":6,', 1))
-    with pytest.raises(CalibrationError, match="version 6, .* without the pauses .*--again"):
+    with pytest.raises(CalibrationError, match=r"version 6, .* without the pauses .*--again"):
         load_artifact(tmp_path)
 
 
@@ -149,7 +151,9 @@ samples = st.lists(seconds, min_size=1, max_size=4).map(tuple)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(
-    cells=st.lists(st.builds(Cell, tokens=st.integers(0, 9999), context=st.integers(0, 9999), seconds=samples)),
+    cells=st.lists(
+        st.builds(Cell, tokens=st.integers(0, 9999), context=st.integers(0, 9999), seconds=samples)
+    ),
     notes=st.lists(st.text()).map(tuple),
     processor=st.text(),
     revision=st.none() | st.text(),

@@ -20,10 +20,13 @@ from calibrate.costs import (
     TARGET_TOKENS,
     TOGETHER_BRANCHES,
     TOGETHER_TOKENS,
+    CostLaps,
     Laps,
+    Reach,
     prompt_tokens,
 )
 from calibrate.laps import SAMPLES, STEPS
+from calibrate.lengths import ROOM
 from calibrate.pace import step_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, differences, parts
@@ -113,24 +116,41 @@ def test_prompts_are_timed_at_their_own_lengths() -> None:
     assert prompt_tokens([[1] * 12]) == (33,)
 
 
-def test_a_longer_context_is_measured_where_it_is_asked_for(pair: Pair, spec: ModelSpec, tmp_path: Path) -> None:
-    """Every operation that grows with it, in every placement, and a prompt of that length; other cells stay."""
-    made = calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path, context=700)
-    assert made.digest == load_artifact(tmp_path).digest
-    calibration = made.calibration
-    assert (calibration.longest_context, calibration.positions) == (700, 2048)
-    for costs in calibration.placements:
-        assert {cell.context for cell in costs.target} == {0, 384, 700}
-        assert {cell.tokens for cell in costs.target if cell.context == 700} == set(TARGET_TOKENS)
-        assert (700, 0) in {(cell.tokens, cell.context) for cell in costs.target}
-        for draft in costs.drafts.values():
-            assert {cell.context for cell in draft.forward} == {0, 384, 700}
-            assert {cell.context for cell in (*draft.branch, *draft.fork)} == {32, 384, 700}
-    asked = spec, pair.drafts, PROMPTS[:1], EFFORT, 0
-    assert differences(made, *asked, context=700) == differences(made, *asked) == []
-    assert differences(made, *asked, context=701) == ["contexts of up to 700 tokens"]
-    other = replace(EFFORT, name="other")
-    assert differences(made, spec, {}, PROMPTS, other, 1) == [
+@pytest.mark.parametrize("reach", [Reach(300), Reach(700, 700), Reach(700, positions=500), Reach(400)])
+def test_costs_are_measured_as_far_as_is_wanted(pair: Pair, tmp_path: Path, reach: Reach) -> None:
+    """Every operation that grows with the context, of all models in every placement; other cells stay."""
+    steps = journal.Journal(tmp_path, [])
+    laps = CostLaps(pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, reach)
+    last = min(max(384, reach.tokens), (reach.positions or 9999) - ROOM)
+    usual = [384] if last > 480 and last != 468 else []
+    assert {course.model for course in laps.everything} == {TARGET, "rounded", "other"}
+    for course in laps.everything:
+        found: dict[str, set[int]] = {}
+        for operation, _, context in course.plan:
+            found.setdefault(operation, set()).add(context)
+        wanted = {"forward": {0, last, *usual}, "draw": {0}}
+        if reach == Reach(
+            700, positions=500
+        ):  # the models end before the texts do, which are refused elsewhere
+            wanted["forward"] = {0, 384, 468}
+        if course.model == TARGET:
+            assert found == {**wanted, "rollback": wanted["forward"]}
+        else:
+            drafts = {32, *wanted["forward"]} - {0}
+            bursts = {"burst": {32}} if course.placement == "at-once" else {}
+            assert found == {**wanted, "branch": drafts, "fork": drafts, **bursts}
+        assert (("forward", 700, 0) in course.plan) is (reach.prompt == 700)
+
+
+def test_a_calibration_is_told_from_what_is_asked_for(
+    artifact: Artifact, pair: Pair, spec: ModelSpec
+) -> None:
+    asked = spec, pair.drafts, PROMPTS, EFFORT, 0
+    assert artifact.calibration.positions == 2048
+    assert artifact.calibration.longest_context == 384
+    assert differences(artifact, *asked) == differences(artifact, *asked, context=384) == []
+    assert differences(artifact, *asked, context=385) == ["contexts of up to 384 tokens"]
+    assert differences(artifact, spec, {}, PROMPTS[:1], replace(EFFORT, name="other"), 1) == [
         "another pair",
         "other prompts",
         "effort 'tiny' (asked for: 'other')",
@@ -142,7 +162,7 @@ def test_a_text_longer_than_a_models_positions_is_refused_before_anything_runs(
     pair: Pair, spec: ModelSpec, tmp_path: Path
 ) -> None:
     long = Prompt("long", "test", "calibration", " ".join(f"w{3 + i % 40}" for i in range(2040)))
-    with pytest.raises(ConfigurationError, match="'long' has 2040 tokens, .* 2048 positions of 'target'"):
+    with pytest.raises(ConfigurationError, match=r"'long' has \d+ tokens, .* 2048 positions of 'target'"):
         calibrate(pair, Tokenizer(spec), [*PROMPTS, long], EFFORT, tmp_path)
     with pytest.raises(ConfigurationError, match="--context 2049 is more than the 2048 positions"):
         calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, tmp_path, context=2049)

@@ -31,9 +31,7 @@ def record(positions: int | None) -> ModelRecord:
     st.integers(1, 100_000),
     st.none() | st.integers(LEAST_POSITIONS, 200_000),
 )
-def test_contexts_reach_as_far_as_texts_do(
-    usual: tuple[int, ...], reach: int, positions: int | None
-) -> None:
+def test_contexts_reach_as_far_as_texts_do(usual: tuple[int, ...], reach: int, positions: int | None) -> None:
     """To the end of the longest text, but for the room that timing needs; three at most, two for usual texts."""
     found = contexts(usual, reach, positions)
     assert list(found) == sorted(set(found))
@@ -53,7 +51,9 @@ def test_a_text_beyond_a_models_positions_is_refused(prompt: int, tokens: int, p
     models = {"target": record(None), "small": record(positions)}
     lengths = {"short": 1, "long": prompt}
     if positions is not None and prompt + tokens > positions and prompt > 1:
-        with pytest.raises(ConfigurationError, match=f"'long' has {prompt} .* {positions} positions of 'small': do"):
+        with pytest.raises(
+            ConfigurationError, match=f"'long' has {prompt} .* {positions} positions of 'small': do"
+        ):
             check_lengths(models, lengths, tokens, "do less")
     elif positions is None or max(prompt, 1) + tokens <= positions:
         check_lengths(models, lengths, tokens, "do less")
@@ -63,7 +63,7 @@ def test_a_context_beyond_them_is_refused() -> None:
     check_context({"target": record(None), "small": record(200)}, 200)
     with pytest.raises(ConfigurationError, match="--context 201 is more than the 200 positions of 'small'"):
         check_context({"target": record(None), "small": record(200)}, 201)
-    with pytest.raises(ConfigurationError, match="'small' has 64 positions, .* 160 or more"):
+    with pytest.raises(ConfigurationError, match=r"'small' has 64 positions, .* 160 or more"):
         check_context({"small": record(64)}, 0)
 
 

@@ -46,7 +46,13 @@ def test_words_and_layout_are_no_revision() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("= 0", "= 1"), ("* 2", "* 3"), ("+= row", "-= row"), ("in rows:", "in rows[:2]:"), ("(rows)", "(rows, k=0)")],
+    [
+        ("= 0", "= 1"),
+        ("* 2", "* 3"),
+        ("+= row", "-= row"),
+        ("in rows:", "in rows[:2]:"),
+        ("(rows)", "(rows, k=0)"),
+    ],
 )
 def test_what_is_computed_is(old: str, new: str) -> None:
     changed = FORWARD.replace(old, new)
@@ -62,7 +68,15 @@ def test_a_string_that_is_used_is_no_docstring() -> None:
 
 def test_what_runs_in_a_worker_is_measured_and_policies_are_not() -> None:
     modules = measured_modules()
-    computing = {"llama", "fused_llama", "transformers_model", "cached_model", "decoding", "distributions", "dots"}
+    computing = {
+        "llama",
+        "fused_llama",
+        "transformers_model",
+        "cached_model",
+        "decoding",
+        "distributions",
+        "dots",
+    }
     assert {f"engine.{name}" for name in computing} <= modules.keys()
     assert {"calibrate.operations", "calibrate.observation", "engine.worker_process"} <= modules.keys()
     apart = ("engine.policies", "reports", "sim", "calibrate.artifact", "engine.training_prompts")
