@@ -72,6 +72,7 @@ def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Con
 def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
     """What-ifs that change nothing but times share the scripts of what is played."""
     if scenario.stated is not None:
+        _check_positions(scenario, scenario.workload.prompt_tokens, scenario.workload.tokens or STATED_TOKENS)
         scripts = _stated_scripts(scenario)
         for what_if in scenario.what_if:
             yield from _stated(scenario, what_if, scripts)
@@ -84,8 +85,20 @@ def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
         key = what_if.alignment, what_if.temperature
         if key not in worlds:
             worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+            _check_positions(scenario, worlds[key].longest_text)
             worlds[key].texts.kept = MANY
         yield from _replayed(scenario, worlds[key].under(what_if))
+
+
+def _check_positions(scenario: Scenario, *tokens: int) -> None:
+    """ConfigurationError where a text, of so many tokens in its parts, is too long for a model of the hardware."""
+    for side, limit in scenario.hardware.positions().items() if scenario.hardware else ():
+        if sum(tokens) > limit:
+            raise scenario.error(
+                ("hardware", side, "roofline", "model"),
+                f"it has {limit} positions (max_position_embeddings), and texts with their prompts have up to "
+                f"{sum(tokens)} tokens; ask for fewer in 'workload'.",
+            )
 
 
 def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:

@@ -116,29 +116,34 @@ def test_prompts_are_timed_at_their_own_lengths() -> None:
     assert prompt_tokens([[1] * 12]) == (33,)
 
 
-@pytest.mark.parametrize("reach", [Reach(300), Reach(700, 700), Reach(700, positions=500), Reach(400)])
-def test_costs_are_measured_as_far_as_is_wanted(pair: Pair, tmp_path: Path, reach: Reach) -> None:
+@pytest.mark.parametrize(
+    ("reach", "contexts"),
+    [
+        (Reach(300), (0, 384)),
+        (Reach(400), (0, 400)),
+        (Reach(700, prompt=700), (0, 384, 700)),
+        (Reach(700, positions=500), (0, 384, 500 - ROOM)),
+    ],
+)
+def test_costs_are_measured_as_far_as_is_wanted(
+    pair: Pair, tmp_path: Path, reach: Reach, contexts: tuple[int, ...]
+) -> None:
     """Every operation that grows with the context, of all models in every placement; other cells stay."""
     steps = journal.Journal(tmp_path, [])
     laps = CostLaps(pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, reach)
-    last = min(max(384, reach.tokens), (reach.positions or 9999) - ROOM)
-    usual = [384] if last > 480 and last != 468 else []
     assert {course.model for course in laps.everything} == {TARGET, "rounded", "other"}
+    branches = {32, *contexts[1:]}
     for course in laps.everything:
         found: dict[str, set[int]] = {}
         for operation, _, context in course.plan:
             found.setdefault(operation, set()).add(context)
-        wanted = {"forward": {0, last, *usual}, "draw": {0}}
-        if reach == Reach(
-            700, positions=500
-        ):  # the models end before the texts do, which are refused elsewhere
-            wanted["forward"] = {0, 384, 468}
+        wanted = {"forward": set(contexts), "draw": {0}}
         if course.model == TARGET:
-            assert found == {**wanted, "rollback": wanted["forward"]}
+            wanted["rollback"] = set(contexts)
         else:
-            drafts = {32, *wanted["forward"]} - {0}
-            bursts = {"burst": {32}} if course.placement == "at-once" else {}
-            assert found == {**wanted, "branch": drafts, "fork": drafts, **bursts}
+            wanted |= {"branch": branches, "fork": branches}
+            wanted |= {"burst": {32}} if course.placement == "at-once" else {}
+        assert found == wanted
         assert (("forward", 700, 0) in course.plan) is (reach.prompt == 700)
 
 

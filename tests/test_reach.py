@@ -146,11 +146,7 @@ def test_replays_of_a_verification_carry_the_mark() -> None:
     from reports.suppositions import overheads, sweep
 
     for made, far in ((SHORT, False), (LONG, True)):
-        small = replace(made, calibration=_of_one_draft(made))
+        int8 = {"int8": made.calibration.drafts["int8"]}
+        small = replace(made, calibration=made.calibration.model_copy(update={"drafts": int8}))
         assert {p.far_context for p in overheads(small, SCENARIO.configurations)} == {far}
         assert {p.far_context for p in sweep(small)} == {far}
-
-
-def _of_one_draft(made: Artifact) -> object:
-    calibration = made.calibration
-    return calibration.model_copy(update={"drafts": {"int8": calibration.drafts["int8"]}})

@@ -1,5 +1,6 @@
 """Scenario files: the shipped ones run, and a wrong one is named by file, line, key and nearest key."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,36 @@ def test_what_the_calibration_does_not_have(tmp_path: Path, old: str, new: str, 
     scenario = load_scenario(write(tmp_path, REPLAYED.replace(old, new)))
     with pytest.raises(ConfigurationError, match=says):
         list(run_scenario(scenario, artifact(tokens=24)))
+
+
+ELSEWHERE = """\
+title: t
+hardware:
+  target: {roofline: {model: llama-3.1-8b, device: h100-sxm}}
+  draft:
+    roofline:
+      model: small.json
+      device: h100-sxm
+configurations: [{policy: autoregressive}]
+"""
+
+
+def test_texts_end_where_a_models_positions_do(tmp_path: Path) -> None:
+    """Stated ones and a calibration's, on hardware whose models are known; before anything is simulated."""
+    shape = json.loads((SHIPPED[0].parent / "hardware/models/llama-3.2-1b.json").read_text())
+    (tmp_path / "small.json").write_text(json.dumps(shape | {"max_position_embeddings": 200}))
+    stated = ELSEWHERE + "acceptance: {independent: 0.5}\nworkload: {prompt_tokens: 73, prompts: 1}\n"
+    says = r"s.yaml:6: key 'hardware.draft.roofline.model': it has 200 positions .* up to 201 tokens"
+    with pytest.raises(ConfigurationError, match=says):
+        next(run_scenario(load_scenario(write(tmp_path, stated))))
+    (outcome,) = run_scenario(load_scenario(write(tmp_path, stated.replace("73", "72"))))
+    assert outcome.metrics.tokens == 128
+    replayed = load_scenario(write(tmp_path, ELSEWHERE))
+    with pytest.raises(ConfigurationError, match=says):
+        next(run_scenario(replayed, artifact(prompts=2, tokens=20, prompt_tokens=180)))
+    assert (
+        next(run_scenario(replayed, artifact(prompts=1, tokens=20, prompt_tokens=180))).metrics.tokens == 20
+    )
 
 
 def test_kinds_pick_prompts(tmp_path: Path) -> None:
