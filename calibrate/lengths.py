@@ -35,6 +35,16 @@ def most_positions(spec: ModelSpec) -> int | None:
     return most if isinstance(most, int) and most > 0 else None
 
 
+def with_positions(models: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:
+    """Models on this machine, and their positions where a calibration did not note them."""
+    return {
+        name: record
+        if record.positions is not None
+        else record.model_copy(update={"positions": most_positions(record.spec)})
+        for name, record in models.items()
+    }
+
+
 def check_lengths(
     models: Mapping[str, ModelRecord], prompts: Mapping[str, int], tokens: int, way_out: str
 ) -> None:

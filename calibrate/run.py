@@ -22,7 +22,7 @@ from calibrate.hardware import hardware, model_digest, software
 from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
 from calibrate.laps import Show
-from calibrate.lengths import check_context, check_lengths, most_positions, with_room
+from calibrate.lengths import check_context, check_lengths, with_positions, with_room
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
 from calibrate.revision import engine_revision
@@ -110,10 +110,9 @@ def calibrate(
     more tokens than a model has positions.
     """
     models = {TARGET: pair.target, **pair.drafts}
-    records = {
-        name: ModelRecord(spec=spec, sha256=model_digest(spec), positions=most_positions(spec))
-        for name, spec in models.items()
-    }
+    records = with_positions(
+        {name: ModelRecord(spec=spec, sha256=model_digest(spec)) for name, spec in models.items()}
+    )
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     reach = _reach(prompts, ids, effort, records, context)
     machine, packages = hardware(), software()

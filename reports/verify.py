@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
-from calibrate.lengths import check_lengths
+from calibrate.lengths import check_lengths, with_positions
 from calibrate.observation import Text
 from calibrate.pace import Pace, at_pace, paces
 from calibrate.prompts import Prompt
@@ -123,7 +123,7 @@ def verify(
     chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     check_lengths(
-        artifact.calibration.models,
+        with_positions(artifact.calibration.models),
         {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)},
         plan.max_tokens,
         "leave out long prompts (--own-prompts), or write less text (--max-tokens)",

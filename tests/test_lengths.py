@@ -17,6 +17,7 @@ from calibrate.lengths import (
     check_lengths,
     contexts,
     most_positions,
+    with_positions,
 )
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.models import ModelSpec
@@ -76,5 +77,11 @@ def test_positions_are_those_of_the_configuration(tmp_path: Path) -> None:
     assert most_positions(ModelSpec(source=str(tmp_path / "gpt2"))) == 256
     MambaConfig().save_pretrained(tmp_path / "mamba")
     assert most_positions(ModelSpec(source=str(tmp_path / "mamba"))) is None
+    noted, unknown = (
+        record(7),
+        record(None).model_copy(update={"spec": ModelSpec(source=str(tmp_path / "gpt2"))}),
+    )
+    found = with_positions({"noted": noted, "unknown": unknown})
+    assert [one.positions for one in found.values()] == [7, 256]
     with pytest.raises(SpecBranchError, match="could not be loaded"):
         most_positions(ModelSpec(source=str(tmp_path / "none")))
