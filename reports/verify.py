@@ -126,7 +126,7 @@ def verify(
         with_positions(artifact.calibration.models),
         {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)},
         plan.max_tokens,
-        "leave out long prompts (--own-prompts), or write less text (--max-tokens)",
+        "leave out long prompts (--own-prompts), or write less text with --max-tokens",
     )
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]

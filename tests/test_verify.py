@@ -150,6 +150,7 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
     save_artifact(replay_folder(record), replay)
     assert load_verification(record) == made
     assert made.temperature == 1.0
+    assert (made.engine_revision, {one.far_context for one in made.compared}) == (engine_revision(), {False})
     texts: dict[int, set[tuple[int, ...]]] = {}
     for one in made.compared:
         assert one.mismatches == one.near_ties == 0
@@ -201,6 +202,18 @@ def test_what_cannot_be_run_here_is_refused(
     )
     with pytest.raises(ConfigurationError, match=said):
         verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), Plan(tokens, repeats=1))
+
+
+def test_texts_beyond_a_models_positions_are_refused_before_one_is_written(calibrated: Calibrated) -> None:
+    pair, tokenizer, folder, artifact = calibrated
+    tuned = TunedConfiguration(
+        calibration=folder, calibration_digest=artifact.digest, searched=1, advice="a", chosen=ALONE
+    )
+    long = Prompt("long", "test", "heldout", " ".join(f"w{3 + i % 40}" for i in range(2040)))
+    with pytest.raises(
+        ConfigurationError, match=r"'long' has .* 2048 positions of 'target': .* --max-tokens"
+    ):
+        verify(pair, tokenizer, artifact, tuned, [*_prompts("heldout"), long], Plan(12, repeats=1))
 
 
 @pytest.mark.parametrize("version", [3, 5])
