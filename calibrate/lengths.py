@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from calibrate.artifact import ModelRecord
+from engine.capabilities import position_limit
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.models import ModelSpec
 
@@ -25,14 +26,11 @@ def most_positions(spec: ModelSpec) -> int | None:
     from transformers import AutoConfig
 
     try:
-        config: Any = AutoConfig.from_pretrained(
-            spec.location, trust_remote_code=spec.trust_remote_code
-        ).get_text_config()
+        config: Any = AutoConfig.from_pretrained(spec.location, trust_remote_code=spec.trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
-    most = getattr(config, "max_position_embeddings", None)
-    return most if isinstance(most, int) and most > 0 else None
+    return position_limit(config)
 
 
 def with_positions(models: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:
