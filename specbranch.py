@@ -310,6 +310,12 @@ def calibrate(
     own: Annotated[
         Path | None, typer.Option("--own-prompts", "--prompts", help="your own prompts, JSONL")
     ] = None,
+    context: Annotated[
+        int,
+        typer.Option(
+            min=0, help="measure costs behind so many tokens, too; as far as the prompts reach anyway"
+        ),
+    ] = 0,
     target: Target = None,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
@@ -321,7 +327,7 @@ def calibrate(
     """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
     from calibrate.artifact import JSON_NAME, load_artifact
     from calibrate.prompts import choose_prompts
-    from calibrate.run import EFFORTS, is_calibrated
+    from calibrate.run import EFFORTS, differences
     from calibrate.run import calibrate as measure
     from engine.default_drafts import choose_models
     from engine.pair import open_pair
@@ -331,15 +337,15 @@ def calibrate(
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
     if (out / JSON_NAME).exists() and not again:
         artifact = load_artifact(out)
-        if not is_calibrated(artifact, *models, chosen, effort, seed):
+        others = differences(artifact, *models, chosen, effort, seed, context)
+        if others:
             raise ConfigurationError(
-                f"{out} holds a calibration of another pair, effort, prompts or machine: --again replaces it, "
-                "--out writes elsewhere."
+                f"{out} holds a calibration of {', '.join(others)}: --again replaces it, --out writes elsewhere."
             )
         print(f"{out} holds just this already; --again measures anew.", file=sys.stderr)
     else:
         with open_pair(*models) as (pair, tokenizer), stages() as show:
-            artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, show=show)
+            artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, context=context, show=show)
     print_calibration(artifact, as_json)
 
 

@@ -1,7 +1,8 @@
 """The calibration folder: what was measured, on what, of which models. Torch-free; JSON and safetensors only.
 
 `calibration.json` holds everything but the acceptance traces, which are arrays in `traces.safetensors`; the
-first names the second's sha256 and carries a seal of its own, so that a damaged folder does not load.
+first names the second's sha256 and carries a seal of its own bytes (`calibrate.seal`), so that a damaged folder does
+not load. One of an older version is brought up to the present one while it is read, and stays as it is on disk.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from calibrate.seal import seal, seal_of
+from calibrate.versions import History, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.models import ModelSpec
+from engine.models import TARGET, ModelSpec
 from engine.placement import Placement
 from engine.record import Run
 
-VERSION = 10
+# 8 added the tokens that a draft's head keeps, 9 and 10 settings and what drafts guess by, 11 models' positions and the
+# engine's revision; what a record lacks of these is what its defaults say.
+VERSIONS = History(
+    present=11,
+    migrations=dict.fromkeys((7, 8, 9, 10), unchanged),
+    too_old="up to version 6 the models were timed at once without the pauses that a generation has, which made "
+    "predictions up to a fifth too fast",
+)
+VERSION = VERSIONS.present
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
 MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
@@ -37,7 +48,8 @@ DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts`
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no infinity, so a record of one could not be read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Cell(_Record):
@@ -125,10 +137,14 @@ class PlacementCosts(_Record):
 
 
 class ModelRecord(_Record):
-    """A model as it was loaded; `sha256` of its weights' files."""
+    """A model as it was loaded; `sha256` of its weights' files.
+
+    `positions`: how many tokens a text may have at most, the prompt's included; None: unknown, or no limit.
+    """
 
     spec: ModelSpec
     sha256: str
+    positions: int | None = Field(default=None, ge=1)
 
 
 class PromptRecord(_Record):
@@ -152,6 +168,7 @@ class Rehearsal(_Record):
 class Calibration(_Record):
     """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded.
 
+    `engine_revision` of what was timed (`calibrate.revision`); None: it was not noted.
     `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
     `temperature`: of the sampled texts, if there are any (see `Artifact.sampled`), of up to `sampled_tokens` tokens
     and drawn with `seed` (see `Sampling.of_text`, by the prompts' digests).
@@ -161,6 +178,7 @@ class Calibration(_Record):
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
+    engine_revision: str | None = None
     effort: str
     seed: int
     target: ModelRecord
@@ -174,13 +192,26 @@ class Calibration(_Record):
     rehearsals: tuple[Rehearsal, ...] = ()
     notes: tuple[str, ...] = ()
     traces_sha256: str = ""
-    seal: str = ""  # sha256 of this record's JSON with an empty seal
+    seal: str = ""  # of the file that this record was read from or written to, where it stands last
 
-    def sealed(self) -> "Calibration":
-        """This record with its seal."""
-        bare = self.model_copy(update={"seal": ""})
-        seal = hashlib.sha256(bare.model_dump_json().encode()).hexdigest()
-        return bare.model_copy(update={"seal": seal})
+    @property
+    def models(self) -> dict[str, ModelRecord]:
+        """The target and the drafts, by name."""
+        return {TARGET: self.target, **self.drafts}
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens a text of all models may have at most, the prompt's included; None: no limit is known."""
+        return min((m.positions for m in self.models.values() if m.positions is not None), default=None)
+
+    @property
+    def longest_context(self) -> int:
+        """The longest context behind which a target's forward was timed in every placement."""
+        return min((max(c.context for c in p.target) for p in self.placements if p.target), default=0)
+
+    def encoded(self) -> tuple[bytes, str]:
+        """The JSON of this record with its seal, and the seal."""
+        return seal(self.model_copy(update={"seal": ""}).model_dump_json().encode())
 
     def costs(self, placement: Placement) -> PlacementCosts:
         """The costs of a placement. CalibrationError if it was not measured."""
@@ -249,8 +280,11 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """sha256 over the calibration, which names its traces' own."""
-        return self.calibration.sealed().seal
+        """What tells a calibration from others: the seal of its folder, which covers its traces' sha256 as well.
+
+        It stays what it is when the folder is read by another version of this program, or another library.
+        """
+        return self.calibration.seal or self.calibration.encoded()[1]
 
 
 _DRAFT_ARRAYS = tuple(DraftTrace.__dataclass_fields__)
@@ -258,8 +292,11 @@ _TRACE_ARRAYS = ("prompt", "path", "chances")
 DRAWING = "drawing"  # the kind of views of sampled texts by drafts that draw
 
 
-def save_artifact(folder: Path, artifact: Artifact) -> None:
-    """Write a calibration folder; the JSON, written last and renamed into place, makes it whole."""
+def save_artifact(folder: Path, artifact: Artifact) -> Artifact:
+    """Write a calibration folder, and return what it holds.
+
+    The JSON, written last and renamed into place, makes it whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[np.generic]] = {}
     for kind, traces in (("greedy", artifact.traces), ("sampled", artifact.sampled)):
@@ -272,10 +309,11 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     calibration = artifact.calibration.model_copy(
         update={"traces_sha256": hashlib.sha256(data).hexdigest(), "version": VERSION}
     )
-    text = calibration.sealed().model_dump_json()
+    text, sealed = calibration.encoded()
     (folder / JSON_NAME).unlink(missing_ok=True)
     write_whole(folder / ARRAYS_NAME, data)
-    write_whole(folder / JSON_NAME, text.encode())
+    write_whole(folder / JSON_NAME, text)
+    return replace(artifact, calibration=calibration.model_copy(update={"seal": sealed}))
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -295,7 +333,10 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def load_artifact(folder: Path) -> Artifact:
-    """Read a calibration folder. CalibrationError if there is none, or if it is damaged or of another version."""
+    """Read a calibration folder, of this version or an older one.
+
+    CalibrationError if there is none, or if it is damaged, too old or of a newer program.
+    """
     try:
         text = (folder / JSON_NAME).read_bytes()
         data = (folder / ARRAYS_NAME).read_bytes()
@@ -304,16 +345,7 @@ def load_artifact(folder: Path) -> Artifact:
             f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
             f"'specbranch calibrate --out {folder}'."
         ) from error
-    damaged = CalibrationError(f"{folder / JSON_NAME} is damaged; run 'specbranch calibrate --again'.")
-    try:
-        version = json.loads(text).get("version")
-        if version != VERSION:
-            raise CalibrationError(f"{folder} is of version {version}; this program reads version {VERSION}.")
-        calibration = Calibration.model_validate_json(text)
-    except (ValidationError, ValueError, AttributeError) as error:
-        raise damaged from error
-    if calibration.sealed() != calibration or calibration.model_dump_json().encode() != text:
-        raise damaged
+    calibration = _read(folder / JSON_NAME, text)
     if hashlib.sha256(data).hexdigest() != calibration.traces_sha256:
         raise CalibrationError(
             f"{folder / ARRAYS_NAME} is damaged or of another run; run 'specbranch calibrate --again'."
@@ -329,6 +361,28 @@ def load_artifact(folder: Path) -> Artifact:
             f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again'."
         ) from error
     return Artifact(calibration, traces, sampled)
+
+
+def _read(path: Path, text: bytes) -> Calibration:
+    """The record in a file's bytes. CalibrationError if they are damaged or of a version that cannot be read."""
+    damaged = CalibrationError(f"{path} is damaged; run 'specbranch calibrate --again'.")
+    try:
+        data = json.loads(text)
+        migrated = VERSIONS.migrate(data)
+    except OtherVersion as error:
+        raise CalibrationError(f"{path} {error}; 'specbranch calibrate --again' measures anew.") from error
+    except ValueError as error:
+        raise damaged from error
+    if seal_of(text) is None:
+        raise damaged
+    try:
+        return Calibration.model_validate(migrated)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CalibrationError(
+            f"{path} is whole but not as version {data['version']} has it ('{'.'.join(map(str, first['loc']))}': "
+            f"{first['msg']}); run 'specbranch calibrate --again'."
+        ) from error
 
 
 def _traces(calibration: Calibration, arrays: Mapping[str, NDArray[Any]], kind: str) -> tuple[Trace, ...]:

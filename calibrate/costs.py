@@ -14,6 +14,7 @@ from calibrate import operations
 from calibrate.artifact import DraftCosts, PlacementCosts, Together
 from calibrate.journal import Journal
 from calibrate.laps import Course, Key, Show, add_lap, run_lap
+from calibrate.lengths import LONGER, contexts
 from engine.channel import Ticket
 from engine.configuration import Configuration
 from engine.models import TARGET
@@ -22,7 +23,7 @@ from engine.placement import Placement, candidate_placements
 from engine.session import Player
 
 # What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
-# many in a round.
+# many in a round. Any model that is timed has positions for it (`calibrate.lengths.LEAST_POSITIONS`).
 TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT, TOGETHER_STEPS = (1, 5), (1, 4), 128, 4
 HAND_OVER_TOKENS = 24  # of text in each lap
 
@@ -31,8 +32,7 @@ HAND_OVER_TOKENS = 24  # of text in each lap
 TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 10, 18)
 DRAFT_TOKENS = (1, 2, 4, 5, 9, 10, 18)
 SHORTEST_PROMPT = 33  # what is longer than a line is only ever read behind nothing
-LONGER = 1.25  # a prompt that is not is near enough to the one before
-FORWARD_CONTEXTS = (0, 384)
+FORWARD_CONTEXTS = (0, 384)  # as far as usual texts reach; see `calibrate.lengths`
 BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
 BURSTS = (1, 2, 4, 8)  # steps in a row
@@ -52,6 +52,22 @@ class Laps:
     fewest: int
     seconds: float
     together_seconds: float
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far costs are measured: behind up to `tokens` of context, or as far as usual texts reach if that is more.
+
+    `prompt`: the longest prompt, if a longer one than those given is wanted; `positions`: of the models, at most.
+    """
+
+    tokens: int
+    prompt: int = 0
+    positions: int | None = None
+
+    def contexts(self, usual: Sequence[int]) -> tuple[int, ...]:
+        """Those to measure behind, where `usual` ones are told."""
+        return contexts(usual, self.tokens, self.positions)
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,8 @@ class CostLaps:
 
     A machine's speed changes over minutes, and laps in a row would describe their own few minutes alone. So the caller
     makes them between its other work, all through the calibration, and `finish` makes those that are left. `show`
-    hears of the time spent and how many cells are still open; `hrad`: whether H-RAD's inference is timed too.
+    hears of the time spent and how many cells are still open; `hrad`: whether H-RAD's inference is timed too; `reach`:
+    behind how long a context.
     """
 
     pair: Pair
@@ -92,19 +109,26 @@ class CostLaps:
     journal: Journal
     show: Show
     hrad: bool
+    reach: Reach
     made: int = 0
     spent: float = 0.0  # seconds
     courses: dict[Placement, list[Course]] = field(init=False)
     beside: dict[Placement, _Beside] = field(init=False)
 
     def __post_init__(self) -> None:
-        lengths = prompt_tokens(self.prompts)
+        lengths = prompt_tokens(self.prompts, self.reach.prompt)
         self.courses = {
             placement: [
                 Course(
                     placement,
                     model,
-                    _plan(model, lengths, hrad=self.hrad, alone=not self.pair.seating(placement).shared),
+                    _plan(
+                        model,
+                        lengths,
+                        self.reach,
+                        hrad=self.hrad,
+                        alone=not self.pair.seating(placement).shared,
+                    ),
                 )
                 for model in (TARGET, *self.pair.drafts)
             ]
@@ -167,29 +191,33 @@ class CostLaps:
         self.show(f"costs: {left} of {cells} cells open", round(self.spent), seconds)
 
 
-def prompt_tokens(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """How many tokens the prompts have that are timed: as many as the median and the longest of those given."""
+def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[int, ...]:
+    """How many tokens the prompts have that are timed: as many as the median and the longest of those given.
+
+    And `longer`, if that is more.
+    """
     found = [SHORTEST_PROMPT]
-    for tokens in np.quantile([len(prompt) for prompt in prompts], (0.5, 1.0)).tolist():
+    for tokens in [*np.quantile([len(prompt) for prompt in prompts], (0.5, 1.0)).tolist(), longer]:
         if tokens >= LONGER * found[-1]:
             found.append(round(tokens))
     return tuple(found)
 
 
-def _plan(model: str, lengths: Sequence[int], *, hrad: bool, alone: bool) -> list[Key]:
+def _plan(model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, alone: bool) -> list[Key]:
     """What is timed of a model; `alone`: a draft has a device of its own, on which it may have to wait."""
 
     def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
         return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
 
+    forwards, branches = reach.contexts(FORWARD_CONTEXTS), reach.contexts(BRANCH_CONTEXTS)
     plan = grid("forward", lengths, (0,))
     if model == TARGET:
-        plan += grid("forward", TARGET_TOKENS, FORWARD_CONTEXTS)
-        plan += grid("rollback", (8,), FORWARD_CONTEXTS) + grid("draw", (1, 5, 17), (0,))
+        plan += grid("forward", TARGET_TOKENS, forwards)
+        plan += grid("rollback", (8,), forwards) + grid("draw", (1, 5, 17), (0,))
         return plan + grid("foresight", (8,), (0,)) if hrad else plan
-    plan += grid("forward", DRAFT_TOKENS, FORWARD_CONTEXTS) + grid("branch", BRANCHES, BRANCH_CONTEXTS)
-    plan += grid("burst", BURSTS, BRANCH_CONTEXTS[:1]) if alone else []
-    return plan + grid("fork", (2, 8), BRANCH_CONTEXTS) + grid("draw", (1, 4), (0,))
+    plan += grid("forward", DRAFT_TOKENS, forwards) + grid("branch", BRANCHES, branches)
+    plan += grid("burst", BURSTS, branches[:1]) if alone else []
+    return plan + grid("fork", (2, 8), branches) + grid("draw", (1, 4), (0,))
 
 
 def _lap(

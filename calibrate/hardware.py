@@ -2,8 +2,10 @@
 
 import hashlib
 import platform
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.cores import allowed_cores, find_cores
 from engine.errors import SpecBranchError
@@ -59,21 +61,58 @@ def same_hardware(a: dict[str, str], b: dict[str, str]) -> bool:
 
 
 def model_digest(spec: ModelSpec) -> str:
-    """sha256 over the files that a model is made of: its weights', in the order of their names, and those beside."""
+    """sha256 over the files that a model is made of: its weights', in the order of their names, and those beside.
+
+    SpecBranchError if they are not here.
+    """
     folder = Path(spec.location)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
 
-        folder = Path(snapshot_download(spec.source, local_files_only=True))
+        try:
+            folder = Path(snapshot_download(spec.source, local_files_only=True))
+        except (OSError, HFValidationError) as error:
+            raise SpecBranchError(f"the weights of '{spec.source}' are not on this machine.") from error
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not files:
         raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
-    digest = hashlib.sha256()
-    for file in [*files, *filter(None, [spec.distilled_file, spec.codes_file, spec.ngrams_file])]:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
+    beside = list(filter(None, [spec.distilled_file, spec.codes_file, spec.ngrams_file]))
+    missing = [file for file in beside if not file.is_file()]
+    if missing:
+        raise SpecBranchError(f"'{spec.source}' is made with {missing[0]}, which is not there.")
+    # A pair's drafts are mostly made of its target's weights, which may be many gigabytes: they are read once.
+    digest = _hashed(tuple(map(_identity, files))).copy()
+    for file in beside:
+        _add(digest, file)
     return digest.hexdigest()
+
+
+class _Identity(NamedTuple):
+    """A file as it is: another size or time is another file."""
+
+    path: Path
+    size: int
+    changed: int  # nanoseconds
+
+
+def _identity(file: Path) -> _Identity:
+    facts = file.stat()
+    return _Identity(file, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hashed(files: tuple[_Identity, ...]) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    for file in files:
+        _add(digest, file.path)
+    return digest
+
+
+def _add(digest: "hashlib._Hash", file: Path) -> None:
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
 
 
 def _text(path: str) -> str | None:

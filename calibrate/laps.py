@@ -137,9 +137,10 @@ def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
         operation, tokens, _ = visit.key
         longer = steps.get(visit.lap, mean) - mean
         if longer and operation in FORWARDS:
-            share = share_of_step(operation, tokens, fmean(visit.seconds), mean + longer)
-            seconds = tuple(second - share * longer for second in visit.seconds)
-            visit = replace(visit, seconds=seconds)
+            took = fmean(visit.seconds)
+            kept = 1.0 - share_of_step(operation, tokens, took, mean + longer) * longer / took
+            # Each sample in proportion: less the same from each, a short one would have taken less than no time.
+            visit = replace(visit, seconds=tuple(kept * second for second in visit.seconds))
         found.append(visit)
     return found
 

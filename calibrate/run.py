@@ -17,12 +17,15 @@ from calibrate.artifact import (
     Trace,
     save_artifact,
 )
-from calibrate.costs import CostLaps, Laps, Measured, placements_of
-from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.costs import CostLaps, Laps, Measured, Reach, placements_of
+from calibrate.hardware import hardware, model_digest, software
 from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
 from calibrate.laps import Show
+from calibrate.lengths import check_context, check_lengths, with_positions, with_room
 from calibrate.prompts import Prompt
+from calibrate.provenance import others
+from calibrate.revision import engine_revision
 from calibrate.texts import Author, Manner
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
@@ -62,23 +65,30 @@ EFFORTS = {
 }
 
 
-def is_calibrated(
+def differences(
     artifact: Artifact,
     target: ModelSpec,
     drafts: Mapping[str, ModelSpec],
     prompts: Sequence[Prompt],
     effort: Effort,
     seed: int,
-) -> bool:
-    """Whether an artifact is what `calibrate` would measure again here: same pair, prompts, effort and machine."""
+    context: int = 0,
+) -> list[str]:
+    """What an artifact is of that `calibrate` would not measure here: in words that follow "a calibration of".
+
+    Nothing if it is what would be measured again, or reaches farther.
+    """
     calibration = artifact.calibration
-    return (
-        same_hardware(calibration.hardware, hardware())
-        and calibration.target.spec == target
-        and {name: record.spec for name, record in calibration.drafts.items()} == dict(drafts)
-        and [p.digest for p in calibration.prompts] == [p.digest for p in prompts]
-        and (calibration.effort, calibration.seed) == (effort.name, seed)
-    )
+    found = list(others(calibration, target, drafts))
+    if [p.digest for p in calibration.prompts] != [p.digest for p in prompts]:
+        found.append("other prompts")
+    if calibration.effort != effort.name:
+        found.append(f"effort '{calibration.effort}' (asked for: '{effort.name}')")
+    if calibration.seed != seed:
+        found.append(f"seed {calibration.seed}")
+    if calibration.longest_context < with_room(context, calibration.positions):
+        found.append(f"contexts of up to {calibration.longest_context} tokens")
+    return found
 
 
 def calibrate(
@@ -89,28 +99,37 @@ def calibrate(
     out: Path,
     *,
     seed: int = 0,
+    context: int = 0,
     show: Show = lambda what, done, total: None,
 ) -> Artifact:
     """Measure `pair`, write the folder `out` and return what it holds; resumes what was interrupted.
 
-    `show` hears of every step: what, how much of its stage is done, of how much. Raises WorkerLost if a worker
-    dies, CalibrationError if the folder cannot be written.
+    Costs are measured behind contexts as long as the longest of `prompts` with its text, or `context` tokens if that is
+    more. `show` hears of every step: what, how much of its stage is done, of how much. Raises WorkerLost if a worker
+    dies, CalibrationError if the folder cannot be written, and before anything runs ConfigurationError where a text has
+    more tokens than a model has positions.
     """
     models = {TARGET: pair.target, **pair.drafts}
-    records = {name: ModelRecord(spec=spec, sha256=model_digest(spec)) for name, spec in models.items()}
+    records = with_positions(
+        {name: ModelRecord(spec=spec, sha256=model_digest(spec)) for name, spec in models.items()}
+    )
+    ids = [tokenizer.encode(prompt.text) for prompt in prompts]
+    reach = _reach(prompts, ids, effort, records, context)
     machine, packages = hardware(), software()
     conditions = [
         VERSION,
         machine,
         packages,
+        engine_revision(),
         asdict(effort),
+        asdict(reach),
         seed,
         list(pair.cores),
         {name: record.model_dump(mode="json") for name, record in records.items()},
         [(p.id, p.digest) for p in prompts],
     ]
     journal = Journal(out, conditions)
-    costs, written, rehearsals = _measure(pair, tokenizer, prompts, effort, seed, journal, show)
+    costs, written, rehearsals = _measure(pair, tokenizer, prompts, ids, effort, reach, seed, journal, show)
     if effort.hrad:
         total, done = len(prompts) + len(pair.drafts), itertools.count(1)
         written = foresee(
@@ -124,6 +143,7 @@ def calibrate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=machine,
         software=packages,
+        engine_revision=engine_revision(),
         effort=effort.name,
         seed=seed,
         target=records.pop(TARGET),
@@ -148,21 +168,39 @@ def calibrate(
     )
     artifact = Artifact(calibration, tuple(traces), tuple(sampled))
     try:
-        save_artifact(out, artifact)
+        saved = save_artifact(out, artifact)
     except OSError as error:
         raise CalibrationError(
             f"the calibration cannot be written to {out} ({error.strerror}); what was measured is kept: make room and "
             "run the same command again."
         ) from error
     journal.clear()
-    return artifact
+    return saved
+
+
+def _reach(
+    prompts: Sequence[Prompt],
+    ids: Sequence[Sequence[int]],
+    effort: Effort,
+    records: Mapping[str, ModelRecord],
+    context: int,
+) -> Reach:
+    """How far costs have to be measured. ConfigurationError if models do not reach so far."""
+    check_context(records, context)
+    tokens = max(effort.tokens, effort.sampled)
+    lengths = {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)}
+    check_lengths(records, lengths, tokens, "leave out long prompts (--prompts), or calibrate with --quick")
+    positions = min((r.positions for r in records.values() if r.positions is not None), default=None)
+    return Reach(max(max(lengths.values()) + tokens, context), context, positions)
 
 
 def _measure(
     pair: Pair,
     tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
+    ids: Sequence[Sequence[int]],
     effort: Effort,
+    reach: Reach,
     seed: int,
     journal: Journal,
     show: Show,
@@ -174,12 +212,13 @@ def _measure(
     """
     costs = CostLaps(
         pair,
-        [tokenizer.encode(prompt.text) for prompt in prompts],
+        ids,
         effort.laps,
         seed,
         journal,
         show,
         effort.hrad,
+        reach,
     )
     author = Author(pair, tokenizer, journal, show)
     manners = [Manner(GREEDY, effort.tokens)]

@@ -15,6 +15,11 @@ def describe(artifact: Artifact) -> Iterator[str]:
     machine = calibration.hardware
     yield f"measured {calibration.created} on {machine['processor']}, {machine['cores']} cores ({calibration.effort})"
     yield f"target {calibration.target.spec.source} in {calibration.target.spec.precision}"
+    limited = calibration.positions
+    yield (
+        f"costs are known behind contexts of up to {calibration.longest_context} tokens"
+        + (f"; the models have positions for {limited}" if limited else "")
+    )
     yield from _autoregressive(calibration)
     for costs in calibration.placements:
         gap = median(costs.hand_over) * 1e3

@@ -32,6 +32,13 @@ class Configuration(Settings):
         return self.draw_drafts and "draw_drafts" in self.uses
 
     @property
+    def reads_text(self) -> str | None:
+        """The key by which the policy guesses from the text's own tokens; none: it only compares them."""
+        if "longest_match" in self.uses:
+            return "policy"
+        return next((key for key in ("guesses", "repeats") if key in self.uses and getattr(self, key)), None)
+
+    @property
     def shares_device(self) -> bool:
         """Whether target and draft take turns on one device."""
         return self.placement == "in-turn" and "draft" in self.uses

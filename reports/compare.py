@@ -23,6 +23,7 @@ from engine.record import Run
 from reports.verification import Compared, Verification
 from reports.verify import CHANGE
 from reports.wording import milliseconds
+from sim.reach import marked
 
 NONE = "none"
 Floats = NDArray[np.float64]
@@ -53,6 +54,7 @@ class Figures(_Part):
     rollback_rate: float
     error: float
     timing_error: float | None
+    far_context: bool = False
 
 
 class Row(_Part):
@@ -66,6 +68,11 @@ class Row(_Part):
     second: Figures
     ratio: Estimate
     rollback: Estimate
+
+    @property
+    def label(self) -> str:
+        """The configuration's, marked where one of its predictions reaches too far (`sim.reach`)."""
+        return marked(self.configuration.label(), self.first.far_context or self.second.far_context)
 
 
 class Comparison(_Part):
@@ -162,6 +169,7 @@ def _figures(sums: _Sums, one: Compared) -> Figures:
         rollback_rate=_rate(sums),
         error=one.error,
         timing_error=one.timing_error,
+        far_context=one.far_context,
     )
 
 
@@ -213,6 +221,7 @@ def _differences(a: Verification, b: Verification) -> Iterator[Difference]:
         "repeats": (a.repeats, b.repeats),
         "calibration": (a.calibration_digest, b.calibration_digest),
         "calibrated on other hardware": tuple("yes" if v.other_hardware else "no" for v in (a, b)),
+        "engine revision": tuple(v.engine_revision or "not noted" for v in (a, b)),
         "seed": (a.seed, b.seed),
         "largest numeric tie": (a.tie, b.tie),
     }.items():

@@ -19,6 +19,7 @@ from reports.compare import Comparison, Row
 from reports.figure import HOVER, Figure, axis, errors, layout, named_rows
 from reports.parts import Section, Table, single
 from reports.wording import has_interval, number, percent, plain, plural, ranged, signed, times
+from sim.reach import MEANING
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.GREY)
 
@@ -134,7 +135,7 @@ def _ratios(comparisons: Sequence[Comparison]) -> Section:
 def _speed_cells(row: Row) -> tuple[str, ...]:
     first, second = row.first, row.second
     cells = (
-        row.configuration.label(),
+        row.label,
         number(first.tokens_per_second),
         number(second.tokens_per_second),
         ranged(row.ratio, 3),
@@ -161,6 +162,8 @@ def _errors(comparisons: Sequence[Comparison]) -> Section:
     caption = (
         "Errors of the predicted tokens/s, in percent of the measured, each record by its own calibration."
     )
+    if any(side.far_context for one in comparisons for row in one.rows for side in (row.first, row.second)):
+        caption += f" {MEANING}."
     return Section(
         "errors",
         "Errors",
@@ -173,7 +176,7 @@ def _errors(comparisons: Sequence[Comparison]) -> Section:
                 columns,
                 tuple(
                     (
-                        row.configuration.label(),
+                        row.label,
                         *(signed(side.error) for side in (row.first, row.second)),
                         *(
                             "" if side.timing_error is None else signed(side.timing_error)

@@ -9,6 +9,7 @@ from rich.table import Table
 from reports.compare import Comparison
 from reports.compare_page import finding
 from reports.wording import number, percent, ranged, signed
+from sim.reach import MEANING
 
 
 def print_comparisons(out: Console, comparisons: Sequence[Comparison]) -> None:
@@ -19,6 +20,8 @@ def print_comparisons(out: Console, comparisons: Sequence[Comparison]) -> None:
         for name, labels in zip((one.first, one.second), one.only, strict=True):
             if labels:
                 out.print(f"Only in {name}: {', '.join(labels)}.", highlight=False, markup=False)
+        if any(side.far_context for row in one.rows for side in (row.first, row.second)):
+            out.print(f"{MEANING}.", highlight=False, markup=False)
         for difference in one.differences:
             out.print(f"Warning: {difference.sentence}.", highlight=False, markup=False)
 
@@ -42,7 +45,7 @@ def comparison_table(one: Comparison) -> Table:
         rates = f"{percent(first.rollback_rate)} / {percent(second.rollback_rate)}"
         known = first.timing_error is not None and second.timing_error is not None
         table.add_row(
-            escape(row.configuration.label()),
+            escape(row.label),
             f"{number(first.tokens_per_second)} / {number(second.tokens_per_second)}",
             ranged(row.ratio, 3),
             rates if row.configuration.drafts else "",

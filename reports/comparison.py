@@ -19,6 +19,7 @@ from reports.wording import (
     ranged,
     signed,
 )
+from sim.reach import marked
 
 BARS = "Upper bars, filled: measured. Lower bars, open: predicted."
 
@@ -38,7 +39,7 @@ def speeds(v: Verification) -> Section:
         caption += f" Dashed: the best autoregressive set-up, {best.configuration.label()}."
     rows = tuple(
         (
-            c.configuration.label(),
+            marked(c.configuration.label(), c.far_context),
             c.role,
             ranged(c.measured.speed),
             ranged(c.measured.best_speed_up, 2),
@@ -105,7 +106,7 @@ def prediction(v: Verification) -> Section:
     intervals = dict(zip((id(c) for c in v.compared), judged.configurations, strict=True))
     rows = tuple(
         (
-            c.configuration.label(),
+            marked(c.configuration.label(), c.far_context),
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
             _error(intervals[id(c)].error),

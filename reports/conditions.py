@@ -301,6 +301,7 @@ def _method(v: Verification) -> list[tuple[str, str]]:
         ),
         ("calibration", f"{v.calibration}, sha256 {v.calibration_digest}"),
         ("calibrated on", "other hardware" if v.other_hardware else "this hardware"),
+        ("engine revision", v.engine_revision or "not noted"),
         *((f"note {i}", note) for i, note in enumerate(v.notes, 1)),
         *(() if v.notes else (("notes", "none: nothing was excluded or made again"),)),
     ]
@@ -318,6 +319,9 @@ def _origin(calibration: Calibration) -> list[tuple[str, str]]:
             f"{calibration.effort}, seed {calibration.seed}, {plural(len(calibration.prompts), 'prompt')}",
         ),
         *((name, f"{m.spec.source}, sha256 {m.sha256}") for name, m in models.items()),
+        ("engine revision", calibration.engine_revision or "not noted"),
+        ("contexts", f"up to {plural(calibration.longest_context, 'token')}"),
+        ("positions of the models", str(calibration.positions or "no limit known")),
         *calibration.hardware.items(),
         *((name, f"{milliseconds(median(s))} in the median of {len(s)}") for name, s in steady.items()),
         *((f"note {i}", note) for i, note in enumerate(calibration.notes, 1)),

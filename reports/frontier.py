@@ -11,6 +11,7 @@ from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.parts import Section, Table, find_fastest, single
 from reports.verification import Verification
 from reports.wording import number, plain, plural, policy_name, ranged
+from sim.reach import marked
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Place:
     waste: float
     speed: Estimate
     measured: bool
+    far_context: bool = False  # of what is simulated, see `sim.reach`
 
 
 def wasted(metrics: Metrics) -> float:
@@ -43,12 +45,14 @@ def frontier(v: Verification) -> Section:
         Place(c.configuration, wasted(c.measured.metrics), c.measured.speed, True) for c in v.compared
     ]
     swept = [
-        Place(p.configuration, wasted(p.metrics), p.speed, False) for p in v.sweep if p.alignment is None
+        Place(p.configuration, wasted(p.metrics), p.speed, False, p.far_context)
+        for p in v.sweep
+        if p.alignment is None
     ]
     fronts = [front(places) for places in (measured, swept)]
     rows = tuple(
         (
-            p.configuration.label(),
+            marked(p.configuration.label(), p.far_context),
             "measured" if p.measured else "simulated",
             ranged(p.speed),
             number(p.waste, 2),

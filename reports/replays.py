@@ -7,6 +7,7 @@ from reports import replay_charts
 from reports.parts import Section, Table, find_chosen, single
 from reports.verification import Point, Verification
 from reports.wording import has_interval, interval, number, percent, plural, ranged, signed, times
+from sim.reach import marked
 
 
 def tradeoff(v: Verification) -> Section:
@@ -18,7 +19,7 @@ def tradeoff(v: Verification) -> Section:
         return Section("tradeoff", short, title, "The record holds no simulated sweep.")
     rows = tuple(
         (
-            p.configuration.label(),
+            marked(p.configuration.label(), p.far_context),
             "as recorded" if p.alignment is None else percent(p.alignment, 0),
             str(p.configuration.draft_length),
             str(p.configuration.branches) if "branches" in p.configuration.uses else "",

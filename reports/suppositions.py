@@ -118,6 +118,7 @@ def sweep(artifact: Artifact, seed: int = 0, advance: Advance = lambda what: Non
                     speed=speed(runs),
                     best_speed_up=speed_up(runs, baseline),
                     metrics=measure(runs),
+                    far_context=world.is_far(configuration),
                 )
                 points.append(point)
             advance("simulating the sweep")
@@ -157,4 +158,5 @@ def _suppose(
             speed=speed(runs),
             best_speed_up=speed_up(runs, baseline),
             over_one=speed_up(runs, one) if over_one else None,
+            far_context=world.is_far(c),
         )

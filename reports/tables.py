@@ -15,6 +15,7 @@ from reports.parts import chosen_how, find_chosen, find_fastest, searched
 from reports.verification import Verification
 from reports.wording import ranged
 from scenarios.schema import Scenario
+from sim.reach import MEANING, marked
 from sim.run import Outcome
 from sim.tune import Scored, Tuning
 
@@ -53,9 +54,12 @@ def print_outcomes(
     many = len(scenario.what_if) > 1
     rows = [
         (
-            f"{o.configuration.label()} | {o.what_if.label() or 'as measured'}"
-            if many
-            else o.configuration.label(),
+            marked(
+                f"{o.configuration.label()} | {o.what_if.label() or 'as measured'}"
+                if many
+                else o.configuration.label(),
+                o.far_context,
+            ),
             o.speed,
             o.speed_up,
             o.metrics,
@@ -78,8 +82,15 @@ def print_outcomes(
             "autoregressive placement.",
             highlight=False,
         )
+    _print_meaning(out, any(o.far_context for o in outcomes))
     for note in _gathered(note for o in outcomes for note in o.notes):
         out.print(f"Note: {note}.", highlight=False)
+
+
+def _print_meaning(out: Console, far: bool) -> None:
+    """What the mark means, where it stands."""
+    if far:
+        out.print(f"{MEANING}.", highlight=False)
 
 
 def _gathered(notes: Iterable[str]) -> Iterator[str]:
@@ -98,7 +109,9 @@ def print_tuned(out: Console, found: Tuning) -> None:
     """The best configurations, the baselines, what is traded for speed, and the advice."""
     fastest = [*found.scored[:SHOWN]]
     rest = [s for s in (found.chosen, *found.baselines) if s not in fastest]
-    rows = [(s.configuration.label(), s.speed, s.speed_up, None) for s in [*fastest, *rest]]
+    rows = [
+        (marked(s.configuration.label(), s.far_context), s.speed, s.speed_up, None) for s in [*fastest, *rest]
+    ]
     title = (
         f"Predicted: the {len(fastest)} best of {len(found.scored)}, then the best of each policy and draft"
     )
@@ -107,6 +120,7 @@ def print_tuned(out: Console, found: Tuning) -> None:
     out.print(
         f"Over {found.prompts} prompts, {found.tokens} tokens; intervals are over prompts.", highlight=False
     )
+    _print_meaning(out, any(s.far_context for s in found.scored))
     for note in found.notes:
         out.print(f"Note: {note}.", highlight=False)
     out.print(found.advice[0].upper() + found.advice[1:], highlight=False)
@@ -125,7 +139,7 @@ def _front_table(front: Sequence[Scored]) -> Table:
         table.add_column(heading, justify="right")
     for s in front[:SHOWN]:
         table.add_row(
-            s.configuration.label(),
+            marked(s.configuration.label(), s.far_context),
             ranged(s.speed),
             str(s.devices),
             f"{s.speed.value / s.devices:.1f}",
@@ -155,7 +169,7 @@ def verified_table(verification: Verification) -> Table:
     for row in sorted(verification.compared, key=lambda c: -c.measured.speed.value):
         predicted, measured = row.predicted.metrics, row.measured.metrics
         table.add_row(
-            row.configuration.label(),
+            marked(row.configuration.label(), row.far_context),
             row.role,
             f"{row.as_calibrated.value:.1f}",
             ranged(row.predicted.speed),
@@ -189,6 +203,7 @@ def verified_summary(verification: Verification) -> str:
         f"({best.configuration.label()}).",
         f"Of {tokens} tokens, {ties} were not what the target takes itself in one pass over the text but within "
         f"{verification.tie:g} of it in logits (numeric ties), {wrong} differed by more.",
+        *([f"{MEANING}."] if any(row.far_context for row in rows) else []),
         *(f"Note: {note}." for note in verification.notes),
     ]
     if verification.other_hardware:

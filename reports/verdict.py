@@ -8,6 +8,7 @@ from reports.fidelity import Word, judge, sentence
 from reports.parts import find_baseline, find_chosen, find_fastest, speculates
 from reports.verification import Compared, Verification
 from reports.wording import has_interval, interval, number, plural, ranged, signed, times
+from sim.reach import MEANING
 
 Tone = Literal["good", "even", "bad"]
 TONES: dict[Word, Tone] = {"PASS": "good", "FAIL": "bad", "TOO NOISY TO TELL": "even"}
@@ -52,6 +53,9 @@ def verdict(v: Verification) -> Verdict:
         )
     if v.other_hardware:
         alarms.append("The calibration was made on other hardware: the predictions are not of this machine.")
+    far = sum(c.far_context for c in v.compared)
+    if far:
+        alarms.append(f"{plural(far, 'prediction')} reached too far: {MEANING}.")
     ties, tokens = (
         sum(c.near_ties for c in v.compared),
         sum(len(s.run.tokens) for c in v.compared for s in c.samples),

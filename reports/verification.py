@@ -1,12 +1,14 @@
 """What `verify` writes down and `report` shows: the schema of a verification. Torch-free."""
 
+import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import PromptRecord, write_whole
 from calibrate.pace import Crowd, Pace
+from calibrate.versions import History, Json, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
@@ -15,7 +17,21 @@ from engine.record import Run
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[5] = 5
+VERSION: Literal[6] = 6
+
+
+def _as_calibrated(record: Json) -> Json:
+    """Version 3 predicted at the pace of the calibration, and of no other."""
+    compared = [{**one, "as_calibrated": one["predicted"]["speed"]} for one in record["compared"]]
+    return {**record, "compared": compared}
+
+
+# 5 added what models do to each other, and 6 the engine's revision and contexts that are far.
+VERSIONS = History(
+    present=VERSION,
+    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged},
+    too_old="up to version 2 texts of drawn drafts were judged by their law, and not token by token",
+)
 
 
 class _Record(BaseModel):
@@ -51,7 +67,8 @@ class Compared(_Record):
 
     `predicted` replays the calibration's prompts at the machine's pace of the run, `as_calibrated` (tokens/s) at that
     of the calibration. `replayed` (tokens/s) replays the measured prompts' own texts with the costs of `predicted`, so
-    that what separates it from the measurement is timing alone.
+    that what separates it from the measurement is timing alone. `far_context`: the texts that were predicted or
+    measured reach farther than the costs were measured (`sim.reach`).
     """
 
     configuration: Configuration
@@ -63,6 +80,7 @@ class Compared(_Record):
     samples: tuple[Sample, ...]
     near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
     mismatches: int  # tokens that differ by more
+    far_context: bool = False
 
     @property
     def error(self) -> float:
@@ -93,6 +111,7 @@ class Point(_Record):
     speed: Estimate
     best_speed_up: Estimate
     metrics: Metrics
+    far_context: bool = False
 
 
 class Supposed(_Record):
@@ -104,6 +123,7 @@ class Supposed(_Record):
     speed: Estimate
     best_speed_up: Estimate
     over_one: Estimate | None = None
+    far_context: bool = False
 
 
 class Occupied(_Record):
@@ -148,10 +168,11 @@ class Verification(_Record):
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[5] = VERSION
+    version: Literal[6] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
+    engine_revision: str | None = None  # that ran here; None: it was not noted
     models: dict[str, str]  # name -> what it is and its content hash
     calibration: str  # the folder
     calibration_digest: str
@@ -193,14 +214,14 @@ def save_verification(path: Path, verification: Verification) -> None:
 
 
 def load_verification(path: Path) -> Verification:
-    """Read a record. SpecBranchError if there is none or it is damaged."""
+    """Read a record, of this version or an older one. SpecBranchError if there is none, or it cannot be read."""
     try:
-        return Verification.model_validate_json(path.read_bytes())
+        return Verification.model_validate(VERSIONS.migrate(json.loads(path.read_bytes())))
     except OSError as error:
         raise SpecBranchError(
             f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first."
         ) from error
-    except ValidationError as error:
-        raise SpecBranchError(
-            f"{path} is damaged or of another version; run 'specbranch verify --again'."
-        ) from error
+    except OtherVersion as error:
+        raise SpecBranchError(f"{path} {error}; 'specbranch verify --again' runs it anew.") from error
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's are among them
+        raise SpecBranchError(f"{path} is damaged; run 'specbranch verify --again'.") from error

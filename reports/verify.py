@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.lengths import check_lengths, with_positions
 from calibrate.observation import Text
 from calibrate.pace import Pace, at_pace, paces
 from calibrate.prompts import Prompt
+from calibrate.provenance import outdated
+from calibrate.revision import engine_revision
 from calibrate.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -81,7 +84,7 @@ def count_steps(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence
 def is_verified(
     verification: Verification, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan
 ) -> bool:
-    """Whether a record is what `verify` would make again, but for the clock."""
+    """Whether a record is what `verify` would make again here, but for the clock."""
     return (
         verification.calibration_digest == tuned.calibration_digest
         and [(c.configuration, c.role) for c in verification.compared] == configurations(tuned)
@@ -90,6 +93,8 @@ def is_verified(
         == (plan.max_tokens, plan.repeats, plan.seed, plan.tolerance)
         and (verification.settling, verification.temperature) == (plan.settling, tuned.what_if.temperature)
         and verification.system == tuned.system
+        and same_hardware(verification.hardware, hardware())
+        and verification.engine_revision == engine_revision()
     )
 
 
@@ -110,14 +115,20 @@ def verify(
     """Measure every configuration on `prompts` and compare with what `artifact`, which was tuned on, predicts.
 
     `advance` hears what was just run. CalibrationError if the artifact is not the tuned one, or if the pair's
-    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, and for what was
-    tuned for other hardware or longer texts than the calibration's.
+    weights are not its own; ConfigurationError for fewer than two prompts, which have no interval, for what was
+    tuned for other hardware or longer texts than the calibration's, and for texts longer than a model has positions.
     """
     _check(artifact, tuned, prompts, plan)
     _check_models(pair, artifact)
     temperature = tuned.what_if.temperature
     chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
+    check_lengths(
+        with_positions(artifact.calibration.models),
+        {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)},
+        plan.max_tokens,
+        "leave out long prompts (--own-prompts), or write less text with --max-tokens",
+    )
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
     for configuration, _ in chosen:
@@ -134,13 +145,10 @@ def verify(
     own = on_these_prompts(now, prompts, ids, traces, plan.max_tokens, temperature)
     then, base, here = (at_temperature(some, temperature) for some in (artifact, now, own))
     # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
+    then_world, base_world = (Replay(some, seed=plan.seed, tokens=plan.max_tokens) for some in (then, base))
+    here_world = Replay(here, seed=plan.seed)
     calibrated, predicted, replayed = (
-        {c: world.runs(c) for c, _ in chosen}
-        for world in (
-            Replay(then, seed=plan.seed, tokens=plan.max_tokens),
-            Replay(base, seed=plan.seed, tokens=plan.max_tokens),
-            Replay(here, seed=plan.seed),
-        )
+        {c: world.runs(c) for c, _ in chosen} for world in (then_world, base_world, here_world)
     )
     compared = []
     for configuration, role in chosen:
@@ -157,15 +165,21 @@ def verify(
                 samples=mine,
                 near_ties=sum(gap <= tie for gap in gaps),
                 mismatches=sum(gap > tie for gap in gaps),
+                far_context=base_world.is_far(configuration) or here_world.is_far(configuration),
             )
         )
     machine, calibration = hardware(), artifact.calibration
-    notes = [*found.notes, *unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
+    notes = [*outdated(calibration), *found.notes]
+    notes += [*unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
+    notes += dict.fromkeys(
+        note for c, _ in chosen for world in (base_world, here_world) for note in world.far_notes(c)
+    )
     timeline = _shown([c for c, _ in chosen])
     verification = Verification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=machine,
         software=software(),
+        engine_revision=engine_revision(),
         models=_models(artifact),
         calibration=str(tuned.calibration),
         calibration_digest=artifact.digest,

@@ -21,6 +21,7 @@ from reports.wording import (
     signed,
     times,
 )
+from sim.reach import marked
 from sim.what_if import WhatIf
 
 QUANTITIES = ("gain over one branch", "speed-up over the best autoregressive", "tokens/s")
@@ -156,7 +157,9 @@ def _gain_table(counted: Sequence[Supposed]) -> tuple[Table, ...]:
     worlds = list(dict.fromkeys(_world(s.what_if) for s in counted))
     rows: dict[Configuration, list[str]] = {}
     for s in counted:
-        rows.setdefault(s.configuration, [s.configuration.label()]).append(ranged(_gain(s), 2))
+        rows.setdefault(s.configuration, [marked(s.configuration.label(), s.far_context)]).append(
+            ranged(_gain(s), 2)
+        )
     columns = ("configuration", *(f"{world} (95%)" for world in worlds))
     title = "Speed over that of one branch"
     return (Table(title, columns, tuple(map(tuple, rows.values())), columns[:1], shown=True),)
@@ -173,7 +176,7 @@ def _overhead_table(v: Verification) -> Table:
         simulated = [found.get((c.configuration, w)) for w in worlds]
         rows.append(
             (
-                c.configuration.label(),
+                marked(c.configuration.label(), any(s.far_context for s in simulated if s)),
                 ranged(c.measured.speed),
                 ranged(c.measured.best_speed_up, 2),
                 str(count or ""),

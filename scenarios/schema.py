@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.policies import load_policy
+from engine.policies import load_policy, policy_names
 from scenarios.files import Location, YamlFile, misplaced, product
 from scenarios.hardware_files import alternatives, resolve_names
 from sim.acceptance import IndependentAcceptance
@@ -119,11 +119,14 @@ class Scenario(BaseModel):
                     ("what_if", index, "temperature"),
                     "picks a calibration's texts; here state the 'acceptance' at that temperature",
                 )
+        known = policy_names()
         for index, configuration in enumerate(self.configurations):
             if configuration.draft is not None:
                 raise misplaced(
                     ("configurations", index, "draft"), "stated acceptance is of one draft without a name"
                 )
+            if configuration.policy in known:  # who reads the file names the nearest one that there is
+                _needs_no_text(index, configuration)
 
     @property
     def stated(self) -> Acceptance | None:
@@ -140,6 +143,22 @@ class Scenario(BaseModel):
     def outcomes(self) -> int:
         """How many outcomes the scenario has."""
         return len(self.what_if) * len(self.configurations)
+
+
+def _needs_no_text(index: int, configuration: Configuration) -> None:
+    """Raise for what needs a real text, or a target that read it, where acceptance is stated."""
+    key = configuration.reads_text
+    if key is not None:
+        raise misplaced(
+            ("configurations", index, key),
+            f"{configuration.policy if key == 'policy' else 'it'} looks for repetitions in real text, and stated "
+            "acceptance has none; replay a calibration instead",
+        )
+    if configuration.hrad and "hrad" in configuration.uses:
+        raise misplaced(
+            ("configurations", index, "hrad"),
+            "stated acceptance says nothing of how H-RAD would predict; replay a calibration instead",
+        )
 
 
 def load_scenario(path: Path) -> Scenario:

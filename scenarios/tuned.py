@@ -29,12 +29,16 @@ class _Part(BaseModel):
 
 
 class Predicted(_Part):
-    """What was predicted of a configuration: tokens/s, and speed-up over the best autoregressive placement."""
+    """What was predicted of a configuration: tokens/s, and speed-up over the best autoregressive placement.
+
+    `far_context`: its texts reach farther than its costs were measured (`sim.reach`).
+    """
 
     configuration: str = Field(description="its label")
     role: str
     tokens_per_second: Estimate
     speed_up: Estimate
+    far_context: bool = False
 
 
 class TunedConfiguration(_Part):
@@ -67,6 +71,7 @@ class TunedConfiguration(_Part):
     tied_in_all: int = Field(default=1, ge=1)
     front: tuple[Configuration, ...] = ()
     predicted: tuple[Predicted, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="what a reader of the predictions has to know")
 
     @property
     def chosen_draft(self) -> ModelSpec | None:
@@ -100,6 +105,7 @@ class TunedConfiguration(_Part):
             tied_in_all=len(tuning.tied),
             front=_configurations(tuning.front),
             predicted=tuple(_predicted(role, scored) for role, scored in roles),
+            notes=tuning.notes,
         )
 
 
@@ -154,6 +160,7 @@ def _predicted(role: str, scored: Scored) -> Predicted:
         role=role,
         tokens_per_second=scored.speed,
         speed_up=scored.speed_up,
+        far_context=scored.far_context,
     )
 
 

@@ -102,6 +102,9 @@ class ModelShape(_Stated):
     head_dim: int | None = Field(default=None, ge=1, description="none: hidden_size / num_attention_heads")
     vocab_size: int = Field(ge=1)
     tie_word_embeddings: bool = False
+    max_position_embeddings: int | None = Field(
+        default=None, ge=1, description="the most tokens of a text with its prompt; none: no limit is known"
+    )
 
     @property
     def cache_values(self) -> int:
@@ -241,6 +244,12 @@ class Hardware(_Stated):
     draft: Timed
     hand_over_ms: float = Field(default=0.0, ge=0, description="between the workers, for each job")
     fork_ms: float = Field(default=0.0, ge=0, description="moving the branch that is kept")
+
+    def positions(self) -> dict[str, int]:
+        """How many tokens a text may have at most, its prompt included, for each model whose limit is known."""
+        sides = {"target": self.target.roofline, "draft": self.draft.roofline}
+        limits = {side: roof.model.max_position_embeddings for side, roof in sides.items() if roof}
+        return {side: limit for side, limit in limits.items() if limit is not None}
 
     def draft_times(self, shared: bool) -> Timed:
         """The draft's where both models take turns on the target's devices, or on devices of its own.

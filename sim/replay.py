@@ -11,6 +11,7 @@ from engine.record import Run
 from sim.calibrated_costs import CalibratedCosts
 from sim.durations import Timings, timings
 from sim.objectives import Tally
+from sim.reach import far_note, is_far, measured_context
 from sim.spans import total_seconds
 from sim.texts import Texts
 from sim.what_if import WhatIf
@@ -97,6 +98,31 @@ class Replay:
             measured = self.texts.artifact.calibration.costs(placement)
             self._tables[placement, draft] = CalibratedCosts.of(measured, draft, self.what_if, self.seed)
         return self._tables[placement, draft]
+
+    @property
+    def longest_text(self) -> int:
+        """How many tokens the longest text has, with its prompt."""
+        traces = self.texts.artifact.traces
+        return max(
+            len(self.texts.tokens_before[index]) + len(traces[index].path[: self.tokens])
+            for index in self.texts.chosen
+        )
+
+    def measured_context(self, configuration: Configuration) -> int:
+        """The longest context behind which this configuration's forwards were measured."""
+        calibration = self.texts.artifact.calibration
+        draft = configuration.draft_among(calibration.drafts)
+        return measured_context(calibration.costs(configuration.placement), draft)
+
+    def is_far(self, configuration: Configuration) -> bool:
+        """Whether the texts reach farther than its costs can tell (`sim.reach`)."""
+        return is_far(self.longest_text, self.measured_context(configuration))
+
+    def far_notes(self, configuration: Configuration) -> tuple[str, ...]:
+        """A sentence if so."""
+        if not self.is_far(configuration):
+            return ()
+        return (far_note(self.longest_text, self.measured_context(configuration)),)
 
     def forget_notes(self) -> None:
         """Count anew what the notes tell."""

@@ -7,6 +7,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from sim.what_if import WhatIf
 
 KEY = ("calibration", "stated", "what_if", "workload", "configuration")
 FIGURES = ("tokens_per_second", "speed_up")
+FAR = "far_context"  # 1: the texts reach farther than costs were measured (`sim.reach`), 0: they do not; else unknown
 COLUMNS = (
     *KEY,
     "label",
     *(f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high")),
     "rollback_rate",
     "hedge_rate",
+    FAR,
 )
 
 Row = dict[str, str | float]
@@ -65,7 +68,7 @@ def row_of(calibration: str, scenario: Scenario, outcome: Outcome) -> Row:
     """A scenario's outcome."""
     key = key_of(calibration, scenario, outcome.what_if, outcome.configuration)
     rates = outcome.metrics.rollback_rate, outcome.metrics.hedge_rate
-    return _row(key, outcome.configuration, outcome.speed, outcome.speed_up, rates)
+    return _row(key, outcome.configuration, outcome.speed, outcome.speed_up, rates, outcome.far_context)
 
 
 def rows_of(calibration: str, tuning: Tuning) -> Iterator[Row]:
@@ -74,7 +77,7 @@ def rows_of(calibration: str, tuning: Tuning) -> Iterator[Row]:
         workload = Workload(prompts=len(scored.prompts), seed=tuning.seed)
         key = _key(calibration, {}, tuning.what_if, workload, scored.configuration)
         rates = scored.rollback_rate, scored.hedge_rate
-        yield _row(key, scored.configuration, scored.speed, scored.speed_up, rates)
+        yield _row(key, scored.configuration, scored.speed, scored.speed_up, rates, scored.far_context)
 
 
 def _row(
@@ -83,20 +86,24 @@ def _row(
     speed: Estimate,
     speed_up: Estimate,
     rates: tuple[float, float],
+    far: bool,
 ) -> Row:
     figures = (speed.value, speed.low, speed.high, speed_up.value, speed_up.low, speed_up.high)
-    return dict(zip(COLUMNS, (*key, configuration.label(), *figures, *rates), strict=True))
+    return dict(zip(COLUMNS, (*key, configuration.label(), *figures, *rates, float(far)), strict=True))
 
 
 def read_table(path: Path) -> list[Row]:
-    """A table's rows; none if there is no file. SpecBranchError if it is not such a table."""
+    """A table's rows; none if there is no file. SpecBranchError if it is not such a table.
+
+    Tables that were written before texts were held against measured contexts do not say how far theirs reach.
+    """
     if not path.exists():
         return []
     columns, rows = _read(path)
-    if set(columns) != set(COLUMNS) and path.stat().st_size:
+    if set(columns) | {FAR} != set(COLUMNS) and path.stat().st_size:
         raise SpecBranchError(f"{path} is no table of simulated outcomes; name another file.")
     try:
-        return [_typed(row) for row in rows]
+        return [_typed({FAR: nan, **row}) for row in rows]
     except (TypeError, ValueError) as error:
         raise SpecBranchError(f"{path} is damaged ({error}); name another file.") from error
 
@@ -132,11 +139,18 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def merge(tables: Iterable[Sequence[Row]]) -> list[Row]:
-    """All rows, each once, in the order of their keys. SpecBranchError if two of one key disagree."""
+    """All rows, each once, in the order of their keys. SpecBranchError if two of one key disagree.
+
+    Whether a context is far is taken from the row that knows.
+    """
     merged: dict[tuple[str, ...], Row] = {}
     for row in (row for table in tables for row in table):
         key = row_key(row)
         known = merged.setdefault(key, row)
+        if known[FAR] != known[FAR]:
+            known = merged[key] = {**known, FAR: row[FAR]}
+        elif row[FAR] != row[FAR]:
+            row = {**row, FAR: known[FAR]}
         if any(known[c] != row[c] and not (known[c] != known[c] and row[c] != row[c]) for c in COLUMNS):
             raise SpecBranchError(
                 f"two rows of {row['label']} under {row['what_if']} disagree: were they simulated by other versions?"

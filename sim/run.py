@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, same_hardware
+from calibrate.provenance import outdated
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, Metrics, measure, speed, speed_up
@@ -35,7 +36,8 @@ class Outcome:
     """One configuration under one what-if.
 
     `speed` in tokens/s; `speed_up` over the best autoregressive placement under the same what-if, paired by
-    prompt. `notes`: what a reader has to know, such as extrapolated operations.
+    prompt. `notes`: what a reader has to know, such as extrapolated operations. `far_context`: its texts reach farther
+    than its costs were measured (`sim.reach`).
     """
 
     configuration: Configuration
@@ -44,6 +46,7 @@ class Outcome:
     speed: Estimate
     speed_up: Estimate
     notes: tuple[str, ...] = ()
+    far_context: bool = False
 
 
 Played = tuple[Outcome, Sequence[Run]]
@@ -69,6 +72,7 @@ def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Con
 def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
     """What-ifs that change nothing but times share the scripts of what is played."""
     if scenario.stated is not None:
+        _check_positions(scenario, scenario.workload.prompt_tokens, scenario.workload.tokens or STATED_TOKENS)
         scripts = _stated_scripts(scenario)
         for what_if in scenario.what_if:
             yield from _stated(scenario, what_if, scripts)
@@ -81,8 +85,20 @@ def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
         key = what_if.alignment, what_if.temperature
         if key not in worlds:
             worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.tokens)
+            _check_positions(scenario, worlds[key].longest_text)
             worlds[key].texts.kept = MANY
         yield from _replayed(scenario, worlds[key].under(what_if))
+
+
+def _check_positions(scenario: Scenario, *tokens: int) -> None:
+    """ConfigurationError where a text, of so many tokens in its parts, is too long for a model of the hardware."""
+    for side, limit in scenario.hardware.positions().items() if scenario.hardware else ():
+        if sum(tokens) > limit:
+            raise scenario.error(
+                ("hardware", side, "roofline", "model"),
+                f"it has {limit} positions (max_position_embeddings), and texts with their prompts have up to "
+                f"{sum(tokens)} tokens; ask for fewer in 'workload'.",
+            )
 
 
 def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:
@@ -97,13 +113,14 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
         return
     _, baseline = best_autoregressive(world.runs, world.placements)
     measured = world.artifact.calibration.hardware
-    elsewhere: tuple[str, ...] = ()
+    elsewhere = outdated(world.artifact.calibration)
     if not same_hardware(measured, hardware()):
         elsewhere = (f"measured on other hardware: {measured.get('processor', 'unknown')}",)
     for configuration in scenario.configurations:
         world.forget_notes()
         runs = world.runs(configuration)
-        yield _outcome(configuration, world.what_if, runs, baseline, elsewhere + world.notes())
+        notes = elsewhere + world.far_notes(configuration) + world.notes()
+        yield _outcome(configuration, world.what_if, runs, baseline, notes, world.is_far(configuration))
 
 
 def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
@@ -140,12 +157,6 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
 
     @lru_cache(maxsize=MANY)
     def scripts(configuration: Configuration) -> Scripts:
-        guesses = configuration.guesses if "guesses" in configuration.uses else 0
-        if guesses or "longest_match" in configuration.uses:
-            raise ConfigurationError(
-                f"'{configuration.label()}' looks for repetitions in real text; replay a calibration instead of "
-                "stated acceptance."
-            )
         return Scripts([write_script(configuration, path, prompt) for path in paths], range(len(paths)))
 
     return scripts
@@ -200,6 +211,7 @@ def _outcome(
     runs: Sequence[Run],
     baseline: Sequence[Run],
     notes: tuple[str, ...],
+    far_context: bool = False,
 ) -> Played:
     figures = measure(runs), speed(runs), speed_up(runs, baseline)
-    return Outcome(configuration, what_if, *figures, notes), runs
+    return Outcome(configuration, what_if, *figures, notes, far_context), runs

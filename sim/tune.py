@@ -6,6 +6,7 @@ from statistics import median
 from typing import Literal
 
 from calibrate.artifact import Artifact
+from calibrate.provenance import outdated
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
@@ -42,6 +43,7 @@ class Scored:
     `speed` in tokens/s; `speed_up` over the best autoregressive placement, paired by prompt; `rollback` and `hedge`:
     rates as in `engine.metrics.Metrics`; each with its 95% interval over prompts. `waste`: rollback and hedge tokens
     for each token of text; `devices`: cores or devices it occupies; `cost`: what the objective makes small.
+    `far_context`: the texts reach farther than its costs were measured (`sim.reach`).
     """
 
     configuration: Configuration
@@ -54,6 +56,7 @@ class Scored:
     waste: float = 0.0
     devices: int = 1
     cost: float = 0.0
+    far_context: bool = False
 
     @property
     def rollback_rate(self) -> float:
@@ -197,7 +200,7 @@ def tune(
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
     batch = Batch(artifact, what_if, seed) if jobs is None else Batch(artifact, what_if, seed, jobs)
-    course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed)
+    course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed, world)
     board = _replay_leaders(course, everything, progress)
     scored = [s for s in board if s.configuration in set(configurations)]
     whole = [s for s in scored if len(s.prompts) == len(artifact.traces)]
@@ -223,7 +226,12 @@ def tune(
         tokens=sum(len(trace.path) for trace in artifact.traces),
         seed=seed,
         what_if=what_if,
-        notes=(*(only.notes if only else ()), *replay_notes(batch.outside, batch.operations)),
+        notes=(
+            *(only.notes if only else ()),
+            *outdated(artifact.calibration),
+            *dict.fromkeys(note for s in scored for note in world.far_notes(s.configuration)),
+            *replay_notes(batch.outside, batch.operations),
+        ),
         system=only.system if only else None,
         title=only.title if only else None,
     )
@@ -254,6 +262,7 @@ class _Course:
     alone: Sequence[Configuration]
     occupancy: Occupancy
     seed: int
+    world: Replay
 
     def board(
         self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
@@ -289,6 +298,7 @@ class _Course:
             waste=(sum(rollback) + sum(hedge)) / sum(tokens),
             devices=devices,
             cost=cost(self.objective, seconds, tokens, devices),
+            far_context=self.world.is_far(configuration),
         )
 
     def may_reach(self, best: Scored, other: Scored, share: float) -> bool:

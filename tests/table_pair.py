@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.cached_model import CachedModel, Sight
+from engine.capabilities import Capabilities
 from engine.channel import Reply, Ticket
 from engine.distributions import distribution
 from engine.hrad import Predictor
@@ -31,6 +32,7 @@ class TableDecoder:
     def __init__(self, table: Tensor, kept_tokens: Tensor | None = None) -> None:
         self.table = table
         self.watch, self.features, self.kept_tokens = False, torch.empty(0), kept_tokens
+        self.capabilities = Capabilities()
         self.clear()
 
     def embed(self, tokens: Sequence[int]) -> Tensor:

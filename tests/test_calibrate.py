@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,21 @@ from calibrate.costs import (
     TARGET_TOKENS,
     TOGETHER_BRANCHES,
     TOGETHER_TOKENS,
+    CostLaps,
     Laps,
+    Reach,
     prompt_tokens,
 )
 from calibrate.laps import SAMPLES, STEPS
+from calibrate.lengths import ROOM
 from calibrate.pace import step_of
 from calibrate.prompts import Prompt
-from calibrate.run import Effort, calibrate, parts
+from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe
 from calibrate.texts import WARM_UP_TOKENS, Author, Manner
 from engine import worker_process
 from engine.configuration import Configuration
+from engine.errors import ConfigurationError
 from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
 from engine.policies.words import DraftLimits
@@ -110,6 +114,64 @@ def test_prompts_are_timed_at_their_own_lengths() -> None:
     assert prompt_tokens([[1] * n for n in (20, 100, 300)]) == (33, 100, 300)
     assert prompt_tokens([[1] * n for n in (100, 110)]) == (33, 105)
     assert prompt_tokens([[1] * 12]) == (33,)
+
+
+@pytest.mark.parametrize(
+    ("reach", "contexts"),
+    [
+        (Reach(300), (0, 384)),
+        (Reach(400), (0, 400)),
+        (Reach(700, prompt=700), (0, 384, 700)),
+        (Reach(700, positions=500), (0, 384, 500 - ROOM)),
+    ],
+)
+def test_costs_are_measured_as_far_as_is_wanted(
+    pair: Pair, tmp_path: Path, reach: Reach, contexts: tuple[int, ...]
+) -> None:
+    """Every operation that grows with the context, of all models in every placement; other cells stay."""
+    steps = journal.Journal(tmp_path, [])
+    laps = CostLaps(pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, reach)
+    assert {course.model for course in laps.everything} == {TARGET, "rounded", "other"}
+    branches = {32, *contexts[1:]}
+    for course in laps.everything:
+        found: dict[str, set[int]] = {}
+        for operation, _, context in course.plan:
+            found.setdefault(operation, set()).add(context)
+        wanted = {"forward": set(contexts), "draw": {0}}
+        if course.model == TARGET:
+            wanted["rollback"] = set(contexts)
+        else:
+            wanted |= {"branch": branches, "fork": branches}
+            wanted |= {"burst": {32}} if course.placement == "at-once" else {}
+        assert found == wanted
+        assert (("forward", 700, 0) in course.plan) is (reach.prompt == 700)
+
+
+def test_a_calibration_is_told_from_what_is_asked_for(
+    artifact: Artifact, pair: Pair, spec: ModelSpec
+) -> None:
+    asked = spec, pair.drafts, PROMPTS, EFFORT, 0
+    assert artifact.calibration.positions == 2048
+    assert artifact.calibration.longest_context == 384
+    assert differences(artifact, *asked) == differences(artifact, *asked, context=384) == []
+    assert differences(artifact, *asked, context=385) == ["contexts of up to 384 tokens"]
+    assert differences(artifact, spec, {}, PROMPTS[:1], replace(EFFORT, name="other"), 1) == [
+        "another pair",
+        "other prompts",
+        "effort 'tiny' (asked for: 'other')",
+        "seed 0",
+    ]
+
+
+def test_a_text_longer_than_a_models_positions_is_refused_before_anything_runs(
+    pair: Pair, spec: ModelSpec, tmp_path: Path
+) -> None:
+    long = Prompt("long", "test", "calibration", " ".join(f"w{3 + i % 40}" for i in range(2040)))
+    with pytest.raises(ConfigurationError, match=r"'long' has \d+ tokens, .* 2048 positions of 'target'"):
+        calibrate(pair, Tokenizer(spec), [*PROMPTS, long], EFFORT, tmp_path)
+    with pytest.raises(ConfigurationError, match="--context 2049 is more than the 2048 positions"):
+        calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, tmp_path, context=2049)
+    assert not list(tmp_path.iterdir())
 
 
 def test_paths_are_the_targets_own_text(artifact: Artifact, spec: ModelSpec) -> None:

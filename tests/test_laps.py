@@ -93,6 +93,22 @@ def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: in
     assert set(made.open()) <= {("draw", 1, 0)}
 
 
+@given(
+    st.lists(st.floats(0.001, 1.0), min_size=2, max_size=6),
+    st.lists(st.tuples(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0)), min_size=6, max_size=6),
+)
+def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tuple[float, float]]) -> None:
+    """However much slower a lap's steps were, and however much the two samples of a visit differ."""
+    made = Course("in-turn", "draft", KEYS)
+    for step, pair in zip(steps, samples, strict=False):
+        add_lap(made, [[*KEYS[0], [step], 0.01], [*KEYS[2], list(pair), 0.01], ["", 0, 0, [], 0.01]])
+    found = at_one_pace(made.visits)
+    assert all(second > 0.0 for visit in found for second in visit.seconds)
+    for before, after in zip(made.visits, found, strict=True):
+        one, other = before.seconds[0] / before.seconds[-1], after.seconds[0] / after.seconds[-1]
+        assert one == pytest.approx(other)
+
+
 def test_laps_without_a_step_are_as_they_were() -> None:
     made = Course("in-turn", "target", KEYS)
     for seconds in (0.01, 0.02):

@@ -1,5 +1,6 @@
 """Scenario files: the shipped ones run, and a wrong one is named by file, line, key and nearest key."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from artifacts import artifact
 from calibrate.artifact import Artifact, load_artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure
+from engine.policies import policy_names, uses
 from scenarios import calibrations
 from scenarios.schema import load_scenario, load_scenarios
 from sim.run import first_run, run_scenario
+from sim.script import ScriptSession
 from sim.what_if import Link, WhatIf
 
 SHIPPED = sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
@@ -165,6 +168,18 @@ def test_which_calibration_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "'what_if.draft_sped' is unknown, did you mean 'draft_speed'?",
         ),
         (STATED, "title: t", "title: t\nwhat_if: {temperature: [0, 1]}", 2, "picks a calibration's texts"),
+        (STATED, "[2, 3]", "2\n    repeats: 7", 9, "'configurations.0.repeats': it looks for repetitions in"),
+        (STATED, "[2, 3]", "[2, 3]\n    repeats: [0, 7]", 9, "looks for repetitions in real text"),
+        (STATED, "[2, 3]", "[2, 3]\n    guesses: [0, 2]", 9, "'configurations.0.guesses': it looks for"),
+        (STATED, "policy: pearl", "policy: [pearl, prompt-lookup]", 7, "prompt-lookup looks for repetitions"),
+        (STATED, "pearl", "specbranch\n    hrad: [false, true]", 8, "nothing of how H-RAD would predict"),
+        (
+            STATED,
+            "configurations:\n",
+            "configurations:\n  - policy: pearl\n  - {policy: speculative, repeats: [0, 3]}\n",
+            8,
+            "'configurations.1.repeats'",
+        ),
         (STATED, "title: t", "title: t\nworkload: {kinds: [code]}", 2, "here no text is known"),
         (STATED, "independent: 0.5", "independant: 0.5", 2, "did you mean 'independent'?"),
         (STATED, "independent: 0.5", "independent: 0.5, bursty: {acceptance: 0.5, mean_run: 4}", 2, "either"),
@@ -182,6 +197,30 @@ def test_wrong_key_is_named(tmp_path: Path, text: str, old: str, new: str, line:
         load_scenario(file)
     assert str(caught.value).startswith(f"{file}:{line}: ")
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", policy_names())
+def test_stated_acceptance_is_never_taken_for_text(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens are ranks, so whatever a policy would look up among them it would find: who reads them is refused."""
+    text = STATED.replace("pearl", policy).replace("costs:", "workload: {prompts: 2, tokens: 9}\ncosts:")
+
+    def read(session: ScriptSession) -> list[int]:
+        raise AssertionError("a policy read the ranks of stated acceptance")
+
+    monkeypatch.setattr(ScriptSession, "text", property(read))
+    refused = 0
+    for setting in ("repeats: 7", "guesses: 3", "hrad: true", "second_under: 0.9", "redraft: true", ""):
+        try:
+            scenario = load_scenario(write(tmp_path, text + f"    {setting}\n"))
+        except ConfigurationError:
+            refused += 1
+            continue
+        assert all(outcome.metrics.tokens == 18 for outcome in run_scenario(scenario))
+    used = uses(policy)
+    everything = policy == "prompt-lookup"
+    assert refused == (6 if everything else sum(key in used for key in ("repeats", "guesses", "hrad")))
 
 
 def test_a_list_of_what_ifs_is_named_by_its_entry(tmp_path: Path) -> None:
@@ -208,6 +247,36 @@ def test_what_the_calibration_does_not_have(tmp_path: Path, old: str, new: str, 
     scenario = load_scenario(write(tmp_path, REPLAYED.replace(old, new)))
     with pytest.raises(ConfigurationError, match=says):
         list(run_scenario(scenario, artifact(tokens=24)))
+
+
+ELSEWHERE = """\
+title: t
+hardware:
+  target: {roofline: {model: llama-3.1-8b, device: h100-sxm}}
+  draft:
+    roofline:
+      model: small.json
+      device: h100-sxm
+configurations: [{policy: autoregressive}]
+"""
+
+
+def test_texts_end_where_a_models_positions_do(tmp_path: Path) -> None:
+    """Stated ones and a calibration's, on hardware whose models are known; before anything is simulated."""
+    shape = json.loads((SHIPPED[0].parent / "hardware/models/llama-3.2-1b.json").read_text())
+    (tmp_path / "small.json").write_text(json.dumps(shape | {"max_position_embeddings": 200}))
+    stated = ELSEWHERE + "acceptance: {independent: 0.5}\nworkload: {prompt_tokens: 73, prompts: 1}\n"
+    says = r"s.yaml:6: key 'hardware.draft.roofline.model': it has 200 positions .* up to 201 tokens"
+    with pytest.raises(ConfigurationError, match=says):
+        next(run_scenario(load_scenario(write(tmp_path, stated))))
+    (outcome,) = run_scenario(load_scenario(write(tmp_path, stated.replace("73", "72"))))
+    assert outcome.metrics.tokens == 128
+    replayed = load_scenario(write(tmp_path, ELSEWHERE))
+    with pytest.raises(ConfigurationError, match=says):
+        next(run_scenario(replayed, artifact(prompts=2, tokens=20, prompt_tokens=180)))
+    assert (
+        next(run_scenario(replayed, artifact(prompts=1, tokens=20, prompt_tokens=180))).metrics.tokens == 20
+    )
 
 
 def test_kinds_pick_prompts(tmp_path: Path) -> None:

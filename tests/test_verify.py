@@ -1,5 +1,6 @@
 """What `verify` says of the machine, and which configurations it runs."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from verifications import verification
 
 from calibrate.artifact import Artifact, load_artifact, save_artifact
 from calibrate.costs import Laps
+from calibrate.hardware import hardware
 from calibrate.pace import Pace, at_pace
 from calibrate.prompts import Prompt
+from calibrate.revision import engine_revision
 from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import speed
 from engine.models import ModelSpec
 from engine.pair import Pair
@@ -34,6 +37,7 @@ from sim.temperature import at_temperature
 from sim.tune import tune
 from sim.what_if import WhatIf
 
+DATA = Path(__file__).parent / "data"
 CHOSEN = Configuration(policy="pearl", draft="int8")
 ALONE = Configuration(policy="autoregressive")
 
@@ -100,8 +104,11 @@ def test_a_record_stands_for_its_own_plan_alone(changes: dict[str, object]) -> N
     record = record.model_copy(
         update={"prompts": tuple(p.model_copy(update={"digest": q.digest}) for p, q in written)}
     )
+    record = record.model_copy(update={"hardware": hardware(), "engine_revision": engine_revision()})
     plan = Plan(made.max_tokens, made.repeats, made.seed)
     assert is_verified(record, tuned, prompts, plan)
+    for elsewhere in ({"hardware": made.hardware}, {"engine_revision": None}):
+        assert not is_verified(record.model_copy(update=elsewhere), tuned, prompts, plan)
     assert not is_verified(record, tuned, prompts, replace(plan, **changes))  # type: ignore[arg-type]
     assert not is_verified(record, tuned, prompts[1:], plan)
     warmer = tuned.model_copy(update={"what_if": WhatIf(temperature=1.0)})
@@ -143,6 +150,7 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
     save_artifact(replay_folder(record), replay)
     assert load_verification(record) == made
     assert made.temperature == 1.0
+    assert (made.engine_revision, {one.far_context for one in made.compared}) == (engine_revision(), {False})
     texts: dict[int, set[tuple[int, ...]]] = {}
     for one in made.compared:
         assert one.mismatches == one.near_ties == 0
@@ -194,3 +202,48 @@ def test_what_cannot_be_run_here_is_refused(
     )
     with pytest.raises(ConfigurationError, match=said):
         verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), Plan(tokens, repeats=1))
+
+
+def test_texts_beyond_a_models_positions_are_refused_before_one_is_written(calibrated: Calibrated) -> None:
+    pair, tokenizer, folder, artifact = calibrated
+    tuned = TunedConfiguration(
+        calibration=folder, calibration_digest=artifact.digest, searched=1, advice="a", chosen=ALONE
+    )
+    long = Prompt("long", "test", "heldout", " ".join(f"w{3 + i % 40}" for i in range(2040)))
+    with pytest.raises(
+        ConfigurationError, match=r"'long' has .* 2048 positions of 'target': .* --max-tokens"
+    ):
+        verify(pair, tokenizer, artifact, tuned, [*_prompts("heldout"), long], Plan(12, repeats=1))
+
+
+@pytest.mark.parametrize("version", [3, 5])
+def test_older_records_load_for_ever(version: int) -> None:
+    """As programs of these versions wrote them."""
+    path = DATA / f"verification-{version}.json"
+    written = json.loads(path.read_bytes())
+    record = load_verification(path)
+    assert (written["version"], record.version) == (version, 6)
+    for one, old in zip(record.compared, written["compared"], strict=True):
+        assert one.predicted.speed.value == old["predicted"]["speed"]["value"]
+        # Up to version 3 there was no other pace than the calibration's.
+        then = old.get("as_calibrated", old["predicted"]["speed"])
+        assert one.as_calibrated.value == then["value"]
+        assert not one.far_context
+    assert "Predicted" in render(record)
+
+
+def test_a_record_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    written = json.loads((DATA / "verification-5.json").read_bytes())
+    for version, says in (
+        (99, "newer program .version 99"),
+        (2, "version 2, .* by their law"),
+        (None, "damaged"),
+    ):
+        path.write_text(json.dumps({**written, "version": version}))
+        with pytest.raises(SpecBranchError, match=f"{says}.*'specbranch verify --again'"):
+            load_verification(path)
+    for text in ("", "[]", json.dumps({"version": 3}), json.dumps({**written, "compared": 1})):
+        path.write_text(text)
+        with pytest.raises(SpecBranchError, match="damaged"):
+            load_verification(path)

@@ -1,0 +1,71 @@
+"""What a calibration is of: pair, weights, machine, software and the engine's revision; what of that is otherwise here.
+
+Torch-free.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+from calibrate.artifact import Calibration
+from calibrate.hardware import hardware, model_digest, same_hardware, software
+from calibrate.revision import engine_revision
+from engine.errors import SpecBranchError
+from engine.models import TARGET, ModelSpec
+
+COMPUTING = ("torch", "transformers", "numba")  # packages whose release may change a cost or a token
+
+
+def other_software(calibration: Calibration) -> Iterator[str]:
+    """Packages that compute here and are of another release than those that were measured; not those unknown of."""
+    then, now = calibration.software, software()
+    for package in COMPUTING:
+        if package in then and then[package] != now[package]:
+            yield f"{package} {then[package]} (here {now[package]})"
+
+
+def other_engine(calibration: Calibration) -> Iterator[str]:
+    """The engine's revision that was measured, if it is not the one here."""
+    then, now = calibration.engine_revision, engine_revision()
+    if then is None:
+        yield f"an engine of unknown revision (here {now})"
+    elif then != now:
+        yield f"engine revision {then} (here {now})"
+
+
+def outdated(calibration: Calibration) -> tuple[str, ...]:
+    """A sentence for who replays it if it was measured on such a machine, but of another engine or software.
+
+    Of a calibration from elsewhere nothing is said: its costs are not this machine's anyway.
+    """
+    if not same_hardware(calibration.hardware, hardware()):
+        return ()
+    others = [*other_engine(calibration), *other_software(calibration)]
+    if not others:
+        return ()
+    return (
+        f"measured with {' and '.join(others)}, so costs may have changed since; 'specbranch calibrate --again' "
+        "measures them anew",
+    )
+
+
+def others(calibration: Calibration, target: ModelSpec, drafts: Mapping[str, ModelSpec]) -> Iterator[str]:
+    """What a calibration is of that this pair is not, here and now: in words that follow "a calibration of"."""
+    known = {name: record.spec for name, record in calibration.models.items()}
+    if known != {TARGET: target, **drafts}:
+        yield "another pair"
+    else:
+        yield from _other_weights(calibration)
+    if not same_hardware(calibration.hardware, hardware()):
+        yield f"another machine ({calibration.hardware.get('processor', 'unknown')})"
+    yield from chain(other_software(calibration), other_engine(calibration))
+
+
+def _other_weights(calibration: Calibration) -> Iterator[str]:
+    for name, record in calibration.models.items():
+        try:
+            same = model_digest(record.spec) == record.sha256
+        except SpecBranchError as error:
+            yield f"weights of '{name}' that are not here ({str(error).removesuffix('.')})"
+        else:
+            if not same:
+                yield f"other weights of '{name}'"
