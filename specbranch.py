@@ -212,6 +212,9 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0: greedy")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1)] = None,
     top_p: Annotated[float, typer.Option(min=1e-6, max=1.0)] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="end the answer with this text, too; may be given several times")
+    ] = None,
     seed: Seed = 0,
     target: Target = None,
     draft_model: DraftModel = None,
@@ -282,6 +285,7 @@ def generate(
             end_tokens=tokenizer.end_tokens,
             on_text=stream,
             sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
+            stops=[text for text in stop or () if text],
         )
     metrics = measure([run])
     if trace:

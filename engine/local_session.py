@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from multiprocessing import current_process
 from multiprocessing.process import BaseProcess
 from operator import attrgetter
@@ -17,12 +17,12 @@ from typing import Any, cast
 from engine.channel import BEAT_SECONDS, JOB_SECONDS, SILENCE_SECONDS, Channel, Ticket
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
-from engine.models import TARGET
+from engine.models import TARGET, ModelSpec
 from engine.policies import load_policy
 from engine.policies.words import Round
 from engine.record import Job, Run
 from engine.sampling import GREEDY, Sampling
-from engine.session import Player, generate
+from engine.session import Player, generate, never
 from engine.worker_process import Host, do
 from engine.workers import Worker
 
@@ -62,11 +62,14 @@ def write(
     sampling: dict[str, Any],
     began: float,
     every: float,
+    stops: Sequence[str] = (),
+    tokenizer: str = "",
 ) -> list[Any]:
     """A whole text by the target and perhaps a draft, `models`; the driver hears of it as it is written.
 
     The draft is in this worker too or, if it is `apart`, in the one that this one is linked to, which is given up after
-    `silence` seconds. The driver is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
+    `silence` seconds. The text ends with one of `stops` as well, in the words of the tokenizer of a spec's JSON. The
+    driver is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
     SpecBranchError when the driver has given the text up.
     """
     here = cast(Worker, Local(host))
@@ -99,9 +102,18 @@ def write(
         ngrams=host.models[target.model].ngrams,
         began=began,
         silence=silence,
+        stopped=partial(_tokenizer(tokenizer).completes, stops=stops) if stops else never,
     )
     rounds, jobs = [_round(counts) for counts in run.rounds], [_job(job) for job in run.jobs]
     return [news, run.tokens, rounds, jobs, run.first_token_seconds, run.ending, run.warning]
+
+
+@cache
+def _tokenizer(spec: str) -> Any:
+    """The tokenizer of a spec's JSON."""
+    from engine.tokenizer import Tokenizer
+
+    return Tokenizer(ModelSpec.model_validate_json(spec))
 
 
 def generate_there(
@@ -114,8 +126,13 @@ def generate_there(
     end_tokens: Collection[int] = (),
     on_text: Callable[[Sequence[int]], None] | None = None,
     sampling: Sampling = GREEDY,
+    stops: Sequence[str] = (),
+    spec: ModelSpec,
 ) -> Run:
-    """`engine.session.generate` in the target's worker, which is linked to the draft's if it has one of its own."""
+    """`engine.session.generate` in the target's worker, which is linked to the draft's if it has one of its own.
+
+    The text ends with one of `stops` too, in the words of the target, whose `spec` it is.
+    """
     load_policy(configuration.policy)
     hear = on_text or (lambda tokens: None)
     apart = drafter is not None and drafter.worker is not target.worker
@@ -131,6 +148,8 @@ def generate_there(
         end_tokens=list(end_tokens),
         sampling=sampling.model_dump(),
         began=began,
+        stops=list(stops),
+        tokenizer=spec.model_dump_json(),
         every=0.0 if on_text else BEAT_SECONDS,  # that a text goes on, whether anybody listens to it or not
     )
     ticket.on_news = hear

@@ -17,7 +17,7 @@ from engine.ngrams import NONE, load_ngrams
 from engine.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
 from engine.record import Run
 from engine.sampling import GREEDY, Sampling
-from engine.session import Player, generate
+from engine.session import Player, generate, never
 from engine.tokenizer import Tokenizer
 from engine.workers import CAN_LINK, Worker, link, start
 
@@ -129,9 +129,11 @@ class Pair:
         end_tokens: Collection[int] = (),
         on_text: Callable[[Sequence[int]], None] | None = None,
         sampling: Sampling = GREEDY,
+        stops: Sequence[str] = (),
     ) -> Run:
         """Write up to `max_tokens` tokens after `prompt` (token ids); see `engine.session.generate`.
 
+        The text ends with one of `stops` as well, which is part of it, as it is of transformers' `stop_strings`.
         ConfigurationError where a model cannot do what is asked of it: forget tokens, or go on as far.
         """
         draft = configuration.draft_among(self.drafts)
@@ -144,10 +146,13 @@ class Pair:
         if configuration.hrad and "hrad" in configuration.uses and draft is not None:
             self.teach(players[0], draft)
         target, drafter = players[0].worker, players[1].worker if players[1] else None
-        write: Callable[..., Run] = generate_there
-        if not self._link(target, drafter):
+        write: Callable[..., Run]
+        if self._link(target, drafter):
+            write = partial(generate_there, stops=stops, spec=self.target)
+        else:
             file = self.target.ngrams_file
-            write = partial(generate, ngrams=load_ngrams(file) if file else NONE)
+            stopped = partial(Tokenizer(self.target).completes, stops=stops) if stops else never
+            write = partial(generate, ngrams=load_ngrams(file) if file else NONE, stopped=stopped)
         try:
             run = write(
                 configuration,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from engine.policies.words import Round
 
-Ending = Literal["end-of-text", "token-limit"]
+Ending = Literal["end-of-text", "stop-text", "token-limit"]
 
 
 @dataclass(frozen=True, slots=True)

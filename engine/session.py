@@ -15,13 +15,21 @@ from engine.ngrams import NONE, NGrams
 from engine.policies import load_policy
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
-from engine.record import Job, Run
+from engine.record import Ending, Job, Run
 from engine.sampling import GREEDY, Sampling
 from engine.workers import Worker
 
 T = TypeVar("T")
 
+Stopped = Callable[[Sequence[int]], bool]
+"""Whether a text, which begins with the prompt, ends with its last token."""
+
 _listed = attrgetter(*DraftLimits.__slots__)  # as `dataclasses.astuple`, without its copies
+
+
+def never(text: Sequence[int]) -> bool:
+    """No text stops by its words."""
+    return False
 
 
 class DraftLost(Exception):
@@ -57,8 +65,8 @@ class Player:
 class EngineSession:
     """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
 
-    `on_text` hears each stretch of tokens as it is written. `ngrams` are the target's. A worker that says nothing for
-    `silence` seconds is given up.
+    `on_text` hears each stretch of tokens as it is written. A text ends with one of `end_tokens`, or when `stopped`
+    says so of it. `ngrams` are the target's. A worker that says nothing for `silence` seconds is given up.
     """
 
     target: Player
@@ -70,8 +78,9 @@ class EngineSession:
     sampling: Sampling = GREEDY
     ngrams: NGrams = NONE
     silence: float = SILENCE_SECONDS
+    stopped: Stopped = never
     written: int = 0
-    ended: bool = False
+    ending: Ending | None = None
     rounds: list[Round] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
@@ -80,7 +89,7 @@ class EngineSession:
 
     @property
     def finished(self) -> bool:
-        return self.ended or self.written >= self.max_tokens
+        return self.ending is not None or self.written >= self.max_tokens
 
     def _news(self, role: str) -> dict[str, object]:
         """The text a model has not heard yet: all of it at first, so that it begins anew."""
@@ -179,7 +188,10 @@ class EngineSession:
                 break
             self.text.append(token)
             self.written += 1
-            self.ended = token in self.end_tokens
+            if token in self.end_tokens:
+                self.ending = "end-of-text"
+            elif self.stopped(self.text):
+                self.ending = "stop-text"
         if self.on_text and self.written > before:
             self.on_text(self.text[len(self.text) - self.written + before :])
         return self.written - before
@@ -203,6 +215,7 @@ def generate(
     ngrams: NGrams = NONE,
     began: float | None = None,
     silence: float = SILENCE_SECONDS,
+    stopped: Stopped = never,
 ) -> Run:
     """Write up to `max_tokens` tokens after `prompt` (token ids, at least one); `ngrams` are the target's.
 
@@ -213,7 +226,7 @@ def generate(
     """
     policy = load_policy(settings.policy)
     session = EngineSession(
-        target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams, silence
+        target, drafter, list(prompt), max_tokens, end_tokens, on_text, sampling, ngrams, silence, stopped
     )
     session.began = began or session.began
     warning = None
@@ -230,7 +243,7 @@ def generate(
         seconds=time.perf_counter() - session.began,
         first_token_seconds=session.first_token_seconds,
         shared=drafter is not None and drafter.worker is target.worker,
-        ending="end-of-text" if session.ended else "token-limit",
+        ending=session.ending or "token-limit",
         warning=warning,
     )
 

@@ -59,6 +59,15 @@ class Tokenizer:
         text: str = self._inner.decode(list(tokens), skip_special_tokens=True)
         return text
 
+    def completes(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
+        """Whether the last of a text's tokens completes one of `stops`, as transformers' `stop_strings` ends a text."""
+        # A token is a byte at least; one more, since a decoder may leave out the space before the first.
+        tail = list(tokens[-1 - max(len(stop.encode()) for stop in stops) :])
+        before, now = self._inner.decode(tail[:-1]), self._inner.decode(tail)
+        same = (one == other for one, other in zip(before, now, strict=False))
+        known = next((place for place, agree in enumerate(same) if not agree), min(len(before), len(now)))
+        return any(now.find(stop, max(0, known - len(stop) + 1)) >= 0 for stop in stops)
+
     def check_same_vocabulary(self, other: "Tokenizer", name: str) -> None:
         """ConfigurationError unless `other` (the draft called `name`) gives every token the same id."""
         mine, theirs = self._inner.get_vocab(), other._inner.get_vocab()
