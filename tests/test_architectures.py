@@ -187,3 +187,19 @@ def test_a_text_may_reach_the_last_position_and_no_further(family: str, workers:
 
 def test_a_prompt_is_read_in_parts_of_a_useful_size() -> None:
     assert 128 <= MOST_ROWS <= 2048
+
+
+def test_the_table_of_architectures_is_true() -> None:
+    """Every family has its row, which says how it reads trees; the texts above are what it claims."""
+    page = (Path(__file__).parent.parent / "docs" / "architectures.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in page.splitlines()
+        if line[:1] == "|"
+    ]
+    found = {row[0]: row[1:] for row in rows[2:]}
+    for family in FAMILIES:
+        able = TransformersModel(tiny(family, 0)).capabilities
+        trees = "none" if not able.rolls_back else "one forward" if able.trees else "a forward a row"
+        assert found.pop(family) == [trees, "exact", *(["exact" if able.rolls_back else "refused"] * 3)]
+    assert not found, "rows of families that no test writes"
