@@ -19,6 +19,10 @@
     [...document.querySelectorAll(`select[data-chart="${key}"]`)].map((select) => select.value).join(",");
   const view = (key) => views[key][chosen(key)];
 
+  // Tables that say what one view of a chart shows.
+  const choose = (key) =>
+    document.querySelectorAll(`[data-of="${key}"]`).forEach((table) => (table.hidden = table.dataset.choice !== chosen(key)));
+
   const zooms = (key) => document.querySelector(`button[data-chart="${key}"]`) !== null;
 
   const name = (chart) => {
@@ -48,6 +52,7 @@
     const key = select.dataset.chart;
     select.addEventListener("change", () => {
       document.getElementById(`caption-${key}`).textContent = view(key).caption;
+      choose(key);
       draw(key);
     });
   });
@@ -92,5 +97,6 @@
   night.addEventListener("change", drawAll);
   touch.addEventListener("change", drawAll);
   narrow.addEventListener("change", drawAll);
+  Object.keys(views).forEach(choose);
   drawAll();
 })();

@@ -23,6 +23,22 @@ CLEAR = "rgba(0,0,0,0)"
 WORSE, EVEN, BETTER = "#eba463", "#f5f3ed", "#6caee4"
 NONE, SOME, MUCH = "#f4f2ec", "#f3cfae", "#eb9859"
 
+# For maps of who wins by how much: a method's pale and full colour, on both of which INK can be read.
+WON = {
+    "autoregressive": ("#e9edf0", "#a9b4bd"),
+    "prompt-lookup": ("#f5e6f0", "#d394bf"),
+    "speculative": ("#ddecf7", "#6caee4"),
+    "pearl": ("#d9efe6", "#5dbd9c"),
+    "specbranch": ("#fbe4d3", "#eb9859"),
+}
+_WON_DARK = {
+    "autoregressive": ("#2a3138", "#55626d"),
+    "prompt-lookup": ("#382a35", "#8c4174"),
+    "speculative": ("#1f3242", "#1d6cb0"),
+    "pearl": ("#1d352e", "#0e7457"),
+    "specbranch": ("#3d2c20", "#a04f0d"),
+}
+
 DARK = {
     INK: "#e6eaed",
     MUTED: "#a2aeb8",
@@ -42,6 +58,7 @@ DARK = {
     NONE: "#262d34",
     SOME: "#5f3f22",
     MUCH: "#a04f0d",
+    **{light: dark for name in WON for light, dark in zip(WON[name], _WON_DARK[name], strict=True)},
 }
 
 _KNOWN = {

@@ -10,13 +10,17 @@ from scenarios.exports import find_system
 
 @dataclass(frozen=True)
 class Table:
-    """A table; columns named in `words` hold words, all others numbers. `shown`: not folded away."""
+    """A table; columns named in `words` hold words, all others numbers. `shown`: not folded away.
+
+    `of`: a chart and a choice of its options, as its views have them: the table is there while these are chosen.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[str, ...] = ()
     shown: bool = False
+    of: tuple[str, str] | None = None
 
     @property
     def pairs(self) -> bool:

@@ -8,6 +8,12 @@ from engine.metrics import Estimate
 
 MINUS, TIMES = "\u2212", "\u00d7"
 NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
+METHODS = {
+    "autoregressive": "autoregressive decoding",
+    "speculative": "standard speculative decoding",
+    "prompt-lookup": "prompt lookup",
+}
+SEATS = {"at-once": "separate devices", "in-turn": "one shared device", "threads": "two streams of one device"}
 PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
 
 
@@ -16,9 +22,34 @@ def policy_name(policy: str) -> str:
     return NAMES.get(policy, policy)
 
 
+def method_name(policy: str) -> str:
+    """The method in a sentence."""
+    return METHODS.get(policy, policy_name(policy))
+
+
+def in_words(c: Configuration, placed: bool = True) -> str:
+    """A configuration for people: the method, then what it is set to, and where it runs."""
+    used = c.uses
+    parts = [method_name(c.policy)]
+    if "draft" in used and c.draft:
+        parts.append(f"{c.draft} draft")
+    if "draft_length" in used:
+        parts.append(f"length {c.draft_length}")
+    if "branches" in used:
+        parts.append(f"up to {c.branches} branches" if c.adaptive_branches else plural(c.branches, "branch"))
+    if "min_confidence" in used and c.min_confidence:
+        parts.append(f"cut under {c.min_confidence:g}")
+    helping = {"guesses": "n-grams", "repeats": "repetitions", "second_under": "second choices", "redraft": "redrafting"}
+    parts += [name for field, name in helping.items() if field in used and getattr(c, field)]
+    if placed:
+        parts.append(SEATS[c.placement])
+    return ", ".join(parts)
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    ending = "" if count == 1 else "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def listing(items: list[str]) -> str:

@@ -129,6 +129,13 @@ class Durations:
 
 def timings(scripts: Scripts, costs: Costs, link: Link | None = None, sampled: bool = False) -> Timings:
     """Of all jobs of all scripts. `sampled`: tokens are drawn, which takes longer than choosing them."""
+    return behind_pauses(scripts, costs, without_pauses(scripts, costs, link, sampled))
+
+
+def without_pauses(
+    scripts: Scripts, costs: Costs, link: Link | None = None, sampled: bool = False
+) -> Timings:
+    """As `timings`, but for what a draft's job takes longer behind an idle time."""
     work, text = scripts.work, scripts.text
     count = len(text)
     seconds = np.zeros(count)
@@ -161,11 +168,25 @@ def timings(scripts: Scripts, costs: Costs, link: Link | None = None, sampled: b
     if link is not None:
         before[draft] = link.seconds(work.sent[draft])
         after[draft] += link.seconds(work.returned[draft])
-    if costs.start_up is not None and len(draft):
-        seconds[draft] += costs.start_up.extra(
-            work.forwards[draft], _idle(scripts, draft, before + seconds, after)
-        )
     return Timings(before, seconds, after)
+
+
+def behind_pauses(scripts: Scripts, costs: Costs, given: Timings) -> Timings:
+    """These timings, with what each draft's job takes longer behind the idle time before it."""
+    work = scripts.work
+    draft = np.flatnonzero(work.model == DRAFT)
+    if costs.start_up is None or not len(draft):
+        return given
+    idle = _idle(scripts, draft, given.before + given.seconds, given.after)
+    seconds = given.seconds.copy()
+    seconds[draft] += costs.start_up.extra(work.forwards[draft], idle)
+    return given._replace(seconds=seconds)
+
+
+def faster_target(scripts: Scripts, given: Timings, speed: float) -> Timings:
+    """These timings, with all that the target does `speed` times as fast."""
+    target = scripts.work.model == TARGET
+    return given._replace(seconds=np.where(target, given.seconds / speed, given.seconds))
 
 
 def _idle(scripts: Scripts, draft: Counts, ends: Floats, after: Floats) -> Floats:

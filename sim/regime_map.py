@@ -15,8 +15,8 @@ grid, on the same recorded texts. What that assumes:
   A target dearer by a factor is dearer by the same factor in every placement.
 - The draft's costs are those of one draft. Acceptance is shifted (`sim.alignment`) from the recorded draft whose own
   alignment is nearest, so that runs of hits keep their shape. Confidences stay as that draft had them.
-- Draft tokens are the draft's most likely ones, at a temperature too. H-RAD is left out: its foresight was recorded for
-  the alignment that was, and there is none for another.
+- At a temperature drafts draw their tokens, where the calibration recorded that, and alignment is the share of drawn
+  tokens that are the target's. H-RAD is left out: its foresight was recorded for the alignment that was.
 - The best setting of each method is chosen on the texts that it is shown on.
 
 Intervals are over prompts, paired, by the delta method, as `sim.tune` has them. Two methods are tied where the interval
@@ -69,7 +69,7 @@ PLAIN = (
     Grid(
         policies=("specbranch",),
         draft_lengths=LENGTHS,
-        branches=(4, 8),
+        branches=(4,),
         adaptive_branches=(True,),
         cuts=(0.0, 0.3),
         redraft=(False,),
@@ -78,7 +78,16 @@ PLAIN = (
     Grid(
         policies=("specbranch",),
         draft_lengths=LENGTHS,
-        branches=(2, 4),
+        branches=(8,),
+        adaptive_branches=(True,),
+        cuts=(0.0,),
+        redraft=(False,),
+        aids=(Aids(),),
+    ),
+    Grid(
+        policies=("specbranch",),
+        draft_lengths=LENGTHS,
+        branches=(2,),
         adaptive_branches=(False,),
         cuts=(0.0,),
         redraft=(False,),
@@ -305,7 +314,7 @@ def regime_map(
     work = what_if or WhatIf()
     pieces, sources = [], {}
     for temperature, here in texts.items():
-        shares = first_token_shares(here)
+        shares = first_token_shares(here, drawn=_draws(here))
         settings = _settings(here, plain), _settings(here, helped)
         for alignment in alignments:
             nearest = min(known, key=lambda name: abs(_logit(shares[name]) - _logit(alignment)))
@@ -407,7 +416,7 @@ def _some(artifact: Artifact, count: int) -> Artifact:
 
 def _with_draft(artifact: Artifact, costs: str, source: str, alignment: float | None, seed: int) -> Artifact:
     """The calibration with one draft: its costs and name, and what another one wrote, shifted to an alignment."""
-    views: Sequence[DraftTrace] = [trace.drafts[source] for trace in artifact.traces]
+    views: Sequence[DraftTrace] = [trace.views(drawn=_draws(artifact))[source] for trace in artifact.traces]
     if alignment is not None:
         paths = [trace.path for trace in artifact.traces]
         views = shift_alignment(paths, views, alignment, [seed, 0]).views
@@ -415,16 +424,23 @@ def _with_draft(artifact: Artifact, costs: str, source: str, alignment: float | 
         update={"drafts": {costs: artifact.calibration.drafts[costs]}, "rehearsals": ()}
     )
     traces = tuple(
-        replace(trace, drafts={costs: seen}, drawing={})
+        replace(trace, drafts={costs: seen}, drawing={costs: seen} if trace.drawing else {})
         for trace, seen in zip(artifact.traces, views, strict=True)
     )
     return Artifact(calibration, traces, (), temperature=artifact.temperature)
 
 
+def _draws(artifact: Artifact) -> bool:
+    """Whether its drafts draw their tokens."""
+    return artifact.temperature > 0.0 and all(trace.drawing for trace in artifact.traces)
+
+
 def _settings(artifact: Artifact, grids: Sequence[Grid]) -> tuple[Configuration, ...]:
     """The grids' settings, in one placement, as far as the recorded candidates reach."""
     candidates = min(seen.tokens.shape[1] for trace in artifact.traces for seen in trace.drafts.values())
-    found = [c for grid in grids for c in grid.configurations((None,), ("at-once",))]  # type: ignore[arg-type]
+    drawn = (_draws(artifact),)
+    placed = [grid.model_copy(update={"draw_drafts": drawn}).configurations(("",), ("at-once",)) for grid in grids]
+    found = [c.model_copy(update={"draft": None}) for some in placed for c in some]
     return tuple(dict.fromkeys(c for c in found if c.branches <= candidates))
 
 
@@ -467,20 +483,19 @@ def _row(piece: _Piece) -> _Row:
     """Runs in a worker process."""
     base = Replay(piece.artifact, piece.what_if, piece.seed)
     base.texts.kept = len(piece.plain) + len(piece.helped) + 1
-    worlds = [base.under(piece.what_if.model_copy(update={"target_speed": s})) for s in piece.speeds]
     alone = [Configuration(policy="autoregressive", placement=p) for p in piece.placements]
     with no_collections():
         plain, helped = (
-            _play(piece, worlds, [c for setting in some for c in _placed(setting, piece.placements)])
+            _play(piece, base, [c for setting in some for c in _placed(setting, piece.placements)])
             for some in ([*alone, *piece.plain], piece.helped)
         )
-        losses = _Losses(piece, worlds)
+        losses = _Losses(piece, base)
         row: _Row = {}
         for where in _places(piece.placements):
             for helpers in (False, True) if piece.helped else (False,):
                 row[where, helpers] = [
                     _cell(piece, at, _of(where, plain[at] + (helped[at] if helpers else [])), where, losses)
-                    for at in range(len(worlds))
+                    for at in range(len(piece.ratios))
                 ]
     return row
 
@@ -498,19 +513,16 @@ def _placed(setting: Configuration, placements: Sequence[Placement]) -> Iterator
         yield setting.model_copy(update={"placement": placement})
 
 
-def _play(
-    piece: _Piece, worlds: Sequence[Replay], configurations: Sequence[Configuration]
-) -> list[list[_Played]]:
+def _play(piece: _Piece, world: Replay, configurations: Sequence[Configuration]) -> list[list[_Played]]:
     """For each ratio, those configurations that may be worth it there."""
-    found: list[list[_Played]] = [[] for _ in worlds]
+    found: list[list[_Played]] = [[] for _ in piece.ratios]
     for c in configurations:
-        for at, world in enumerate(worlds):
-            if not _may_pay(c, piece.ratios[at]):
-                continue
-            tallies = world.tallies(c)
-            found[at].append(
-                _Played(c, np.array([t.seconds for t in tallies]), sum(t.rollback for t in tallies))
-            )
+        places = [at for at, ratio in enumerate(piece.ratios) if _may_pay(c, ratio)]
+        if not places:
+            continue
+        for at, tallies in zip(places, world.tallies_at(c, [piece.speeds[at] for at in places]), strict=True):
+            seconds = np.array([t.seconds for t in tallies])
+            found[at].append(_Played(c, seconds, sum(t.rollback for t in tallies)))
     return found
 
 
@@ -563,36 +575,32 @@ def _over(one: _Played, other: _Played) -> Estimate:
 class _Losses:
     """What SpecBranch's speed-up would be without overheads, contention or rollback, each found once."""
 
-    def __init__(self, piece: _Piece, worlds: Sequence[Replay]) -> None:
+    def __init__(self, piece: _Piece, world: Replay) -> None:
         ideal = Replay(piece.ideal, piece.what_if, piece.seed)
-        ideal.texts.kept = len(piece.plain) + len(piece.helped) + 1
+        ideal.texts.kept = world.texts.kept
         self._piece = piece
-        self._worlds: list[dict[Part, Replay]] = [
-            {
-                "overheads": world.under(world.what_if.model_copy(update={"overheads": False})),
-                "contention": world.under(world.what_if.model_copy(update={"contention": False})),
-                "rollback": ideal.under(world.what_if),
-            }
-            for world in worlds
-        ]
-        self._known: dict[tuple[int, Part, Configuration], float] = {}
+        self._worlds: dict[Part, Replay] = {
+            "overheads": world.under(piece.what_if.model_copy(update={"overheads": False})),
+            "contention": world.under(piece.what_if.model_copy(update={"contention": False})),
+            "rollback": ideal,
+        }
+        self._known: dict[tuple[Part, Configuration], list[float]] = {}
 
     def of(self, at: int, c: Configuration, where: Where) -> dict[Part, float]:
         """By part, for a configuration at a ratio; `where` its baseline may run."""
         places = self._piece.placements if where == "best" else (where,)
         alone = [Configuration(policy="autoregressive", placement=p) for p in places]
         return {
-            part: round(
-                min(self._seconds(at, part, a) for a in alone) / self._seconds(at, part, c), 4
-            )
+            part: round(min(self._seconds(at, part, a) for a in alone) / self._seconds(at, part, c), 4)
             for part in PARTS
         }
 
     def _seconds(self, at: int, part: Part, c: Configuration) -> float:
-        key = at, part, c
-        if key not in self._known:
-            self._known[key] = sum(t.seconds for t in self._worlds[at][part].tallies(c))
-        return self._known[key]
+        """Over all texts. A configuration that is the best at one ratio mostly is at several."""
+        if (part, c) not in self._known:
+            by_ratio = self._worlds[part].tallies_at(c, self._piece.speeds)
+            self._known[part, c] = [sum(t.seconds for t in tallies) for tallies in by_ratio]
+        return self._known[part, c][at]
 
 
 def _views(rows: Sequence[_Row], temperature: float) -> list[View]:

@@ -9,7 +9,7 @@ from engine.configuration import Configuration
 from engine.placement import PLACEMENTS, Placement
 from engine.record import Run
 from sim.calibrated_costs import CalibratedCosts
-from sim.durations import Timings, timings
+from sim.durations import Timings, behind_pauses, faster_target, without_pauses
 from sim.objectives import Tally
 from sim.reach import far_note, is_far, measured_context
 from sim.spans import total_seconds
@@ -77,16 +77,34 @@ class Replay:
         seconds = total_seconds(scripts, given, costs.contention, configuration.shares_device).tolist()
         return [Tally(took, *its) for took, its in zip(seconds, scripts.counts.tolist(), strict=True)]
 
+    def tallies_at(self, configuration: Configuration, speeds: Sequence[float]) -> list[list[Tally]]:
+        """What `tallies` tells, were the target so many times as fast as it is: for each of the speeds.
+
+        As a replay under another what-if would, but what the speeds share is worked out once.
+        """
+        scripts, costs, steady = self._steady(configuration)
+        counts, shared, found = scripts.counts.tolist(), configuration.shares_device, []
+        for speed in speeds:
+            given = behind_pauses(scripts, costs, faster_target(scripts, steady, speed))
+            seconds = total_seconds(scripts, given, costs.contention, shared).tolist()
+            found.append([Tally(took, *its) for took, its in zip(seconds, counts, strict=True)])
+        return found
+
     def _play(self, configuration: Configuration) -> list[Played]:
         scripts, costs, given = self._timed(configuration)
         return play_all(scripts, given, costs.contention, configuration.shares_device)
 
     def _timed(self, configuration: Configuration) -> tuple[Scripts, CalibratedCosts, Timings]:
         """The texts' scripts, their costs, and how long their jobs take by these."""
+        scripts, costs, steady = self._steady(configuration)
+        return scripts, costs, behind_pauses(scripts, costs, steady)
+
+    def _steady(self, configuration: Configuration) -> tuple[Scripts, CalibratedCosts, Timings]:
+        """The same, but for what a draft takes longer behind a pause."""
         scripts, costs = self.texts.scripts(configuration), self._costs(configuration)
         link = None if configuration.shares_device else self.what_if.link
         before, sampled = costs.outside, self.texts.artifact.temperature > 0.0
-        given = timings(scripts, costs, link, sampled)
+        given = without_pauses(scripts, costs, link, sampled)
         self.outside += costs.outside - before
         self.operations += int(scripts.work.forwards.sum())
         return scripts, costs, given

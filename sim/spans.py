@@ -4,6 +4,8 @@ A policy waits for all jobs it asked for before it asks for more, so both device
 long it takes follows from its own jobs. `sim.world` finds the same event by event; tests hold the two to each other.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from sim.contention import Contention
@@ -72,7 +74,15 @@ def _at_once(
 
 
 def _slow_downs(tokens: Counts, branches: Counts, contention: Contention) -> tuple[Floats, Floats]:
-    pairs, which = np.unique(np.stack([tokens, branches]), axis=1, return_inverse=True)
-    known = np.array([contention.slow_downs(*pair) for pair in pairs.T.tolist()]).reshape(-1, 2)
+    # One number for each pair: to sort numbers is much faster than to sort pairs.
+    width = int(branches.max()) + 1
+    pairs, which = np.unique(tokens * width + branches, return_inverse=True)
+    known = np.array([_slow_down(contention, *divmod(pair, width)) for pair in pairs.tolist()]).reshape(-1, 2)
     found = known[which.reshape(-1)]
     return found[:, 0], found[:, 1]
+
+
+@lru_cache(maxsize=1 << 14)
+def _slow_down(contention: Contention, tokens: int, branches: int) -> tuple[float, float]:
+    """Many scripts have the same pairs of work."""
+    return contention.slow_downs(tokens, branches)
