@@ -25,6 +25,7 @@ TUNED = Path("runs/tuned.yaml")
 VERIFICATION = Path("runs/verification.json")
 SETTLEMENT = Path("runs/settlement.json")
 PAGE = Path("runs/report.html")
+MAP = Path("runs/map.html")
 BENCHMARK = Path("runs/bench.json")
 CALIBRATION_BENCHMARK = Path("runs/bench-calibration")
 HRAD = Path("runs/hrad")
@@ -551,6 +552,62 @@ def tune(
         print(tuned.model_dump_json())
         return
     print_tuned(console(), found)
+    print(f"written to {out}")
+
+
+@app.command("map")
+def map_regimes(
+    calibration: Annotated[
+        Path | None, typer.Option(help=f"the calibration to start from; none: {CALIBRATION}, or the one shipped")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="the page to write")] = MAP,
+    draft: Annotated[
+        str | None, typer.Option(help="whose costs every cell has; none: the draft with the cheapest step")
+    ] = None,
+    points: Annotated[
+        list[Path] | None,
+        typer.Option("--points", help="a record of 'verify' to draw on it; repeat it, or name several behind it"),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="further records to draw", show_default=False)] = None,
+    count: Annotated[
+        int, typer.Option("--prompts", min=2, help="of the calibration's, on which every cell is simulated")
+    ] = 18,
+    jobs: Jobs = None,
+    backend: Backend = "loky",
+    address: Address = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Map which method wins, over the ratio of the models' steps and the draft's alignment; write a page.
+
+    Everything is simulated from one calibration, but for the points, which 'verify' measured.
+    """
+    from calibrate.artifact import load_artifact
+    from reports.regime_page import document, write_map
+    from reports.regime_points import read_points
+    from reports.regime_tables import print_map
+    from reports.tables import console
+    from scenarios.calibrations import find_calibration
+    from sim.backends import backend as running_on
+    from sim.regime_map import regime_map
+
+    measured = read_points([*(points or ()), *(more or ())])  # before the work, should one not be readable
+    folder = find_calibration(calibration)
+    with stages() as show, running_on(backend, address):
+        found = regime_map(
+            load_artifact(folder),
+            str(folder),
+            draft,
+            prompts=count,
+            seed=seed,
+            jobs=jobs,
+            progress=lambda done, total: show("simulating the map", done, total),
+        )
+    write_map(found, measured, out)
+    if as_json:
+        print(json.dumps(document(found, measured)))
+        return
+    print_map(console(), found, measured)
     print(f"written to {out}")
 
 

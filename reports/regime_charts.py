@@ -13,7 +13,7 @@ import numpy as np
 from engine.metrics import Estimate
 from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, layout
-from reports.published import Regime
+from reports.published import Placed, Regime
 from reports.regime_points import MapPoint, MeasuredRatio
 from reports.wording import (
     has_interval,
@@ -55,12 +55,14 @@ def winners(
     there = {c.winner.policy for c in view.cells}
     shown = [policy for policy in METHODS if policy in there]
     traces: list[dict[str, Any]] = [_won(found, view, policy) for policy in shown]
-    traces.append(_hatching(found, view))
     traces += [_key(policy) for policy in shown]
-    traces += _regimes(found, regimes)
+    traces.append(_hatching(found, view))
+    placed = [(r, middle) for r in regimes if (middle := r.middle)]
+    traces += [_span(found, r) for r, _ in placed]
+    traces += [_letter(found, r, middle) for r, middle in placed]
     traces += _own(found, own)
     traces += _points(found, points)
-    return _on_cells(found, traces, showlegend=True)
+    return _on_cells(found, traces, showlegend=True, annotations=[_named(found, o) for o in own])
 
 
 def lead_text(cell: Cell) -> str:
@@ -69,22 +71,30 @@ def lead_text(cell: Cell) -> str:
 
 
 def surface(
-    found: RegimeMap, view: View, name: str, of: Callable[[Cell], Estimate | None], even: float | None = 1.0
+    found: RegimeMap,
+    view: View,
+    name: str,
+    of: Callable[[Cell], Estimate | None],
+    full: float,
+    *,
+    two_sided: bool = True,
 ) -> Figure:
-    """A ratio in every cell: blue over 1, orange under it; without `even` none to much, from 1 on."""
-    reach = math.log(1.6)
+    """A ratio in every cell: blue over 1, orange under it, in full from `full` or its inverse on.
+
+    Not `two_sided`: from 1 on, none to much.
+    """
 
     def tone(value: float) -> float:
-        return max(-1.0, min(1.0, math.log(value) / reach)) if value > 0.0 else -1.0
+        return max(-1.0, min(1.0, math.log(value) / math.log(full))) if value > 0.0 else -1.0
 
     values = _rows(found, view, of)
-    scale = (colour.WORSE, colour.EVEN, colour.BETTER) if even else (colour.NONE, colour.SOME, colour.MUCH)
+    scale = (colour.WORSE, colour.EVEN, colour.BETTER) if two_sided else (colour.NONE, colour.SOME, colour.MUCH)
     cells = _rows(found, view, lambda cell: cell)
     traces = [
         {
             "type": "heatmap",
             "z": [[None if e is None else round(tone(e.value), 3) for e in row] for row in values],
-            "zmin": -1.0 if even else 0.0,
+            "zmin": -1.0 if two_sided else 0.0,
             "zmax": 1.0,
             "colorscale": [[i / 2, tint] for i, tint in enumerate(scale)],
             "showscale": False,
@@ -335,48 +345,54 @@ def _place(value: float, known: Sequence[float]) -> float:
     return float(np.interp(value, known, range(len(known))))
 
 
-def _regimes(found: RegimeMap, regimes: Sequence[Regime]) -> list[dict[str, Any]]:
-    traces = []
-    for regime in regimes:
-        middle = regime.middle
-        if middle is None:
-            continue
-        hover = (
-            f"<b>{regime.pair.letter}: {plain(regime.pair.name)}</b>, {regime.pair.alignment}"
-            f"<br>published: PEARL {regime.pair.pearl:g}, SpecBranch {regime.pair.specbranch:g}"
-            f"<br>here: SpecBranch {number(middle.specbranch, 2)}, {number(middle.gain, 2)} times PEARL"
-            "<br>the place is an estimate"
-        )
-        xs = [place_ratio(found, p.ratio) for p in regime.places]
-        ys = [place_alignment(found, p.alignment) for p in regime.places]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": xs,
-                "y": ys,
-                "line": {"color": colour.INK, "width": 2, "dash": "dot"},
-                "showlegend": False,
-                "hoverinfo": "skip",
-            }
-        )
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "name": f"published {regime.pair.letter}",
-                "x": [place_ratio(found, middle.ratio)],
-                "y": [place_alignment(found, middle.alignment)],
-                "marker": {"size": 20, "color": colour.SURFACE, "line": {"color": colour.INK, "width": 1.5}},
-                "text": [f"<b>{regime.pair.letter}</b>"],
-                "textposition": "middle center",
-                "textfont": {"size": 11, "color": colour.INK},
-                "showlegend": False,
-                "hovertext": [hover],
-                **HOVER,
-            }
-        )
-    return traces
+def _span(found: RegimeMap, regime: Regime) -> dict[str, Any]:
+    """Where a published pair may lie."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [place_ratio(found, p.ratio) for p in regime.places],
+        "y": [place_alignment(found, p.alignment) for p in regime.places],
+        "line": {"color": colour.INK, "width": 2, "dash": "dot"},
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+
+
+def _letter(found: RegimeMap, regime: Regime, middle: Placed) -> dict[str, Any]:
+    pair = regime.pair
+    hover = (
+        f"<b>{pair.letter}: {plain(pair.name)}</b>, {pair.alignment}"
+        f"<br>published: PEARL {pair.pearl:g}, SpecBranch {pair.specbranch:g}"
+        f"<br>here: SpecBranch {number(middle.specbranch, 2)}, {number(middle.gain, 2)} times PEARL"
+        "<br>the place is an estimate"
+    )
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [place_ratio(found, middle.ratio)],
+        "y": [place_alignment(found, middle.alignment)],
+        "marker": {"size": 20, "color": colour.SURFACE, "line": {"color": colour.INK, "width": 1.5}},
+        "text": [f"<b>{pair.letter}</b>"],
+        "textposition": "middle center",
+        "textfont": {"size": 11, "color": colour.INK},
+        "showlegend": False,
+        "hovertext": [hover],
+        **HOVER,
+    }
+
+
+def _named(found: RegimeMap, o: Own) -> dict[str, Any]:
+    """A draft's name under its star."""
+    return {
+        "x": place_ratio(found, o.ratio),
+        "y": place_alignment(found, o.alignment),
+        "yshift": -17,
+        "text": plain(o.draft, 14),
+        "showarrow": False,
+        "font": {"size": 11, "color": colour.INK},
+        "bgcolor": colour.SURFACE,
+        "borderpad": 1,
+    }
 
 
 def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
@@ -385,14 +401,11 @@ def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
     return [
         {
             "type": "scatter",
-            "mode": "markers+text",
+            "mode": "markers",
             "name": "the calibrated pair",
             "x": [place_ratio(found, o.ratio) for o in own],
             "y": [place_alignment(found, o.alignment) for o in own],
             "marker": {"size": 15, "symbol": "star", "color": colour.INK, "line": {"color": colour.SURFACE, "width": 1}},
-            "text": [plain(o.draft, 14) for o in own],
-            "textposition": "bottom center",
-            "textfont": {"size": 11, "color": colour.INK},
             "cliponaxis": False,
             "hovertext": [_own_facts(o) for o in own],
             **HOVER,

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ from reports.fidelity import ninth_in_ten
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, pairs, single
 from reports.published import PAIRS, SOURCE, Regime, find_regimes
-from reports.regime_charts import METHODS, SHORT, lead_text
+from reports.regime_charts import METHODS, lead_text
 from reports.regime_points import MapPoint
 from reports.verdict import Tile
 from reports.wording import (
@@ -44,11 +44,19 @@ from sim.regime_map import Cell, Own, Part, RegimeMap, Where
 from sim.regime_map import View as MapView
 
 PLACED = {"best": "each method where it is fastest", **SEATS}
+CODES = {
+    "specbranch": "SB",
+    "pearl": "PEARL",
+    "speculative": "SD",
+    "prompt-lookup": "PL",
+    "autoregressive": "AR",
+}
 HELPERS = ("as published", "with helpers")
-PARTS: dict[Part, str] = {
-    "overheads": "overheads (hand-over, fork, start-up, spread of durations)",
-    "contention": "contention",
-    "rollback": "rollback (every draft token right)",
+# In words, and how many times as fast SpecBranch would be without it where its colour is full.
+PARTS: dict[Part, tuple[str, float]] = {
+    "overheads": ("overheads (hand-over, fork, start-up, spread of durations)", 1.5),
+    "contention": ("contention", 1.5),
+    "rollback": ("rollback (every draft token right)", 3.0),
 }
 PUBLISHED_IN = ("at-once", "threads", "in-turn", "best")  # where the published methods ran, or the next best
 
@@ -118,20 +126,17 @@ def decide(found: RegimeMap) -> Opening:
     config = winner.configuration
     gain = times(winner.speed_up.value)
     tied = [method_name(policy) for policy in cell.tied[1:]]
+    lies = f"At this pair's ratio of {number(own.ratio)} and alignment of {percent(own.alignment, 0)} ({own.draft} draft)"
     if not config.drafts:
-        headline = "Do not speculate with this pair: autoregressive decoding is the fastest."
+        headline = f"{lies} do not speculate: autoregressive decoding is the fastest."
         tone = "bad"
     elif "autoregressive" in cell.tied:
-        headline = f"No gain can be told: {in_words(config)} is tied with autoregressive decoding."
+        headline = f"{lies} no gain can be told: {in_words(config)} is tied with autoregressive decoding."
         tone = "even"
     else:
-        headline = f"Use {in_words(config)}: {gain} the best autoregressive decoding."
+        headline = f"{lies} use {in_words(config)}: {gain} autoregressive decoding."
         tone = "good"
-    lies = (
-        f"With its {own.draft} draft this pair lies at a ratio of {number(own.ratio)} and an alignment of "
-        f"{percent(own.alignment, 0)}."
-    )
-    sentences = [lies]
+    sentences = []
     if config.drafts and runner_up:
         said = (
             f"It is tied with {listing(tied)}."
@@ -139,29 +144,27 @@ def decide(found: RegimeMap) -> Opening:
             else f"It leads {in_words(runner_up.configuration)} by {percent(cell.lead.value - 1.0, 0)} "
             f"({_span(cell.lead)})."
         )
-        sentences.append(f"The gain is {ranged(winner.speed_up, 2)}. {said}")
+        sentences.append(f"The gain is {ranged(winner.speed_up, 2)} times the best autoregressive set-up. {said}")
     sentences += _branches(cell)
     if any(v.helpers for v in own.views):
-        helped, other = best_own(found, helpers=True)
+        _, other = best_own(found, helpers=True)
         sentences.append(
-            f"With repetitions, n-grams and second choices to help, {in_words(other.winner.configuration)} (at a ratio "
-            f"of {number(helped.ratio)}) would run at {times(other.winner.speed_up.value)}."
+            f"With helpers the fastest is {in_words(other.winner.configuration)}, at "
+            f"{ranged(other.winner.speed_up, 2)} times."
         )
-    view = found.views[0]
-    counts = Counter(c.winner.policy for c in view.cells)
-    where = _where(view, "specbranch")
-    sentences.append(
-        f"Over the map, as published and with {PLACED[view.placement]}, "
-        + listing([f"{method_name(p)} wins {counts[p]}" for p in METHODS if counts[p]])
-        + f" of {plural(len(view.cells), 'cell')}, {sum(c.is_tie for c in view.cells)} of them ties; {where}"
-    )
+    sentences.append("All of this is simulated from the calibration.")
+    branched = cell.over.get("speculative")
     tiles = (
         Tile("ratio of a target step to a draft step", number(own.ratio), f"with the {own.draft} draft"),
-        Tile("alignment", percent(own.alignment, 0), "share of positions where its first token is right"),
-        Tile("speed-up, simulated", gain, f"{interval(winner.speed_up, 2)} (95%)"),
-        Tile("map", f"{len(found.views)} \u00d7 {len(view.cells)}", f"cells, worked out in {number(found.seconds, 0)} s"),
+        Tile("alignment", percent(own.alignment, 0), "positions where its first token is right"),
+        Tile("speed-up", gain, f"{interval(winner.speed_up, 2)} (95%)"),
+        *(
+            [Tile("SpecBranch over speculative", times(branched.value), f"{interval(branched, 2)} (95%)")]
+            if branched
+            else []
+        ),
     )
-    return Opening(tone, headline[0].upper() + headline[1:], tuple(sentences), tiles)
+    return Opening(tone, headline, tuple(sentences), tiles)
 
 
 def _branches(cell: Cell) -> list[str]:
@@ -174,6 +177,13 @@ def _branches(cell: Cell) -> list[str]:
     loses = any(gain.high < 1.0 for _, gain in rivals)
     word = "Branches pay here" if pays else "Branches do not pay here" if loses else "Whether branches pay is not told"
     return [f"{word}: SpecBranch would be {listing(said)}."]
+
+
+def _counted(view: MapView) -> str:
+    """How many cells each method wins."""
+    counts = Counter(c.winner.policy for c in view.cells)
+    won = listing([f"{method_name(p)} wins {counts[p]}" for p in METHODS if counts[p]])
+    return f"{won} of {plural(len(view.cells), 'cell')}, {sum(c.is_tie for c in view.cells)} of them ties"
 
 
 def _where(view: MapView, policy: str) -> str:
@@ -234,16 +244,15 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         regimes = find_regimes(found, view) if not view.helpers and not view.temperature else ()
         figure = regime_charts.winners(found, view, own, regimes, mine)
         charts[key] = View(figure, _caption(view, regimes, mine))
-        tables.append(_matrix(found, view, key))
+        tables.append(replace(matrix(found, view), shown=True, of=("map", key)))
         listed.append(_listed(view, key))
-    first = views[0][1]
-    ties = sum(c.is_tie for c in first.cells)
-    leads = [c.lead.value - 1.0 for c in first.cells if not c.is_tie]
+    said = [
+        f"{_capital(_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
+        for view in (found.view(p, found.temperatures[0], helpers=False) for p in found.placements[:2])
+    ]
     finding = (
-        f"Colour tells which method is the fastest at its own best setting, its strength and the number by how many "
-        f"percent it leads the runner-up. At first sight, {_name(first)}: {_where(first, 'specbranch')} "
-        + (f"Where a winner is told, it leads by {percent(median(leads), 0)} in the median; " if leads else "")
-        + f"{ties} of {plural(len(first.cells), 'cell')} are ties."
+        "Colour tells which method is the fastest, each at its own best setting; its strength and the number tell by how many "
+        f"percent it leads the runner-up. {' '.join(said)}"
     )
     label = "Heat map of the fastest method over the ratio of steps and the alignment; the table below has the same"
     return Section(
@@ -271,7 +280,7 @@ def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint
     return " ".join(parts)
 
 
-def _matrix(found: RegimeMap, view: MapView, key: str) -> Table:
+def matrix(found: RegimeMap, view: MapView) -> Table:
     """Alignment by ratio: the winner and its lead."""
     by_place = {(c.alignment, c.ratio): c for c in view.cells}
     rows = tuple(
@@ -282,12 +291,13 @@ def _matrix(found: RegimeMap, view: MapView, key: str) -> Table:
         for alignment in reversed(found.alignments)
     )
     columns = ("alignment \\ ratio", *(f"{ratio:g}" for ratio in found.ratios))
-    return Table(f"Winner and its lead in percent: {_name(view)}", columns, rows, columns[1:], shown=True, of=("map", key))
+    codes = ", ".join(f"{CODES[p]}: {method_name(p)}" for p in METHODS if any(c.winner.policy == p for c in view.cells))
+    title = f"Winner and its lead in percent, {_name(view)} ({codes}; {regime_charts.TIE}: tie)"
+    return Table(title, columns, rows)
 
 
 def _said(cell: Cell) -> str:
-    name = SHORT[cell.winner.policy]
-    return f"{name} {lead_text(cell)}" if cell.is_tie else f"{name} +{lead_text(cell)}"
+    return f"{CODES[cell.winner.policy]} {'' if cell.is_tie else '+'}{lead_text(cell)}"
 
 
 LISTED = (
@@ -326,19 +336,16 @@ def _listed(view: MapView, key: str) -> Table:
     return Table(f"Every cell: {_name(view)}", LISTED, tuple(rows), LISTED_WORDS, of=("map", key))
 
 
-_RATIOS: tuple[tuple[str, str, Callable[[Cell], Estimate | None]], ...] = (
-    ("SpecBranch over PEARL", "SpecBranch over PEARL", lambda c: c.over.get("pearl")),
+# What a surface shows, and from which ratio on in full colour.
+_RATIOS: tuple[tuple[str, Callable[[Cell], Estimate | None], float], ...] = (
+    ("SpecBranch over PEARL", lambda c: c.over.get("pearl"), 1.2),
+    ("SpecBranch over standard speculative decoding", lambda c: c.over.get("speculative"), 1.6),
     (
-        "SpecBranch over standard speculative decoding",
-        "SpecBranch over standard speculative decoding",
-        lambda c: c.over.get("speculative"),
-    ),
-    (
-        "SpecBranch over the best autoregressive",
         "SpecBranch over autoregressive decoding",
         lambda c: e.speed_up if (e := c.entry("specbranch")) else None,
+        4.0,
     ),
-    ("The winner over the best autoregressive", "the winner over autoregressive decoding", lambda c: c.winner.speed_up),
+    ("The winner over autoregressive decoding", lambda c: c.winner.speed_up, 4.0),
 )
 
 
@@ -346,8 +353,8 @@ def ratios(found: RegimeMap) -> Section:
     """The surfaces of ratios."""
     choices, views = _choices(found)
     charts = {}
-    for (place, (title, name, of)), (key, view) in itertools.product(enumerate(_RATIOS), views):
-        figure = regime_charts.surface(found, view, name, of)
+    for (place, (title, of, full)), (key, view) in itertools.product(enumerate(_RATIOS), views):
+        figure = regime_charts.surface(found, view, title, of, full)
         caption = f"{title}: {_name(view)}. Blue: faster; orange: slower. Hover for the interval."
         charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
     view = published_view(found)
@@ -364,7 +371,7 @@ def ratios(found: RegimeMap) -> Section:
             f"{number(best.value, 2)} times, at ratio {at.ratio:g} and alignment {percent(at.alignment, 0)}"
         )
     label = "Heat maps of ratios of speeds over the ratio of steps and the alignment"
-    choice = Choice("Quantity", tuple(title for title, _, _ in _RATIOS))
+    choice = Choice("Quantity", tuple(title for title, *_ in _RATIOS))
     return Section(
         "ratios",
         "SpecBranch over its rivals",
@@ -384,17 +391,18 @@ def losses(found: RegimeMap) -> Section:
 
     def of(part: Part) -> Callable[[Cell], Estimate | None]:
         def share(cell: Cell) -> Estimate | None:
-            value = cell.share(part)
+            value = cell.without.get(part)
             return None if value is None else Estimate(value, float("nan"), float("nan"))
 
         return share
 
-    for (place, (part, name)), (key, view) in itertools.product(enumerate(PARTS.items()), views):
-        figure = regime_charts.surface(found, view, f"without {part}, times", of(part), even=None)
-        caption = f"How many times SpecBranch's speed-up would be, without {name}: {_name(view)}."
+    for (place, (part, (name, full))), (key, view) in itertools.product(enumerate(PARTS.items()), views):
+        said_of = f"without {part} SpecBranch would be as fast times"
+        figure = regime_charts.surface(found, view, said_of, of(part), full, two_sided=False)
+        caption = f"How many times as fast SpecBranch would be without {name}: {_name(view)}."
         charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
     view = published_view(found)
-    middles = {part: [s for c in view.cells if (s := c.share(part)) is not None] for part in PARTS}
+    middles = {part: [c.without[part] for c in view.cells if part in c.without] for part in PARTS}
     said = [f"without {part} {number(median(values), 2)} times" for part, values in middles.items() if values]
     rows = []
     for cell in view.cells:
@@ -409,21 +417,24 @@ def losses(found: RegimeMap) -> Section:
                     *(number(cell.without[part], 2) for part in PARTS),
                 )
             )
-    columns = ("ratio", "alignment", "SpecBranch as", "speed-up", *(f"without {part}" for part in PARTS))
+    columns = ("ratio", "alignment", "SpecBranch as", "its speed-up", *(f"times as fast without {part}" for part in PARTS))
     tables.append(Table(f"Every cell: {_name(view)}", columns, tuple(rows), ("SpecBranch as",)))
     label = "Heat maps of what SpecBranch's speed-up would be without overheads, contention and rollback"
-    choice = Choice("Without", tuple(_capital(name) for name in PARTS.values()))
+    choice = Choice("Without", tuple(_capital(name) for name, _ in PARTS.values()))
     return Section(
         "losses",
         "What a gain is made of",
         "How much of the gain overheads, contention and rollback take",
-        f"{_capital(_name(view))}, in the median over the cells SpecBranch's speed-up would be {listing(said)} what it is."
+        f"{_capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads take is a "
+        f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, rollback "
+        f"{number(max(middles['rollback']), 2)}."
         if said
         else "SpecBranch could not be tried on this calibration.",
         (Chart("losses", label, charts, (choice, *choices)),),
         tuple(tables),
-        "Each is switched off alone, with SpecBranch at the setting that is its best with everything; the baseline is that "
-        "of the same world, so that without overheads it is faster, too. They do not add up.",
+        "Tokens/s of SpecBranch without a part over those with everything, each part switched off alone, at the setting that "
+        "is its best with everything. The factors do not add up. Without rollback every first token of a draft is right, as "
+        "no draft's is: it bounds what better alignment, or better hedging, could bring.",
     )
 
 
@@ -471,7 +482,7 @@ def published(found: RegimeMap) -> Section:
         "pair",
         "published as",
         "ratio of steps, by layers to by parameters",
-        "of it on the map",
+        "of these on the map",
         "alignment that gives PEARL its average",
         "PEARL, published",
         "SpecBranch, published",
@@ -480,11 +491,14 @@ def published(found: RegimeMap) -> Section:
         "over PEARL, the map there",
     )
     words = (columns[0], columns[1])
-    counted = Counter(word for _, word in said)
+    compared = [
+        f"{words_of} for {listing([letter for letter, word in said if word == kind])}"
+        for kind, words_of in (("more", "larger than the map's"), ("as much", "within the map's range"), ("less", "smaller"))
+        if any(word == kind for _, word in said)
+    ]
     finding = (
-        f"Placed by PEARL's published averages, {listing([f'{r.pair.letter} ({r.pair.name})' for r in regimes if r.places])}"
-        f" lie within the map. There SpecBranch's published gain over PEARL is larger than the map's for {counted['more']}, "
-        f"within its range for {counted['as much']} and smaller for {counted['less']}."
+        "A published pair is placed by PEARL's published average. There SpecBranch's published gain over PEARL is "
+        f"{listing(compared)}."
         if said
         else "The map gives PEARL the published averages nowhere."
     )
@@ -530,7 +544,7 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
             _texts(p.temperature).lower(),
             ranged(p.ratio),
             f"{percent(p.alignment.value)}" + (f" ({_shares(p.alignment)})" if has_interval(p.alignment) else ""),
-            in_words(p.winner) + (" (tie)" if p.is_tie else ""),
+            method_name(p.winner.policy) + (" (tie)" if p.is_tie else ""),
             method_name(p.predicted_winner),
             _on_map(found, p),
             ranged(p.lead, 2),

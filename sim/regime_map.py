@@ -148,8 +148,8 @@ class Cell(_Part):
 
     `lead`: the winner's tokens/s over the runner-up's. `tied`: the policies that are not told from the winner, itself
     first. `over`: SpecBranch's tokens/s over those of PEARL and of standard speculative decoding, by policy.
-    `without`: SpecBranch's speed-up at the same setting, were there no overheads, no contention, or no wrong draft token
-    (and so no rollback), each alone; over the best autoregressive set-up of the same world.
+    `without`: how many times as fast SpecBranch would be at the same setting, were there no overheads, no contention, or
+    no wrong draft token (and so no rollback), each alone.
     """
 
     ratio: float
@@ -178,11 +178,6 @@ class Cell(_Part):
     def entry(self, policy: str) -> Entry | None:
         """A method's entry, if it has one here."""
         return next((e for e in self.entries if e.policy == policy), None)
-
-    def share(self, part: Part) -> float | None:
-        """How many times as fast SpecBranch would be without a part."""
-        mine = self.entry("specbranch")
-        return self.without[part] / mine.speed_up.value if mine and part in self.without else None
 
 
 class View(_Part):
@@ -345,6 +340,7 @@ def regime_map(
                     *settings,
                     work,
                     seed,
+                    name,
                 )
             )
     processes, rows = _work_out(pieces, jobs, progress)
@@ -382,7 +378,8 @@ def regime_map(
 class _Piece:
     """One alignment at one temperature, for all ratios; `ideal` has the same texts with every first token right.
 
-    `speeds`: the target's, for each ratio. `plain` and `helped` are settings, to be tried in every placement.
+    `speeds`: the target's, for each ratio. `plain` and `helped` are settings, to be tried in every placement. `draft`: its
+    name, where the pair is the calibration's own.
     """
 
     artifact: Artifact
@@ -395,6 +392,7 @@ class _Piece:
     helped: tuple[Configuration, ...]
     what_if: WhatIf
     seed: int
+    draft: str | None = None
 
 
 _Key = tuple[Where, bool]
@@ -486,7 +484,7 @@ def _row(piece: _Piece) -> _Row:
     alone = [Configuration(policy="autoregressive", placement=p) for p in piece.placements]
     with no_collections():
         plain, helped = (
-            _play(piece, base, [c for setting in some for c in _placed(setting, piece.placements)])
+            _play(piece, base, [c for setting in some for c in _placed(setting, piece)])
             for some in ([*alone, *piece.plain], piece.helped)
         )
         losses = _Losses(piece, base)
@@ -494,7 +492,7 @@ def _row(piece: _Piece) -> _Row:
         for where in _places(piece.placements):
             for helpers in (False, True) if piece.helped else (False,):
                 row[where, helpers] = [
-                    _cell(piece, at, _of(where, plain[at] + (helped[at] if helpers else [])), where, losses)
+                    _cell(piece, at, _of(where, plain[at] + (helped[at] if helpers else [])), losses)
                     for at in range(len(piece.ratios))
                 ]
     return row
@@ -504,13 +502,14 @@ def _places(placements: Sequence[Placement]) -> tuple[Where, ...]:
     return ("best", *placements) if len(placements) > 1 else tuple(placements)
 
 
-def _placed(setting: Configuration, placements: Sequence[Placement]) -> Iterator[Configuration]:
+def _placed(setting: Configuration, piece: _Piece) -> Iterator[Configuration]:
     """A setting in every placement; autoregressive decoding comes placed."""
     if not setting.drafts:
         yield setting
         return
-    for placement in placements:
-        yield setting.model_copy(update={"placement": placement})
+    draft = piece.draft if "draft" in setting.uses else None
+    for placement in piece.placements:
+        yield setting.model_copy(update={"placement": placement, "draft": draft})
 
 
 def _play(piece: _Piece, world: Replay, configurations: Sequence[Configuration]) -> list[list[_Played]]:
@@ -541,7 +540,7 @@ def _of(where: Where, played: Sequence[_Played]) -> list[_Played]:
     return [p for p in played if where in ("best", p.configuration.placement)]
 
 
-def _cell(piece: _Piece, at: int, played: Sequence[_Played], where: Where, losses: "_Losses") -> Cell:
+def _cell(piece: _Piece, at: int, played: Sequence[_Played], losses: "_Losses") -> Cell:
     best: dict[str, _Played] = {}
     for p in sorted(played, key=lambda p: (p.total, simplicity(p.configuration))):
         best.setdefault(p.configuration.policy, p)
@@ -562,7 +561,7 @@ def _cell(piece: _Piece, at: int, played: Sequence[_Played], where: Where, losse
         lead=_over(first, second),
         tied=tuple(p.configuration.policy for p in ranked if p is first or not _over(first, p).low > 1.0),
         over={rival: _over(mine, best[rival]) for rival in ("pearl", "speculative") if rival in best} if mine else {},
-        without=losses.of(at, mine.configuration, where) if mine else {},
+        without=losses.of(at, mine.configuration) if mine else {},
     )
 
 
@@ -573,34 +572,34 @@ def _over(one: _Played, other: _Played) -> Estimate:
 
 
 class _Losses:
-    """What SpecBranch's speed-up would be without overheads, contention or rollback, each found once."""
+    """What overheads, contention and rollback take of SpecBranch's speed, each found once."""
 
     def __init__(self, piece: _Piece, world: Replay) -> None:
         ideal = Replay(piece.ideal, piece.what_if, piece.seed)
         ideal.texts.kept = world.texts.kept
-        self._piece = piece
-        self._worlds: dict[Part, Replay] = {
+        self._speeds = piece.speeds
+        self._world = world
+        self._others: dict[Part, Replay] = {
             "overheads": world.under(piece.what_if.model_copy(update={"overheads": False})),
             "contention": world.under(piece.what_if.model_copy(update={"contention": False})),
             "rollback": ideal,
         }
-        self._known: dict[tuple[Part, Configuration], list[float]] = {}
+        self._known: dict[Configuration, list[dict[Part, float]]] = {}
 
-    def of(self, at: int, c: Configuration, where: Where) -> dict[Part, float]:
-        """By part, for a configuration at a ratio; `where` its baseline may run."""
-        places = self._piece.placements if where == "best" else (where,)
-        alone = [Configuration(policy="autoregressive", placement=p) for p in places]
-        return {
-            part: round(min(self._seconds(at, part, a) for a in alone) / self._seconds(at, part, c), 4)
-            for part in PARTS
-        }
+    def of(self, at: int, c: Configuration) -> dict[Part, float]:
+        """How many times as fast a configuration would be at a ratio, by what it would be without."""
+        if c not in self._known:  # what is the best at one ratio mostly is at several
+            real = self._seconds(self._world, c)
+            by_part = {part: self._seconds(world, c) for part, world in self._others.items()}
+            self._known[c] = [
+                {part: round(took / seconds[i], 4) for part, seconds in by_part.items()}
+                for i, took in enumerate(real)
+            ]
+        return self._known[c][at]
 
-    def _seconds(self, at: int, part: Part, c: Configuration) -> float:
-        """Over all texts. A configuration that is the best at one ratio mostly is at several."""
-        if (part, c) not in self._known:
-            by_ratio = self._worlds[part].tallies_at(c, self._piece.speeds)
-            self._known[part, c] = [sum(t.seconds for t in tallies) for tallies in by_ratio]
-        return self._known[part, c][at]
+    def _seconds(self, world: Replay, c: Configuration) -> list[float]:
+        """Over all texts, for each ratio."""
+        return [sum(t.seconds for t in tallies) for tallies in world.tallies_at(c, self._speeds)]
 
 
 def _views(rows: Sequence[_Row], temperature: float) -> list[View]:

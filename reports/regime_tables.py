@@ -1,0 +1,31 @@
+"""A map of regimes for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.regime_page import decide, matrix, measured
+from reports.regime_points import MapPoint
+from sim.regime_map import RegimeMap
+
+
+def print_map(out: Console, found: RegimeMap, points: Sequence[MapPoint]) -> None:
+    """The decision, who wins each cell in the first two placements, and how the points fell."""
+    opening = decide(found)
+    for placement in found.placements[:2]:
+        shown = matrix(found, found.view(placement, found.temperatures[0], helpers=False))
+        table = Table(title=shown.title)
+        for column in shown.columns:
+            table.add_column(column, justify="right")
+        for row in shown.rows:
+            table.add_row(*row)
+        out.print(table)
+    if points:
+        out.print(measured(found, points).finding, highlight=False, markup=False)
+    out.print(
+        f"{len(found.views)} views of {len(found.views[0].cells)} cells, {found.settings} settings in each, simulated in "
+        f"{found.seconds:.0f} s by {found.processes} processes.",
+        highlight=False,
+    )
+    out.print(" ".join([opening.headline, *opening.sentences]), highlight=False, markup=False)
