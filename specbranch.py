@@ -558,7 +558,8 @@ def tune(
 @app.command("map")
 def map_regimes(
     calibration: Annotated[
-        Path | None, typer.Option(help=f"the calibration to start from; none: {CALIBRATION}, or the one shipped")
+        Path | None,
+        typer.Option(help=f"the calibration to start from; none: {CALIBRATION}, or the one shipped"),
     ] = None,
     out: Annotated[Path, typer.Option(help="the page to write")] = MAP,
     draft: Annotated[
@@ -566,9 +567,13 @@ def map_regimes(
     ] = None,
     points: Annotated[
         list[Path] | None,
-        typer.Option("--points", help="a record of 'verify' to draw on it; repeat it, or name several behind it"),
+        typer.Option(
+            "--points", help="a record of 'verify' to draw on it; repeat it, or name several behind it"
+        ),
     ] = None,
-    more: Annotated[list[Path] | None, typer.Argument(help="further records to draw", show_default=False)] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="further records to draw", show_default=False)
+    ] = None,
     count: Annotated[
         int, typer.Option("--prompts", min=2, help="of the calibration's, on which every cell is simulated")
     ] = 18,

@@ -1,4 +1,4 @@
-"""The pairs and averages that were published, and where they lie on a map of regimes: estimates, with what they rest on.
+"""The published pairs and averages, and where they lie on a map of regimes: estimates, with what they rest on.
 
 Neither the ratio of the models' steps nor the alignment of a published pair is known here. So
 

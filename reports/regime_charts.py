@@ -88,7 +88,9 @@ def surface(
         return max(-1.0, min(1.0, math.log(value) / math.log(full))) if value > 0.0 else -1.0
 
     values = _rows(found, view, of)
-    scale = (colour.WORSE, colour.EVEN, colour.BETTER) if two_sided else (colour.NONE, colour.SOME, colour.MUCH)
+    scale = (
+        (colour.WORSE, colour.EVEN, colour.BETTER) if two_sided else (colour.NONE, colour.SOME, colour.MUCH)
+    )
     cells = _rows(found, view, lambda cell: cell)
     traces = [
         {
@@ -161,11 +163,17 @@ def published_gains(regimes: Sequence[Regime]) -> Figure:
             110 + 46 * len(regimes),
             showlegend=True,
             margin={"l": 8, "r": 16, "t": 40, "b": 8},
-            xaxis=axis("tokens/s of SpecBranch over PEARL", range=[min(values) - room, max(values) + room], fixedrange=True),
+            xaxis=axis(
+                "tokens/s of SpecBranch over PEARL",
+                range=[min(values) - room, max(values) + room],
+                fixedrange=True,
+            ),
             yaxis=axis(
                 tickmode="array",
                 tickvals=list(range(len(regimes))),
-                ticktext=[f"{r.pair.letter}: {plain(r.pair.name).replace(' and ', '<br>and ')}" for r in regimes],
+                ticktext=[
+                    f"{r.pair.letter}: {plain(r.pair.name).replace(' and ', '<br>and ')}" for r in regimes
+                ],
                 tickfont={"color": colour.INK, "size": 11},
                 range=[len(regimes) - 0.45, -0.55],
                 showgrid=False,
@@ -179,7 +187,12 @@ def published_gains(regimes: Sequence[Regime]) -> Figure:
 def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
     """Each measured ratio of two methods' speeds over its prediction, with its interval, and where both agree."""
     rows = [(p, r) for p in points for r in p.ratios]
-    ends = [x for _, r in rows for x in (r.predicted, r.measured.value, r.measured.low, r.measured.high) if math.isfinite(x)]
+    ends = [
+        x
+        for _, r in rows
+        for x in (r.predicted, r.measured.value, r.measured.low, r.measured.high)
+        if math.isfinite(x)
+    ]
     room = 0.06 * (max(ends) - min(ends)) or 0.1
     span = [min(ends) - room, max(ends) + room]
     traces: list[dict[str, Any]] = [
@@ -194,11 +207,13 @@ def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
         }
     ]
     kinds = list(dict.fromkeys((r.method.policy, r.rival.policy) for _, r in rows))
-    for place, kind in enumerate(kinds):
+    for kind in kinds:
         mine = [(p, r) for p, r in rows if (r.method.policy, r.rival.policy) == kind]
         tint = TINTS.get(kind[0], colour.AMBER)
         opened = "" if kind[1] == "autoregressive" else "-open"
-        symbol = {"autoregressive": "circle", "pearl": "diamond", "speculative": "square"}.get(kind[1], "star")
+        symbol = {"autoregressive": "circle", "pearl": "diamond", "speculative": "square"}.get(
+            kind[1], "star"
+        )
         traces.append(
             {
                 "type": "scatter",
@@ -207,7 +222,12 @@ def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
                 "x": [r.predicted for _, r in mine],
                 "y": [r.measured.value for _, r in mine],
                 "error_y": errors([r.measured for _, r in mine], tint),
-                "marker": {"size": 10, "color": tint, "symbol": symbol + opened, "line": {"width": 1.5, "color": tint}},
+                "marker": {
+                    "size": 10,
+                    "color": tint,
+                    "symbol": symbol + opened,
+                    "line": {"width": 1.5, "color": tint},
+                },
                 "hovertext": [_ratio_facts(p, r) for p, r in mine],
                 **HOVER,
             }
@@ -268,7 +288,9 @@ def _facts(cell: Cell) -> str:
     """Everything about a cell, for its hover box."""
     head = f"<b>{_capital(plain(in_words(cell.winner.configuration), 90))}</b>"
     lines = [f"ratio {cell.ratio:g}, alignment {percent(cell.alignment, 0)}", head]
-    lines.append(f"{times(cell.winner.speed_up.value)} the best autoregressive ({interval(cell.winner.speed_up, 2)})")
+    lines.append(
+        f"{times(cell.winner.speed_up.value)} the best autoregressive ({interval(cell.winner.speed_up, 2)})"
+    )
     if cell.runner_up:
         ahead = f"{percent(cell.lead.value - 1.0)} ahead ({_percents(cell.lead)})"
         others = [method_name(policy) for policy in cell.tied[1:]]
@@ -405,7 +427,12 @@ def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
             "name": "the calibrated pair",
             "x": [place_ratio(found, o.ratio) for o in own],
             "y": [place_alignment(found, o.alignment) for o in own],
-            "marker": {"size": 15, "symbol": "star", "color": colour.INK, "line": {"color": colour.SURFACE, "width": 1}},
+            "marker": {
+                "size": 15,
+                "symbol": "star",
+                "color": colour.INK,
+                "line": {"color": colour.SURFACE, "width": 1},
+            },
             "cliponaxis": False,
             "hovertext": [_own_facts(o) for o in own],
             **HOVER,
@@ -414,7 +441,9 @@ def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
 
 
 def _own_facts(o: Own) -> str:
-    lines = [f"<b>calibrated with {plain(o.draft)}</b>: ratio {number(o.ratio)}, alignment {percent(o.alignment)}"]
+    lines = [
+        f"<b>calibrated with {plain(o.draft)}</b>: ratio {number(o.ratio)}, alignment {percent(o.alignment)}"
+    ]
     for view in o.views:
         if view.placement == o.views[0].placement:
             winner = view.cells[0].winner
@@ -431,7 +460,9 @@ def _points(found: RegimeMap, points: Sequence[MapPoint]) -> list[dict[str, Any]
     if not known:
         return []
 
-    def spread(of: Callable[[MapPoint], Estimate], place: Callable[[RegimeMap, float], float]) -> dict[str, Any]:
+    def spread(
+        of: Callable[[MapPoint], Estimate], place: Callable[[RegimeMap, float], float]
+    ) -> dict[str, Any]:
         placed = []
         for p in known:
             e = of(p)
@@ -451,7 +482,9 @@ def _points(found: RegimeMap, points: Sequence[MapPoint]) -> list[dict[str, Any]
             "marker": {
                 "size": 13,
                 "color": [TINTS.get(p.winner.policy, colour.AMBER) for p in known],
-                "symbol": ["circle" if p.winner.policy == p.predicted_winner or p.is_tie else "x" for p in known],
+                "symbol": [
+                    "circle" if p.winner.policy == p.predicted_winner or p.is_tie else "x" for p in known
+                ],
                 "line": {"color": colour.SURFACE, "width": 2},
             },
             "hovertext": [_point_facts(p) for p in known],
@@ -477,7 +510,15 @@ def _point_facts(p: MapPoint) -> str:
 def _line(at: float, along: str) -> dict[str, Any]:
     line = {"color": colour.MUTED, "width": 1.2, "dash": "dash"}
     other = "y" if along == "x" else "x"
-    return {"type": "line", f"{along}0": at, f"{along}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper", "line": line}
+    return {
+        "type": "line",
+        f"{along}0": at,
+        f"{along}1": at,
+        f"{other}0": 0,
+        f"{other}1": 1,
+        f"{other}ref": "paper",
+        "line": line,
+    }
 
 
 def _on_cells(found: RegimeMap, traces: list[dict[str, Any]], **more: Any) -> Figure:

@@ -21,7 +21,7 @@ from reports import regime_charts, shell
 from reports.fidelity import ninth_in_ten
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, pairs, single
-from reports.published import PAIRS, SOURCE, Regime, find_regimes
+from reports.published import SOURCE, Regime, find_regimes
 from reports.regime_charts import METHODS, lead_text
 from reports.regime_points import MapPoint
 from reports.verdict import Tile
@@ -34,7 +34,6 @@ from reports.wording import (
     method_name,
     number,
     percent,
-    plain,
     plural,
     ranged,
     signed,
@@ -79,7 +78,11 @@ def write_map(found: RegimeMap, points: Sequence[MapPoint], out: Path) -> None:
 def render(found: RegimeMap, points: Sequence[MapPoint] = ()) -> str:
     """The page as HTML."""
     return shell.fill(
-        "map.html", sections(found, points), json.dumps(document(found, points)), found=found, opening=decide(found)
+        "map.html",
+        sections(found, points),
+        json.dumps(document(found, points)),
+        found=found,
+        opening=decide(found),
     )
 
 
@@ -126,9 +129,9 @@ def decide(found: RegimeMap) -> Opening:
     config = winner.configuration
     gain = times(winner.speed_up.value)
     tied = [method_name(policy) for policy in cell.tied[1:]]
-    lies = f"At this pair's ratio of {number(own.ratio)} and alignment of {percent(own.alignment, 0)} ({own.draft} draft)"
+    lies = f"At this pair's ratio of {number(own.ratio)} and alignment of {percent(own.alignment, 0)}"
     if not config.drafts:
-        headline = f"{lies} do not speculate: autoregressive decoding is the fastest."
+        headline = f"{lies} ({own.draft} draft) do not speculate: autoregressive decoding is the fastest."
         tone = "bad"
     elif "autoregressive" in cell.tied:
         headline = f"{lies} no gain can be told: {in_words(config)} is tied with autoregressive decoding."
@@ -141,10 +144,14 @@ def decide(found: RegimeMap) -> Opening:
         said = (
             f"It is tied with {listing(tied)}."
             if tied
+            else "The runner-up is autoregressive decoding itself."
+            if not runner_up.configuration.drafts
             else f"It leads {in_words(runner_up.configuration)} by {percent(cell.lead.value - 1.0, 0)} "
             f"({_span(cell.lead)})."
         )
-        sentences.append(f"The gain is {ranged(winner.speed_up, 2)} times the best autoregressive set-up. {said}")
+        sentences.append(
+            f"The gain is {ranged(winner.speed_up, 2)} times the best autoregressive set-up. {said}"
+        )
     sentences += _branches(cell)
     if any(v.helpers for v in own.views):
         _, other = best_own(found, helpers=True)
@@ -172,10 +179,19 @@ def _branches(cell: Cell) -> list[str]:
     rivals = [(policy, gain) for policy, gain in cell.over.items() if has_interval(gain)]
     if not rivals:
         return []
-    said = [f"{number(gain.value, 2)} times as fast as {method_name(policy)} ({interval(gain, 2)})" for policy, gain in rivals]
+    said = [
+        f"{number(gain.value, 2)} times as fast as {method_name(policy)} ({interval(gain, 2)})"
+        for policy, gain in rivals
+    ]
     pays = all(gain.low > 1.0 for _, gain in rivals)
     loses = any(gain.high < 1.0 for _, gain in rivals)
-    word = "Branches pay here" if pays else "Branches do not pay here" if loses else "Whether branches pay is not told"
+    word = (
+        "Branches pay here"
+        if pays
+        else "Branches do not pay here"
+        if loses
+        else "Whether branches pay is not told"
+    )
     return [f"{word}: SpecBranch would be {listing(said)}."]
 
 
@@ -204,9 +220,13 @@ def _span(lead: Estimate) -> str:
     return f"{percent(lead.low - 1.0, 0)} to {percent(lead.high - 1.0, 0)}"
 
 
-def _choices(found: RegimeMap) -> tuple[list[Choice], list[tuple[str, MapView]]]:
-    """The switches that a map has, and each view by the places of their options."""
-    options = found.placements, found.temperatures, tuple(sorted({v.helpers for v in found.views}))
+def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice], list[tuple[str, MapView]]]:
+    """The switches that a map has, and each view by the places of their options; `first`: the placement to begin with."""
+    options = (
+        tuple(sorted(found.placements, key=lambda p: p != first)),
+        found.temperatures,
+        tuple(sorted({v.helpers for v in found.views})),
+    )
     labels = (
         Choice("Placement", tuple(_capital(PLACED[p]) for p in options[0])),
         Choice("Texts", tuple(_texts(t) for t in options[1])),
@@ -251,7 +271,8 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         for view in (found.view(p, found.temperatures[0], helpers=False) for p in found.placements[:2])
     ]
     finding = (
-        "Colour tells which method is the fastest, each at its own best setting; its strength and the number tell by how many "
+        "Colour tells which method is the fastest, each at its own best setting; its strength and the number tell by "
+        "how many "
         f"percent it leads the runner-up. {' '.join(said)}"
     )
     label = "Heat map of the fastest method over the ratio of steps and the alignment; the table below has the same"
@@ -262,10 +283,13 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         finding,
         (Chart("map", label, charts, tuple(choices)),),
         tuple(itertools.chain.from_iterable(zip(tables, listed, strict=True))),
-        "Ratio: what a target step takes over what a draft step takes, where each has a device of its own. Alignment: the "
+        "Ratio: what a target step takes over what a draft step takes, where each has a device of its own. Alignment: "
+        "the "
         "share of positions where the draft's first token is the target's. Helpers: repetitions, n-grams and second "
         "choices for every method that drafts, redrafting for SpecBranch, and prompt lookup. In each placement the "
-        "autoregressive baseline runs there too.",
+        "autoregressive baseline runs there too. In the table "
+        + ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items() if p != "pearl")
+        + f"; {regime_charts.TIE}: a tie.",
     )
 
 
@@ -276,7 +300,9 @@ def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint
         parts.append(f"Letters: where published pairs may lie, by estimate ({names}); dotted: their range.")
     parts.append("Stars: the calibrated pair with its drafts.")
     if points:
-        parts.append("Dots: measured pairs with 95% intervals, coloured by the winner; a cross where it was not predicted.")
+        parts.append(
+            "Dots: measured pairs with 95% intervals, coloured by the winner; a cross where it was not predicted."
+        )
     return " ".join(parts)
 
 
@@ -291,13 +317,11 @@ def matrix(found: RegimeMap, view: MapView) -> Table:
         for alignment in reversed(found.alignments)
     )
     columns = ("alignment \\ ratio", *(f"{ratio:g}" for ratio in found.ratios))
-    codes = ", ".join(f"{CODES[p]}: {method_name(p)}" for p in METHODS if any(c.winner.policy == p for c in view.cells))
-    title = f"Winner and its lead in percent, {_name(view)} ({codes}; {regime_charts.TIE}: tie)"
-    return Table(title, columns, rows)
+    return Table(f"Winner and its lead in percent: {_name(view)}", columns, rows)
 
 
 def _said(cell: Cell) -> str:
-    return f"{CODES[cell.winner.policy]} {'' if cell.is_tie else '+'}{lead_text(cell)}"
+    return f"{CODES[cell.winner.policy]} {lead_text(cell)}"
 
 
 LISTED = (
@@ -351,14 +375,16 @@ _RATIOS: tuple[tuple[str, Callable[[Cell], Estimate | None], float], ...] = (
 
 def ratios(found: RegimeMap) -> Section:
     """The surfaces of ratios."""
-    choices, views = _choices(found)
-    charts = {}
-    for (place, (title, of, full)), (key, view) in itertools.product(enumerate(_RATIOS), views):
-        figure = regime_charts.surface(found, view, title, of, full)
-        caption = f"{title}: {_name(view)}. Blue: faster; orange: slower. Hover for the interval."
-        charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
     view = published_view(found)
-    found_gains = [(policy, [g for c in view.cells if (g := c.over.get(policy))]) for policy in ("pearl", "speculative")]
+    choices, views = _choices(found, view.placement)
+    charts = {}
+    for (place, (title, of, full)), (key, shown) in itertools.product(enumerate(_RATIOS), views):
+        figure = regime_charts.surface(found, shown, title, of, full)
+        caption = f"{title}: {_name(shown)}. Blue: faster; orange: slower. Hover for the interval."
+        charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
+    found_gains = [
+        (policy, [g for c in view.cells if (g := c.over.get(policy))]) for policy in ("pearl", "speculative")
+    ]
     said = []
     for policy, gains in found_gains:
         if not gains:
@@ -376,17 +402,21 @@ def ratios(found: RegimeMap) -> Section:
         "ratios",
         "SpecBranch over its rivals",
         "SpecBranch over PEARL, and over standard speculative decoding",
-        f"{_capital(_name(view))}: {'; '.join(said)}." if said else "SpecBranch could not be tried on this calibration.",
+        f"{_capital(_name(view))}: {'; '.join(said)}."
+        if said
+        else "SpecBranch could not be tried on this calibration.",
         (Chart("ratios", label, charts, (choice, *choices)),),
         (),
-        "Each at its own best setting in the cell. SpecBranch has two branches or more, or a cut: with one branch and no "
+        "Each at its own best setting in the cell. SpecBranch has two branches or more, or a cut: with one branch and "
+        "no "
         "cut it is PEARL. The list of every cell above has these numbers with their intervals.",
     )
 
 
 def losses(found: RegimeMap) -> Section:
     """What overheads, contention and rollback take of SpecBranch's speed-up."""
-    choices, views = _choices(found)
+    view = published_view(found)
+    choices, views = _choices(found, view.placement)
     charts, tables = {}, []
 
     def of(part: Part) -> Callable[[Cell], Estimate | None]:
@@ -396,12 +426,12 @@ def losses(found: RegimeMap) -> Section:
 
         return share
 
-    for (place, (part, (name, full))), (key, view) in itertools.product(enumerate(PARTS.items()), views):
-        said_of = f"without {part} SpecBranch would be as fast times"
-        figure = regime_charts.surface(found, view, said_of, of(part), full, two_sided=False)
-        caption = f"How many times as fast SpecBranch would be without {name}: {_name(view)}."
+    for (place, (part, (name, full))), (key, shown) in itertools.product(enumerate(PARTS.items()), views):
+        figure = regime_charts.surface(
+            found, shown, f"as fast without {part}, times:", of(part), full, two_sided=False
+        )
+        caption = f"How many times as fast SpecBranch would be without {name}: {_name(shown)}."
         charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
-    view = published_view(found)
     middles = {part: [c.without[part] for c in view.cells if part in c.without] for part in PARTS}
     said = [f"without {part} {number(median(values), 2)} times" for part, values in middles.items() if values]
     rows = []
@@ -417,7 +447,13 @@ def losses(found: RegimeMap) -> Section:
                     *(number(cell.without[part], 2) for part in PARTS),
                 )
             )
-    columns = ("ratio", "alignment", "SpecBranch as", "its speed-up", *(f"times as fast without {part}" for part in PARTS))
+    columns = (
+        "ratio",
+        "alignment",
+        "SpecBranch as",
+        "its speed-up",
+        *(f"times as fast without {part}" for part in PARTS),
+    )
     tables.append(Table(f"Every cell: {_name(view)}", columns, tuple(rows), ("SpecBranch as",)))
     label = "Heat maps of what SpecBranch's speed-up would be without overheads, contention and rollback"
     choice = Choice("Without", tuple(_capital(name) for name, _ in PARTS.values()))
@@ -425,22 +461,26 @@ def losses(found: RegimeMap) -> Section:
         "losses",
         "What a gain is made of",
         "How much of the gain overheads, contention and rollback take",
-        f"{_capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads take is a "
-        f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, rollback "
+        f"{_capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
+        "take is a "
+        f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, "
+        "rollback "
         f"{number(max(middles['rollback']), 2)}."
         if said
         else "SpecBranch could not be tried on this calibration.",
         (Chart("losses", label, charts, (choice, *choices)),),
         tuple(tables),
-        "Tokens/s of SpecBranch without a part over those with everything, each part switched off alone, at the setting that "
-        "is its best with everything. The factors do not add up. Without rollback every first token of a draft is right, as "
+        "Tokens/s of SpecBranch without a part over those with everything, each part switched off alone, at the "
+        "setting that "
+        "is its best with everything. The factors do not add up. Without rollback every first token of a draft is "
+        "right, as "
         "no draft's is: it bounds what better alignment, or better hedging, could bring.",
     )
 
 
 def published_view(found: RegimeMap) -> MapView:
     """The view that is nearest to how the published methods ran: greedy, each model on a device of its own."""
-    placement: Where = next(p for p in PUBLISHED_IN if p in found.placements)  # type: ignore[assignment]
+    placement: Where = next(p for p in PUBLISHED_IN if p in found.placements)
     return found.view(placement, found.temperatures[0], helpers=False)
 
 
@@ -493,7 +533,11 @@ def published(found: RegimeMap) -> Section:
     words = (columns[0], columns[1])
     compared = [
         f"{words_of} for {listing([letter for letter, word in said if word == kind])}"
-        for kind, words_of in (("more", "larger than the map's"), ("as much", "within the map's range"), ("less", "smaller"))
+        for kind, words_of in (
+            ("more", "larger than the map's"),
+            ("as much", "within the map's range"),
+            ("less", "smaller"),
+        )
         if any(word == kind for _, word in said)
     ]
     finding = (
@@ -511,8 +555,10 @@ def published(found: RegimeMap) -> Section:
         finding,
         (single("published", label, regime_charts.published_gains(regimes), caption),),
         (Table("Published pairs on the map", columns, tuple(rows), words, shown=True),),
-        f"Published: {SOURCE}. Neither ratio nor alignment of these pairs was measured here: the ratio lies between that of "
-        "the models' layers (a step waits for kernels) and that of their parameters (it waits for memory), and the alignment "
+        f"Published: {SOURCE}. Neither ratio nor alignment of these pairs was measured here: the ratio lies between "
+        "that of "
+        "the models' layers (a step waits for kernels) and that of their parameters (it waits for memory), and the "
+        "alignment "
         "is read from the map by PEARL's average. Machine, texts and implementation are others than those of the "
         "publication, and H-RAD is left out, so a difference is no refutation.",
     )
@@ -532,10 +578,11 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
     right = sum(p.winner.policy == p.predicted_winner for p in points)
     tied = sum(p.is_tie for p in points if p.winner.policy != p.predicted_winner)
     finding = (
-        f"Over {plural(len(errors), 'measured ratio')} of two methods' speeds at {plural(len(points), 'point')}, the median "
+        f"Over {plural(len(errors), 'measured ratio')} of two methods' speeds at {plural(len(points), 'point')}, the "
+        "median "
         f"absolute error of the prediction is {percent(median(map(abs, errors)))}, and nine in ten keep within "
-        f"{percent(float(ninth_in_ten(np.array(errors))))}. The method that was predicted to win did so at {right} of them"
-        + (f", and at {tied} more it was not told from the one that did." if tied else ".")
+        f"{percent(float(ninth_in_ten(np.array(errors))))}. The method that was predicted to win did so at {right} of "
+        "them" + (f", and at {tied} more it was not told from the one that did." if tied else ".")
     )
     rows = tuple(
         (
@@ -543,7 +590,8 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
             HELPERS[p.helpers],
             _texts(p.temperature).lower(),
             ranged(p.ratio),
-            f"{percent(p.alignment.value)}" + (f" ({_shares(p.alignment)})" if has_interval(p.alignment) else ""),
+            f"{percent(p.alignment.value)}"
+            + (f" ({_shares(p.alignment)})" if has_interval(p.alignment) else ""),
             method_name(p.winner.policy) + (" (tie)" if p.is_tie else ""),
             method_name(p.predicted_winner),
             _on_map(found, p),
@@ -566,7 +614,16 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         "record",
         "target",
     )
-    words = ("draft", "methods", "texts", "measured winner", "predicted winner", "winner of the nearest cell", "record", "target")
+    words = (
+        "draft",
+        "methods",
+        "texts",
+        "measured winner",
+        "predicted winner",
+        "winner of the nearest cell",
+        "record",
+        "target",
+    )
     quotients = tuple(
         (
             p.draft,
@@ -583,11 +640,17 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
     )
     names = ("draft", "ratio", "method", "over", "measured (95%)", "predicted", "error", "record")
     caption = (
-        "On the dashed line a prediction is right. Bars: 95% intervals of a paired bootstrap over prompts. Filled: over "
+        "On the dashed line a prediction is right. Bars: 95% intervals of a paired bootstrap over prompts. Filled: "
+        "over "
         "autoregressive decoding; open: SpecBranch over another method."
     )
     label = "Measured ratios of two methods' speeds over the predicted ones"
-    origins = listing(sorted({f"the ratio by {p.ratio_from}" for p in points} | {f"alignment by {p.alignment_from}" for p in points}))
+    origins = listing(
+        sorted(
+            {f"the ratio by {p.ratio_from}" for p in points}
+            | {f"alignment by {p.alignment_from}" for p in points}
+        )
+    )
     return Section(
         "points",
         short,
@@ -612,7 +675,10 @@ def _on_map(found: RegimeMap, p: MapPoint) -> str:
     if (p.temperature not in found.temperatures) or not np.isfinite([p.ratio.value, p.alignment.value]).all():
         return ""
     view = found.view(found.placements[0], p.temperature, helpers=p.helpers)
-    x, y = regime_charts.place_ratio(found, p.ratio.value), regime_charts.place_alignment(found, p.alignment.value)
+    x, y = (
+        regime_charts.place_ratio(found, p.ratio.value),
+        regime_charts.place_alignment(found, p.alignment.value),
+    )
     ratio = found.ratios[max(0, min(len(found.ratios) - 1, round(x)))]
     alignment = found.alignments[max(0, min(len(found.alignments) - 1, round(y)))]
     cell = next(c for c in view.cells if (c.ratio, c.alignment) == (ratio, alignment))
@@ -623,11 +689,14 @@ def assumptions(found: RegimeMap) -> Section:
     """What the map rests on, and what it was made of."""
     sources = [
         f"{_texts(float(t)).lower()}: "
-        + ", ".join(f"{percent(float(a), 0)} from {draft} ({percent(own, 0)})" for a, (draft, own) in some.items())
+        + ", ".join(
+            f"{percent(float(a), 0)} from {draft} ({percent(own, 0)})" for a, (draft, own) in some.items()
+        )
         for t, some in found.sources.items()
     ]
     assumed = (
-        ("other ratios", "the target's every forward takes so many times longer or shorter; the draft, hand-overs, forks "
+        ("other ratios", "the target's every forward takes so many times longer or shorter; the draft, hand-overs, "
+        "forks "
          "and start-ups take what they were measured to take"),
         ("contention", "the measured factors by which target and draft slow each other, at every ratio"),
         ("other placements", "a target dearer by a factor is dearer by the same factor in every placement"),
@@ -637,25 +706,38 @@ def assumptions(found: RegimeMap) -> Section:
         ("shifted from", "; ".join(sources)),
         ("drawn texts", "drafts draw their tokens too, where the calibration recorded that"),
         ("H-RAD", "left out: its foresight was recorded for the alignment that was"),
-        ("settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's best is "
+        (f"settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's "
+        "best is "
          "chosen on the texts that it is shown on"),
-        ("intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the simulation's texts "
+        (f"intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the simulation's "
+        "texts "
          "alone, not of the model's error"),
-        ("lengths of text", f"{number(found.tokens / found.prompts, 0)} tokens in the mean behind prompts that are read "
+        (f"lengths of text", f"{number(found.tokens / found.prompts, 0)} tokens in the mean behind prompts that are "
+        "read "
          "first; the reading counts"),
     )  # fmt: skip
     made = (
         ("calibration", f"{found.calibration} ({found.calibration_digest[:12]}), {found.calibrated}"),
-        ("machine", ", ".join(f"{k}: {v}" for k, v in found.hardware.items() if k in ("processor", "cores", "memory"))),
+        (
+            "machine",
+            ", ".join(
+                f"{k}: {v}" for k, v in found.hardware.items() if k in ("processor", "cores", "memory")
+            ),
+        ),
         ("target", found.target),
         ("ratio measured in", SEATS[found.measured_in]),
-        ("worked out in", f"{number(found.seconds)} s by {plural(found.processes, 'process')}, seed {found.seed}"),
+        (
+            "worked out in",
+            f"{number(found.seconds)} s by {plural(found.processes, 'process')}, of which a processor worked "
+            f"{number(found.processor_seconds)} s in all; seed {found.seed}",
+        ),
     )
     return Section(
         "conditions",
         "What is assumed",
         "What is assumed, and what it was made of",
-        "Only the calibrated pair's own place was measured; every cell is a supposition about another pair on this machine, "
+        "Only the calibrated pair's own place was measured; every cell is a supposition about another pair on this "
+        "machine, "
         "which holds as far as the following does.",
         (),
         (pairs("What is assumed", assumed), pairs("What it was made of", made)),

@@ -3,8 +3,8 @@
     points_of(load_verification(path), open_replay(path))
 
 A point says where its pair lies (the ratio of the steps and the alignment, both measured), which method was the fastest
-there, and the ratios of measured speeds beside those that the record predicted. Each method counts with the setting that
-was predicted to be its best, so that no measurement chooses what it is to judge. Torch-free.
+there, and the ratios of measured speeds beside those that the record predicted. Each method counts with the setting
+that was predicted to be its best, so that no measurement chooses what it is to judge. Torch-free.
 """
 
 from collections.abc import Sequence
@@ -50,9 +50,9 @@ class MapPoint(_Part):
     """A measured pair on the map.
 
     `ratio` of target to draft step, and `ratio_from`, what it was taken from; the same of the `alignment`. `ranking`:
-    each method with its measured speed-up over the best autoregressive set-up, that one included, fastest first. `lead`:
-    the fastest over the second. `predicted_winner`: the policy that was predicted to be the fastest of them. `helpers`:
-    settings with repetitions, n-grams, second choices, prompt lookup or redrafting were among them.
+    each method with its measured speed-up over the best autoregressive set-up, that one included, fastest first.
+    `lead`: the fastest over the second. `predicted_winner`: the policy that was predicted to be the fastest of them.
+    `helpers`: settings with repetitions, n-grams, second choices, prompt lookup or redrafting were among them.
     """
 
     record: str

@@ -24,8 +24,10 @@ def print_map(out: Console, found: RegimeMap, points: Sequence[MapPoint]) -> Non
     if points:
         out.print(measured(found, points).finding, highlight=False, markup=False)
     out.print(
-        f"{len(found.views)} views of {len(found.views[0].cells)} cells, {found.settings} settings in each, simulated in "
-        f"{found.seconds:.0f} s by {found.processes} processes.",
+        f"{len(found.views)} views of {len(found.views[0].cells)} cells, {found.settings} settings in each, simulated "
+        "in "
+        f"{found.seconds:.0f} s by {found.processes} processes ({found.processor_seconds:.0f} s of processor time in "
+        "all).",
         highlight=False,
     )
     out.print(" ".join([opening.headline, *opening.sentences]), highlight=False, markup=False)

@@ -13,7 +13,11 @@ METHODS = {
     "speculative": "standard speculative decoding",
     "prompt-lookup": "prompt lookup",
 }
-SEATS = {"at-once": "separate devices", "in-turn": "one shared device", "threads": "two streams of one device"}
+SEATS = {
+    "at-once": "separate devices",
+    "in-turn": "one shared device",
+    "threads": "two streams of one device",
+}
 PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
 
 
@@ -39,7 +43,12 @@ def in_words(c: Configuration, placed: bool = True) -> str:
         parts.append(f"up to {c.branches} branches" if c.adaptive_branches else plural(c.branches, "branch"))
     if "min_confidence" in used and c.min_confidence:
         parts.append(f"cut under {c.min_confidence:g}")
-    helping = {"guesses": "n-grams", "repeats": "repetitions", "second_under": "second choices", "redraft": "redrafting"}
+    helping = {
+        "guesses": "n-grams",
+        "repeats": "repetitions",
+        "second_under": "second choices",
+        "redraft": "redrafting",
+    }
     parts += [name for field, name in helping.items() if field in used and getattr(c, field)]
     if placed:
         parts.append(SEATS[c.placement])

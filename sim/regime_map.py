@@ -1,4 +1,4 @@
-"""Where which decoding method wins: over the ratio of the models' steps and the draft's alignment, from one calibration.
+"""Which decoding method wins where: over the ratio of the models' steps and the draft's alignment.
 
     regime_map(load_artifact(folder)).view("best", 0.0, helpers=False).cells
 
@@ -6,9 +6,9 @@ A cell is a pair that does not exist: one draft of the calibration, with a targe
 agrees with it at a share `alignment` of the positions. In it every method plays at its own best setting of a coarse
 grid, on the same recorded texts. What that assumes:
 
-- The target is made dearer or cheaper as a whole (`WhatIf.target_speed`): its forwards over one token and over many, and
-  the reading of the prompt. The draft, hand-overs, forks and start-ups stay as they were measured, so they weigh the
-  less the dearer the target is.
+- The target is made dearer or cheaper as a whole (`WhatIf.target_speed`): its forwards over one token and over many,
+  and the reading of the prompt. The draft, hand-overs, forks and start-ups stay as they were measured, so they weigh
+  the less the dearer the target is.
 - Contention is the measured factor by which target and draft slow each other, at every ratio. A target that is larger
   than the measured one may contend more.
 - The ratio is that of single steps where each model has a device of its own (the first placement that was measured).
@@ -24,7 +24,7 @@ of their ratio holds 1. Nothing here was measured but the calibration.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -148,8 +148,8 @@ class Cell(_Part):
 
     `lead`: the winner's tokens/s over the runner-up's. `tied`: the policies that are not told from the winner, itself
     first. `over`: SpecBranch's tokens/s over those of PEARL and of standard speculative decoding, by policy.
-    `without`: how many times as fast SpecBranch would be at the same setting, were there no overheads, no contention, or
-    no wrong draft token (and so no rollback), each alone.
+    `without`: how many times as fast SpecBranch would be at the same setting, were there no overheads, no contention,
+    or no wrong draft token (and so no rollback), each alone.
     """
 
     ratio: float
@@ -222,7 +222,8 @@ class RegimeMap(_Part):
 
     `draft`: whose costs every cell has. `measured_in`: the placement in which steps are compared. `sources`: for each
     temperature and alignment, the draft that acceptance was shifted from, and its own alignment. `settings`: how many
-    were tried in each cell, over all methods. `seconds`: what working it out took with `processes`.
+    were tried in each cell, over all methods. `seconds`: what working it out took with `processes`, which computed for
+    `processor_seconds` in all: more than that is time in which the machine did something else.
     """
 
     version: Literal[1] = VERSION
@@ -241,6 +242,7 @@ class RegimeMap(_Part):
     settings: int
     seed: int
     seconds: float
+    processor_seconds: float
     processes: int
     views: tuple[View, ...]
     own: tuple[Own, ...]
@@ -289,9 +291,9 @@ def regime_map(
 ) -> RegimeMap:
     """Work out every cell of every view.
 
-    `draft`: whose costs are taken; none: of the draft whose step is the cheapest against the target's. `what_if` changes
-    what every cell is made of (its speeds, alignment and temperature are the map's own). `prompts`: how many of the
-    calibration's, at most. `jobs`: processes; none: one for each core. `progress` hears (done, of all) pieces.
+    `draft`: whose costs are taken; none: of the draft whose step is the cheapest against the target's. `what_if`
+    changes what every cell is made of (its speeds, alignment and temperature are the map's own). `prompts`: how many of
+    the calibration's, at most. `jobs`: processes; none: one for each core. `progress` hears (done, of all) pieces.
     CalibrationError if the calibration holds no draft; ConfigurationError if not this one.
     """
     begun = time.perf_counter()
@@ -307,7 +309,8 @@ def regime_map(
         temperatures.append(artifact.calibration.temperature)
     texts = {t: _some(at_temperature(artifact, t), prompts) for t in temperatures}
     work = what_if or WhatIf()
-    pieces, sources = [], {}
+    pieces: list[_Piece] = []
+    sources: dict[str, dict[str, tuple[str, float]]] = {}
     for temperature, here in texts.items():
         shares = first_token_shares(here, drawn=_draws(here))
         settings = _settings(here, plain), _settings(here, helped)
@@ -343,13 +346,14 @@ def regime_map(
                     name,
                 )
             )
-    processes, rows = _work_out(pieces, jobs, progress)
+    processes, worked = _work_out(pieces, jobs, progress)
+    rows = [row for row, _ in worked]
     views, own, each = [], [], len(alignments) + len(known)
     for place, temperature in enumerate(temperatures):
         mine = rows[place * each : (place + 1) * each]
         views += _views(mine[: len(alignments)], temperature)
         own += [
-            Own(draft=name, temperature=temperature, views=_views([row], temperature))
+            Own(draft=name, temperature=temperature, views=tuple(_views([row], temperature)))
             for name, row in zip(known, mine[len(alignments) :], strict=True)
         ]
     return RegimeMap(
@@ -368,6 +372,7 @@ def regime_map(
         settings=len(measured) * sum(map(len, settings)) + len(measured),
         seed=seed,
         seconds=time.perf_counter() - begun,
+        processor_seconds=sum(seconds for _, seconds in worked),
         processes=processes,
         views=tuple(views),
         own=tuple(own),
@@ -378,8 +383,8 @@ def regime_map(
 class _Piece:
     """One alignment at one temperature, for all ratios; `ideal` has the same texts with every first token right.
 
-    `speeds`: the target's, for each ratio. `plain` and `helped` are settings, to be tried in every placement. `draft`: its
-    name, where the pair is the calibration's own.
+    `speeds`: the target's, for each ratio. `plain` and `helped` are settings, to be tried in every placement. `draft`:
+    its name, where the pair is the calibration's own.
     """
 
     artifact: Artifact
@@ -397,6 +402,7 @@ class _Piece:
 
 _Key = tuple[Where, bool]
 _Row = dict[_Key, list[Cell]]  # by placement and helpers, over ratios
+_Worked = tuple[_Row, float]  # with the processor's seconds
 
 
 def _some(artifact: Artifact, count: int) -> Artifact:
@@ -437,18 +443,20 @@ def _settings(artifact: Artifact, grids: Sequence[Grid]) -> tuple[Configuration,
     """The grids' settings, in one placement, as far as the recorded candidates reach."""
     candidates = min(seen.tokens.shape[1] for trace in artifact.traces for seen in trace.drafts.values())
     drawn = (_draws(artifact),)
-    placed = [grid.model_copy(update={"draw_drafts": drawn}).configurations(("",), ("at-once",)) for grid in grids]
+    placed = [
+        grid.model_copy(update={"draw_drafts": drawn}).configurations(("",), ("at-once",)) for grid in grids
+    ]
     found = [c.model_copy(update={"draft": None}) for some in placed for c in some]
     return tuple(dict.fromkeys(c for c in found if c.branches <= candidates))
 
 
 def _work_out(
     pieces: Sequence[_Piece], jobs: int | None, progress: Progress | None
-) -> tuple[int, list[_Row]]:
+) -> tuple[int, list[_Worked]]:
     """How many processes worked, and each piece's row, in their order."""
     heard = progress or (lambda done, total: None)
 
-    def followed(rows: Iterator[_Row] | list[_Row]) -> list[_Row]:
+    def followed(rows: Iterable[_Worked]) -> list[_Worked]:
         found = []
         for row in rows:
             found.append(row)
@@ -477,8 +485,9 @@ class _Played:
         return float(self.seconds.sum())
 
 
-def _row(piece: _Piece) -> _Row:
+def _row(piece: _Piece) -> _Worked:
     """Runs in a worker process."""
+    begun = time.process_time()
     base = Replay(piece.artifact, piece.what_if, piece.seed)
     base.texts.kept = len(piece.plain) + len(piece.helped) + 1
     alone = [Configuration(policy="autoregressive", placement=p) for p in piece.placements]
@@ -495,7 +504,7 @@ def _row(piece: _Piece) -> _Row:
                     _cell(piece, at, _of(where, plain[at] + (helped[at] if helpers else [])), losses)
                     for at in range(len(piece.ratios))
                 ]
-    return row
+    return row, time.process_time() - begun
 
 
 def _places(placements: Sequence[Placement]) -> tuple[Where, ...]:
@@ -554,13 +563,17 @@ def _cell(piece: _Piece, at: int, played: Sequence[_Played], losses: "_Losses") 
         alignment=piece.alignment,
         entries=tuple(
             Entry(
-                configuration=p.configuration, speed_up=_over(p, baseline), rollback=round(p.rollback / tokens, 4)
+                configuration=p.configuration,
+                speed_up=_over(p, baseline),
+                rollback=round(p.rollback / tokens, 4),
             )
             for p in ranked
         ),
         lead=_over(first, second),
         tied=tuple(p.configuration.policy for p in ranked if p is first or not _over(first, p).low > 1.0),
-        over={rival: _over(mine, best[rival]) for rival in ("pearl", "speculative") if rival in best} if mine else {},
+        over={rival: _over(mine, best[rival]) for rival in ("pearl", "speculative") if rival in best}
+        if mine
+        else {},
         without=losses.of(at, mine.configuration) if mine else {},
     )
 

@@ -25,7 +25,13 @@ PROMPTS, TOKENS = 8, 1500
 LENGTHS, BRANCHES = (1, 2, 4, 8), (2, 4)
 IDEAL = WhatIf(overheads=False, contention=False)
 PLAIN = (
-    Grid(policies=("speculative", "pearl"), draft_lengths=LENGTHS, cuts=(0.0,), redraft=(False,), aids=(Aids(),)),
+    Grid(
+        policies=("speculative", "pearl"),
+        draft_lengths=LENGTHS,
+        cuts=(0.0,),
+        redraft=(False,),
+        aids=(Aids(),),
+    ),
     Grid(
         policies=("specbranch",),
         draft_lengths=LENGTHS,
@@ -51,7 +57,12 @@ def ideal(seed: int = 0, acceptance: float = 0.6) -> Artifact:
     (1 - a) ^ j a, so that k candidates hold it with 1 - (1 - a) ^ k.
     """
     made = artifacts.artifact(
-        prompts=PROMPTS, tokens=TOKENS, drafts={"d": (acceptance, STEP)}, jitter=False, prompt_tokens=1, seed=seed
+        prompts=PROMPTS,
+        tokens=TOKENS,
+        drafts={"d": (acceptance, STEP)},
+        jitter=False,
+        prompt_tokens=1,
+        seed=seed,
     )
     rng = np.random.default_rng(seed)
     traces = []
@@ -64,7 +75,11 @@ def ideal(seed: int = 0, acceptance: float = 0.6) -> Artifact:
         tokens[np.flatnonzero(there), ranks[there]] = trace.path[there]
         chances = np.full_like(seen.chances, 0.1)
         chances[:, 0] = 0.5
-        traces.append(replace(trace, drafts={"d": replace(seen, tokens=tokens, chances=chances)}, prompt=trace.prompt[:1]))
+        traces.append(
+            replace(
+                trace, drafts={"d": replace(seen, tokens=tokens, chances=chances)}, prompt=trace.prompt[:1]
+            )
+        )
     costs = tuple(
         PlacementCosts(
             placement=placement,
@@ -86,7 +101,14 @@ def ideal(seed: int = 0, acceptance: float = 0.6) -> Artifact:
 @pytest.fixture(scope="module")
 def found() -> RegimeMap:
     return regime_map(
-        ideal(), ratios=RATIOS, alignments=ALIGNMENTS, plain=PLAIN, helped=(), what_if=IDEAL, prompts=PROMPTS, jobs=1
+        ideal(),
+        ratios=RATIOS,
+        alignments=ALIGNMENTS,
+        plain=PLAIN,
+        helped=(),
+        what_if=IDEAL,
+        prompts=PROMPTS,
+        jobs=1,
     )
 
 
@@ -186,7 +208,9 @@ def test_overheads_and_contention_are_told_apart(slow: float, hand_over: float) 
 @pytest.fixture(scope="module")
 def whole() -> RegimeMap:
     """With helpers and drawn texts."""
-    return regime_map(artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=1)
+    return regime_map(
+        artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=1
+    )
 
 
 def test_every_choice_has_a_view_with_every_cell(whole: RegimeMap) -> None:
@@ -194,7 +218,9 @@ def test_every_choice_has_a_view_with_every_cell(whole: RegimeMap) -> None:
         itertools.product(("best", "at-once", "in-turn"), (0.0, 1.0), (False, True))
     )
     for view in whole.views:
-        assert [(c.alignment, c.ratio) for c in view.cells] == list(itertools.product((0.5, 0.9), (1.5, 12.0)))
+        assert [(c.alignment, c.ratio) for c in view.cells] == list(
+            itertools.product((0.5, 0.9), (1.5, 12.0))
+        )
         for cell in view.cells:
             policies = {e.policy for e in cell.entries}
             assert policies >= {"autoregressive", "speculative", "pearl", "specbranch"}
@@ -247,7 +273,9 @@ def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -
 
 
 def test_processes_do_not_change_a_map(whole: RegimeMap) -> None:
-    again = regime_map(artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=2)
+    again = regime_map(
+        artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=2
+    )
     assert again.views == whole.views
     assert again.own == whole.own
 
@@ -257,7 +285,10 @@ def test_a_map_survives_its_json(whole: RegimeMap) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(speeds=st.lists(st.floats(0.05, 20.0), min_size=1, max_size=4), placement=st.sampled_from(["at-once", "in-turn"]))
+@given(
+    speeds=st.lists(st.floats(0.05, 20.0), min_size=1, max_size=4),
+    placement=st.sampled_from(["at-once", "in-turn"]),
+)
 def test_many_speeds_of_the_target_are_as_one_what_if_each(speeds: list[float], placement: str) -> None:
     made = _MADE
     world = Replay(made)
