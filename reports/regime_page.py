@@ -221,7 +221,7 @@ def _span(lead: Estimate) -> str:
 
 
 def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice], list[tuple[str, MapView]]]:
-    """The switches that a map has, and each view by the places of their options; `first`: the placement to begin with."""
+    """The switches that a map has, and each view by the places of their options; `first`: the first placement."""
     options = (
         tuple(sorted(found.placements, key=lambda p: p != first)),
         found.temperatures,
@@ -706,15 +706,12 @@ def assumptions(found: RegimeMap) -> Section:
         ("shifted from", "; ".join(sources)),
         ("drawn texts", "drafts draw their tokens too, where the calibration recorded that"),
         ("H-RAD", "left out: its foresight was recorded for the alignment that was"),
-        (f"settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's "
-        "best is "
-         "chosen on the texts that it is shown on"),
-        (f"intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the simulation's "
-        "texts "
-         "alone, not of the model's error"),
-        (f"lengths of text", f"{number(found.tokens / found.prompts, 0)} tokens in the mean behind prompts that are "
-        "read "
-         "first; the reading counts"),
+        ("settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's "
+         "best is chosen on the texts that it is shown on"),
+        ("intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the texts that "
+         "are simulated alone, not of the model's error"),
+        ("lengths of text", f"{number(found.tokens / found.prompts, 0)} tokens in the mean behind prompts, whose "
+         "reading counts"),
     )  # fmt: skip
     made = (
         ("calibration", f"{found.calibration} ({found.calibration_digest[:12]}), {found.calibrated}"),

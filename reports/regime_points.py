@@ -181,7 +181,7 @@ def _ratio(one: Compared, rival: Compared, draws: Floats) -> MeasuredRatio:
 
 
 def _step_ratio(v: Verification, draft: str | None, mine: Sequence[Compared]) -> tuple[Estimate, str]:
-    """By the steps that were timed between the runs where each model has a device of its own; else by the runs' jobs."""
+    """By the steps that were timed between runs where each model has a device of its own; else by the runs' jobs."""
     for placement in sorted({p.placement for p in v.pace}, key=lambda p: p != "at-once"):
         steps = {p.model: p.now for p in v.pace if p.placement == placement}
         name = draft or next((model for model in steps if model != TARGET), "")

@@ -463,8 +463,8 @@ class Browser:
         os.close(self._out)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def start_browser() -> Iterator[Browser]:
+    """A browser, for a fixture; skips where there is none."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         reason = "no Chromium here; on Debian: apt-get update && apt-get install -y chromium"
@@ -475,6 +475,11 @@ def browser() -> Iterator[Browser]:
         started = Browser(program, Path(home))
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    yield from start_browser()
 
 
 @pytest.fixture(scope="module")
