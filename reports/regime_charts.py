@@ -60,7 +60,7 @@ def winners(
     placed = [(r, middle) for r in regimes if (middle := r.middle)]
     traces += [_span(found, r) for r, _ in placed]
     traces += [_letter(found, r, middle) for r, middle in placed]
-    traces += _own(found, own)
+    traces += _own(found, view, own)
     traces += _points(found, points)
     return _on_cells(found, traces, showlegend=True, annotations=[_named(found, o) for o in own])
 
@@ -417,7 +417,7 @@ def _named(found: RegimeMap, o: Own) -> dict[str, Any]:
     }
 
 
-def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
+def _own(found: RegimeMap, view: View, own: Sequence[Own]) -> list[dict[str, Any]]:
     if not own:
         return []
     return [
@@ -434,24 +434,22 @@ def _own(found: RegimeMap, own: Sequence[Own]) -> list[dict[str, Any]]:
                 "line": {"color": colour.SURFACE, "width": 1},
             },
             "cliponaxis": False,
-            "hovertext": [_own_facts(o) for o in own],
+            "hovertext": [_own_facts(o, o.cell(view.placement, view.helpers)) for o in own],
             **HOVER,
         }
     ]
 
 
-def _own_facts(o: Own) -> str:
-    lines = [
-        f"<b>calibrated with {plain(o.draft)}</b>: ratio {number(o.ratio)}, alignment {percent(o.alignment)}"
-    ]
-    for view in o.views:
-        if view.placement == o.views[0].placement:
-            winner = view.cells[0].winner
-            word = "with helpers" if view.helpers else "as published"
-            lines.append(
-                f"{word}: {plain(in_words(winner.configuration), 90)}, {times(winner.speed_up.value)}"
-            )
-    return "<br>".join(lines)
+def _own_facts(o: Own, cell: Cell) -> str:
+    winner = cell.winner
+    return "<br>".join(
+        [
+            f"<b>calibrated with {plain(o.draft)}</b>: ratio {number(o.ratio)}, alignment {percent(o.alignment)}",
+            f"{plain(in_words(winner.configuration), 90)}, {times(winner.speed_up.value)} "
+            f"({interval(winner.speed_up, 2)})",
+            *(f"{plain(in_words(e.configuration), 90)}, {times(e.speed_up.value)}" for e in cell.entries[1:]),
+        ]
+    )
 
 
 def _points(found: RegimeMap, points: Sequence[MapPoint]) -> list[dict[str, Any]]:

@@ -260,7 +260,9 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
     charts, tables, listed = {}, [], []
     for key, view in views:
         own = [o for o in found.own if o.temperature == view.temperature]
-        mine = [p for p in points if p.temperature == view.temperature and p.helpers == view.helpers]
+        # A point's methods ran in the placements that were predicted to be their best.
+        placed = points if view.placement == found.placements[0] else ()
+        mine = [p for p in placed if p.temperature == view.temperature and p.helpers == view.helpers]
         regimes = find_regimes(found, view) if not view.helpers and not view.temperature else ()
         figure = regime_charts.winners(found, view, own, regimes, mine)
         charts[key] = View(figure, _caption(view, regimes, mine))

@@ -178,9 +178,26 @@ def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path])
 
 
 def test_help_and_simulate_do_not_import_torch() -> None:
-    modules = "specbranch, sim.run, reports.tables, scenarios.json_schema as schema"
+    modules = "specbranch, sim.run, reports.tables, reports.regime_tables, scenarios.json_schema as schema"
     code = f"import sys, {modules}; schema.schema_text(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_a_map_is_drawn_with_what_was_measured_on_it(work: Path) -> None:
+    record = "runs/verification.json"
+    made = document("map", "--calibration", "runs/calibration", "--points", record, record, folder=work)
+    assert (work / "runs/map.html").stat().st_size > 1_000_000
+    places = {(c["ratio"], c["alignment"]) for c in made["map"]["views"][0]["cells"]}
+    assert len(places) >= 100
+    (draft,) = {own["draft"] for own in made["map"]["own"]}
+    assert {(p["draft"], p["record"]) for p in made["points"]} == {(draft, record)}
+    assert {p["alignment_from"] for p in made["points"]} == {"the measured texts"}
+    assert len(made["points"]) % 2 == 0
+
+
+def test_a_map_needs_readable_points_before_it_works(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal("map", "--points", tmp_path / "none.json")
+    assert "no draft 'mine'" in refusal("map", "--calibration", "scenarios/reference", "--draft", "mine")
 
 
 def test_a_damaged_result_says_the_way_out(tmp_path: Path, work: Path) -> None:
