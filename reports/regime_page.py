@@ -409,6 +409,8 @@ def ratios(found: RegimeMap) -> Section:
         else "SpecBranch could not be tried on this calibration.",
         (Chart("ratios", label, charts, (choice, *choices)),),
         (),
+        "At high ratios drafting takes little time beside verification, so to overlap the two gains little, while a "
+        "parallel method has nothing to verify in the round behind a rejection. "
         "Each at its own best setting in the cell. SpecBranch has two branches or more, or a cut: with one branch and "
         "no "
         "cut it is PEARL. The list of every cell above has these numbers with their intervals.",

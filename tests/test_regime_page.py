@@ -202,7 +202,8 @@ def test_a_cell_and_a_point_are_read(
     def hovered(x: float, y: float, begins: str) -> str:
         """What the hover box says where the pointer is moved to, in places of the map's lists, once it begins so."""
         at = (
-            f"(() => {{ const c = {chart}, l = c._fullLayout; c.scrollIntoView({{ block: 'center', behavior: 'instant' }});"
+            f"(() => {{ const c = {chart}, l = c._fullLayout;"
+            " c.scrollIntoView({ block: 'center', behavior: 'instant' });"
             f" const r = c.getBoundingClientRect(); return [r.left + l.xaxis._offset + l.xaxis.d2p({x}),"
             f" r.top + l.yaxis._offset + l.yaxis.d2p({y})]; }})()"
         )
