@@ -1,8 +1,8 @@
-# Two commands do everything from a fresh clone: make demo, make test.
+# Two commands do everything from a fresh clone: make demo, make test. For every save there is make check.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test exact bench bench-calibration bench-sim gpu-check setup format
+.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -22,11 +22,25 @@ demo: setup
 	|| case $$? in 3|4) ;; *) exit 1 ;; esac # any verdict is a result, and has its page
 	$(BIN)/specbranch report
 
-test: setup
+# Two processes share the tests, a file at a time (tests/conftest.py): the engine's tests use two cores, and no others.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+# The fast part, in under two minutes on two cores: no models' workers, no commands, no browser.
+check: lint
+	$(PYTEST) -m "not processes and not slow"
+
+# In under six minutes: all but what is long and rare.
+test: lint
+	$(PYTEST) -m "not slow"
+
+# Everything; CI runs it.
+test-all: lint
+	$(PYTEST)
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
 
 # In float32, every policy's text with every draft of the default pair against transformers' own, on 50 prompts.
 exact: setup

@@ -1,17 +1,15 @@
 """The audit knows the target's own text, and measures how far another one is off."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tiny_models import PROMPTS, own_text, save_tiny
+from tiny_models import PROMPTS, only, own_text
 from transformers import AutoModelForCausalLM
 
 from calibrate import observation
 from calibrate.observation import FARTHEST, Text
 from engine.configuration import Configuration
-from engine.models import ModelSpec
 from engine.noise import gumbel
 from engine.pair import Pair
 from engine.sampling import Sampling
@@ -25,10 +23,8 @@ DRAWN = Sampling(temperature=0.8, seed=3)
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), 0), precision="float32")
-    with Pair(target, {"near": target.model_copy(update={"bits": 4})}, cores=(0, 1)) as pair:
-        yield pair
+def pair(tiny_pair: Pair) -> Pair:
+    return only(tiny_pair, "near")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import specbranch
 from rich.console import Console
 from tiny_models import save_tiny
 
@@ -195,8 +194,17 @@ def test_what_cannot_be_benchmarked_is_said(pair: Pair, tmp_path: Path) -> None:
         load_benchmark(tmp_path / "bench.json")
 
 
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process, and those that it starts meanwhile, may use one core alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_core")
 def test_the_command_runs_shows_again_and_measures_memory_alone(pair: Pair, tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
     lines = [
         json.dumps({"text": f"w{3 + i} w7 w{9 + i}", "split": ("calibration", "heldout")[i % 2]})
         for i in range(4)
@@ -204,14 +212,8 @@ def test_the_command_runs_shows_again_and_measures_memory_alone(pair: Pair, tmp_
     (tmp_path / "prompts.jsonl").write_text("\n".join(lines))
     models = ["--target", pair.target.source, "--draft-model", pair.drafts["other"].source]
 
-    def on_one_core() -> None:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
     def run(*arguments: str) -> str:
-        command = [sys.executable, str(root / "specbranch.py"), "bench", *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=tmp_path, preexec_fn=on_one_core
-        )
+        done = specbranch("bench", *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, replace
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +69,77 @@ def pair(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield pair
 
 
-@pytest.fixture(scope="module")
-def steps() -> Steps:
-    """What `artifact` showed while it was made."""
-    return []
+class Interrupted(Exception):
+    """As if the user had pressed Ctrl-C."""
+
+
+@contextmanager
+def noting(interrupted_at: int | None = None) -> Iterator[list[Path]]:
+    """The files of the steps that are measured meanwhile, up to so many."""
+    noted: list[Path] = []
+
+    def write(path: Path, data: bytes) -> None:
+        noted.append(path)
+        write_whole(path, data)
+        if len(noted) == interrupted_at:
+            raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "write_whole", write)
+        yield noted
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a calibration was made that was interrupted in each of its stretches in turn.
+
+    `noted`: how many steps were measured in each try; `files`: all of them; `steps`: what the last try showed.
+    """
+
+    artifact: Artifact
+    noted: Sequence[int]
+    files: Sequence[Path]
+    steps: Steps
 
 
 @pytest.fixture(scope="module")
-def artifact(pair: Pair, spec: ModelSpec, steps: Steps, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def making(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Making:
     out = tmp_path_factory.mktemp("calibration")
-    made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=lambda *step: steps.append(step))
+    tries: list[int] = []
+    steps: Steps = []
+
+    def interrupt(reached: Sequence[str]) -> None:
+        shown: Steps = []
+
+        def stop(*step: Any) -> None:
+            shown.append(step)
+            if stages(shown) == reached:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=stop)
+        assert not (out / "calibration.json").exists()
+
+    with noting() as files:
+        for stretches in range(1, len(ORDER) + 1):
+            before = len(files)
+            interrupt(ORDER[:stretches])
+            tries.append(len(files) - before)
+        before = len(files)
+        made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=lambda *step: steps.append(step))
+        tries.append(len(files) - before)
     assert all(0 <= done <= total for _, done, total in steps)
     assert {path.name for path in out.iterdir()} == {"calibration.json", "traces.safetensors"}
     loaded = load_artifact(out)
     assert loaded.calibration.target == made.calibration.target
+    assert loaded.calibration.notes == made.calibration.notes
     assert "other" in "\n".join(describe(loaded))
-    return loaded
+    return Making(loaded, tries, files, steps)
+
+
+@pytest.fixture(scope="module")
+def artifact(making: Making) -> Artifact:
+    return making.artifact
 
 
 def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
@@ -204,11 +260,10 @@ def test_traces_say_what_the_draft_does(artifact: Artifact, pair: Pair, spec: Mo
     np.testing.assert_allclose(seen.true_chance[hit], seen.chances[hit, 0], rtol=1e-5)
 
 
-@pytest.mark.usefixtures("artifact")
-def test_laps_lie_between_the_parts_of_the_texts(steps: Steps) -> None:
-    assert stages(steps) == ORDER
+def test_laps_lie_between_the_parts_of_the_texts(making: Making) -> None:
+    assert stages(making.steps) == ORDER
     for stage in (TEXTS, ROUNDS):
-        assert [step[1:] for step in steps if step[0] == stage] == [(1, 2), (2, 2)]
+        assert [step[1:] for step in making.steps if step[0] == stage] == [(1, 2), (2, 2)]
 
 
 @given(st.integers(0, 100), st.integers(0, 20))
@@ -248,49 +303,25 @@ def test_the_first_run_behind_other_work_is_warmed_up(
     assert write() == [WARM_UP_TOKENS, 12]
 
 
-def test_an_interrupted_calibration_resumes(
-    pair: Pair, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Interrupted in each of its stretches in turn: it goes on from there, and measures nothing twice."""
-
-    class Interrupted(Exception):
-        pass
-
-    measured: list[Path] = []
-
-    def write(path: Path, data: bytes) -> None:
-        measured.append(path)
-        write_whole(path, data)
-
-    def interrupt(reached: list[str]) -> None:
-        shown: Steps = []
-
-        def stop(*step: Any) -> None:
-            shown.append(step)
-            if stages(shown) == reached:
-                raise Interrupted
-
-        with pytest.raises(Interrupted):
-            calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path, show=stop)
-        assert not (tmp_path / "calibration.json").exists()
-
-    monkeypatch.setattr(journal, "write_whole", write)
-    tokenizer = Tokenizer(spec)
-    for stretches in range(1, len(ORDER) + 1):
-        before = len(measured)
-        interrupt(ORDER[:stretches])
-        assert len(measured) > before
-    resumed = len(measured)
-    artifact = calibrate(pair, tokenizer, PROMPTS, EFFORT, tmp_path)
-    assert len(set(measured)) == len(measured)
-    assert f"{resumed} steps were resumed" in artifact.calibration.notes[0]
-    assert load_artifact(tmp_path).calibration.notes == artifact.calibration.notes
+def test_an_interrupted_calibration_resumes(making: Making) -> None:
+    """Whichever of its stretches it was interrupted in, it goes on from there, and measures nothing twice."""
+    assert all(count > 0 for count in making.noted[: len(ORDER)])
+    assert len(set(making.files)) == len(making.files)
+    resumed = sum(making.noted[: len(ORDER)])
+    assert f"{resumed} steps were resumed" in making.artifact.calibration.notes[0]
 
 
 def test_other_conditions_do_not_resume(pair: Pair, spec: ModelSpec, tmp_path: Path) -> None:
-    calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path)
-    artifact = calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path, seed=1)
-    assert "resumed" not in artifact.calibration.notes[0]
+    """A calibration with another seed measures the step anew that an interrupted one has; the same one does not."""
+
+    def begin(seed: int) -> list[Path]:
+        with noting(interrupted_at=1) as noted, pytest.raises(Interrupted):
+            calibrate(pair, Tokenizer(spec), PROMPTS[:1], EFFORT, tmp_path, seed=seed)
+        return noted
+
+    first, other, again = begin(0), begin(1), begin(0)
+    assert [path.name for path in other] == [path.name for path in first]
+    assert len({*first, *other, *again}) == 3
 
 
 def test_sampled_texts_are_the_targets_own_draws(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:

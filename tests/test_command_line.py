@@ -4,40 +4,28 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import ROOT, Done, document, refusal, specbranch
 from tiny_models import save_tiny
 
 from calibrate.artifact import load_artifact
+from calibrate.run import EFFORTS
 from engine.metrics import speed
 from reports.tolerance import Tolerance
 from reports.verification import load_verification, replay_folder
 from sim.replay import Replay
 
-ROOT = Path(__file__).parent.parent
-
-
-def specbranch(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "specbranch.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
-
-
 VERDICTS = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
 
-def document(*arguments: str | Path, folder: Path = ROOT, code: int = 0) -> Any:
-    done = specbranch(*arguments, "--json", folder=folder)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
-
-
-def refusal(*arguments: str | Path, folder: Path = ROOT) -> str:
-    done = specbranch(*arguments, folder=folder)
-    assert done.returncode not in (0, 130), done.stdout
-    assert "Traceback" not in done.stderr
-    return done.stderr
+def anew(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """As a shell runs it, in an interpreter of its own."""
+    command = [sys.executable, str(ROOT / "specbranch.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +36,46 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
     return ["--target", target, "--draft-model", draft, "--precision", "float32"]
 
 
-@pytest.fixture(scope="module")
-def work(models: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where calibrate, tune, verify and report were run, each from what the one before wrote."""
-    folder = tmp_path_factory.mktemp("work")
+def whole_job(
+    run: Callable[..., Done | subprocess.CompletedProcess[str]], models: list[str | Path], folder: Path
+) -> None:
+    """Calibrate, tune, verify and report, each from what the one before wrote."""
     prompts = folder / "prompts.jsonl"
     lines = [
         json.dumps({"text": f"w{3 + i} w7 w{9 + i}", "split": ("calibration", "heldout")[i % 2]})
         for i in range(8)
     ]
     prompts.write_text("\n".join(lines))
-    calibration = document("calibrate", "--quick", "--prompts", prompts, *models, folder=folder)
-    assert len(calibration["prompts"]) == 4
-    tuned = document("tune", folder=folder)
-    assert tuned["searched"] > 100
-    done = specbranch("verify", "--own-prompts", prompts, "--max-tokens", "16", folder=folder)
+    done = run("calibrate", "--quick", "--prompts", prompts, *models, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["prompts"]) == 4
+    done = run("tune", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["searched"] > 100
+    done = run("verify", "--own-prompts", prompts, "--max-tokens", "16", folder=folder)
     assert "Predicted and measured" in done.stdout, done.stderr
     (verdict,) = [word for word in VERDICTS if f"\n{word}: " in done.stdout]
     assert done.returncode == VERDICTS[verdict]
-    page = specbranch("report", folder=folder)
+    page = run("report", folder=folder)
     assert page.returncode == 0, page.stderr
     assert Path(folder, page.stdout.strip()).stat().st_size > 1_000_000
-    return folder
+
+
+@pytest.fixture(scope="module")
+def work(models: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder where the whole job was done, with a quick calibration that measures its costs once and no more."""
+    folder = tmp_path_factory.mktemp("work")
+    quick = EFFORTS["quick"]
+    once = replace(quick, laps=replace(quick.laps, seconds=0.0, together_seconds=0.05))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "quick", once)
+        whole_job(specbranch, models, folder)
+        yield folder
+
+
+@pytest.mark.slow
+def test_the_whole_job_as_a_shell_runs_it(models: list[str | Path], tmp_path: Path) -> None:
+    whole_job(anew, models, tmp_path)
 
 
 def test_verification_compares_at_least_six_configurations(work: Path) -> None:
@@ -161,6 +167,9 @@ def test_errors_are_one_sentence(tmp_path: Path, models: list[str | Path]) -> No
     wrong = tmp_path / "s.yaml"
     wrong.write_text((ROOT / "scenarios/default.yaml").read_text().replace("pearl", "perl"))
     assert "did you mean 'pearl'" in refusal("simulate", wrong)
+    shown = anew("simulate", wrong)
+    assert shown.returncode == 1
+    assert shown.stderr == refusal("simulate", wrong)
     assert "cannot be read" in refusal("simulate", tmp_path / "none.yaml")
     assert "specbranch calibrate --out" in refusal("tune", folder=tmp_path)
     assert "runs/tuned.yaml" in refusal("verify", folder=tmp_path)

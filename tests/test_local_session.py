@@ -1,15 +1,15 @@
 """A text whose policy runs in its models' worker is the one that the driver's writes, and is heard as it grows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from table_pair import PROMPT, players, tables
-from tiny_models import PROMPTS, TOKENS, save_tiny
+from tiny_models import PROMPTS, TOKENS, only
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.local_session import write
-from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.placement import usable_cores
 from engine.sampling import GREEDY, Sampling
@@ -30,10 +30,8 @@ CONFIGURATIONS = (
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), seed=0), precision="float32")
-    with Pair(target, {"int8": target.model_copy(update={"bits": 8})}, cores=usable_cores()[:2]) as pair:
-        yield pair
+def pair(tiny_pair: Pair) -> Pair:
+    return replace(only(tiny_pair, "int8"), cores=usable_cores()[:2])
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.0, seed=3)], ids=["greedy", "drawn"])

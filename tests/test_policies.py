@@ -217,6 +217,7 @@ def find_policies_in(host: object, folder: str) -> None:
     policies.__path__.append(folder)
 
 
+@pytest.mark.processes
 def test_a_new_file_is_a_policy_in_both_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but one file is added, and simulator and engine run it."""
     (tmp_path / "pairs_of_two.py").write_text(NEW_POLICY)

@@ -1,27 +1,21 @@
 """What `verify` says of the machine, and which configurations it runs."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_models import save_tiny
+from tiny_models import Calibrated, word_prompts
 from verifications import verification
 
-from calibrate.artifact import Artifact, load_artifact, save_artifact
-from calibrate.costs import Laps
+from calibrate.artifact import save_artifact
 from calibrate.hardware import hardware
 from calibrate.pace import Pace, at_pace
 from calibrate.prompts import Prompt
 from calibrate.revision import engine_revision
-from calibrate.run import Effort, calibrate
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import speed
-from engine.models import ModelSpec
-from engine.pair import Pair
-from engine.tokenizer import Tokenizer
 from reports.error_budget import split_error
 from reports.fidelity import judge
 from reports.page import render
@@ -115,36 +109,20 @@ def test_a_record_stands_for_its_own_plan_alone(changes: dict[str, object]) -> N
     assert not is_verified(record, warmer, prompts, plan)
 
 
-Calibrated = tuple[Pair, Tokenizer, Path, Artifact]
-EFFORT = Effort("tiny", 4, 16, Laps(1, seconds=0.0, together_seconds=0.05), sampled=12)
-
-
-@pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calibrated]:
-    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), 0), precision="float32")
-    tokenizer, folder = Tokenizer(target), tmp_path_factory.mktemp("calibration")
-    with Pair(target, {"near": target.model_copy(update={"bits": 4})}, cores=(0, 1)) as pair:
-        calibrate(pair, tokenizer, _prompts("calibration"), EFFORT, folder)
-        yield pair, tokenizer, folder, load_artifact(folder)
-
-
-def _prompts(split: str) -> tuple[Prompt, ...]:
-    first = {"calibration": 3, "heldout": 17}[split]
-    return tuple(Prompt(f"{split}-{i}", "test", split, f"w{first} w{5 + i} w9 w{11 + i}") for i in range(4))
-
-
-def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibrated, tmp_path: Path) -> None:
-    pair, tokenizer, folder, artifact = calibrated
+def test_drawn_texts_are_verified_from_the_search_to_the_page(
+    tiny_calibrated: Calibrated, tmp_path: Path
+) -> None:
+    pair, tokenizer, artifact = tiny_calibrated.pair, tiny_calibrated.tokenizer, tiny_calibrated.artifact
     grid = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0,), bounds=(0.4,), draw_drafts=(False, True))
     found = tune(artifact, grid, what_if=WhatIf(temperature=1.0), jobs=1, listed=12)
-    save_tuned(tmp_path / "tuned.yaml", TunedConfiguration.of(found, folder, artifact.digest))
+    save_tuned(tmp_path / "tuned.yaml", TunedConfiguration.of(found, tiny_calibrated.folder, artifact.digest))
     tuned = load_tuned(tmp_path / "tuned.yaml")
     drawn = next(c for c in (*tuned.baselines, *tuned.others) if c.draws_drafts)
     tuned = tuned.model_copy(update={"chosen": drawn, "others": (*tuned.others, tuned.chosen)})
-    assert longest_text(artifact, tuned) == EFFORT.sampled
-    plan = Plan(EFFORT.sampled, repeats=1, seed=5)
-    made, replay = verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), plan)
-    assert is_verified(made, tuned, _prompts("heldout"), plan)
+    assert longest_text(artifact, tuned) == artifact.calibration.sampled_tokens
+    plan = Plan(12, repeats=1, seed=5)
+    made, replay = verify(pair, tokenizer, artifact, tuned, word_prompts("heldout"), plan)
+    assert is_verified(made, tuned, word_prompts("heldout"), plan)
     record = tmp_path / "record.json"
     save_verification(record, made)
     save_artifact(replay_folder(record), replay)
@@ -161,9 +139,9 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
         (drawn.placement, "target"),
         (drawn.placement, "near"),
     }
-    assert all(len(p.now) >= len(_prompts("heldout")) for p in made.pace)
+    assert all(len(p.now) >= len(word_prompts("heldout")) for p in made.pace)
     for pace, crowds, known in ((made.pace, made.crowds, True), ((), (), False)):
-        world = Replay(at_pace(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=EFFORT.sampled)
+        world = Replay(at_pace(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=plan.max_tokens)
         for one in made.compared:
             told = one.predicted.speed if known else one.as_calibrated
             assert told == speed(world.runs(one.configuration))
@@ -184,16 +162,16 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(calibrated: Calibr
     ("what_if", "tokens", "said"),
     [
         (WhatIf(target_speed=2.0), 12, "target x2"),
-        (WhatIf(temperature=1.0), 13, "12 tokens at most"),
-        (WhatIf(), 17, "16 tokens at most"),
+        (WhatIf(temperature=1.0), 41, "40 tokens at most"),
+        (WhatIf(), 25, "24 tokens at most"),
     ],
 )
 def test_what_cannot_be_run_here_is_refused(
-    calibrated: Calibrated, what_if: WhatIf, tokens: int, said: str
+    tiny_calibrated: Calibrated, what_if: WhatIf, tokens: int, said: str
 ) -> None:
-    pair, tokenizer, folder, artifact = calibrated
+    pair, tokenizer, artifact = tiny_calibrated.pair, tiny_calibrated.tokenizer, tiny_calibrated.artifact
     tuned = TunedConfiguration(
-        calibration=folder,
+        calibration=tiny_calibrated.folder,
         calibration_digest=artifact.digest,
         what_if=what_if,
         searched=1,
@@ -201,19 +179,25 @@ def test_what_cannot_be_run_here_is_refused(
         chosen=ALONE,
     )
     with pytest.raises(ConfigurationError, match=said):
-        verify(pair, tokenizer, artifact, tuned, _prompts("heldout"), Plan(tokens, repeats=1))
+        verify(pair, tokenizer, artifact, tuned, word_prompts("heldout"), Plan(tokens, repeats=1))
 
 
-def test_texts_beyond_a_models_positions_are_refused_before_one_is_written(calibrated: Calibrated) -> None:
-    pair, tokenizer, folder, artifact = calibrated
+def test_texts_beyond_a_models_positions_are_refused_before_one_is_written(
+    tiny_calibrated: Calibrated,
+) -> None:
+    pair, tokenizer, artifact = tiny_calibrated.pair, tiny_calibrated.tokenizer, tiny_calibrated.artifact
     tuned = TunedConfiguration(
-        calibration=folder, calibration_digest=artifact.digest, searched=1, advice="a", chosen=ALONE
+        calibration=tiny_calibrated.folder,
+        calibration_digest=artifact.digest,
+        searched=1,
+        advice="a",
+        chosen=ALONE,
     )
     long = Prompt("long", "test", "heldout", " ".join(f"w{3 + i % 40}" for i in range(2040)))
     with pytest.raises(
         ConfigurationError, match=r"'long' has .* 2048 positions of 'target': .* --max-tokens"
     ):
-        verify(pair, tokenizer, artifact, tuned, [*_prompts("heldout"), long], Plan(12, repeats=1))
+        verify(pair, tokenizer, artifact, tuned, [*word_prompts("heldout"), long], Plan(12, repeats=1))
 
 
 @pytest.mark.parametrize("version", [3, 5])

@@ -1,5 +1,6 @@
 """Tiny random models in folders, as a worker loads them, and the target's own greedy text without any cache."""
 
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from calibrate.artifact import Artifact
+from calibrate.prompts import Prompt
+from engine.pair import Pair
+from engine.tokenizer import Tokenizer as PairTokenizer
 
 VOCABULARY = 48
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -55,6 +61,27 @@ def save_tokenizer(folder: Path, first_word: str = "w0", *, chats: bool = False)
     tokenizer = fast(tokenizer_object=inner, unk_token="w1", eos_token="w2")
     tokenizer.chat_template = "w3 {{ messages[0].content }} w4" if chats else None
     tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A pair, and the calibration of it in a folder."""
+
+    pair: Pair
+    tokenizer: PairTokenizer
+    folder: Path
+    artifact: Artifact
+
+
+def only(pair: Pair, *drafts: str) -> Pair:
+    """The pair with these drafts alone, in the same workers."""
+    return replace(pair, drafts={name: pair.drafts[name] for name in drafts})
+
+
+def word_prompts(split: str) -> tuple[Prompt, ...]:
+    """Four prompts of a tiny tokenizer's words, to calibrate or to verify on."""
+    first = {"calibration": 3, "heldout": 17}[split]
+    return tuple(Prompt(f"{split}-{i}", "test", split, f"w{first} w{5 + i} w9 w{11 + i}") for i in range(4))
 
 
 @cache

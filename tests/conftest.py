@@ -1,0 +1,96 @@
+"""What all tests share: which of them start processes, one thread of PyTorch's, a tiny pair and its calibration."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from calibrate.artifact import load_artifact
+from calibrate.costs import Laps
+from calibrate.run import Effort, calibrate
+from engine.models import ModelSpec
+from engine.pair import Pair
+
+if TYPE_CHECKING:
+    from tiny_models import Calibrated
+
+# Files whose tests start models' workers, commands or a browser; 'make check' leaves them out. The longest come first,
+# so that of two processes that run the tests neither has a long file left when the other is done.
+PROCESSES = (
+    "test_command_line",
+    "test_benchmark",
+    "test_calibrate",
+    "test_replay_exact",
+    "test_session",
+    "test_real_pair",
+    "test_faults",
+    "test_verify",
+    "test_hardware_check",
+    "test_page",
+    "test_temperature",
+    "test_interleaved",
+    "test_hrad_training",
+    "test_local_session",
+    "test_workers",
+    "test_audit",
+    "test_tune",
+    "test_documented_commands",
+    "test_self_check",
+)
+
+# How long an example takes depends on what else runs here.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+def _order(item: pytest.Item) -> int:
+    """The longest files first."""
+    return PROCESSES.index(item.path.stem) if item.path.stem in PROCESSES else len(PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes, and see that one process runs a file, or all tests that share the tiny pair."""
+    for item in items:
+        if item.path.stem in PROCESSES:
+            item.add_marker(pytest.mark.processes)
+        shared = "tiny_pair" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("tiny pair" if shared else item.path.stem))
+    items.sort(key=_order)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_of_torch() -> None:
+    """In the tests' own process; a worker has as many as its seat. Products as small as these are slower in two."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A tiny target and drafts of it, float32, with workers that tests share: they leave them as they were.
+
+    A worker takes seconds to start, most of it for libraries; what ends or changes one has a pair of its own.
+    """
+    from tiny_models import save_tiny
+
+    target = ModelSpec(source=save_tiny(tmp_path_factory.mktemp("target"), 0), precision="float32")
+    drafts = {name: target.model_copy(update={"bits": bits}) for name, bits in (("near", 4), ("int8", 8))}
+    with Pair(target, drafts, cores=(0, 1)) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def tiny_calibrated(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> "Calibrated":
+    """The tiny pair with the draft 'near' alone, and its calibration, greedily and at temperature 1."""
+    from tiny_models import Calibrated, only, word_prompts
+
+    from engine.tokenizer import Tokenizer
+
+    pair, tokenizer = only(tiny_pair, "near"), Tokenizer(tiny_pair.target)
+    folder = tmp_path_factory.mktemp("calibration")
+    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.05), sampled=40)
+    calibrate(pair, tokenizer, word_prompts("calibration"), effort, folder)
+    return Calibrated(pair, tokenizer, folder, load_artifact(folder))
