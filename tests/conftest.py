@@ -50,14 +50,10 @@ def _order(item: pytest.Item) -> int:
     return PROCESSES.index(item.path.stem) if item.path.stem in PROCESSES else len(PROCESSES)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes, and see that one process runs a file, or all tests that share the tiny pair."""
     for item in items:
         if item.path.stem in PROCESSES:
             item.add_marker(pytest.mark.processes)
-        shared = "tiny_pair" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("tiny pair" if shared else item.path.stem))
     items.sort(key=_order)
 
 
