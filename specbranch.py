@@ -561,7 +561,7 @@ def map_regimes(
         Path | None,
         typer.Option(help=f"the calibration to start from; none: {CALIBRATION}, or the one shipped"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="the page to write")] = MAP,
+    out: Annotated[Path, typer.Option(help="the page to write", callback=_output_file)] = MAP,
     draft: Annotated[
         str | None, typer.Option(help="whose costs every cell has; none: the draft with the cheapest step")
     ] = None,

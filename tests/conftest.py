@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # so that of two processes that run the tests neither has a long file left when the other is done.
 PROCESSES = (
     "test_command_line",
+    "test_architectures",
     "test_benchmark",
     "test_calibrate",
     "test_replay_exact",
@@ -38,6 +39,9 @@ PROCESSES = (
     "test_tune",
     "test_documented_commands",
     "test_self_check",
+    "test_stops",
+    "test_regime_page",
+    "test_paths",
 )
 
 # How long an example takes depends on what else runs here.

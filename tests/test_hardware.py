@@ -23,5 +23,6 @@ def test_a_digest_follows_the_weights(tmp_path: Path) -> None:
         ModelSpec(source=save_tiny(tmp_path / name, seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert model_digest(one) == model_digest(same) != model_digest(other)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(SpecBranchError, match="no weights"):
         model_digest(ModelSpec(source=str(tmp_path)))

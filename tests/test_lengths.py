@@ -83,5 +83,5 @@ def test_positions_are_those_of_the_configuration(tmp_path: Path) -> None:
     )
     found = with_positions({"noted": noted, "unknown": unknown})
     assert [one.positions for one in found.values()] == [7, 256]
-    with pytest.raises(SpecBranchError, match="could not be loaded"):
+    with pytest.raises(SpecBranchError, match="there is no folder"):
         most_positions(ModelSpec(source=str(tmp_path / "none")))

@@ -43,6 +43,8 @@ GIVEN = {
     ("trace", "record"): (["PATH"], "file"),
     ("compare", "records"): (["PATH", "PATH"], "file"),
     ("compare", "out"): (["a.json", "a.json", "--out", "PATH"], "output"),
+    ("map", "points"): (["--points", "PATH"], "file"),
+    ("map", "more"): (["--points", "PATH"], "file"),
     ("merge", "tables"): (["PATH", "--out", "merged.csv"], "file"),
     ("merge", "out"): (["a.csv", "--out", "PATH"], "output"),
     ("count-ngrams", "out"): (["--out", "PATH"], "output"),
