@@ -51,7 +51,14 @@ def outdated(calibration: Calibration) -> tuple[str, ...]:
 def others(calibration: Calibration, target: ModelSpec, drafts: Mapping[str, ModelSpec]) -> Iterator[str]:
     """What a calibration is of that this pair is not, here and now: in words that follow "a calibration of"."""
     known = {name: record.spec for name, record in calibration.models.items()}
-    if known != {TARGET: target, **drafts}:
+    here = {TARGET: target, **drafts}
+    depth = calibration.target.spec.deepen
+    if (
+        known != here
+        and {**known, TARGET: calibration.target.spec.model_copy(update={"deepen": target.deepen})} == here
+    ):
+        yield f"a target deepened {depth} times" if depth > 1 else "a target that is not deepened"
+    elif known != here:
         yield "another pair"
     else:
         yield from _other_weights(calibration)

@@ -63,12 +63,15 @@ def deepened_model(model: Any, times: int) -> Any:
 
 
 def check_deepens(spec: ModelSpec, lean: bool, family: str) -> None:
-    """ConfigurationError where a model of such a family is to be deepened and is not `lean` (`engine.llama.is_lean`)."""
-    if spec.deepen > 1 and not lean:
+    """ConfigurationError where a model is to be deepened that cannot be; `lean` as `engine.llama.is_lean` says."""
+    if spec.deepen == 1:
+        return
+    if not lean:
         raise ConfigurationError(
             f"'{spec.source}' is of the {family} family or has biases, and only Llama-family models without biases "
             "can be deepened: choose such a target, or leave --deepen out."
         )
+    parameters(spec)  # which are going to be stated
 
 
 def parameters(spec: ModelSpec) -> int:
@@ -97,7 +100,11 @@ def remarks(target: ModelSpec) -> tuple[str, ...]:
     """What has to be said wherever a figure of this target is shown, as notes are; nothing of one that is as it is."""
     if target.deepen == 1:
         return ()
-    more = "a block that computes and adds" if target.deepen == 2 else f"{target.deepen - 1} blocks that compute and add"
+    more = (
+        "a block that computes and adds"
+        if target.deepen == 2
+        else f"{target.deepen - 1} blocks that compute and add"
+    )
     return (
         f"the target is {target.source} deepened {target.deepen} times, with {more} nothing behind each layer: figures "
         f"are of real computation at the cost of {parameters(target) / 1e6:,.1f} M parameters, the text is the small "

@@ -23,7 +23,8 @@ def choose_models(
 
     Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
-    arithmetic decides the text. The target is made `deepen` times as deep (`engine.deepening`), drafts never. What guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
+    arithmetic decides the text. The target is made `deepen` times as deep (`engine.deepening`), drafts never. What
+    guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
     SpecBranchError if a path is given where there is no model, or no file of n-grams.
     """
     for given in filter(None, (target, draft)):
@@ -43,7 +44,9 @@ def choose_models(
     )
     if draft:
         name = Path(draft).name
-        return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft, "deepen": 1})}
+        return spec, {
+            name if name != TARGET else "draft": spec.model_copy(update={"source": draft, "deepen": 1})
+        }
     if target:
         return spec, {
             f"int{bits}": ModelSpec(

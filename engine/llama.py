@@ -296,7 +296,9 @@ class Llama:
             mask = mask.repeat(group, 1)
         x = self.embedding[tokens]
         outputs: list[Tensor] = []
-        ends = range(len(self.layers))[:: -self.blocks] if self.watch else ()  # last blocks of layers, from behind
+        ends = (
+            range(len(self.layers))[:: -self.blocks] if self.watch else ()
+        )  # last blocks of layers, from behind
         watched = ends[:WATCHED_LAYERS]
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)

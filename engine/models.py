@@ -21,8 +21,8 @@ class ModelSpec(BaseModel):
     to nearest, or with `codes` as that file of `engine.gptq` says (`DEFAULT`: the embedded pair's, made when it is
     not there yet). `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own:
     a file, or one of those carried in `WEIGHTS` by its name. So are `kept_tokens`, a distilled draft whose head's
-    tokens this one's is cut to, and `ngrams`, a file of `engine.ngrams` that a draft guesses by. `deepen` makes a target
-    so many times as deep (`engine.deepening`).
+    tokens this one's is cut to, and `ngrams`, a file of `engine.ngrams` that a draft guesses by. `deepen` makes a
+    target so many times as deep (`engine.deepening`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
