@@ -174,7 +174,8 @@ def print_error_parts(record: Path, as_json: bool) -> None:
     with progress(len(verification.compared)) as advance:
         budget = split_error(verification, replay, advance)
     if as_json:
-        print(json.dumps({**json.loads(budget.model_dump_json()), "remarks": verification.remarks}))
+        said = {"remarks": verification.remarks} if verification.remarks else {}
+        print(json.dumps(json.loads(budget.model_dump_json()) | said))
         return
     for remark in verification.remarks:
         console().print(sentence(remark), highlight=False)

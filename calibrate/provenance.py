@@ -53,15 +53,13 @@ def others(calibration: Calibration, target: ModelSpec, drafts: Mapping[str, Mod
     known = {name: record.spec for name, record in calibration.models.items()}
     here = {TARGET: target, **drafts}
     depth = calibration.target.spec.deepen
-    if (
-        known != here
-        and {**known, TARGET: calibration.target.spec.model_copy(update={"deepen": target.deepen})} == here
-    ):
-        yield f"a target deepened {depth} times" if depth > 1 else "a target that is not deepened"
-    elif known != here:
-        yield "another pair"
-    else:
+    as_deep = calibration.target.spec.model_copy(update={"deepen": target.deepen})
+    if known == here:
         yield from _other_weights(calibration)
+    elif {**known, TARGET: as_deep} == here:
+        yield f"a target deepened {depth} times" if depth > 1 else "a target that is not deepened"
+    else:
+        yield "another pair"
     if not same_hardware(calibration.hardware, hardware()):
         yield f"another machine ({calibration.hardware.get('processor', 'unknown')})"
     yield from chain(other_software(calibration), other_engine(calibration))

@@ -2,8 +2,8 @@
 
 A block is a copy of its layer whose two output projections, the attention's and the MLP's, are zero. It reads its
 weights, fills its cache and multiplies like any other layer, and what it adds to the residual stream is exactly zero.
-So the text is the plain model's, token for token, and the cost is that of a model so many times as deep. Both times
-are made when a model is loaded, and nothing is written to disk.
+So the text is the plain model's, token for token, and the cost is that of a model so many times as deep. A model
+is deepened while it is loaded, and nothing is written to disk.
 """
 
 import copy

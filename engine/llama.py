@@ -296,10 +296,8 @@ class Llama:
             mask = mask.repeat(group, 1)
         x = self.embedding[tokens]
         outputs: list[Tensor] = []
-        ends = (
-            range(len(self.layers))[:: -self.blocks] if self.watch else ()
-        )  # last blocks of layers, from behind
-        watched = ends[:WATCHED_LAYERS]
+        # The last block of each of the last layers, from behind.
+        watched = range(len(self.layers))[:: -self.blocks][:WATCHED_LAYERS] if self.watch else ()
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)
             fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
