@@ -13,14 +13,20 @@ BIN := .venv/bin
 
 setup: .venv/.ready
 
-# Measures this machine and the default pair, chooses, verifies and writes a page; what is there is not redone. Prompts
-# differ more than the stretches of one text, so twice as many, half as long, decide more than the default's.
+# Measures this machine and the default pair, chooses, verifies and writes a page; what is there is not redone. The pair
+# is that deepened six times, whose target costs what targets cost beside their drafts, or with PAIR=plain as it is.
+# Prompts differ more than the stretches of one text, so twice as many, half as long, decide more than the default's.
+PAIR ?= deepened
+RUNS_deepened := runs
+RUNS_plain := runs/plain
+DEPTH_deepened := --deepen 6
+demo: RUNS = $(or $(RUNS_$(PAIR)),$(error there is no PAIR '$(PAIR)': deepened or plain))
 demo: setup
-	$(BIN)/specbranch calibrate
-	$(BIN)/specbranch tune
-	$(BIN)/specbranch verify --prompts 24 --max-tokens 48 \
+	$(BIN)/specbranch calibrate $(DEPTH_$(PAIR)) --out $(RUNS)/calibration
+	$(BIN)/specbranch tune --calibration $(RUNS)/calibration --out $(RUNS)/tuned.yaml
+	$(BIN)/specbranch verify $(RUNS)/tuned.yaml --prompts 24 --max-tokens 48 --out $(RUNS)/verification.json \
 	|| case $$? in 3|4) ;; *) exit 1 ;; esac # any verdict is a result, and has its page
-	$(BIN)/specbranch report
+	$(BIN)/specbranch report $(RUNS)/verification.json --out $(RUNS)/report.html
 
 # Two processes share the tests, a file at a time, in the order of tests/conftest.py. No more than two, whatever the
 # machine has: the engine's tests pin their models to the same two cores.

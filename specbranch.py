@@ -53,6 +53,14 @@ def _output_folder(given: Path) -> Path:
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Target = Annotated[str | None, typer.Option(help="a target model's folder or hub id; none: the default pair")]
+Deepen = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=64,
+        help="the target so many times as deep, by blocks that compute and add nothing: same text, dearer",
+    ),
+]
 DraftModel = Annotated[
     str | None,
     typer.Option("--draft-model", help="a draft model's folder or hub id; none: drafts made of the target"),
@@ -159,14 +167,18 @@ def print_error_parts(record: Path, as_json: bool) -> None:
     from reports.recorded_runs import open_replay
     from reports.tables import console
     from reports.verification import load_verification
+    from reports.wording import sentence
 
     verification = load_verification(record)
     replay = open_replay(record)
     with progress(len(verification.compared)) as advance:
         budget = split_error(verification, replay, advance)
     if as_json:
-        print(budget.model_dump_json())
+        said = {"remarks": verification.remarks} if verification.remarks else {}
+        print(json.dumps(json.loads(budget.model_dump_json()) | said))
         return
+    for remark in verification.remarks:
+        console().print(sentence(remark), highlight=False)
     print_error_budget(console(), budget)
 
 
@@ -218,6 +230,7 @@ def generate(
     ] = None,
     seed: Seed = 0,
     target: Target = None,
+    deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
@@ -229,6 +242,7 @@ def generate(
     from pydantic import TypeAdapter, ValidationError
 
     from engine.configuration import Configuration
+    from engine.deepening import remarks
     from engine.default_drafts import choose_models
     from engine.metrics import measure
     from engine.pair import find_predictors, open_pair
@@ -264,7 +278,7 @@ def generate(
                 f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
             ) from error
     load_policy(configuration.policy)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
     with open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer):
         ids = tokenizer.encode(prompt)
         shown = ""
@@ -288,12 +302,14 @@ def generate(
             sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
             stops=[text for text in stop or () if text],
         )
-    metrics = measure([run])
+    metrics, said = measure([run]), remarks(models[0])
     if trace:
-        save_trace(trace, [run], {"configuration": configuration.label()})
+        about = {"configuration": configuration.label()} | ({"remarks": "; ".join(said)} if said else {})
+        save_trace(trace, [run], about)
     if as_json:
         document = {
             "text": tokenizer.decode(run.tokens),
+            "remarks": said,
             "configuration": configuration.model_dump(mode="json"),
             "metrics": TypeAdapter(type(metrics)).dump_python(metrics, mode="json"),
             "run": TypeAdapter(Run).dump_python(run, mode="json"),
@@ -301,7 +317,7 @@ def generate(
         print(json.dumps(document))
     else:
         print(tokenizer.decode(run.tokens)[len(shown) :])
-        print(run_summary(run, metrics))
+        print(run_summary(run, metrics, said))
     if run.warning:
         print(f"specbranch: {run.warning}", file=sys.stderr)
 
@@ -322,6 +338,7 @@ def calibrate(
         ),
     ] = 0,
     target: Target = None,
+    deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
@@ -339,7 +356,7 @@ def calibrate(
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
     chosen = choose_prompts(own, "calibration", effort.prompts)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
     if (out / JSON_NAME).exists() and not again:
         artifact = load_artifact(out)
         others = differences(artifact, *models, chosen, effort, seed, context)
@@ -362,6 +379,7 @@ def bench_calibration(
     quick: Annotated[bool, typer.Option("--quick", help="costs as by three quick calibrations")] = False,
     markdown: Markdown = None,
     target: Target = None,
+    deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
@@ -377,7 +395,7 @@ def bench_calibration(
     from reports.calibration_benchmark import measure, with_few_texts
 
     effort = with_few_texts(EFFORTS["quick" if quick else "default"])
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
     with stages() as show:
         found = measure(*models, choose_prompts(None, "calibration", effort.prompts), effort, out, show)
     text = describe(found, " ".join(["specbranch", *sys.argv[1:]]))
@@ -850,7 +868,10 @@ def trace(
         raise ConfigurationError(f"there is no world '{world}': engine, simulator or both.")
     worlds = get_args(World) if world == "both" else (world,)
     verification = load_verification(record)
-    save_trace(out, find_runs(record, verification, configuration, prompt, worlds), {"record": str(record)})
+    about = {"record": str(record)}
+    if verification.remarks:
+        about["remarks"] = "; ".join(verification.remarks)
+    save_trace(out, find_runs(record, verification, configuration, prompt, worlds), about)
     print(out)
 
 
@@ -867,6 +888,7 @@ def bench(
     own: OwnPrompts = None,
     hrad_networks: HradNetworks = HRAD,
     target: Target = None,
+    deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
@@ -889,7 +911,7 @@ def bench(
     from reports.cache_memory import measure_memory
     from reports.tables import console
 
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
+    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
     if memory:
         with open_pair(*models) as (pair, _):
             print_memory(console(), measure_memory(pair, list(pair.drafts)[-1]))
@@ -1095,6 +1117,7 @@ def hardware_check(
     default_pair: Annotated[
         bool, typer.Option("--default-pair", help="check with the default pair instead")
     ] = False,
+    deepen: Deepen = 1,
     cpu: Annotated[bool, typer.Option("--cpu", help="run even though there is no CUDA device")] = False,
 ) -> None:
     """Check exactness, calibrate, tune, verify and race transformers on this machine's GPUs; one JSON file."""
@@ -1109,14 +1132,14 @@ def hardware_check(
         raise SpecBranchError("there is no CUDA device here; --cpu runs the check on this machine's cores.")
     count = 2 * EFFORT.prompts
     if default_pair:
-        target, drafts = choose_models(None, None, "bfloat16")
+        target, drafts = choose_models(None, None, "bfloat16", deepen=deepen)
         prompts = builtin_prompts("calibration", EFFORT.prompts) + builtin_prompts("heldout", EFFORT.prompts)
     else:
         folder = cache_folder() / f"random-pair-{layers}x{width}x{heads}"
         source, small = map(str, make_random_pair(folder, layers=layers, width=width, heads=heads))
-        target, rounded = choose_models(source, None, "bfloat16")
+        target, rounded = choose_models(source, None, "bfloat16", deepen=deepen)
         # On a GPU int8 saves nothing (docs/gpu.md).
-        drafts = {"small": target.model_copy(update={"source": small}), "int4": rounded["int4"]}
+        drafts = {"small": target.model_copy(update={"source": small, "deepen": 1}), "int4": rounded["int4"]}
         texts = [" ".join(f"w{5 + (17 * i + 7 * j * j) % 997}" for j in range(24)) for i in range(count)]
         prompts = tuple(Prompt(f"words-{i}", "words", "check", text) for i, text in enumerate(texts))
     record = check(target, drafts, prompts, out, lambda line: print(line, file=sys.stderr))

@@ -31,10 +31,11 @@ from engine.placement import Placement
 from engine.record import Run
 
 # 8 added the tokens that a draft's head keeps, 9 and 10 settings and what drafts guess by, 11 models' positions and the
-# engine's revision; what a record lacks of these is what its defaults say.
+# engine's revision, 12 deepened targets and what has to be said of them; what a record lacks of these is what its
+# defaults say.
 VERSIONS = History(
-    present=11,
-    migrations=dict.fromkeys((7, 8, 9, 10), unchanged),
+    present=12,
+    migrations=dict.fromkeys((7, 8, 9, 10, 11), unchanged),
     too_old="up to version 6 the models were timed at once without the pauses that a generation has, which made "
     "predictions up to a fifth too fast",
 )
@@ -166,7 +167,8 @@ class Rehearsal(_Record):
 
 
 class Calibration(_Record):
-    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded.
+    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded, `remarks`
+    what has to be said wherever a figure of it is shown (`engine.deepening`).
 
     `engine_revision` of what was timed (`calibrate.revision`); None: it was not noted.
     `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
@@ -191,6 +193,7 @@ class Calibration(_Record):
     reference_seconds: dict[str, tuple[float, ...]]
     rehearsals: tuple[Rehearsal, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     traces_sha256: str = ""
     seal: str = ""  # of the file that this record was read from or written to, where it stands last
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from engine.cores import allowed_cores, find_cores
 from engine.errors import SpecBranchError
-from engine.models import ModelSpec
+from engine.models import ModelSpec, weight_files
 from engine.placement import cuda_devices
 
 PACKAGES = ("torch", "transformers", "numpy", "numba", "simpy", "safetensors")
@@ -65,16 +65,7 @@ def model_digest(spec: ModelSpec) -> str:
 
     SpecBranchError if they are not here.
     """
-    folder = Path(spec.location)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError
-
-        try:
-            folder = Path(snapshot_download(spec.source, local_files_only=True))
-        except (OSError, HFValidationError) as error:
-            raise SpecBranchError(f"the weights of '{spec.source}' are not on this machine.") from error
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    files = weight_files(spec)
     if not files:
         raise SpecBranchError(f"'{spec.source}' holds no weights that could be hashed.")
     beside = list(filter(None, [spec.distilled_file, spec.codes_file, spec.ngrams_file]))

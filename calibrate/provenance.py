@@ -51,10 +51,15 @@ def outdated(calibration: Calibration) -> tuple[str, ...]:
 def others(calibration: Calibration, target: ModelSpec, drafts: Mapping[str, ModelSpec]) -> Iterator[str]:
     """What a calibration is of that this pair is not, here and now: in words that follow "a calibration of"."""
     known = {name: record.spec for name, record in calibration.models.items()}
-    if known != {TARGET: target, **drafts}:
-        yield "another pair"
-    else:
+    here = {TARGET: target, **drafts}
+    depth = calibration.target.spec.deepen
+    as_deep = calibration.target.spec.model_copy(update={"deepen": target.deepen})
+    if known == here:
         yield from _other_weights(calibration)
+    elif {**known, TARGET: as_deep} == here:
+        yield f"a target deepened {depth} times" if depth > 1 else "a target that is not deepened"
+    else:
+        yield "another pair"
     if not same_hardware(calibration.hardware, hardware()):
         yield f"another machine ({calibration.hardware.get('processor', 'unknown')})"
     yield from chain(other_software(calibration), other_engine(calibration))

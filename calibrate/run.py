@@ -28,6 +28,7 @@ from calibrate.provenance import others
 from calibrate.revision import engine_revision
 from calibrate.texts import Author, Manner
 from engine.configuration import Configuration
+from engine.deepening import remarks
 from engine.errors import CalibrationError
 from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
@@ -165,6 +166,7 @@ def calibrate(
         reference_seconds=costs.reference,
         rehearsals=tuple(rehearsals),
         notes=(*notes, *costs.notes),
+        remarks=remarks(pair.target),
     )
     artifact = Artifact(calibration, tuple(traces), tuple(sampled))
     try:

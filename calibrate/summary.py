@@ -15,6 +15,7 @@ def describe(artifact: Artifact) -> Iterator[str]:
     machine = calibration.hardware
     yield f"measured {calibration.created} on {machine['processor']}, {machine['cores']} cores ({calibration.effort})"
     yield f"target {calibration.target.spec.source} in {calibration.target.spec.precision}"
+    yield from calibration.remarks
     limited = calibration.positions
     yield (
         f"costs are known behind contexts of up to {calibration.longest_context} tokens"

@@ -53,8 +53,9 @@ class Decoder(Protocol):
 
     While `watch` is set, each forward leaves `features` [last, min(WATCHED_LAYERS, layers) * hidden size], in the
     model's dtype or in float32 where nothing rounded them, on its device: the outputs of the last layers behind one
-    another, the very last one's behind the final norm, as in transformers' `hidden_states`. Otherwise `features` mean
-    nothing and cost next to nothing. `capabilities` say what it cannot do.
+    another, the very last one's behind the final norm, as in transformers' `hidden_states`; blocks that deepen a layer
+    are no layers of their own. Otherwise `features` mean nothing and cost next to nothing. `capabilities` say what it
+    cannot do.
 
     `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score; None where rows are ids.
     """

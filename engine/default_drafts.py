@@ -17,12 +17,14 @@ def choose_models(
     precision: Precision,
     trust_remote_code: bool = False,
     ngrams: Path | None = None,
+    deepen: int = 1,
 ) -> tuple[ModelSpec, Mapping[str, ModelSpec]]:
     """The target and its drafts by name, the best aligned first.
 
     Without `target`, the default pair. A `draft` given by path or id is the only one, called by its last part.
     Rounded and distilled drafts compute in bfloat16 whatever the target's `precision`: only the target's
-    arithmetic decides the text. What guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
+    arithmetic decides the text. The target is made `deepen` times as deep (`engine.deepening`), drafts never. What
+    guesses does so by `ngrams` (`engine.ngrams`), the default pair by its own.
     SpecBranchError if a path is given where there is no model, or no file of n-grams.
     """
     for given in filter(None, (target, draft)):
@@ -33,10 +35,18 @@ def choose_models(
     kept = DISTILLED.name if DISTILLED.exists() else None
     own = NGRAMS.name if NGRAMS.exists() and not target else None
     theirs = str(ngrams) if ngrams else own
-    spec = ModelSpec(source=source, precision=precision, trust_remote_code=trust_remote_code, ngrams=theirs)
+    spec = ModelSpec(
+        source=source,
+        precision=precision,
+        trust_remote_code=trust_remote_code,
+        ngrams=theirs,
+        deepen=deepen,
+    )
     if draft:
         name = Path(draft).name
-        return spec, {name if name != TARGET else "draft": spec.model_copy(update={"source": draft})}
+        return spec, {
+            name if name != TARGET else "draft": spec.model_copy(update={"source": draft, "deepen": 1})
+        }
     if target:
         return spec, {
             f"int{bits}": ModelSpec(

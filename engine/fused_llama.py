@@ -127,7 +127,10 @@ class Scratch(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedLlama:
-    """The weights of a model of the Llama family as `engine.fused_step.step` reads them."""
+    """The weights of a model of the Llama family as `engine.fused_step.step` reads them.
+
+    So many `blocks` are one layer where features are asked for: of each, the last one's output.
+    """
 
     bits: int
     heads: int
@@ -143,6 +146,7 @@ class FusedLlama:
     last_norm: Floats
     head: Blocks
     whole_head: Blocks | None
+    blocks: int
     helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count()))
     scratch: dict[int, Scratch] = field(default_factory=dict)
 
@@ -168,7 +172,7 @@ class FusedLlama:
         rows, width = len(tokens), self.embedding.shape[1]
         read, at = np.array((tokens, positions), np.int64)
         seen, counts = _seen(sight, start, rows)
-        watched = min(WATCHED_LAYERS, len(self.norms)) if watch else 0
+        watched = min(WATCHED_LAYERS * self.blocks, len(self.norms)) if watch else 0
         features = np.empty((watched, last, width), np.float32)
         logits = np.empty((last, len(self.head.weights)), np.float32)
         scratch = self.scratch.get(rows) or self.scratch.setdefault(rows, self._scratch(rows))
@@ -207,7 +211,7 @@ class FusedLlama:
             other.result()
         if shown is not None:
             logits[:, shown:] = -np.inf
-        whole = torch.from_numpy(logits)
+        whole, features = torch.from_numpy(logits), features[self.blocks - 1 :: self.blocks]
         return (
             whole if self.outputs == logits.shape[1] else whole[:, : self.outputs],
             torch.from_numpy(features.transpose(1, 0, 2).reshape(last, -1)) if watch else NOTHING,
@@ -255,11 +259,12 @@ def fuse(
     head_width: int,
     epsilon: float,
     kept: Tensor | None = None,
+    blocks: int = 1,
 ) -> FusedLlama:
     """The model of these weights, which `can_fuse`; `bits` as in `engine.linear.make_linear`.
 
     It shares the memory of `embedding`, bfloat16 [vocabulary, width]. `kept` int64 [rows]: the rows of `head` that it
-    begins with (None: all of them); see `FusedLlama.put_head`.
+    begins with (None: all of them); see `FusedLlama.put_head`. `blocks` as in `engine.llama.Llama`.
     """
     norms = [torch.stack([layer.attention_norm, layer.mlp_norm]).bfloat16().float() for layer in layers]
     return FusedLlama(
@@ -277,6 +282,7 @@ def fuse(
         last_norm=last_norm.bfloat16().float().numpy(),
         head=block(head if kept is None else head[kept], bits),
         whole_head=None if kept is None else block(head, bits),
+        blocks=blocks,
     )
 
 

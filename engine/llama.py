@@ -80,19 +80,21 @@ class Llama:
         device: str = "cpu",
         capacity: int = 1024,
         vocabulary: int | None = None,
+        blocks: int = 1,
     ) -> None:
         """`state` uses transformers' names. `kept` cuts the head to these tokens and a prompt's (`engine.cut_head`).
 
         Of the head's rows only the first `vocabulary` are tokens (None: all of them).
         `bits` rounds every linear weight, the head's too (8 or 4; None: as they are); they may also be rounded to it
-        already, all of them or none.
+        already, all of them or none. `state` has so many `blocks` for each of the layers of `config`: more than one
+        where it is `engine.deepening.deepened`.
         """
         self.device, self.dtype = torch.device(device), dtype
         self.heads = int(config.num_attention_heads)
         self.kv_heads = int(config.num_key_value_heads)
         self.width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
         self.epsilon = float(config.rms_norm_eps)
-        self.config = config
+        self.config, self.blocks = config, blocks
         self.watch, self.features = False, torch.empty(0)
         wide = lacks_bfloat16(dtype, self.device, sum(tensor.numel() for tensor in state.values()))
 
@@ -118,7 +120,7 @@ class Llama:
                 weight(f"{mlp}.down_proj.weight"),
             )
 
-        layers = [layer(f"model.layers.{i}") for i in range(int(config.num_hidden_layers))]
+        layers = [layer(f"model.layers.{i}") for i in range(blocks * int(config.num_hidden_layers))]
         last_norm = dense("model.norm.weight")
         head = weight("lm_head.weight" if "lm_head.weight" in state else "model.embed_tokens.weight")
         head = head[: vocabulary or head.shape[0]]
@@ -139,6 +141,7 @@ class Llama:
                 self.width,
                 self.epsilon,
                 self.kept_tokens,
+                blocks,
             )
 
         def linear(weight: Weight) -> Linear:
@@ -293,7 +296,8 @@ class Llama:
             mask = mask.repeat(group, 1)
         x = self.embedding[tokens]
         outputs: list[Tensor] = []
-        first_watched = len(self.layers) - WATCHED_LAYERS if self.watch else len(self.layers)
+        # The last block of each of the last layers, from behind.
+        watched = range(len(self.layers))[:: -self.blocks][:WATCHED_LAYERS] if self.watch else ()
         for index, layer in enumerate(self.layers):
             fused = layer.qkv(layer.attention_norm(x)).view(count, -1, width)
             fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
@@ -309,7 +313,7 @@ class Llama:
             x = x + layer.out(mixed.reshape(count, -1))
             gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate) * up)
-            if index >= first_watched:
+            if index in watched:
                 outputs.append(x[wanted])
         normed = self.norm(x[wanted])
         features = torch.cat([*outputs[:-1], normed], dim=-1) if self.watch else normed[:, :0]

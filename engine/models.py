@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import SpecBranchError
 from engine.paths import check_model
@@ -21,7 +21,8 @@ class ModelSpec(BaseModel):
     to nearest, or with `codes` as that file of `engine.gptq` says (`DEFAULT`: the embedded pair's, made when it is
     not there yet). `distilled` names a pruned and distilled draft, whose embedding and head are then `source`'s own:
     a file, or one of those carried in `WEIGHTS` by its name. So are `kept_tokens`, a distilled draft whose head's
-    tokens this one's is cut to, and `ngrams`, a file of `engine.ngrams` that a draft guesses by.
+    tokens this one's is cut to, and `ngrams`, a file of `engine.ngrams` that a draft guesses by. `deepen` makes a
+    target so many times as deep (`engine.deepening`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,7 @@ class ModelSpec(BaseModel):
     distilled: str | None = None
     kept_tokens: str | None = None
     ngrams: str | None = None
+    deepen: int = Field(default=1, ge=1, le=64)
     trust_remote_code: bool = False
     general_path: bool = False
 
@@ -40,6 +42,12 @@ class ModelSpec(BaseModel):
     def _codes_are_of_four_bits(self) -> Self:
         if self.codes is not None and self.bits != 4:
             raise ValueError("codes are of 4 bits: give bits 4 with them")
+        return self
+
+    @model_validator(mode="after")
+    def _drafts_are_not_deepened(self) -> Self:
+        if self.deepen > 1 and (self.bits or self.distilled or self.kept_tokens):
+            raise ValueError("only a target is deepened: a draft of the plain one serves all depths")
         return self
 
     @property
@@ -63,6 +71,7 @@ class ModelSpec(BaseModel):
         parts += [
             f"head cut to the tokens of {self.kept_tokens} and the prompt's" if self.kept_tokens else ""
         ]
+        parts += [f"deepened {self.deepen} times" if self.deepen > 1 else ""]
         parts += [f"guesses by {self.ngrams}" if self.ngrams else ""]
         return ", ".join(part for part in parts if part)
 
@@ -99,6 +108,20 @@ def _carried(name: str | None) -> Path | None:
     return WEIGHTS / name if Path(name).name == name else Path(name)
 
 
+def weight_files(spec: ModelSpec) -> list[Path]:
+    """The files of a model's own weights, in the order of their names. SpecBranchError if they are not here."""
+    folder = Path(spec.location)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            folder = Path(snapshot_download(spec.source, local_files_only=True))
+        except (OSError, HFValidationError) as error:
+            raise SpecBranchError(f"the weights of '{spec.source}' are not on this machine.") from error
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
 def not_loaded(what: str, source: str, error: Exception) -> SpecBranchError:
     """What is said where `what` of a model could not be loaded, and what to do where the hub has to be asked."""
     if not Path(source).is_dir() and "connect" in str(error):
@@ -122,6 +145,7 @@ def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = No
     from transformers.utils import logging
 
     from engine.cached_model import CachedModel
+    from engine.deepening import check_deepens, deepened, deepened_model
     from engine.distilled import load_distilled, load_kept
     from engine.llama import Llama, is_lean
     from engine.ngrams import vocabulary_of
@@ -139,6 +163,7 @@ def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = No
     except (OSError, ValueError, SafetensorError) as error:
         raise not_loaded("the model", spec.source, error) from error
     config, state = model.config, model.state_dict()
+    check_deepens(spec, is_lean(config), config.model_type)
     rows = int(model.get_input_embeddings().weight.shape[0])
     if vocabulary is not None and vocabulary > rows:
         raise SpecBranchError(
@@ -171,14 +196,24 @@ def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = No
             from engine.gptq import load_codes
 
             state |= load_codes(spec.codes_file, state)
-        decoder = Llama(config, state, dtype, bits=spec.bits, kept=kept, device=device, vocabulary=vocabulary)
+        decoder = Llama(
+            config,
+            deepened(state, spec.deepen),
+            dtype,
+            bits=spec.bits,
+            kept=kept,
+            device=device,
+            vocabulary=vocabulary,
+            blocks=spec.deepen,
+        )
     elif spec.bits:
         raise SpecBranchError(
             f"'{spec.source}' is of the {config.model_type} family, but int8 and int4 drafts are made of "
             "Llama-family models only: give another draft model by path instead."
         )
     else:
-        decoder = TransformersModel(model.to(device), vocabulary)
+        whole = deepened_model(model, spec.deepen)
+        decoder = TransformersModel(whole.to(device), vocabulary, blocks=spec.deepen)
     made = CachedModel(decoder)
     if not (spec.bits or spec.kept_tokens):  # else it is a draft, which promises no text of its own
         check_once(made, model.eval(), spec, vocabulary or rows, device)

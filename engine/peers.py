@@ -67,6 +67,9 @@ def transformers_model(spec: ModelSpec) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    from engine.deepening import check_deepens, deepened_model
+    from engine.llama import is_lean
+
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its assisted generation warns of itself
     dtype: torch.dtype = getattr(torch, spec.precision)
@@ -75,7 +78,8 @@ def transformers_model(spec: ModelSpec) -> Any:
         dtype=torch.float32 if spec.bits else dtype,
         trust_remote_code=spec.trust_remote_code,
     )
-    kept = None
+    check_deepens(spec, is_lean(model.config), model.config.model_type)
+    model, kept = deepened_model(model, spec.deepen), None
     if spec.distilled_file is not None:
         from engine.distilled import load_distilled
 

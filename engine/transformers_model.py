@@ -21,12 +21,12 @@ CACHE_NAMES = ("cache", "past_key_values", "cache_params")  # of a forward's arg
 class TransformersModel:
     """A transformers model and its dynamic cache.
 
-    `vocabulary`: how many of the head's rows are tokens; None: all of them.
+    `vocabulary`: how many of the head's rows are tokens; None: all of them. `blocks` as in `engine.llama.Llama`.
     """
 
-    def __init__(self, model: Any, vocabulary: int | None = None) -> None:
+    def __init__(self, model: Any, vocabulary: int | None = None, blocks: int = 1) -> None:
         """SpecBranchError if the model keeps no cache that could be used."""
-        self.model, self.vocabulary = model.eval(), vocabulary
+        self.model, self.vocabulary, self.blocks = model.eval(), vocabulary, blocks
         takes = inspect.signature(model.forward).parameters
         named = [name for name in CACHE_NAMES if name in takes]
         if not named:
@@ -90,7 +90,7 @@ class TransformersModel:
         features = torch.empty(last, 0)
         if self.watch:
             # The first of them is the embedding's, which is no layer's.
-            states = output.hidden_states[1:][-WATCHED_LAYERS:]
+            states = output.hidden_states[self.blocks :: self.blocks][-WATCHED_LAYERS:]
             features = torch.cat([state[0, -last:] for state in states], dim=-1)
         return output.logits[0, -last:, : self.vocabulary], features
 

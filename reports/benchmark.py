@@ -17,6 +17,7 @@ from calibrate import observation
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
 from calibrate.prompts import Prompt
+from engine.deepening import remarks
 from engine.errors import ConfigurationError
 from engine.models import TARGET
 from engine.pair import Pair
@@ -149,6 +150,7 @@ def bench(
         reference_seconds=tuple(arena.reference),
         resumed=journal.resumed,
         notes=tuple(arena.notes),
+        remarks=remarks(pair.target),
         trials=tuple(trials),
         rows=rows,
         memory=memory,

@@ -127,6 +127,7 @@ class Benchmark(_Record):
     reference_seconds: tuple[float, ...]
     resumed: int  # runs taken from an interrupted benchmark
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.deepening`)
     trials: tuple[Trial, ...]
     rows: tuple[Row, ...]
     memory: tuple[CacheUse, ...]

@@ -23,7 +23,7 @@ from reports.benchmark_record import (
 )
 from reports.contestants import MODES, Mode
 from reports.parts import Table, pairs
-from reports.wording import number, percent, plural, ranged, times
+from reports.wording import number, percent, plural, ranged, sentence, times
 
 INTRODUCTION = """# Benchmarks
 
@@ -276,6 +276,8 @@ def _reference(benchmark: Benchmark) -> str:
 
 def print_benchmark(out: Console, benchmark: Benchmark) -> None:
     """All tables on a terminal."""
+    for remark in benchmark.remarks:
+        out.print(sentence(remark), highlight=False)
     for table in tables(benchmark):
         out.print(_rich(table))
     for note in benchmark.notes:
@@ -304,6 +306,7 @@ def write_markdown(path: Path, benchmark: Benchmark) -> None:
     """The whole document of a benchmark."""
     parts = [
         INTRODUCTION.format(command=benchmark.command, one=benchmark.budgets[1], both=benchmark.budgets[2]),
+        *(f"{sentence(remark)}\n" for remark in benchmark.remarks),
         *map(_markdown, tables(benchmark)),
         READING,
         _markdown(conditions(benchmark)),

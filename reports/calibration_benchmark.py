@@ -25,6 +25,7 @@ from engine.metrics import Estimate
 from engine.models import TARGET, ModelSpec
 from engine.pair import open_pair
 from engine.placement import Placement
+from reports.wording import sentence
 from sim.explained import Explained, explain
 
 PROMPTS, TOKENS = 12, 64  # of a few hundred real rounds for each of two policies
@@ -99,6 +100,7 @@ class CalibrationBenchmark(_Part):
     hardware: dict[str, str]
     software: dict[str, str]
     effort: str
+    remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.deepening`)
     noise: dict[str, Noise]
     explained: dict[str, tuple[Explained, ...]]
     again: tuple[Difference, ...]
@@ -146,6 +148,7 @@ def measure(
         hardware=first.calibration.hardware,
         software=first.calibration.software,
         effort=effort.name,
+        remarks=first.calibration.remarks,
         noise=noise,
         explained={name: tuple(explain(artifact)) for name, artifact in made.items()},
         again=tuple(differences(first.calibration, second.calibration)),
@@ -256,6 +259,7 @@ def markdown(benchmark: CalibrationBenchmark, command: str) -> str:
         f"torch {benchmark.software['torch']}. Three calibrations one after another, each with workers of its own; "
         f"during the third another process computes on one core for {LOAD_SECONDS:g} s, rests as long, and so on.",
         "",
+        *(part for remark in benchmark.remarks for part in (sentence(remark), "")),
         "## Repeated",
         "",
         "Differences of a cell's mean between the first and another calibration. *Covered*: the 95% interval of the "

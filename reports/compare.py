@@ -76,7 +76,10 @@ class Row(_Part):
 
 
 class Comparison(_Part):
-    """Two records, by name. `prompts` both hold; `only`: labels of configurations that one of them alone holds."""
+    """Two records, by name. `prompts` both hold; `only`: labels of configurations that one of them alone holds.
+
+    `remarks`: what has to be said with the figures of each (`engine.deepening`).
+    """
 
     first: str
     second: str
@@ -85,6 +88,13 @@ class Comparison(_Part):
     rows: tuple[Row, ...]
     only: tuple[tuple[str, ...], tuple[str, ...]]
     differences: tuple[Difference, ...]
+    remarks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    @property
+    def named_remarks(self) -> tuple[str, ...]:
+        """The remarks, with whose they are."""
+        named = zip((self.first, self.second), self.remarks, strict=True)
+        return tuple(f"{name}: {remark}." for name, mine in named for remark in mine)
 
 
 def compare(records: Sequence[Verification], names: Sequence[str]) -> tuple[Comparison, ...]:
@@ -117,6 +127,7 @@ def _pair(a: Verification, b: Verification, first: str, second: str) -> Comparis
         rows=tuple(_row(a, b, mine[key], theirs[key], sorted(digests)) for key in shared),
         only=(_others(mine, theirs), _others(theirs, mine)),
         differences=tuple(_differences(a, b)),
+        remarks=(a.remarks, b.remarks),
     )
 
 

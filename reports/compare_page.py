@@ -31,6 +31,7 @@ class Opening:
     headline: str
     sentences: tuple[str, ...]
     alarms: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def write_comparison(comparisons: Sequence[Comparison], out: Path) -> None:
@@ -84,7 +85,8 @@ def _opening(comparisons: Sequence[Comparison]) -> Opening:
         for one in comparisons
         if one.differences
     )
-    return Opening(headline, tuple(map(finding, comparisons)), alarms)
+    remarks = tuple(dict.fromkeys(remark for one in comparisons for remark in one.named_remarks))
+    return Opening(headline, tuple(map(finding, comparisons)), alarms, remarks)
 
 
 def _apart(ratio: Estimate) -> bool:

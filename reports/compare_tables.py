@@ -16,6 +16,8 @@ def print_comparisons(out: Console, comparisons: Sequence[Comparison]) -> None:
     """For each: a row a configuration, what is not shared, and a warning for each condition that differs."""
     for one in comparisons:
         out.print(comparison_table(one))
+        for remark in one.named_remarks:
+            out.print(remark, highlight=False, markup=False)
         out.print(f"{finding(one)} Intervals are over prompts.", highlight=False, markup=False)
         for name, labels in zip((one.first, one.second), one.only, strict=True):
             if labels:

@@ -319,6 +319,7 @@ def _origin(calibration: Calibration) -> list[tuple[str, str]]:
             f"{calibration.effort}, seed {calibration.seed}, {plural(len(calibration.prompts), 'prompt')}",
         ),
         *((name, f"{m.spec.source}, sha256 {m.sha256}") for name, m in models.items()),
+        *((f"remark {i}", remark) for i, remark in enumerate(calibration.remarks, 1)),
         ("engine revision", calibration.engine_revision or "not noted"),
         ("contexts", f"up to {plural(calibration.longest_context, 'token')}"),
         ("positions of the models", str(calibration.positions or "no limit known")),

@@ -16,6 +16,7 @@ from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from calibrate.summary import describe
 from engine.configuration import Configuration
+from engine.deepening import remarks
 from engine.errors import SpecBranchError
 from engine.models import ModelSpec
 from engine.pair import Pair, open_pair
@@ -91,7 +92,9 @@ def check(
     """
     began = time.monotonic()
     half = len(prompts) // 2
-    record: dict[str, Any] = {"hardware": hardware(), "software": software()}
+    record: dict[str, Any] = {"hardware": hardware(), "software": software(), "remarks": remarks(target)}
+    for remark in remarks(target):
+        say(remark)
 
     def note(step: str, found: Any) -> None:
         record[step] = found

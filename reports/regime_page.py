@@ -36,6 +36,7 @@ from reports.wording import (
     percent,
     plural,
     ranged,
+    sentence,
     signed,
     times,
 )
@@ -83,7 +84,14 @@ def render(found: RegimeMap, points: Sequence[MapPoint] = ()) -> str:
         json.dumps(document(found, points)),
         found=found,
         opening=decide(found),
+        remarks=said(found, points),
     )
+
+
+def said(found: RegimeMap, points: Sequence[MapPoint]) -> list[str]:
+    """What has to be said of the targets that were calibrated and measured, each once, in sentences."""
+    remarks = dict.fromkeys([*found.remarks, *(remark for p in points for remark in p.remarks)])
+    return [sentence(remark) for remark in remarks]
 
 
 def document(found: RegimeMap, points: Sequence[MapPoint]) -> dict[str, Any]:

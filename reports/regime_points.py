@@ -58,6 +58,7 @@ class MapPoint(_Part):
     record: str
     created: str
     target: str
+    remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.deepening`)
     draft: str
     temperature: float
     helpers: bool
@@ -156,6 +157,7 @@ def _point(
         record=record,
         created=v.created,
         target=v.models.get(TARGET, ""),
+        remarks=v.remarks,
         draft=draft or "",
         temperature=v.temperature,
         helpers=helpers,

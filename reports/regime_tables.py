@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reports.regime_page import decide, matrix, measured
+from reports.regime_page import decide, matrix, measured, said
 from reports.regime_points import MapPoint
 from sim.regime_map import RegimeMap
 
@@ -13,6 +13,8 @@ from sim.regime_map import RegimeMap
 def print_map(out: Console, found: RegimeMap, points: Sequence[MapPoint]) -> None:
     """The decision, who wins each cell in the first two placements, and how the points fell."""
     opening = decide(found)
+    for remark in said(found, points):
+        out.print(remark, highlight=False, markup=False)
     for placement in found.placements[:2]:
         shown = matrix(found, found.view(placement, found.temperatures[0], helpers=False))
         table = Table(title=shown.title)

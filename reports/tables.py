@@ -13,7 +13,7 @@ from engine.metrics import Estimate, Metrics
 from engine.record import Run
 from reports.parts import chosen_how, find_chosen, find_fastest, searched
 from reports.verification import Verification
-from reports.wording import ranged
+from reports.wording import ranged, sentence
 from scenarios.schema import Scenario
 from sim.reach import MEANING, marked
 from sim.run import Outcome
@@ -191,6 +191,7 @@ def verified_summary(verification: Verification) -> str:
     wrong = sum(row.mismatches for row in rows)
     regret = 1 - chosen.measured.speed.value / best.measured.speed.value
     lines = [
+        *map(sentence, verification.remarks),
         f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
         f"up to {verification.max_tokens} tokens each, {chosen_how(verification)}; intervals are over prompts.",
         f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
@@ -217,9 +218,10 @@ def _size(errors: Sequence[float | None]) -> str:
     return f"median {median(sizes):.1%}, largest {max(sizes):.1%}" if sizes else "unknown"
 
 
-def run_summary(run: Run, metrics: Metrics) -> str:
-    """One generation's figures."""
+def run_summary(run: Run, metrics: Metrics, remarks: Sequence[str] = ()) -> str:
+    """One generation's figures, and what has to be said with them."""
     lines = [
+        *map(sentence, remarks),
         f"{metrics.tokens} tokens at {metrics.tokens_per_second:.1f} tokens/s "
         f"({run.seconds:.2f} s, the first after {run.first_token_seconds:.2f} s; {run.ending})",
         f"mean accepted length {metrics.mean_accepted_length:.2f}; rollback {metrics.rollback_tokens} tokens, "

@@ -8,6 +8,7 @@ from reports.fidelity import Word, judge, sentence
 from reports.parts import find_baseline, find_chosen, find_fastest, speculates
 from reports.verification import Compared, Verification
 from reports.wording import has_interval, interval, number, plural, ranged, signed, times
+from reports.wording import sentence as as_sentence
 from sim.reach import MEANING
 
 Tone = Literal["good", "even", "bad"]
@@ -27,6 +28,8 @@ class Tile:
 class Verdict:
     """The answer in a headline, `sentences` that say why, and `alarms` that must not be missed.
 
+    `remarks` are of the target and go with every figure.
+
     `predictions`: whether they kept to the tolerance, in a sentence, and its tone.
     """
 
@@ -36,6 +39,7 @@ class Verdict:
     sentences: tuple[str, ...]
     tiles: tuple[Tile, ...]
     alarms: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def verdict(v: Verification) -> Verdict:
@@ -72,7 +76,15 @@ def verdict(v: Verification) -> Verdict:
     )
     found = judge(v)
     predictions = (TONES[found.verdict], sentence(found))
-    return Verdict(tone, headline, predictions, _sentences(v.compared), tiles, tuple(alarms))
+    return Verdict(
+        tone,
+        headline,
+        predictions,
+        _sentences(v.compared),
+        tiles,
+        tuple(alarms),
+        tuple(map(as_sentence, v.remarks)),
+    )
 
 
 def _headline(one: Compared, fastest: Compared) -> tuple[Tone, str]:

@@ -17,7 +17,7 @@ from engine.record import Run
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[6] = 6
+VERSION: Literal[7] = 7
 
 
 def _as_calibrated(record: Json) -> Json:
@@ -26,10 +26,11 @@ def _as_calibrated(record: Json) -> Json:
     return {**record, "compared": compared}
 
 
-# 5 added what models do to each other, and 6 the engine's revision and contexts that are far.
+# 5 added what models do to each other, 6 the engine's revision and contexts that are far, 7 what has to be said of a
+# deepened target.
 VERSIONS = History(
     present=VERSION,
-    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged},
+    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged, 6: unchanged},
     too_old="up to version 2 texts of drawn drafts were judged by their law, and not token by token",
 )
 
@@ -168,7 +169,7 @@ class Verification(_Record):
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[6] = VERSION
+    version: Literal[7] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
@@ -189,6 +190,7 @@ class Verification(_Record):
     pace: tuple[Pace, ...] = ()
     crowds: tuple[Crowd, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.deepening`)
     compared: tuple[Compared, ...]
     sweep: tuple[Point, ...]
     overheads: tuple[

@@ -196,6 +196,7 @@ def verify(
         pace=pace,
         crowds=found.crowds,
         notes=tuple(notes),
+        remarks=calibration.remarks,
         compared=tuple(compared),
         sweep=suppositions.sweep(base, plan.seed, advance),
         overheads=suppositions.overheads(here, [c for c, _ in chosen], plan.seed),
@@ -276,6 +277,10 @@ def _check_models(pair: Pair, artifact: Artifact) -> None:
     calibration = artifact.calibration
     records = {TARGET: calibration.target, **calibration.drafts}
     for name, spec in {TARGET: pair.target, **pair.drafts}.items():
+        if name in records and spec.deepen != records[name].spec.deepen:
+            raise CalibrationError(
+                f"the calibration was made with '{name}' at another depth; run 'specbranch calibrate --again'."
+            )
         if name in records and model_digest(spec) != records[name].sha256:
             raise CalibrationError(
                 f"the calibration was made with other weights of '{name}'; run 'specbranch calibrate --again'."

@@ -55,6 +55,11 @@ def in_words(c: Configuration, placed: bool = True) -> str:
     return ", ".join(parts)
 
 
+def sentence(note: str) -> str:
+    """A note, which begins small and has no end, as a sentence."""
+    return f"{note[0].upper()}{note[1:]}."
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     ending = "" if count == 1 else "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"

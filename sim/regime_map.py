@@ -232,6 +232,7 @@ class RegimeMap(_Part):
     calibrated: str
     hardware: dict[str, str]
     target: str
+    remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.deepening`)
     draft: str
     measured_in: Placement
     ratios: tuple[float, ...]
@@ -362,6 +363,7 @@ def regime_map(
         calibrated=artifact.calibration.created,
         hardware=artifact.calibration.hardware,
         target=artifact.calibration.target.spec.describe(),
+        remarks=artifact.calibration.remarks,
         draft=chosen,
         measured_in="at-once" if "at-once" in measured else measured[0],
         ratios=tuple(ratios),

@@ -116,10 +116,11 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
     elsewhere = outdated(world.artifact.calibration)
     if not same_hardware(measured, hardware()):
         elsewhere = (f"measured on other hardware: {measured.get('processor', 'unknown')}",)
+    known = world.artifact.calibration.remarks + elsewhere
     for configuration in scenario.configurations:
         world.forget_notes()
         runs = world.runs(configuration)
-        notes = elsewhere + world.far_notes(configuration) + world.notes()
+        notes = known + world.far_notes(configuration) + world.notes()
         yield _outcome(configuration, world.what_if, runs, baseline, notes, world.is_far(configuration))
 
 

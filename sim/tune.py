@@ -228,6 +228,7 @@ def tune(
         what_if=what_if,
         notes=(
             *(only.notes if only else ()),
+            *artifact.calibration.remarks,
             *outdated(artifact.calibration),
             *dict.fromkeys(note for s in scored for note in world.far_notes(s.configuration)),
             *replay_notes(batch.outside, batch.operations),

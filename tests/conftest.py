@@ -31,6 +31,7 @@ PROCESSES = (
     "test_hardware_check",
     "test_page",
     "test_temperature",
+    "test_deepening",
     "test_interleaved",
     "test_hrad_training",
     "test_local_session",

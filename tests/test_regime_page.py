@@ -1,5 +1,6 @@
 """The map's page: what stands in it, and a cell and a point of it read in a real browser."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
+from rich.console import Console
 from test_page import FAULTS, Browser, Parsed, start_browser
 from verifications import HOSTILE, artifact, verification
 
@@ -18,6 +20,7 @@ from reports.published import PAIRS, find_regimes
 from reports.regime_charts import lead_text, place_alignment, place_ratio
 from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
 from reports.regime_points import MapPoint, points_of
+from reports.regime_tables import print_map
 from reports.wording import in_words, method_name, number, percent, times
 from sim.regime_map import RegimeMap, regime_map
 
@@ -64,6 +67,21 @@ def test_the_decision_says_where_the_pair_lies_what_wins_and_by_how_much(found: 
         assert in_words(cell.winner.configuration) in opening.headline
         assert times(cell.winner.speed_up.value) in opening.headline or cell.is_tie
     assert any("SpecBranch would be" in s for s in opening.sentences)
+
+
+def test_what_has_to_be_said_of_a_target_stands_under_the_decision(
+    found: RegimeMap, points: tuple[MapPoint, ...]
+) -> None:
+    """Each remark once, of the calibration and of the points."""
+    here = found.model_copy(update={"remarks": ("the target is so deep",)})
+    there = [p.model_copy(update={"remarks": ("the target is deeper",)}) for p in points]
+    opening = render(here, there).partition('class="finding"')[0]
+    for said in ("The target is so deep.", "The target is deeper."):
+        assert opening.count(said) == 1
+    out = Console(file=io.StringIO(), width=200)
+    print_map(out, here, there)
+    assert isinstance(out.file, io.StringIO)
+    assert "The target is so deep.\nThe target is deeper.\n" in out.file.getvalue()
 
 
 def test_it_says_not_to_speculate_where_nothing_gains(found: RegimeMap) -> None:
