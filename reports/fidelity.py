@@ -1,14 +1,17 @@
-"""Whether the predictions held: statistics of a verification, each with an interval, against its tolerance.
+"""Whether the predictions held: the criteria of a verification, each with limits, against its tolerance.
 
     judge(load_verification(path)).verdict  # "PASS", "FAIL" or "TOO NOISY TO TELL"
 
-Intervals are 95% percentile intervals of a paired bootstrap: prompts are drawn anew within each kind
-(`reports.resampling`), the same ones for all configurations. Predictions are what they are; the measurement alone is
-resampled.
+Two questions, each with its own verdict. *Was the forecast right?* As calibrated: the calibration's texts and its pace,
+against the measured tokens/s; nothing timed in the judged runs has a part in it, and both sides' texts let it vary. *Is
+the model right, given the machine's speed meanwhile?* The measured texts themselves, which chose no configuration,
+replayed at the run's pace: both sides have the same texts, so what these have in common cancels. `reports.criteria` has
+the limits and `reports.looks` the error that each look may spend.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,14 +19,28 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from engine.metrics import Estimate, as_many_tokens, by_text
+from reports.criteria import (
+    Finding,
+    Level,
+    Sides,
+    findings,
+    fixed,
+    kendall_tau,
+    ninth_in_ten,
+    paired,
+    unpaired,
+)
+from reports.looks import Look, Looks, Outcome, level_at, spent
 from reports.parts import find_baseline, find_chosen
-from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio, statistic
+from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio
 from reports.tolerance import Tolerance
-from reports.verification import Compared, Verification
+from reports.verification import Compared, Foretold, Verification
 from reports.wording import has_interval, interval, milliseconds, number, percent, plural
 
+__all__ = ["kendall_tau", "ninth_in_ten"]
+
 Word = Literal["PASS", "FAIL", "TOO NOISY TO TELL"]
-Outcome = Literal["held", "broken", "undecided"]
+Question = Literal["forecast", "model"]
 EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
 
@@ -32,13 +49,18 @@ class _Part(BaseModel):
 
 
 class Check(_Part):
-    """One criterion: a figure with its interval (none: counted, not estimated), its bound, and what came of it."""
+    """One criterion: a figure with its limits (counted ones have none), its bound, and what came of it.
+
+    `prompts`: at how many it was decided, if a look decided it; `needs`: what would decide it, if it is open.
+    """
 
     name: str
     figure: Estimate
     bound: float
     outcome: Outcome
     sentence: str
+    prompts: int | None = None
+    needs: str = ""
 
 
 class Judged(_Part):
@@ -51,38 +73,28 @@ class Judged(_Part):
     error: Estimate
 
 
-class Fidelity(_Part):
-    """The verdict, what decided it, and every figure behind it.
-
-    `told_apart`: pairs of configurations whose measured speeds differ beyond chance (the paired interval of their
-    ratio leaves out 1); `in_order`: those of them that the prediction puts in the same order.
-    """
+class Answer(_Part):
+    """The verdict on one question, what decided it, and every figure behind it."""
 
     verdict: Word
     reasons: tuple[str, ...]
     checks: tuple[Check, ...]
     configurations: tuple[Judged, ...]
+
+
+class Fidelity(Answer):
+    """The verdict on the model, given the machine's speed in the run; `forecast`: that on what was foretold before.
+
+    `told_apart`: pairs of configurations whose measured speeds differ beyond chance (the paired interval of their
+    ratio leaves out 1); `in_order`: those of them that the prediction puts in the same order.
+    """
+
+    forecast: Answer
     told_apart: int
     in_order: int
     prompts: int
     resamples: int
     seed: int
-
-
-def kendall_tau(predicted: Floats, measured: Floats) -> Floats:
-    """Kendall's tau-b of `predicted` [n] and each row of `measured` [..., n]; NaN where a side has no order at all."""
-    above, below = np.triu_indices(len(predicted), k=1)
-    expected = np.sign(predicted[above] - predicted[below])
-    found = np.sign(measured[..., above] - measured[..., below])
-    with np.errstate(invalid="ignore"):
-        tau: Floats = (found @ expected) / np.sqrt((expected**2).sum() * (found**2).sum(axis=-1))
-    return tau
-
-
-def ninth_in_ten(errors: Floats) -> Floats:
-    """The least size within which nine in ten of each row's errors lie."""
-    bound: Floats = np.quantile(np.abs(errors), 0.9, axis=-1, method="inverted_cdf")
-    return bound
 
 
 def unsteadiness(seconds: Sequence[float]) -> float:
@@ -105,70 +117,167 @@ def unsteady_note(reference: Sequence[float], tolerance: Tolerance) -> list[str]
 
 
 def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
-    """Every criterion of the record's tolerance, and the verdict.
+    """Every criterion of the record's tolerance, and the verdicts.
 
-    FAIL for a mismatch, whatever the noise. Else TOO NOISY TO TELL on an unsteady machine; else FAIL for a figure
-    whose whole interval lies beyond its bound; else TOO NOISY TO TELL for one whose interval holds its bound;
-    else PASS.
+    FAIL for a mismatch, whatever the noise. Else TOO NOISY TO TELL on an unsteady machine; else FAIL for a criterion
+    that is broken; else TOO NOISY TO TELL for one that is open; else PASS. What a look has decided stays so. `resamples`
+    are for the intervals of single configurations' speeds.
     """
-    tokens, seconds = (np.array(rows) for rows in zip(*map(_by_prompt, v.compared), strict=True))
-    draws = draw_prompts([p.kind for p in v.prompts], v.seed, resamples)
+    tokens, seconds = map(np.array, zip(*map(by_prompt, v.compared), strict=True))
+    kinds = [p.kind for p in v.prompts]
+    draws = draw_prompts(kinds, v.seed, resamples)
     if tokens.shape[1] < 2:
         draws = draws[:0]  # one prompt says nothing of others
-    predicted = np.array([c.predicted.speed.value for c in v.compared])
-    measured = tokens.sum(axis=1) / seconds.sum(axis=1)
     drawn: NDArray[np.float64] = (draws @ tokens.T) / (draws @ seconds.T)
-    errors, drawn_errors = predicted / measured - 1.0, predicted / drawn - 1.0
-    place, baseline = v.compared.index(find_chosen(v.compared)), find_baseline(v.compared)
-    tolerance = v.tolerance
-    ranks = statistic(lambda speeds: kendall_tau(predicted, speeds), measured, drawn)
-    checks = (
-        _mismatches(v),
-        _steadiness(v),
-        _check(
-            "median error",
-            statistic(lambda rows: np.median(np.abs(rows), axis=-1), errors, drawn_errors),
-            tolerance.median_error,
-            "the median absolute error of the predicted tokens/s",
-        ),
-        _check(
-            "nine in ten",
-            statistic(ninth_in_ten, errors, drawn_errors),
-            tolerance.tail_error,
-            "the absolute error that nine in ten configurations keep to",
-        ),
-        _check(
-            "rank correlation", ranks, tolerance.tau, "Kendall's tau of predicted and measured", least=True
-        ),
-        _check(
-            "regret",
-            statistic(lambda speeds: 1.0 - speeds[..., place] / speeds.max(axis=-1), measured, drawn),
-            tolerance.regret,
-            "what the chosen configuration lacks of the fastest measured speed",
-        ),
-    )
-    verdict, reasons = _verdict(checks)
-    told_apart, in_order = _ordered(predicted, tokens, seconds, draws)
+    baseline = find_baseline(v.compared)
+    speeds = [between(tokens[i].sum() / seconds[i].sum(), drawn[:, i]) for i in range(len(v.compared))]
+    gains = [paired_speed_up(c, baseline, draws) if baseline else None for c in v.compared]
+    forecast, model = sides(v)
+
+    def answer(question: Question, one: Sides) -> Answer:
+        checks = (_mismatches(v), _steadiness(v), *_decided(v, question, one))
+        verdict, reasons = _verdict(checks)
+        configurations = tuple(
+            Judged(configuration=c.configuration.label(), role=c.role, speed=speed, best_speed_up=gain, error=error)
+            for c, speed, gain, error in zip(v.compared, speeds, gains, one.estimates(), strict=True)
+        )
+        return Answer(verdict=verdict, reasons=reasons, checks=checks, configurations=configurations)
+
+    told_apart, in_order = _ordered(np.exp(model.predicted), tokens, seconds, draws)
     return Fidelity(
-        verdict=verdict,
-        reasons=reasons,
-        checks=checks,
-        configurations=tuple(
-            Judged(
-                configuration=c.configuration.label(),
-                role=c.role,
-                speed=between(measured[i], drawn[:, i]),
-                best_speed_up=paired_speed_up(c, baseline, draws) if baseline else None,
-                error=between(errors[i], drawn_errors[:, i]),
-            )
-            for i, c in enumerate(v.compared)
-        ),
+        **dict(answer("model", model)),
+        forecast=answer("forecast", forecast),
         told_apart=told_apart,
         in_order=in_order,
         prompts=tokens.shape[1],
         resamples=resamples,
         seed=v.seed,
     )
+
+
+def sides(v: Verification) -> tuple[Sides, Sides]:
+    """The forecast and the model beside what was measured.
+
+    Records up to version 6 do not tell what was foretold of each text: their predictions are as given, those of the
+    model with the calibration's texts.
+    """
+    measured = _table(map(by_prompt, v.compared))
+    kinds = [p.kind for p in v.prompts]
+    forecasts, replays = [c.forecast for c in v.compared], [c.replays for c in v.compared]
+    return (
+        unpaired(_table(map(_foretold, forecasts)), v.calibration_kinds, measured, kinds)
+        if all(forecasts)
+        else fixed(np.array([c.as_calibrated.value for c in v.compared]), measured, kinds),
+        paired(_table(map(_foretold, replays)), measured, kinds)
+        if all(replays)
+        else fixed(np.array([c.predicted.speed.value for c in v.compared]), measured, kinds),
+    )
+
+
+def take_look(
+    looks: Looks, forecast: Sides, model: Sides, prompts: int, chosen: int, tolerance: Tolerance, seed: int, last: bool
+) -> Look:
+    """What is known after so many prompts; `last`: no look comes behind it."""
+    level = _level([*(look.prompts for look in looks.taken), prompts], looks.most, looks.error, last)
+
+    def outcomes(question: Question, one: Sides) -> dict[str, Outcome]:
+        before = looks.decided_before(question)
+        found = {f.name: f.outcome for f in findings(one, chosen, tolerance, level, seed)}
+        return {name: before[name][0] if name in before else outcome for name, outcome in found.items()}
+
+    return Look(
+        prompts=prompts,
+        spent=looks.error if last else spent(prompts / looks.most, looks.error),
+        forecast=outcomes("forecast", forecast),
+        model=outcomes("model", model),
+    )
+
+
+def _level(counts: Sequence[int], most: int, error: float, last: bool) -> Level:
+    return lambda parts: level_at(tuple(counts), most, error / parts, last)
+
+
+def _foretold(one: Foretold | None) -> tuple[Sequence[int], Sequence[float]]:
+    assert one is not None
+    return one.tokens, one.seconds
+
+
+def _table(rows: Iterable[tuple[Sequence[float], Sequence[float]]]) -> tuple[Floats, Floats]:
+    """Tokens and seconds, each [configurations, texts]."""
+    tokens, seconds = zip(*rows, strict=True)
+    return np.array(tokens, dtype=float), np.array(seconds, dtype=float)
+
+
+MORE = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # times as many prompts
+
+
+def _decided(v: Verification, question: Question, one: Sides) -> tuple[Check, ...]:
+    """The criteria that prompts decide, as they stand at the end."""
+    count = len(v.prompts)
+    looks = v.looks or Looks(planned=(count,), ended="prompts")
+    counts = [look.prompts for look in looks.taken] or [count]
+    level = _level(counts, looks.most, looks.error, looks.ended != "decided")
+    place = v.compared.index(find_chosen(v.compared))
+    find = partial(findings, chosen=place, tolerance=v.tolerance, level=level, seed=v.seed)
+    before = looks.decided_before(question)
+    found = find(one)
+    outcomes = {f.name: before[f.name][0] if f.name in before else f.outcome for f in found}
+    if looks.taken:  # the record's own word is what counts
+        outcomes = {name: before[name][0] if name in before else "undecided" for name in outcomes}
+    needs = _needs([f.name for f in found if outcomes[f.name] == "undecided"], one, find, count)
+    return tuple(
+        Check(
+            name=f.name,
+            figure=f.figure,
+            bound=f.bound,
+            outcome=outcomes[f.name],
+            sentence=_sentence(f),
+            prompts=before[f.name][1] if f.name in before else None,
+            needs=needs.get(f.name, ""),
+        )
+        for f in found
+    )
+
+
+def _needs(
+    names: Sequence[str], one: Sides, find: Callable[[Sides], Sequence[Finding]], count: int
+) -> dict[str, str]:
+    """What would decide the criteria that are open: more prompts with the spread of those that were run, if any."""
+    if not names:
+        return {}
+    if not one.known:
+        return dict.fromkeys(names, "more prompts of a kind would tell how much they differ")
+    found: dict[str, str] = {}
+    for factor in MORE:
+        outcomes = {f.name: f.outcome for f in find(one.scaled(factor))}
+        for name in names:
+            if name not in found and outcomes[name] != "undecided":
+                found[name] = f"some {round(count * factor):,} prompts would decide it, with the spread seen"
+        if len(found) == len(names):
+            return found
+    else:
+        without = Sides(one.predicted, one.measured, tuple(s for s in one.sources if s.more)).scaled(MORE[-1])
+        outcomes = {f.name: f.outcome for f in find(without)}
+    for name in names:
+        if name not in found and len(one.sources) > 1 and outcomes[name] != "undecided":
+            found[name] = "a calibration of more texts would decide it, and no number of prompts with this one"
+    return {name: found.get(name, "no number of prompts in reach would: it is too near its bound") for name in names}
+
+
+_WHAT = {
+    "median error": "the median absolute error of tokens/s",
+    "nine in ten": "the absolute error that nine in ten configurations keep to",
+    "rank correlation": "Kendall's tau of predicted and measured",
+    "regret": "what the chosen configuration lacks of the fastest measured speed",
+}
+
+
+def _sentence(f: Finding) -> str:
+    shown = partial(number if f.least else percent, digits=2 if f.least else 1)
+    value, low, high = f.figure.value, f.figure.low, f.figure.high
+    ranged = f"{shown(low)} to {shown(high)}" if has_interval(f.figure) else interval(f.figure)
+    needed = f"{'at least' if f.least else 'at most'} {shown(f.bound)} is asked for"
+    return f"{_WHAT[f.name]} is {shown(value)} ({ranged}), and {needed}"
 
 
 def paired_speed_up(one: Compared, rival: Compared, draws: Floats) -> Estimate:
@@ -180,11 +289,20 @@ def paired_speed_up(one: Compared, rival: Compared, draws: Floats) -> Estimate:
 
 
 def sentence(found: Fidelity) -> str:
-    """The verdict with its reasons, in one sentence."""
+    """The verdict on the model with its reasons, in one sentence."""
+    return _stated(found, found.prompts, "the predictions held")
+
+
+def forecast_sentence(found: Fidelity) -> str:
+    """The verdict on the forecast with its reasons, in one sentence."""
+    return _stated(found.forecast, found.prompts, "the forecast held")
+
+
+def _stated(found: Answer, prompts: int, held: str) -> str:
     if found.verdict == "PASS":
         figures = {c.name: c for c in found.checks}
         return (
-            f"PASS: the predictions held on {plural(found.prompts, 'prompt')}, "
+            f"PASS: {held} on {plural(prompts, 'prompt')}, "
             f"{figures['median error'].sentence}; {figures['rank correlation'].sentence}."
         )
     return f"{found.verdict}: {'; '.join(found.reasons)}."
@@ -192,7 +310,7 @@ def sentence(found: Fidelity) -> str:
 
 def _verdict(checks: Sequence[Check]) -> tuple[Word, tuple[str, ...]]:
     def those(outcome: Outcome) -> tuple[str, ...]:
-        return tuple(c.sentence for c in checks if c.outcome == outcome)
+        return tuple(c.sentence + (f" ({c.needs})" if c.needs else "") for c in checks if c.outcome == outcome)
 
     named = {c.name: c for c in checks}
     if named["mismatches"].outcome == "broken":
@@ -204,30 +322,6 @@ def _verdict(checks: Sequence[Check]) -> tuple[Word, tuple[str, ...]]:
     if those("undecided"):
         return "TOO NOISY TO TELL", those("undecided")
     return "PASS", ()
-
-
-def _check(name: str, figure: Estimate, bound: float, what: str, least: bool = False) -> Check:
-    """A figure that is to be at most (or at least) a bound, decided where its whole interval is on one side."""
-    shown = number if least else percent
-    digits = 2 if least else 1
-    outcome: Outcome = "undecided"
-    if has_interval(figure):
-        nearer, farther = (figure.high, figure.low) if least else (figure.low, figure.high)
-        sign = -1.0 if least else 1.0
-        if sign * farther <= sign * bound and sign * figure.value <= sign * bound:
-            outcome = "held"
-        elif sign * nearer > sign * bound and sign * figure.value > sign * bound:
-            outcome = "broken"
-    if has_interval(figure):
-        ranged = (
-            f"{shown(figure.value, digits)} ({shown(figure.low, digits)} to {shown(figure.high, digits)})"
-        )
-    else:
-        ranged = f"{shown(figure.value, digits)} ({interval(figure)})"
-    needed = f"{'at least' if least else 'at most'} {shown(bound, digits)} is asked for"
-    return Check(
-        name=name, figure=figure, bound=bound, outcome=outcome, sentence=f"{what} is {ranged}, and {needed}"
-    )
 
 
 def _mismatches(v: Verification) -> Check:
@@ -263,7 +357,7 @@ def _steadiness(v: Verification) -> Check:
     )
 
 
-def _by_prompt(one: Compared) -> tuple[list[float], list[float]]:
+def by_prompt(one: Compared) -> tuple[list[float], list[float]]:
     """Tokens and seconds of each prompt, over its repeats."""
     samples = sorted(one.samples, key=lambda s: (s.prompt, s.repeat))
     texts = [s.prompt for s in samples]

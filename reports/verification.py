@@ -14,10 +14,11 @@ from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics
 from engine.placement import Placement
 from engine.record import Run
+from reports.looks import Looks
 from reports.tolerance import Tolerance
 from sim.what_if import WhatIf
 
-VERSION: Literal[7] = 7
+VERSION: Literal[8] = 8
 
 
 def _as_calibrated(record: Json) -> Json:
@@ -27,10 +28,10 @@ def _as_calibrated(record: Json) -> Json:
 
 
 # 5 added what models do to each other, 6 the engine's revision and contexts that are far, 7 what has to be said of a
-# deepened target.
+# deepened target, and 8 the looks and what was foretold of each text.
 VERSIONS = History(
     present=VERSION,
-    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged, 6: unchanged},
+    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged, 6: unchanged, 7: unchanged},
     too_old="up to version 2 texts of drawn drafts were judged by their law, and not token by token",
 )
 
@@ -63,13 +64,21 @@ class Side(_Record):
     metrics: Metrics
 
 
+class Foretold(_Record):
+    """Simulated tokens and seconds of each text."""
+
+    tokens: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+
 class Compared(_Record):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
     `predicted` replays the calibration's prompts at the machine's pace of the run, `as_calibrated` (tokens/s) at that
     of the calibration. `replayed` (tokens/s) replays the measured prompts' own texts with the costs of `predicted`, so
-    that what separates it from the measurement is timing alone. `far_context`: the texts that were predicted or
-    measured reach farther than the costs were measured (`sim.reach`).
+    that what separates it from the measurement is timing alone. `forecast` is `as_calibrated` by the calibration's
+    prompts, and `replays` is `replayed` by the measured ones (none in records up to version 7). `far_context`: the texts
+    that were predicted or measured reach farther than the costs were measured (`sim.reach`).
     """
 
     configuration: Configuration
@@ -77,6 +86,8 @@ class Compared(_Record):
     as_calibrated: Estimate
     predicted: Side
     replayed: Estimate | None
+    forecast: Foretold | None = None
+    replays: Foretold | None = None
     measured: Side
     samples: tuple[Sample, ...]
     near_ties: int  # tokens that differ from the target's own text, each within the stated numeric tie
@@ -165,11 +176,12 @@ class Verification(_Record):
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a
     fixed operation spread over the run, which show how steady the machine was; `pace` is that of the models' steps,
     and `crowds` is what two models did to each other.
-    `tolerance` was fixed before it.
+    `tolerance` was fixed before it, and so was the plan of the `looks` (none in records up to version 7: all prompts
+    were looked at once). `calibration_kinds`: of the calibration's prompts.
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[7] = VERSION
+    version: Literal[8] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
@@ -177,6 +189,7 @@ class Verification(_Record):
     models: dict[str, str]  # name -> what it is and its content hash
     calibration: str  # the folder
     calibration_digest: str
+    calibration_kinds: tuple[str, ...] = ()
     other_hardware: bool  # the calibration was made elsewhere
     prompts: tuple[PromptRecord, ...]
     max_tokens: int
@@ -186,6 +199,7 @@ class Verification(_Record):
     system: str | None = None  # the serving system whose methods alone were searched for the chosen one
     tie: float  # the largest gap between logits that counts as a numeric tie
     tolerance: Tolerance
+    looks: Looks | None = None
     reference_seconds: tuple[float, ...]
     pace: tuple[Pace, ...] = ()
     crowds: tuple[Crowd, ...] = ()
