@@ -702,9 +702,14 @@ def verify(
     count: Annotated[
         int,
         typer.Option(
-            "--prompts", min=2, help="how many held-out prompts; the built-in ones are of six kinds, in turn"
+            "--prompts",
+            min=2,
+            help="how many held-out prompts at most; the built-in ones are of six kinds, in turn",
         ),
-    ] = 12,
+    ] = 24,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="of runs at most; it ends before where every criterion is decided")
+    ] = 10.0,
     own: OwnPrompts = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="of each text; none: 96, or as many as the calibration's have")
@@ -720,15 +725,17 @@ def verify(
 ) -> None:
     """Run the chosen configuration and its rivals on prompts that calibration did not see; compare.
 
-    The exit code is 0 where the predictions kept to the tolerance, 4 where they did not, and 3 where the run was
-    too noisy to tell. With --settle it is 0 whichever way the claims fall.
+    Looks planned beforehand, at a quarter of the prompts, a half, three quarters and all, end it where every criterion
+    is decided. The exit code is 0 where the model kept to the tolerance at the machine's speed, 4 where it did not, and
+    3 where that stayed open; whether the forecast was right, made before that speed was known, is told beside it. With --settle it is 0 whichever way the claims fall.
     """
     from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
     from calibrate.prompts import choose_prompts
     from engine.pair import find_predictors, open_pair
-    from reports.fidelity import EXIT_CODES, judge, sentence
+    from reports.fidelity import EXIT_CODES, judge
+    from reports.looks import LOOKS
     from reports.settle import choose_drafts, contestants, settle, settled_lines
-    from reports.tables import console, verified_summary, verified_table
+    from reports.tables import console, print_fidelity, verified_summary, verified_table
     from reports.tolerance import read_tolerance
     from reports.verification import load_verification, replay_folder, save_verification
     from reports.verify import Plan, count_steps, is_verified, longest_text
@@ -744,6 +751,8 @@ def verify(
         seed,
         read_tolerance(tolerance),
         choose_drafts(artifact) if settling else None,
+        1 if settling else LOOKS,  # a claim is decided by all prompts
+        minutes,
     )
     if plan.settling:
         with stages() as show:
@@ -780,7 +789,7 @@ def verify(
         shown = console()
         shown.print(verified_table(verification))
         shown.print(verified_summary(verification), highlight=False)
-        shown.print(sentence(found), highlight=False)
+        print_fidelity(shown, found, verification)
         for line in settled_lines(settled) if settled else ():
             shown.print(line, highlight=False)
         shown.print(f"written to {out}", highlight=False)

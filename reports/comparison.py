@@ -5,7 +5,7 @@ from statistics import median
 
 from engine.metrics import Estimate
 from reports import charts
-from reports.fidelity import Fidelity, judge
+from reports.fidelity import Check, Fidelity, course, judge
 from reports.parts import Section, Table, find_baseline, find_chosen, find_fastest, single, speculates
 from reports.verification import Compared, Verification
 from reports.wording import (
@@ -103,15 +103,18 @@ def prediction(v: Verification) -> Section:
             "in the median."
         )
     judged = judge(v)
-    intervals = dict(zip((id(c) for c in v.compared), judged.configurations, strict=True))
+    replayed, forecast = (
+        dict(zip((id(c) for c in v.compared), answer.configurations, strict=True))
+        for answer in (judged, judged.forecast)
+    )
     rows = tuple(
         (
             marked(c.configuration.label(), c.far_context),
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
-            _error(intervals[id(c)].error),
-            signed(c.error_as_calibrated),
-            signed(error) if (error := c.timing_error) is not None else "",
+            signed(c.error),
+            _error(forecast[id(c)].error),
+            _error(replayed[id(c)].error),
             signed(c.speed_up_error),
             signed(c.predicted.metrics.mean_accepted_length / c.measured.metrics.mean_accepted_length - 1.0),
         )
@@ -121,9 +124,9 @@ def prediction(v: Verification) -> Section:
         "configuration",
         "predicted tokens/s (95%)",
         "measured tokens/s (95%)",
-        "error (95%)",
-        "error as calibrated",
-        "error of timing alone",
+        "error",
+        "error as calibrated (95%)",
+        "error of timing alone (95%)",
         "error of the speed-up",
         "error of the accepted length",
     )
@@ -139,7 +142,7 @@ def prediction(v: Verification) -> Section:
         finding,
         (single("prediction", label, charts.predicted_measured(v.compared), caption),),
         (
-            _checks(judged),
+            _checks(judged, v),
             Table("Signed errors, largest first", columns, rows, ("configuration",), shown=True),
         ),
     )
@@ -152,21 +155,32 @@ def _error(error: Estimate) -> str:
     return f"{signed(error.value)} ({signed(error.low)} to {signed(error.high)})"
 
 
-def _checks(found: Fidelity) -> Table:
+def _checks(found: Fidelity, v: Verification) -> Table:
     """What the predictions were held to."""
-    rows = tuple((c.name, c.sentence, c.outcome) for c in found.checks)
+    rows = []
+    for then, now in zip(found.forecast.checks, found.checks, strict=True):
+        if (then.sentence, then.outcome) == (now.sentence, now.outcome):
+            rows.append((now.name, "both", now.sentence, _outcome(now)))
+        else:
+            rows += [
+                (c.name, which, c.sentence, _outcome(c)) for c, which in ((then, "forecast"), (now, "model"))
+            ]
     pairs = f"{found.in_order} of {found.told_apart}"
     order = (
         "order of pairs",
+        "model",
         f"{pairs} pairs of configurations that the measurement tells apart were predicted in their order",
         "not a criterion",
     )
-    columns = ("criterion", "finding", "outcome")
-    title = (
-        f"The tolerance, fixed beforehand (95% intervals of {found.resamples:,} paired resamples of "
-        f"{plural(found.prompts, 'prompt')}, seed {found.seed})"
-    )
+    columns = ("criterion", "question", "finding", "outcome")
+    title = f"The tolerance, fixed beforehand, with limits of the true figures. {course(v)}".strip()
     return Table(title, columns, (*rows, order), columns, shown=True)
+
+
+def _outcome(check: Check) -> str:
+    """What came of a criterion, and when, or what would decide it."""
+    when = f" after {plural(check.prompts, 'prompt')}" if check.prompts else ""
+    return check.outcome + when + (f": {check.needs}" if check.needs else "")
 
 
 def _overlap(c: Compared) -> bool:

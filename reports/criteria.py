@@ -76,14 +76,14 @@ class Sides:
         Each row of `predicted` and of `measured` [forms, configurations] weighs that side's logarithms.
         """
         parts = [
-            (((predicted @ s.predicted + measured @ s.measured) ** 2).sum(axis=1), s.freedom) for s in self.sources
+            (((predicted @ s.predicted + measured @ s.measured) ** 2).sum(axis=1), s.freedom)
+            for s in self.sources
         ]
         total: Floats = np.sum([variance for variance, _ in parts], axis=0)
         spread = np.sum([variance**2 / freedom for variance, freedom in parts], axis=0)
         least = min(freedom for _, freedom in parts)
         freedom: Floats = np.where(spread > 0.0, total**2 / np.where(spread > 0.0, spread, 1.0), least)
         return np.sqrt(total), freedom
-
 
     def estimates(self, level: float = 0.05) -> list[Estimate]:
         """Each configuration's relative error, with its interval."""
@@ -148,7 +148,10 @@ def paired(predicted: tuple[Floats, Floats], measured: tuple[Floats, Floats], ki
 
 
 def unpaired(
-    predicted: tuple[Floats, Floats], own: Sequence[str], measured: tuple[Floats, Floats], kinds: Sequence[str]
+    predicted: tuple[Floats, Floats],
+    own: Sequence[str],
+    measured: tuple[Floats, Floats],
+    kinds: Sequence[str],
 ) -> Sides:
     """Either side on texts of its own; `own`: the kinds of the prediction's."""
     mine, freedom = influences(*predicted, own)

@@ -10,7 +10,7 @@ the limits and `reports.looks` the error that each look may spend.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -34,12 +34,13 @@ from reports.looks import Look, Looks, Outcome, level_at, spent
 from reports.parts import find_baseline, find_chosen
 from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio
 from reports.tolerance import Tolerance
-from reports.verification import Compared, Foretold, Verification
+from reports.verification import Compared, Foretold, Sample, Verification
 from reports.wording import has_interval, interval, milliseconds, number, percent, plural
 
 __all__ = ["kendall_tau", "ninth_in_ten"]
 
 Word = Literal["PASS", "FAIL", "TOO NOISY TO TELL"]
+PerText = tuple[Sequence[float], Sequence[float]]  # tokens and seconds of each
 Question = Literal["forecast", "model"]
 EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
@@ -51,7 +52,8 @@ class _Part(BaseModel):
 class Check(_Part):
     """One criterion: a figure with its limits (counted ones have none), its bound, and what came of it.
 
-    `prompts`: at how many it was decided, if a look decided it; `needs`: what would decide it, if it is open.
+    `prompts`: at how many it was decided, if a look decided it; `needs`: what would decide it, if it is open;
+    `least`: the bound is one to reach.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Check(_Part):
     sentence: str
     prompts: int | None = None
     needs: str = ""
+    least: bool = False
 
 
 class Judged(_Part):
@@ -120,10 +123,10 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     """Every criterion of the record's tolerance, and the verdicts.
 
     FAIL for a mismatch, whatever the noise. Else TOO NOISY TO TELL on an unsteady machine; else FAIL for a criterion
-    that is broken; else TOO NOISY TO TELL for one that is open; else PASS. What a look has decided stays so. `resamples`
-    are for the intervals of single configurations' speeds.
+    that is broken; else TOO NOISY TO TELL for one that is open; else PASS. What a look has decided stays so.
+    `resamples` are for the intervals of single configurations' speeds.
     """
-    tokens, seconds = map(np.array, zip(*map(by_prompt, v.compared), strict=True))
+    tokens, seconds = _table([by_prompt(c.samples) for c in v.compared])
     kinds = [p.kind for p in v.prompts]
     draws = draw_prompts(kinds, v.seed, resamples)
     if tokens.shape[1] < 2:
@@ -132,13 +135,19 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     baseline = find_baseline(v.compared)
     speeds = [between(tokens[i].sum() / seconds[i].sum(), drawn[:, i]) for i in range(len(v.compared))]
     gains = [paired_speed_up(c, baseline, draws) if baseline else None for c in v.compared]
-    forecast, model = sides(v)
+    forecast, model = _sides_of(v)
 
     def answer(question: Question, one: Sides) -> Answer:
         checks = (_mismatches(v), _steadiness(v), *_decided(v, question, one))
         verdict, reasons = _verdict(checks)
         configurations = tuple(
-            Judged(configuration=c.configuration.label(), role=c.role, speed=speed, best_speed_up=gain, error=error)
+            Judged(
+                configuration=c.configuration.label(),
+                role=c.role,
+                speed=speed,
+                best_speed_up=gain,
+                error=error,
+            )
             for c, speed, gain, error in zip(v.compared, speeds, gains, one.estimates(), strict=True)
         )
         return Answer(verdict=verdict, reasons=reasons, checks=checks, configurations=configurations)
@@ -155,27 +164,45 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     )
 
 
-def sides(v: Verification) -> tuple[Sides, Sides]:
-    """The forecast and the model beside what was measured.
-
-    Records up to version 6 do not tell what was foretold of each text: their predictions are as given, those of the
-    model with the calibration's texts.
-    """
-    measured = _table(map(by_prompt, v.compared))
-    kinds = [p.kind for p in v.prompts]
-    forecasts, replays = [c.forecast for c in v.compared], [c.replays for c in v.compared]
+def sides(
+    measured: Sequence[PerText],
+    kinds: Sequence[str],
+    forecasts: Sequence[Foretold],
+    own: Sequence[str],
+    replays: Sequence[Foretold],
+) -> tuple[Sides, Sides]:
+    """The forecast and the model beside what was measured, each by configuration; `own`: the calibration's kinds."""
+    real = _table(measured)
     return (
-        unpaired(_table(map(_foretold, forecasts)), v.calibration_kinds, measured, kinds)
-        if all(forecasts)
-        else fixed(np.array([c.as_calibrated.value for c in v.compared]), measured, kinds),
-        paired(_table(map(_foretold, replays)), measured, kinds)
-        if all(replays)
-        else fixed(np.array([c.predicted.speed.value for c in v.compared]), measured, kinds),
+        unpaired(_table([(f.tokens, f.seconds) for f in forecasts]), own, real, kinds),
+        paired(_table([(r.tokens, r.seconds) for r in replays]), real, kinds),
+    )
+
+
+def _sides_of(v: Verification) -> tuple[Sides, Sides]:
+    """Those of a record. Up to version 6 none tells what was foretold of each text: predictions are as given then, and
+    those of the model are of the calibration's texts."""
+    measured, kinds = [by_prompt(c.samples) for c in v.compared], [p.kind for p in v.prompts]
+    forecasts = [c.forecast for c in v.compared if c.forecast]
+    replays = [c.replays for c in v.compared if c.replays]
+    if len(forecasts) == len(replays) == len(v.compared):
+        return sides(measured, kinds, forecasts, v.calibration_kinds, replays)
+    real = _table(measured)
+    return (
+        fixed(np.array([c.as_calibrated.value for c in v.compared]), real, kinds),
+        fixed(np.array([c.predicted.speed.value for c in v.compared]), real, kinds),
     )
 
 
 def take_look(
-    looks: Looks, forecast: Sides, model: Sides, prompts: int, chosen: int, tolerance: Tolerance, seed: int, last: bool
+    looks: Looks,
+    forecast: Sides,
+    model: Sides,
+    prompts: int,
+    chosen: int,
+    tolerance: Tolerance,
+    seed: int,
+    last: bool,
 ) -> Look:
     """What is known after so many prompts; `last`: no look comes behind it."""
     level = _level([*(look.prompts for look in looks.taken), prompts], looks.most, looks.error, last)
@@ -197,12 +224,7 @@ def _level(counts: Sequence[int], most: int, error: float, last: bool) -> Level:
     return lambda parts: level_at(tuple(counts), most, error / parts, last)
 
 
-def _foretold(one: Foretold | None) -> tuple[Sequence[int], Sequence[float]]:
-    assert one is not None
-    return one.tokens, one.seconds
-
-
-def _table(rows: Iterable[tuple[Sequence[float], Sequence[float]]]) -> tuple[Floats, Floats]:
+def _table(rows: Sequence[PerText]) -> tuple[Floats, Floats]:
     """Tokens and seconds, each [configurations, texts]."""
     tokens, seconds = zip(*rows, strict=True)
     return np.array(tokens, dtype=float), np.array(seconds, dtype=float)
@@ -234,6 +256,7 @@ def _decided(v: Verification, question: Question, one: Sides) -> tuple[Check, ..
             sentence=_sentence(f),
             prompts=before[f.name][1] if f.name in before else None,
             needs=needs.get(f.name, ""),
+            least=f.least,
         )
         for f in found
     )
@@ -260,8 +283,13 @@ def _needs(
         outcomes = {f.name: f.outcome for f in find(without)}
     for name in names:
         if name not in found and len(one.sources) > 1 and outcomes[name] != "undecided":
-            found[name] = "a calibration of more texts would decide it, and no number of prompts with this one"
-    return {name: found.get(name, "no number of prompts in reach would: it is too near its bound") for name in names}
+            found[name] = (
+                "a calibration of more texts would decide it, and no number of prompts with this one"
+            )
+    return {
+        name: found.get(name, "no number of prompts in reach would: it is too near its bound")
+        for name in names
+    }
 
 
 _WHAT = {
@@ -288,29 +316,47 @@ def paired_speed_up(one: Compared, rival: Compared, draws: Floats) -> Estimate:
     return ratio(by_text(as_many, texts), by_text([s.run.seconds for s in mine], texts), draws)
 
 
-def sentence(found: Fidelity) -> str:
-    """The verdict on the model with its reasons, in one sentence."""
-    return _stated(found, found.prompts, "the predictions held")
+QUESTIONS: dict[Question, str] = {
+    "forecast": "Was the forecast right, as calibrated",
+    "model": "Is the model right, given the machine's speed meanwhile",
+}
 
 
-def forecast_sentence(found: Fidelity) -> str:
-    """The verdict on the forecast with its reasons, in one sentence."""
-    return _stated(found.forecast, found.prompts, "the forecast held")
-
-
-def _stated(found: Answer, prompts: int, held: str) -> str:
-    if found.verdict == "PASS":
-        figures = {c.name: c for c in found.checks}
+def sentence(found: Fidelity, question: Question = "model") -> str:
+    """The verdict on a question with its reasons, in one sentence."""
+    answer = found if question == "model" else found.forecast
+    if answer.verdict == "PASS":
+        figures = {c.name: c for c in answer.checks}
+        held = "the predictions held" if question == "model" else "the forecast held"
         return (
-            f"PASS: {held} on {plural(prompts, 'prompt')}, "
+            f"PASS: {held} on {plural(found.prompts, 'prompt')}, "
             f"{figures['median error'].sentence}; {figures['rank correlation'].sentence}."
         )
-    return f"{found.verdict}: {'; '.join(found.reasons)}."
+    return f"{answer.verdict}: {'; '.join(answer.reasons)}."
+
+
+def course(v: Verification) -> str:
+    """How the looks went, in a sentence; nothing where there was no plan."""
+    if v.looks is None or not v.looks.taken:
+        return ""
+    ended = {
+        "decided": "every criterion was decided",
+        "minutes": f"the {number(v.looks.minutes or 0.0, 0)} minutes were over",
+        "prompts": "all prompts were run",
+        None: "it was broken off",
+    }[v.looks.ended]
+    planned = ", ".join(str(count) for count in v.looks.planned)
+    return (
+        f"Planned were looks at {planned} prompts, with a chance of {percent(v.looks.error)} of a wrong PASS and as much "
+        f"of a wrong FAIL over all of them; after {plural(len(v.prompts), 'prompt')} {ended}."
+    )
 
 
 def _verdict(checks: Sequence[Check]) -> tuple[Word, tuple[str, ...]]:
     def those(outcome: Outcome) -> tuple[str, ...]:
-        return tuple(c.sentence + (f" ({c.needs})" if c.needs else "") for c in checks if c.outcome == outcome)
+        return tuple(
+            c.sentence + (f" ({c.needs})" if c.needs else "") for c in checks if c.outcome == outcome
+        )
 
     named = {c.name: c for c in checks}
     if named["mismatches"].outcome == "broken":
@@ -357,13 +403,12 @@ def _steadiness(v: Verification) -> Check:
     )
 
 
-def by_prompt(one: Compared) -> tuple[list[float], list[float]]:
+def by_prompt(samples: Sequence[Sample]) -> PerText:
     """Tokens and seconds of each prompt, over its repeats."""
-    samples = sorted(one.samples, key=lambda s: (s.prompt, s.repeat))
-    texts = [s.prompt for s in samples]
-    return by_text([len(s.run.tokens) for s in samples], texts), by_text(
-        [s.run.seconds for s in samples], texts
-    )
+    ordered = sorted(samples, key=lambda s: (s.prompt, s.repeat))
+    texts = [s.prompt for s in ordered]
+    tokens, seconds = [len(s.run.tokens) for s in ordered], [s.run.seconds for s in ordered]
+    return by_text(tokens, texts), by_text(seconds, texts)
 
 
 def _ordered(predicted: Floats, tokens: Floats, seconds: Floats, draws: Floats) -> tuple[int, int]:

@@ -110,7 +110,9 @@ def _bounds(times: Sequence[float], shares: Sequence[float]) -> list[float]:
     for time, share in zip(times, shares, strict=True):
         step = math.sqrt(time - before)
 
-        def crossing(bound: float, grid: np.ndarray = grid, mass: np.ndarray = density, step: float = step) -> float:
+        def crossing(
+            bound: float, grid: np.ndarray = grid, mass: np.ndarray = density, step: float = step
+        ) -> float:
             return float(mass @ ndtr((grid - bound) / step))
 
         low, high = -8.0 * math.sqrt(time), 8.0 * math.sqrt(time)

@@ -22,8 +22,9 @@ def observe(
     ids: Sequence[list[int]],
     sampling: Sequence[Sampling],
     samples: Mapping[Configuration, Sequence[Sample]],
+    prompts: Sequence[int],
 ) -> list[Trace]:
-    """How all models see the texts of this run, as a policy that drafts wrote them (see `calibrate.texts`)."""
+    """How all models see the texts of these prompts, as a policy that drafts wrote them (see `calibrate.texts`)."""
     drafting = [mine for c, mine in samples.items() if c.drafts]
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
@@ -33,7 +34,8 @@ def observe(
         if c.hrad and (name := c.draft_among(pair.drafts)) is not None
     }
     traces = []
-    for prompt, tokens in enumerate(ids):
+    for prompt in prompts:
+        tokens = ids[prompt]
         path = list(next(s.run.tokens for s in written if s.prompt == prompt))
         text = Text(path, sampling[prompt])
         views: dict[str, Seen] = {}

@@ -11,9 +11,11 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
+from reports.fidelity import QUESTIONS, Check, Fidelity, course, sentence
 from reports.parts import chosen_how, find_chosen, find_fastest, searched
 from reports.verification import Verification
-from reports.wording import ranged, sentence
+from reports.wording import has_interval, number, percent, ranged
+from reports.wording import sentence as as_sentence
 from scenarios.schema import Scenario
 from sim.reach import MEANING, marked
 from sim.run import Outcome
@@ -191,7 +193,7 @@ def verified_summary(verification: Verification) -> str:
     wrong = sum(row.mismatches for row in rows)
     regret = 1 - chosen.measured.speed.value / best.measured.speed.value
     lines = [
-        *map(sentence, verification.remarks),
+        *map(as_sentence, verification.remarks),
         f"{len(verification.prompts)} prompts that the calibration did not see x {verification.repeats} repeats, "
         f"up to {verification.max_tokens} tokens each, {chosen_how(verification)}; intervals are over prompts.",
         f"Error of the predicted tokens/s over {len(rows)} configurations: {_size([r.error for r in rows])}; on the "
@@ -212,6 +214,34 @@ def verified_summary(verification: Verification) -> str:
     return "\n".join(lines)
 
 
+def print_fidelity(out: Console, found: Fidelity, verification: Verification) -> None:
+    """Both verdicts, and the criteria behind them, with what would decide those that are open."""
+    table = Table(title="The criteria, with limits of the true figures")
+    for heading in ("criterion", "as calibrated", "at the run's pace, on these texts", "asked for"):
+        table.add_column(heading)
+    for then, now in zip(found.forecast.checks, found.checks, strict=True):
+        if has_interval(now.figure) and now.figure.low < now.figure.high:
+            table.add_row(
+                now.name, _cell(then), _cell(now), f"{'>=' if now.least else '<='} {_shown(now, now.bound)}"
+            )
+    out.print(table)
+    if how := course(verification):
+        out.print(how, highlight=False)
+    for question, asked in QUESTIONS.items():
+        out.print(f"{asked}? {sentence(found, question)}", highlight=False)
+
+
+def _cell(check: Check) -> str:
+    figure = check.figure
+    limits = f" ({_shown(check, figure.low)} to {_shown(check, figure.high)})" if has_interval(figure) else ""
+    when = f" after {check.prompts} prompts" if check.prompts else ""
+    return f"{_shown(check, figure.value)}{limits}: {check.outcome}{when}"
+
+
+def _shown(check: Check, value: float) -> str:
+    return number(value, 2) if check.least else percent(value)
+
+
 def _size(errors: Sequence[float | None]) -> str:
     """How large signed errors are."""
     sizes = [abs(error) for error in errors if error is not None]
@@ -221,7 +251,7 @@ def _size(errors: Sequence[float | None]) -> str:
 def run_summary(run: Run, metrics: Metrics, remarks: Sequence[str] = ()) -> str:
     """One generation's figures, and what has to be said with them."""
     lines = [
-        *map(sentence, remarks),
+        *map(as_sentence, remarks),
         f"{metrics.tokens} tokens at {metrics.tokens_per_second:.1f} tokens/s "
         f"({run.seconds:.2f} s, the first after {run.first_token_seconds:.2f} s; {run.ending})",
         f"mean accepted length {metrics.mean_accepted_length:.2f}; rollback {metrics.rollback_tokens} tokens, "

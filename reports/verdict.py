@@ -30,12 +30,14 @@ class Verdict:
 
     `remarks` are of the target and go with every figure.
 
-    `predictions`: whether they kept to the tolerance, in a sentence, and its tone.
+    `predictions`: whether they kept to the tolerance at the run's pace, in a sentence, and its tone; `forecast`: the
+    same of what was foretold before the run.
     """
 
     tone: Tone
     headline: str
     predictions: tuple[Tone, str]
+    forecast: tuple[Tone, str]
     sentences: tuple[str, ...]
     tiles: tuple[Tile, ...]
     alarms: tuple[str, ...]
@@ -76,10 +78,12 @@ def verdict(v: Verification) -> Verdict:
     )
     found = judge(v)
     predictions = (TONES[found.verdict], sentence(found))
+    forecast = (TONES[found.forecast.verdict], sentence(found, "forecast"))
     return Verdict(
         tone,
         headline,
         predictions,
+        forecast,
         _sentences(v.compared),
         tiles,
         tuple(alarms),

@@ -77,8 +77,8 @@ class Compared(_Record):
     `predicted` replays the calibration's prompts at the machine's pace of the run, `as_calibrated` (tokens/s) at that
     of the calibration. `replayed` (tokens/s) replays the measured prompts' own texts with the costs of `predicted`, so
     that what separates it from the measurement is timing alone. `forecast` is `as_calibrated` by the calibration's
-    prompts, and `replays` is `replayed` by the measured ones (none in records up to version 7). `far_context`: the texts
-    that were predicted or measured reach farther than the costs were measured (`sim.reach`).
+    prompts, and `replays` is `replayed` by the measured ones (none up to version 7). `far_context`: the texts that were
+    predicted or measured reach farther than the costs were measured (`sim.reach`).
     """
 
     configuration: Configuration

@@ -4,12 +4,13 @@ A prediction has two parts: what the calibration says, and the machine's pace si
 tell (`calibrate.pace`). The runs themselves have no part in it.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from calibrate.artifact import Artifact
+from calibrate.artifact import Artifact, Trace
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.lengths import check_lengths, with_positions
 from calibrate.observation import Text
@@ -28,12 +29,13 @@ from engine.sampling import Sampling
 from engine.tokenizer import Tokenizer
 from reports import suppositions
 from reports.audit import TIES, Gaps, audit
-from reports.fidelity import unsteady_note
-from reports.interleaved import Prompted
+from reports.fidelity import by_prompt, sides, take_look, unsteady_note
+from reports.interleaved import Course, Measured, Prompted
 from reports.interleaved import measure as measure_all
+from reports.looks import Looks, plan_looks
 from reports.observed import observe, on_these_prompts
 from reports.tolerance import Tolerance
-from reports.verification import Compared, Sample, Settling, Side, Timeline, Verification
+from reports.verification import Compared, Foretold, Sample, Settling, Side, Timeline, Verification
 from scenarios.tuned import TunedConfiguration
 from sim.replay import Replay
 from sim.temperature import at_temperature
@@ -48,7 +50,8 @@ class Plan:
     """How much is run: tokens of text at most, repeats of every prompt, and the seed of the order and the intervals.
 
     `tolerance`: what will be called a good prediction, and too noisy a run. `settling`: the drafts on which the
-    published claims are put to the test, if they are (`reports.settle`).
+    published claims are put to the test, if they are (`reports.settle`). `looks`: how often it is looked whether all is
+    decided, the last time with all prompts (`reports.looks`); `minutes` of runs, at most; none: no limit.
     """
 
     max_tokens: int
@@ -56,6 +59,8 @@ class Plan:
     seed: int = 0
     tolerance: Tolerance = STANDARD
     settling: Settling | None = None
+    looks: int = 1
+    minutes: float | None = None
 
 
 class Verified(NamedTuple):
@@ -88,7 +93,7 @@ def is_verified(
     return (
         verification.calibration_digest == tuned.calibration_digest
         and [(c.configuration, c.role) for c in verification.compared] == configurations(tuned)
-        and [p.digest for p in verification.prompts] == [p.digest for p in prompts]
+        and _was_planned(verification, prompts, plan)
         and (verification.max_tokens, verification.repeats, verification.seed, verification.tolerance)
         == (plan.max_tokens, plan.repeats, plan.seed, plan.tolerance)
         and (verification.settling, verification.temperature) == (plan.settling, tuned.what_if.temperature)
@@ -96,6 +101,15 @@ def is_verified(
         and same_hardware(verification.hardware, hardware())
         and verification.engine_revision == engine_revision()
     )
+
+
+def _was_planned(verification: Verification, prompts: Sequence[Prompt], plan: Plan) -> bool:
+    """Whether a record is of these prompts, or of the first of them where its looks or its minutes ended it."""
+    looks = verification.looks or Looks(planned=(len(verification.prompts),))
+    run = [p.digest for p in verification.prompts]
+    return (looks.planned, looks.minutes) == (plan_looks(len(prompts), plan.looks), plan.minutes) and run == [
+        p.digest for p in prompts[: len(run)]
+    ]
 
 
 def longest_text(artifact: Artifact, tuned: TunedConfiguration) -> int:
@@ -131,25 +145,31 @@ def verify(
     )
     drawing = Sampling(temperature=temperature, seed=plan.seed)
     sampling = [drawing.of_text(prompt.digest) for prompt in prompts]
+    # The forecast is made before the first run, and nothing of the runs has a part in it.
+    then = at_temperature(artifact, temperature)
+    # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
+    world = Replay(then, seed=plan.seed, tokens=plan.max_tokens)
+    calibrated = {c: world.runs(c) for c, _ in chosen}
     for configuration, _ in chosen:
         pair.generate(configuration, ids[0], max_tokens=WARM_UP_TOKENS, sampling=sampling[0])
         advance("warming up")
     prompted = Prompted(ids, sampling, plan.max_tokens, tokenizer.end_tokens)
-    found = measure_all(pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance)
-    samples, pace = found.samples, tuple(paces(artifact.calibration, found.steps))
-    now = at_pace(artifact, pace, found.crowds)
+    watch = _Watch(pair, artifact, prompts, ids, sampling, plan, temperature, calibrated)
+    course = Course(
+        watch.looks.planned, math.inf if plan.minutes is None else 60.0 * plan.minutes, watch.look
+    )
+    found = measure_all(pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance, course)
+    samples, looks = found.samples, watch.looks.model_copy(update={"ended": found.ended})
+    pace, now, own, replayed = watch.pace, watch.now, watch.own, watch.replayed
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
     tie = TIES[artifact.calibration.target.spec.precision]
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
-    traces = observe(pair, ids, sampling, samples)
-    own = on_these_prompts(now, prompts, ids, traces, plan.max_tokens, temperature)
-    then, base, here = (at_temperature(some, temperature) for some in (artifact, now, own))
-    # Shorter texts spend a larger share on the prompt, so a prediction is for texts of the same length.
-    then_world, base_world = (Replay(some, seed=plan.seed, tokens=plan.max_tokens) for some in (then, base))
-    here_world = Replay(here, seed=plan.seed)
-    calibrated, predicted, replayed = (
-        {c: world.runs(c) for c, _ in chosen} for world in (then_world, base_world, here_world)
+    base, here = at_temperature(now, temperature), at_temperature(own, temperature)
+    base_world, here_world = (
+        Replay(base, seed=plan.seed, tokens=plan.max_tokens),
+        Replay(here, seed=plan.seed),
     )
+    predicted = {c: base_world.runs(c) for c, _ in chosen}
     compared = []
     for configuration, role in chosen:
         mine = _audited(samples[configuration], audited)
@@ -161,6 +181,8 @@ def verify(
                 as_calibrated=speed(calibrated[configuration]),
                 predicted=_side(configuration, predicted),
                 replayed=speed(replayed[configuration]),
+                forecast=_foretold(calibrated[configuration]),
+                replays=_foretold(replayed[configuration]),
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=mine,
                 near_ties=sum(gap <= tie for gap in gaps),
@@ -183,6 +205,7 @@ def verify(
         models=_models(artifact),
         calibration=str(tuned.calibration),
         calibration_digest=artifact.digest,
+        calibration_kinds=tuple(p.kind for p in then.calibration.prompts),
         other_hardware=not same_hardware(machine, calibration.hardware),
         prompts=here.calibration.prompts,
         max_tokens=plan.max_tokens,
@@ -192,6 +215,7 @@ def verify(
         system=tuned.system,
         tie=tie,
         tolerance=plan.tolerance,
+        looks=looks,
         reference_seconds=tuple(found.reference),
         pace=pace,
         crowds=found.crowds,
@@ -211,6 +235,66 @@ def verify(
         settling=plan.settling,
     )
     return Verified(verification, own)
+
+
+@dataclass
+class _Watch:
+    """What the looks of a run go by, and what they found: the last one's pace, and the calibration and the measured
+    texts at that pace."""
+
+    pair: Pair
+    artifact: Artifact
+    prompts: Sequence[Prompt]
+    ids: Sequence[list[int]]
+    sampling: Sequence[Sampling]
+    plan: Plan
+    temperature: float
+    calibrated: Mapping[Configuration, list[Run]]
+    looks: Looks = field(init=False)
+    traces: list[Trace] = field(default_factory=list)
+    pace: tuple[Pace, ...] = ()
+    now: Artifact = field(init=False)
+    own: Artifact = field(init=False)
+    replayed: dict[Configuration, list[Run]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        planned = plan_looks(len(self.prompts), self.plan.looks)
+        self.looks = Looks(planned=planned, minutes=self.plan.minutes)
+
+    def look(self, found: Measured, count: int, last: bool) -> bool:
+        """Whether everything is decided after so many prompts."""
+        unseen = range(len(self.traces), count)
+        self.traces += observe(self.pair, self.ids, self.sampling, found.samples, unseen)
+        self.pace = tuple(paces(self.artifact.calibration, found.steps))
+        self.now = at_pace(self.artifact, self.pace, found.crowds)
+        prompts, ids = self.prompts[:count], self.ids[:count]
+        self.own = on_these_prompts(
+            self.now, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
+        )
+        world = Replay(at_temperature(self.own, self.temperature), seed=self.plan.seed)
+        self.replayed = {c: world.runs(c) for c in found.samples}
+        calibration = at_temperature(self.artifact, self.temperature).calibration
+        taken = take_look(
+            self.looks,
+            *sides(
+                [by_prompt(mine) for mine in found.samples.values()],
+                [p.kind for p in prompts],
+                [_foretold(runs) for runs in self.calibrated.values()],
+                [p.kind for p in calibration.prompts],
+                [_foretold(runs) for runs in self.replayed.values()],
+            ),
+            prompts=count,
+            chosen=0,  # the first of `configurations`
+            tolerance=self.plan.tolerance,
+            seed=self.plan.seed,
+            last=last,
+        )
+        self.looks = self.looks.model_copy(update={"taken": (*self.looks.taken, taken)})
+        return taken.decided
+
+
+def _foretold(runs: Sequence[Run]) -> Foretold:
+    return Foretold(tokens=tuple(len(run.tokens) for run in runs), seconds=tuple(run.seconds for run in runs))
 
 
 def _check(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> None:
