@@ -727,7 +727,8 @@ def verify(
 
     Looks planned beforehand, at a quarter of the prompts, a half, three quarters and all, end it where every criterion
     is decided. The exit code is 0 where the model kept to the tolerance at the machine's speed, 4 where it did not, and
-    3 where that stayed open; whether the forecast was right, made before that speed was known, is told beside it. With --settle it is 0 whichever way the claims fall.
+    3 where that stayed open; whether the forecast was right, made before that speed was known, is told beside it. With
+    --settle it is 0 whichever way the claims fall.
     """
     from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
     from calibrate.prompts import choose_prompts

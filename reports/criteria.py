@@ -21,7 +21,7 @@ from reports.looks import Outcome
 from reports.resampling import Floats
 from reports.tolerance import Tolerance
 
-DRAWS = 4000  # of the normal law by which rank correlations scatter
+DRAWS = 2000  # of the normal law by which rank correlations scatter
 CRITERIA = 4  # that prompts decide, among which the chance of a wrong FAIL is divided
 
 Level = Callable[[float], float]  # the level of a test at this look, given a divisor of the whole error

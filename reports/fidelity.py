@@ -292,7 +292,7 @@ def _needs(
     }
 
 
-_WHAT = {
+CRITERIA = {
     "median error": "the median absolute error of tokens/s",
     "nine in ten": "the absolute error that nine in ten configurations keep to",
     "rank correlation": "Kendall's tau of predicted and measured",
@@ -305,7 +305,7 @@ def _sentence(f: Finding) -> str:
     value, low, high = f.figure.value, f.figure.low, f.figure.high
     ranged = f"{shown(low)} to {shown(high)}" if has_interval(f.figure) else interval(f.figure)
     needed = f"{'at least' if f.least else 'at most'} {shown(f.bound)} is asked for"
-    return f"{_WHAT[f.name]} is {shown(value)} ({ranged}), and {needed}"
+    return f"{CRITERIA[f.name]} is {shown(value)} ({ranged}), and {needed}"
 
 
 def paired_speed_up(one: Compared, rival: Compared, draws: Floats) -> Estimate:
@@ -347,8 +347,8 @@ def course(v: Verification) -> str:
     }[v.looks.ended]
     planned = ", ".join(str(count) for count in v.looks.planned)
     return (
-        f"Planned were looks at {planned} prompts, with a chance of {percent(v.looks.error)} of a wrong PASS and as much "
-        f"of a wrong FAIL over all of them; after {plural(len(v.prompts), 'prompt')} {ended}."
+        f"Planned were looks at {planned} prompts, with a chance of {percent(v.looks.error)} of a wrong PASS and as "
+        f"much of a wrong FAIL over all of them; after {plural(len(v.prompts), 'prompt')} {ended}."
     )
 
 

@@ -98,7 +98,8 @@ def measure(
 ) -> Measured:
     """Run them all, or until the course ends; `advance` hears of each run.
 
-    WorkerLost if the target's worker dies in one. A prompt is begun if the time is likely to do for all repeats of what was begun, by the mean until then.
+    WorkerLost if the target's worker dies in one. A prompt is begun if the time is likely to do for all repeats of
+    what was begun, by the mean until then.
     """
     course = course or Course((len(prompted.ids),))
     rng = random.Random(seed)

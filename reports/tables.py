@@ -11,7 +11,7 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
-from reports.fidelity import QUESTIONS, Check, Fidelity, course, sentence
+from reports.fidelity import CRITERIA, QUESTIONS, Check, Fidelity, course, sentence
 from reports.parts import chosen_how, find_chosen, find_fastest, searched
 from reports.verification import Verification
 from reports.wording import has_interval, number, percent, ranged
@@ -220,7 +220,7 @@ def print_fidelity(out: Console, found: Fidelity, verification: Verification) ->
     for heading in ("criterion", "as calibrated", "at the run's pace, on these texts", "asked for"):
         table.add_column(heading)
     for then, now in zip(found.forecast.checks, found.checks, strict=True):
-        if has_interval(now.figure) and now.figure.low < now.figure.high:
+        if now.name in CRITERIA:
             table.add_row(
                 now.name, _cell(then), _cell(now), f"{'>=' if now.least else '<='} {_shown(now, now.bound)}"
             )

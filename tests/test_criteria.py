@@ -1,0 +1,145 @@
+"""The rule's errors, in simulated verifications whose truth is known, and what its limits are made of."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from reports.criteria import Sides, findings, influences, log_speeds, paired, unpaired
+from reports.fidelity import _level, take_look
+from reports.looks import Looks, plan_looks
+from reports.tolerance import Tolerance
+
+Floats = NDArray[np.float64]
+KINDS = ("code", "chat", "maths")
+COUNT, MOST = 9, 24
+TRUE = np.linspace(3.0, 5.0, COUNT)  # logarithms of the true tokens/s, far enough apart to have an order
+STANDARD = Tolerance()
+
+
+def texts(
+    rng: np.random.Generator, count: int, speeds: Floats, noise: float
+) -> tuple[Floats, Floats, list[str]]:
+    """Tokens, seconds and kinds of texts at these tokens/s over all texts: kinds differ, so do texts, all alike for
+    every configuration, and each run by `noise` of its own."""
+    kinds = [KINDS[i % len(KINDS)] for i in range(count)]
+    of_kind = np.array([{"code": 0.8, "chat": 1.2, "maths": 1.0}[k] for k in kinds])
+    shared = of_kind * rng.gamma(60.0, 1.0 / 60.0, count)
+    own = rng.gamma(noise**-2, noise**2, (len(speeds), count))
+    return np.full_like(own, 48.0), 48.0 / np.exp(speeds)[:, None] * shared * own, kinds
+
+
+def simulate(
+    errors: Floats, seed: int, own: bool, noise: float = 0.02, speeds: Floats = TRUE
+) -> dict[str, str]:
+    """What the looks of one verification decide of the model (on texts of both; `own`: of the forecast, each side on
+    its own) where these are the true errors, as logarithms."""
+    rng = np.random.default_rng(seed)
+    tokens, seconds, kinds = texts(rng, MOST, speeds, noise)
+    told, taken, told_kinds = texts(rng, 36, speeds + errors, noise)
+    replays = seconds * np.exp(-errors)[:, None] * rng.gamma(noise**-2, noise**2, seconds.shape)
+    looks = Looks(planned=plan_looks(MOST))
+    for n in looks.planned:
+        real = tokens[:, :n], seconds[:, :n]
+        sides = (
+            unpaired((told, taken), told_kinds, real, kinds[:n])
+            if own
+            else paired((tokens[:, :n], replays[:, :n]), real, kinds[:n])
+        )
+        look = take_look(looks, sides, sides, n, COUNT - 1, STANDARD, seed, n == MOST)
+        looks = looks.model_copy(update={"taken": (*looks.taken, look)})
+        if look.decided:
+            break
+    return {name: outcome for name, (outcome, _) in looks.decided_before("model").items()}
+
+
+def most_allowed(runs: int, chance: float) -> int:
+    """So many of all runs, or fewer, have an event of this chance, in 999 of 1,000 such tests."""
+    return int(binom.ppf(0.999, runs, chance))
+
+
+RUNS = 60
+
+
+def sizes(within: int, inside: float, outside: float) -> Floats:
+    """Errors of both signs, `within` of which are of one size and the others of another."""
+    signs = np.where(np.arange(COUNT) % 2, 1.0, -1.0)
+    return np.log1p(signs * np.where(np.arange(COUNT) < within, inside, outside))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_median_beyond_its_bound_seldom_passes(own: bool) -> None:
+    errors = sizes(4, 0.0, 0.0501)  # four of nine lie within, the others barely not
+    wrong = sum(simulate(errors, seed, own).get("median error") == "held" for seed in range(RUNS))
+    assert wrong <= most_allowed(RUNS, 0.025)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_median_within_its_bound_seldom_fails(own: bool) -> None:
+    errors = sizes(5, 0.0499, 0.2)
+    wrong = sum(simulate(errors, seed, own).get("median error") == "broken" for seed in range(RUNS))
+    assert wrong <= most_allowed(RUNS, 0.025 / 4)
+
+
+def test_a_tail_and_a_regret_beyond_their_bounds_seldom_pass() -> None:
+    errors = np.full(COUNT, math.log(1.1001))
+    speeds = TRUE.copy()
+    speeds[0] = TRUE[-1] - math.log(1.0 - 0.0301)  # the chosen one lacks 3.01% of it
+    found = [simulate(errors, seed, own=False, speeds=speeds) for seed in range(RUNS)]
+    for name in ("nine in ten", "regret", "median error"):
+        assert sum(f.get(name) == "held" for f in found) <= most_allowed(RUNS, 0.025)
+
+
+def test_an_order_beyond_its_bound_seldom_passes() -> None:
+    """Three of 36 pairs in the wrong order by 3% are a tau of 0.83; a pair at a time, all told apart by noise alone."""
+    errors = np.zeros(COUNT)
+    speeds = TRUE.copy()
+    for i in (1, 3, 5):
+        speeds[i + 1] = speeds[i] + 0.03
+        errors[i], errors[i + 1] = 0.02, -0.02
+    found = [simulate(errors, seed, own=False, speeds=speeds) for seed in range(RUNS)]
+    assert sum(f.get("rank correlation") == "held" for f in found) <= most_allowed(RUNS, 0.025)
+
+
+def test_good_predictions_are_told_from_bad_ones() -> None:
+    """Errors of 2% pass and those of 9% fail in most runs: a rule that never decides has no errors either."""
+    found = [simulate(sizes(COUNT, 0.02, 0.0), seed, own=False) for seed in range(20)]
+    assert sum(set(f.values()) == {"held"} and len(f) == 4 for f in found) >= 16
+    found = [simulate(sizes(COUNT, 0.09, 0.0), seed, own=False) for seed in range(20)]
+    assert sum(f.get("median error") == "broken" for f in found) >= 16
+
+
+def test_limits_of_a_forecast_hold_both_samples() -> None:
+    """The squared standard error is the sum of both sides', and more prompts leave the calibration's where it is."""
+    rng = np.random.default_rng(2)
+    tokens, seconds, kinds = texts(rng, 24, TRUE, 0.02)
+    told, taken, told_kinds = texts(rng, 36, TRUE, 0.02)
+    every = np.eye(COUNT)
+    both = unpaired((told, taken), told_kinds, (tokens, seconds), kinds)
+    error, freedom = both.scatter(every, -every)
+    mine, theirs = influences(told, taken, told_kinds)[0], influences(tokens, seconds, kinds)[0]
+    calibration = (mine**2).sum(axis=1)
+    assert error**2 == pytest.approx(calibration + (theirs**2).sum(axis=1))
+    assert (freedom > 21.0 - 1e-9).all()  # Welch's lies between the smaller side's and the sum of both
+    assert (freedom < 21.0 + 33.0 + 1e-9).all()
+    assert both.scaled(1e9).scatter(every, -every)[0] ** 2 == pytest.approx(calibration, rel=1e-6)
+
+
+def test_an_influence_is_the_share_of_a_variance() -> None:
+    """The linearised scatter of the logarithm of tokens/s is that of 4,000 samples, within a tenth."""
+    rng = np.random.default_rng(3)
+    found, claimed = [], []
+    for _ in range(4000):
+        tokens, seconds, kinds = texts(rng, 18, TRUE[:1], 0.1)
+        found.append(float(log_speeds(tokens, seconds)[0]))
+        claimed.append(float((influences(tokens, seconds, kinds)[0] ** 2).sum()))
+    assert np.mean(claimed) == pytest.approx(np.var(found), rel=0.1)
+
+
+def test_too_few_texts_have_no_limits() -> None:
+    one = Sides(TRUE, TRUE, paired((np.ones((COUNT, 1)),) * 2, (np.ones((COUNT, 1)),) * 2, ["a"]).sources)
+    for finding in findings(one, 0, STANDARD, _level([1], 1, 0.025, True), seed=0):
+        assert math.isnan(finding.figure.low)
+        assert finding.outcome == "undecided"
