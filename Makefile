@@ -24,7 +24,7 @@ demo: RUNS = $(or $(RUNS_$(PAIR)),$(error there is no PAIR '$(PAIR)': deepened o
 demo: setup
 	$(BIN)/specbranch calibrate $(DEPTH_$(PAIR)) --out $(RUNS)/calibration
 	$(BIN)/specbranch tune --calibration $(RUNS)/calibration --out $(RUNS)/tuned.yaml
-	$(BIN)/specbranch verify $(RUNS)/tuned.yaml --prompts 24 --max-tokens 48 --out $(RUNS)/verification.json \
+	$(BIN)/specbranch verify $(RUNS)/tuned.yaml --prompts 24 --max-tokens 48 --minutes 8 --out $(RUNS)/verification.json \
 	|| case $$? in 3|4) ;; *) exit 1 ;; esac # any verdict is a result, and has its page
 	$(BIN)/specbranch report $(RUNS)/verification.json --out $(RUNS)/report.html
 

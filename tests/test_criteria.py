@@ -66,7 +66,8 @@ RUNS = 60
 def sizes(within: int, inside: float, outside: float) -> Floats:
     """Errors of both signs, `within` of which are of one size and the others of another."""
     signs = np.where(np.arange(COUNT) % 2, 1.0, -1.0)
-    return np.log1p(signs * np.where(np.arange(COUNT) < within, inside, outside))
+    found: Floats = np.log1p(signs * np.where(np.arange(COUNT) < within, inside, outside))
+    return found
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -1,6 +1,7 @@
 """The verdict on the predictions, by records whose right verdict is known."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau
 from verifications import at_speeds, verification
 
-from reports.fidelity import EXIT_CODES, judge, kendall_tau, ninth_in_ten, sentence, unsteadiness
+from reports.fidelity import EXIT_CODES, course, judge, kendall_tau, ninth_in_ten, sentence, unsteadiness
+from reports.looks import Look, Looks
 from reports.parts import find_chosen
 from reports.tolerance import Tolerance
-from reports.verification import Compared, Verification
+from reports.verification import Compared, Foretold, Verification
 
 BASE = verification(prompts=8)
 PLACE = BASE.compared.index(find_chosen(BASE.compared))
@@ -141,3 +143,42 @@ def test_nine_in_ten_lie_within(errors: np.ndarray) -> None:
 def test_unsteadiness() -> None:
     assert unsteadiness([0.5] * 9) == unsteadiness([]) == 1.0
     assert unsteadiness([1.0] * 5 + [2.0] * 5) == 2.0
+
+
+def test_each_question_has_a_verdict_of_its_own() -> None:
+    """Forecast 30% too fast, replays right: the forecast fails, and the model does not, nor the exit code."""
+
+    def at(one: Compared, off: float) -> Foretold:
+        runs = [s.run for s in one.samples]
+        seconds = tuple(run.seconds / (1.0 + off) for run in runs)
+        return Foretold(tokens=tuple(len(run.tokens) for run in runs), seconds=seconds)
+
+    v = record(best_first(PLACE), best_first(PLACE))
+    told = (c.model_copy(update={"forecast": at(c, 0.3), "replays": at(c, 0.0)}) for c in v.compared)
+    found = judge(v.model_copy(update={"compared": tuple(told)}), resamples=500)
+    assert (found.verdict, found.forecast.verdict) == ("PASS", "FAIL")
+    assert sentence(found, "forecast").startswith("FAIL: the median absolute error of tokens/s is 30.0%")
+    for now, then in zip(found.configurations, found.forecast.configurations, strict=True):
+        assert (now.error.value, then.error.value) == pytest.approx((0.0, 0.3))
+
+
+def test_what_is_open_says_what_would_decide_it() -> None:
+    found = judge(record(best_first(PLACE), best_first(PLACE), noise=0.1), resamples=500)
+    opened = [c for c in found.checks if c.outcome == "undecided"]
+    assert opened
+    assert all(re.search(r"some [\d,]+ prompts would decide it", c.needs) for c in opened)
+    assert opened[0].needs in sentence(found)
+
+
+def test_a_look_decides_for_good() -> None:
+    """Whatever the last prompts say, and by the record's own plan."""
+    names = ("median error", "nine in ten", "rank correlation", "regret")
+    early = Look(
+        prompts=4, spent=0.001, forecast=dict.fromkeys(names, "held"), model=dict.fromkeys(names, "held")
+    )
+    looks = Looks(planned=(4, 8), minutes=3.0, taken=(early,), ended="decided")
+    found = judge(record(best_first(PLACE), best_first(PLACE)[::-1], looks=looks), resamples=500)
+    assert (found.verdict, found.forecast.verdict) == ("PASS", "PASS")
+    assert {c.prompts for c in found.checks if c.name in names} == {4}
+    v = record(best_first(PLACE), best_first(PLACE), looks=looks)
+    assert "every criterion was decided" in course(v)

@@ -26,6 +26,7 @@ from reports.suppositions import COUNTS, WORLDS
 from reports.tolerance import Tolerance
 from reports.verification import (
     Compared,
+    Foretold,
     Occupied,
     Point,
     Sample,
@@ -174,6 +175,13 @@ def _side(runs: Sequence[Run], same: Sequence[Run], best: Sequence[Run]) -> Side
     )
 
 
+def _foretold(runs: Sequence[Run], faster: float) -> Foretold:
+    """What was simulated of each prompt, so many times as fast."""
+    return Foretold(
+        tokens=tuple(len(run.tokens) for run in runs), seconds=tuple(run.seconds / faster for run in runs)
+    )
+
+
 def _suppose(
     paths: Mapping[str, list[tuple[int, ...]]],
     costs: Costs,
@@ -290,6 +298,8 @@ def verification(
             as_calibrated=replace(predicted[i].speed, value=1.1 * predicted[i].speed.value),
             predicted=predicted[i],
             replayed=replace(predicted[i].speed, value=0.97 * predicted[i].speed.value),
+            forecast=_foretold(simulated[i], 1.1),
+            replays=_foretold(simulated[i], 0.97),
             measured=measured[i],
             samples=tuple(
                 Sample(prompt=p, repeat=0, order=next(order), run=run) for p, run in enumerate(real[i])
@@ -342,6 +352,7 @@ def verification(
         },
         calibration="cal/<i>synthetic</i>",
         calibration_digest="c" * 64,
+        calibration_kinds=tuple("code </script>" if i % 2 else "chat" for i in range(prompts)),
         other_hardware=other_hardware,
         prompts=tuple(
             PromptRecord(
@@ -398,7 +409,9 @@ def at_speeds(v: Verification, speeds: Sequence[float], noise: float = 0.0) -> V
             seconds = len(s.run.tokens) / speed * (1.0 + noise * (-1) ** (s.prompt // 2))
             samples.append(s.model_copy(update={"run": replace(s.run, seconds=seconds)}))
         measured = one.measured.model_copy(update={"speed": replace(one.measured.speed, value=speed)})
-        return one.model_copy(update={"samples": tuple(samples), "measured": measured})
+        # What was foretold of each text is not of these speeds: the predictions stand as they are.
+        alone = {"forecast": None, "replays": None}
+        return one.model_copy(update={"samples": tuple(samples), "measured": measured, **alone})
 
     return v.model_copy(update={"compared": tuple(map(run_at, v.compared, speeds))})
 
