@@ -214,7 +214,7 @@ def _regret(sides: Sides, chosen: int, level: Level) -> Estimate:
     does of one of them.
     """
     behind = -np.expm1(sides.measured[chosen] - sides.measured)
-    value = float(behind.max())
+    value = max(0.0, float(behind.max()))
     rivals = [c for c in range(len(behind)) if c != chosen]
     if not sides.known:
         return Estimate(value, math.nan, math.nan)
