@@ -15,6 +15,7 @@ from tiny_models import save_tiny
 from calibrate.artifact import load_artifact
 from calibrate.run import EFFORTS
 from engine.metrics import speed
+from reports.fidelity import QUESTIONS
 from reports.tolerance import Tolerance
 from reports.verification import load_verification, replay_folder
 from sim.replay import Replay
@@ -54,7 +55,7 @@ def whole_job(
     assert json.loads(done.stdout)["searched"] > 100
     done = run("verify", "--own-prompts", prompts, "--max-tokens", "16", folder=folder)
     assert "Predicted and measured" in done.stdout, done.stderr
-    (verdict,) = [word for word in VERDICTS if f"\n{word}: " in done.stdout]
+    (verdict,) = [word for word in VERDICTS if f"{QUESTIONS['model']}? {word}: " in done.stdout]
     assert done.returncode == VERDICTS[verdict]
     page = run("report", folder=folder)
     assert page.returncode == 0, page.stderr
