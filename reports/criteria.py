@@ -23,6 +23,7 @@ from reports.tolerance import Tolerance
 
 DRAWS = 2000  # of the normal law by which rank correlations scatter
 CRITERIA = 4  # that prompts decide, among which the chance of a wrong FAIL is divided
+MOST_LOG = 100.0  # of a ratio, as good as infinite
 
 Level = Callable[[float], float]  # the level of a test at this look, given a divisor of the whole error
 
@@ -196,7 +197,7 @@ def _size(sides: Sides, place: int, value: float, level: Level) -> Estimate:
 
     def limits(of: float) -> tuple[Floats, Floats]:
         width = error * -stdtrit(freedom, of)
-        return np.expm1(sides.errors - width), np.expm1(sides.errors + width)
+        return _share(sides.errors - width), _share(sides.errors + width)
 
     # That so many lie within: of the others, one fewer than all but so many, none need be.
     low, high = limits(level(count - place + 1))
@@ -205,6 +206,11 @@ def _size(sides: Sides, place: int, value: float, level: Level) -> Estimate:
     low, high = limits(level(2.0 * CRITERIA * place))
     least = np.sort(np.maximum(0.0, np.maximum(low, -high)))[place - 1]
     return Estimate(value, float(least), float(most))
+
+
+def _share(logarithm: Floats) -> Floats:
+    """A logarithm of a ratio as what the ratio is more than 1; of few prompts, limits may be beyond any number."""
+    return np.expm1(np.minimum(logarithm, MOST_LOG))
 
 
 def _regret(sides: Sides, chosen: int, level: Level) -> Estimate:
@@ -223,8 +229,8 @@ def _regret(sides: Sides, chosen: int, level: Level) -> Estimate:
     contrasts = (np.eye(len(behind))[chosen] - np.eye(len(behind)))[rivals]
     gaps = contrasts @ sides.measured
     error, freedom = sides.scatter(np.zeros_like(contrasts), contrasts)
-    most = -np.expm1(gaps + error * stdtrit(freedom, level(1.0)))
-    least = -np.expm1(gaps - error * stdtrit(freedom, level(float(CRITERIA * len(rivals)))))
+    most = -_share(gaps + error * stdtrit(freedom, level(1.0)))
+    least = -_share(gaps - error * stdtrit(freedom, level(float(CRITERIA * len(rivals)))))
     return Estimate(value, max(0.0, float(least.max())), max(0.0, float(most.max())))
 
 
