@@ -341,7 +341,7 @@ def test_an_interrupt_ends_everything(target: str, other: str, placement: Placem
         "--precision",
         "float32",
         "--max-tokens",
-        "9999999",
+        "2000",
     ]
     driver = subprocess.Popen(
         command,
