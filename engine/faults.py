@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import time
 import traceback
 from contextlib import suppress
 from datetime import datetime
@@ -49,7 +48,7 @@ def keep(error: BaseException, job: str) -> Path | None:
             if hasattr(os, "getuid") and folder.stat().st_uid not in (os.getuid(), 0):
                 continue  # a temporary folder is everyone's to make
             # The time first, so that names are in the order of age; the rest is nobody else's.
-            stamp = time.strftime("%Y%m%d-%H%M%S-", time.localtime())
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f-")
             descriptor, path = tempfile.mkstemp(suffix=".log", prefix=stamp, dir=folder)
             with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)

@@ -16,7 +16,7 @@ from engine.pair import Pair
 if TYPE_CHECKING:
     from tiny_models import Calibrated
 
-# Files whose tests start models' workers, commands or a browser; 'make check' leaves them out. The longest come first,
+# Files whose tests start models' workers, commands or a browser, or count or train for long; 'make check' leaves them out. The longest come first,
 # so that of two processes that run the tests neither has a long file left when the other is done.
 PROCESSES = (
     "test_command_line",
@@ -43,6 +43,10 @@ PROCESSES = (
     "test_stops",
     "test_regime_page",
     "test_paths",
+    "test_losslessness",
+    "test_regime_map",
+    "test_distill",
+    "test_sim_benchmark",
 )
 
 # How long an example takes depends on what else runs here.

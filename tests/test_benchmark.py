@@ -45,6 +45,8 @@ PROMPTS = Prompts(
     tuple(Prompt(f"h{i}", "words", "heldout", f"w{17 + i} w9 w{20 + i} w3") for i in range(3)),
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:

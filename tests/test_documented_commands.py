@@ -97,6 +97,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = folder / "runs"
     save_artifact(runs / "calibration", artifact(prompts=2, tokens=10, drawn=True))
     (runs / "calibration" / HRAD_FOLDER).mkdir()
+    shutil.copytree(runs / "calibration", runs / "plain" / "calibration")
     chosen = Configuration(policy="prompt-lookup", first_match=True, placement="in-turn")
     tuned = TunedConfiguration(
         calibration=runs / "calibration",

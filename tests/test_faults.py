@@ -28,6 +28,11 @@ from engine.worker_process import Host
 from engine.workers import Worker
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
+# Each starts processes of its own and ends them: one placement is tried every time, all of them for a landing.
+PLACED = [
+    pytest.param(placement, marks=() if placement == "in-turn" else pytest.mark.slow)
+    for placement in PLACEMENTS
+]
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
@@ -101,7 +106,7 @@ def configuration(placement: Placement) -> Configuration:
     return Configuration(policy="specbranch", draft_length=4, branches=2, placement=placement)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACED)
 def test_a_draft_out_of_memory_costs_nothing_but_speed(
     pair: Pair, target: str, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +129,7 @@ def test_a_draft_out_of_memory_costs_nothing_but_speed(
     assert (again.tokens, again.warning) == (run.tokens, None)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACED)
 def test_a_target_out_of_memory_is_an_error_and_leaves_no_process(
     pair: Pair, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +149,7 @@ def write_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "driver", [False, True], ids=["policy in the target's worker", "policy in the driver"]
 )
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACED)
 def test_a_draft_that_fails_costs_nothing_but_speed(
     pair: Pair,
     target: str,
@@ -185,7 +190,7 @@ def hosted(host: Host) -> list[str]:
     return list(host.models)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACED)
 def test_a_target_that_fails_is_an_error_and_is_loaded_anew(
     pair: Pair, target: str, faults: Path, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +275,7 @@ def test_whatever_a_draft_answers_is_no_end_of_a_text(
     assert (".log)" in run.warning) == (fault not in ("memory", "a refusal"))
 
 
-@pytest.mark.parametrize("placement", ["in-turn", "threads"])
+@pytest.mark.parametrize("placement", [one for one in PLACED if one.values != ("at-once",)])
 def test_the_death_of_a_process_with_both_models_is_an_error(
     pair: Pair, target: str, placement: Placement
 ) -> None:
@@ -289,6 +294,7 @@ def test_the_death_of_a_process_with_both_models_is_an_error(
     assert again.tokens == own_text(target, PROMPTS[0])
 
 
+@pytest.mark.slow
 def test_a_hung_thread_beside_the_target_is_an_error(
     pair: Pair, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +336,7 @@ def members(session: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("moment", ["starting", "writing"])
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACED)
 def test_an_interrupt_ends_everything(target: str, other: str, placement: Placement, moment: str) -> None:
     command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", placement]
     command += [

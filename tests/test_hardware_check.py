@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from calibrate.costs import Laps
 from calibrate.prompts import Prompt
 from calibrate.run import Effort
@@ -21,6 +23,8 @@ RACED = replace(
     candidates=1,
 )
 EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.05))
+
+pytestmark = pytest.mark.slow
 
 
 def test_check_measures_and_writes_one_file(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ CONFIGURATIONS = (
     Configuration(policy="pearl", draft_length=3, guesses=2, repeats=7, second_under=0.5),
 )
 
+FIRST = (CONFIGURATIONS[5], "distilled")
+
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 
 
@@ -56,6 +58,7 @@ def texts(opened: tuple[Pair, Tokenizer]) -> list[tuple[list[int], tuple[int, ..
     return found
 
 
+@pytest.mark.slow
 def test_without_a_draft_model_the_target_writes_what_transformers_writes(
     opened: tuple[Pair, Tokenizer], texts: list[tuple[list[int], tuple[int, ...]]]
 ) -> None:
@@ -71,8 +74,17 @@ def test_without_a_draft_model_the_target_writes_what_transformers_writes(
         assert all(gap < tie for _, gap in audit(pair, ids, Text(list(text)), tie))
 
 
-@pytest.mark.parametrize("draft", DRAFTS)
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
+@pytest.mark.parametrize(
+    ("configuration", "draft"),
+    [
+        # One of them every time, all for a landing: float32 takes the real pair half a minute each.
+        pytest.param(
+            one, draft, id=f"{one.label()}-{draft}", marks=() if (one, draft) == FIRST else pytest.mark.slow
+        )
+        for one in CONFIGURATIONS
+        for draft in DRAFTS
+    ],
+)
 def test_greedy_text_is_the_targets_own(
     opened: tuple[Pair, Tokenizer],
     texts: list[tuple[list[int], tuple[int, ...]]],
