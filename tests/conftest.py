@@ -16,8 +16,9 @@ from engine.pair import Pair
 if TYPE_CHECKING:
     from tiny_models import Calibrated
 
-# Files whose tests start models' workers, commands or a browser, or count or train for long; 'make check' leaves them out. The longest come first,
-# so that of two processes that run the tests neither has a long file left when the other is done.
+# Files whose tests start models' workers, commands or a browser, or count or train for long; 'make check' leaves them
+# out. The longest come first, so that of two processes that run the tests neither has a long file left when the other
+# is done.
 PROCESSES = (
     "test_command_line",
     "test_architectures",
