@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +96,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = folder / "runs"
     save_artifact(runs / "calibration", artifact(prompts=2, tokens=10, drawn=True))
     (runs / "calibration" / HRAD_FOLDER).mkdir()
-    shutil.copytree(runs / "calibration", runs / "plain" / "calibration")
     chosen = Configuration(policy="prompt-lookup", first_match=True, placement="in-turn")
     tuned = TunedConfiguration(
         calibration=runs / "calibration",
