@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_families import FAMILIES, RECURRENT, WINDOW, save_family, tiny
 from tiny_models import PROMPTS, TOKENS, VOCABULARY, own_text
 
-from engine.cached_model import MOST_ROWS, CachedModel
+from engine.cached_model import CachedModel
 from engine.capabilities import position_limit
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
@@ -187,10 +187,6 @@ def test_a_text_may_reach_the_last_position_and_no_further(family: str, workers:
         assert run.tokens == own_text(pair.target.source, prompt, 12)
     with pytest.raises(ConfigurationError, match=r"exceed the 256 positions .* ask for at most 12 tokens"):
         pair.generate(WITHOUT[0], prompt, max_tokens=13)
-
-
-def test_a_prompt_is_read_in_parts_of_a_useful_size() -> None:
-    assert 128 <= MOST_ROWS <= 2048
 
 
 def test_the_table_of_architectures_is_true() -> None:
