@@ -19,7 +19,7 @@ from engine.record import Run
 from engine.sampling import GREEDY, Sampling
 from engine.session import Player, generate, never
 from engine.tokenizer import Tokenizer
-from engine.workers import CAN_LINK, Worker, link, start
+from engine.workers import CAN_LINK, Worker, link, prepare, start
 
 THREADS = (
     TARGET,
@@ -61,14 +61,22 @@ class Pair:
         """Where a placement puts the models here."""
         return seat_models(placement, self.cores, self.cuda_devices)
 
-    def _host(self, role: str, model: str) -> Player:
-        worker = self._workers[role]
-        if (role, model) not in self._hosted:
-            spec = self._spec(model).model_dump(mode="json")
-            found = worker.call(worker_process.load, name=model, spec=spec, vocabulary=self.vocabulary)
-            self._capabilities[model] = Capabilities(*found)
-            self._hosted.add((role, model))
-        return Player(worker, model)
+    def _host(self, *seats: tuple[str, str]) -> list[Player]:
+        """The models in the workers of these roles, as (role, model); what is not loaded yet is loaded side by side."""
+        loads = {
+            seat: self._workers[seat[0]].submit(
+                worker_process.load,
+                name=seat[1],
+                spec=self._spec(seat[1]).model_dump(mode="json"),
+                vocabulary=self.vocabulary,
+            )
+            for seat in seats
+            if seat not in self._hosted
+        }
+        for seat, load in loads.items():
+            self._capabilities[seat[1]] = Capabilities(*load.wait().value)
+            self._hosted.add(seat)
+        return [Player(self._workers[role], model) for role, model in seats]
 
     def _spec(self, model: str) -> ModelSpec:
         return self.target if model == TARGET else self.drafts[model]
@@ -88,13 +96,13 @@ class Pair:
         seating = self.seating(placement)
         self._worker(TARGET).sit(seating.target)
         if draft is None:
-            return self._host(TARGET, TARGET), None
+            return self._host((TARGET, TARGET))[0], None
         role = TARGET if seating.shared else THREADS[1] if seating.threads else "draft"
         self._worker(role).sit(seating.draft)
-        both = self._host(TARGET, TARGET), self._host(role, draft)
+        target, drafter = self._host((TARGET, TARGET), (role, draft))
         for model in (TARGET, draft):
             check_rolls_back(self._capabilities[model], self._spec(model).source, _role(model))
-        return both
+        return target, drafter
 
     def _link(self, target: Worker, drafter: Worker | None) -> bool:
         """Whether the target's worker can run a policy, and send jobs to the draft's where that is another one."""
@@ -195,6 +203,7 @@ def open_pair(
     target: ModelSpec, drafts: Mapping[str, ModelSpec], predictors: Mapping[str, Path] | None = None
 ) -> Iterator[tuple[Pair, Tokenizer]]:
     """A pair on this machine and the target's tokenizer. ConfigurationError where the vocabularies differ."""
+    prepare()
     tokenizer = Tokenizer(target)
     for name, spec in drafts.items():
         _ = spec.codes_file  # made here if it has to be, and not by several workers at once

@@ -232,11 +232,13 @@ def unload(host: Host, name: str) -> None:
         torch.cuda.empty_cache()
 
 
-def serve(beat: float, *sockets: socket.socket) -> None:
+def serve(beat: float, environment: dict[str, str], *sockets: socket.socket) -> None:
     """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own.
 
-    Whoever waits for a job hears every `beat` seconds that the process lives.
+    Whoever waits for a job hears every `beat` seconds that the process lives. `environment`: the driver's variables,
+    which may have changed since the process was made that this one is a fork of.
     """
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipes
     hosts: list[Host] = []
     hosts += [Host(beside=hosts) for _ in sockets]

@@ -4,21 +4,32 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from engine.channel import BEAT_SECONDS, Channel
 from engine.messages import End, pipe
-from engine.placement import Seat
+from engine.placement import Seat, cuda_devices
 from engine.worker_process import ask, hear, serve, sit
 
 SPINS = 3000  # of an idle thread of GNU OpenMP's: longer than the pauses within a forward, some 50 us
 CAN_LINK = hasattr(socket, "send_fds")  # whether workers can be given a pipe between them
+# What workers import before their first token, seconds of processor time.
+LIBRARIES = (
+    "engine.decoding",
+    "engine.llama",
+    "engine.transformers_model",
+    "engine.self_check",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+)
 
 
 @dataclass(eq=False)
@@ -55,14 +66,20 @@ class Worker(Channel):
         self.process.join()
 
 
+def prepare() -> None:
+    """Begin to import what workers need, in a process of its own, so that they start at once when they are wanted."""
+    if isinstance(_context(), ForkServerContext):
+        with _interrupts_held(), _tuned():
+            forkserver.ensure_running()
+
+
 def start(*names: str) -> tuple[Worker, ...]:
     """Start one process with a worker, a thread of its own, for each name."""
-    context = multiprocessing.get_context("spawn")
     pipes = [pipe() for _ in names]
     theirs = [end for _, end in pipes]
-    process = context.Process(
+    process = _context().Process(
         target=serve,
-        args=[BEAT_SECONDS, *(end.socket for end in theirs)],
+        args=[BEAT_SECONDS, dict(os.environ), *(end.socket for end in theirs)],
         name=" and ".join(names),
         daemon=True,
     )
@@ -85,6 +102,19 @@ def link(asking: Worker, asked: Worker) -> None:
     with one.socket, other.socket:
         asking.give(one, ask, name=asked.name, beside=beside)
         asked.give(other, hear, beside=beside)
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    """How processes start: on Linux as forks of one that has imported the libraries, which so are imported once.
+
+    It computes nothing, and so has no threads that a fork would lose. Not where there is a CUDA device, which a library
+    may touch as it is imported, and which is of no use to a fork then; nor on macOS, whose libraries forbid it.
+    """
+    if sys.platform != "linux" or cuda_devices():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))
+    return context
 
 
 @contextmanager

@@ -364,7 +364,7 @@ def test_an_interrupt_ends_everything(target: str, other: str, placement: Placem
             assert len(members(driver.pid)) >= (3 if placement == "at-once" else 2)
         else:
             until = time.monotonic() + SECONDS
-            while not any("spawn_main" in line for line in members(driver.pid)):
+            while not any("forkserver" in line or "spawn_main" in line for line in members(driver.pid)):
                 assert time.monotonic() < until
                 assert driver.poll() is None
                 time.sleep(0.01)
