@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from calibrate import operations
 from calibrate.artifact import DraftCosts, PlacementCosts, Together
 from calibrate.journal import Journal
-from calibrate.laps import Course, Key, Show, add_lap, run_lap
+from calibrate.laps import STEP, STEPS_BETWEEN, Course, Key, Show, add_lap, due_in, run_lap, steps_by_lap
 from calibrate.lengths import LONGER, contexts
 from engine.channel import Ticket
 from engine.configuration import Configuration
@@ -111,6 +112,7 @@ class CostLaps:
     hrad: bool
     reach: Reach
     made: int = 0
+    looks: int = 0
     spent: float = 0.0  # seconds
     courses: dict[Placement, list[Course]] = field(init=False)
     beside: dict[Placement, _Beside] = field(init=False)
@@ -166,6 +168,18 @@ class CostLaps:
             floor = round(self.spent / (self.made + 1) * max(self.laps.fewest, self.made + 1))
             self._tell(max(round(self.laps.seconds), floor, 1))
         self.made += 1
+
+    def look(self) -> None:
+        """A short lap over the step of each model in each placement. Raises WorkerLost if a worker dies."""
+        for course in self.everything:
+            visits = self.journal.step(
+                f"pace.{course.placement}.{course.model}.{self.looks}",
+                lambda course=course: _visits(  # type: ignore[misc]
+                    self.pair, course, [STEP] * STEPS_BETWEEN, f"{self.seed} look {self.looks}"
+                ),
+            )
+            add_lap(course, visits)
+        self.looks += 1
 
     def finish(self) -> Measured:
         """All laps that are left, and what all of them found. Raises WorkerLost if a worker dies."""
@@ -229,14 +243,19 @@ def _lap(
     target, other = pair.players(placement, draft)
     shared = pair.seating(placement).shared
     began = time.monotonic()
-    found: dict[str, Any] = {
-        "visits": run_lap(other or target, course, number, seed, TARGET if shared and draft else None)
-    }
+    found: dict[str, Any] = {"visits": _visits(pair, course, due_in(course, number), f"{seed} {number}")}
     if not shared and other is not None:
         found["together"] = time_together(target, other, laps.together_seconds)
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
         found["hand_over"] = _hand_over(pair, prompt, placement, draft)
     return {**found, "seconds": time.monotonic() - began}
+
+
+def _visits(pair: Pair, course: Course, due: Sequence[Key], seed: str) -> list[list[Any]]:
+    draft = None if course.model == TARGET else course.model
+    target, other = pair.players(course.placement, draft)
+    after = TARGET if other and pair.seating(course.placement).shared else None
+    return run_lap(other or target, course, due, seed, after)
 
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
@@ -364,8 +383,21 @@ def _placement_costs(
     )
 
 
+def _moods(courses: Sequence[Course]) -> list[str]:
+    """How far the machine's pace went up and down while it was calibrated, by the model that felt it most."""
+    sittings = [(course, list(steps_by_lap(course.visits).values())) for course in courses]
+    course, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
+    if len(steps) < 2:
+        return []
+    low, high = min(steps) / fmean(steps), max(steps) / fmean(steps)
+    return [
+        f"over {len(steps)} sittings a step took from {low:.2f} to {high:.2f} of its mean ({course.placement} "
+        f"{course.model}, which varied most)"
+    ]
+
+
 def _notes(courses: Sequence[Course]) -> list[str]:
-    """What was excluded, and which cells are not known as well as is wanted."""
+    """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
     visits = sum(len(course.visits) for course in courses)
     disturbed = sum(len(course.sifted()[1]) for course in courses)
     left = [(course, key) for course in courses for key in course.open()]
@@ -382,4 +414,4 @@ def _notes(courses: Sequence[Course]) -> list[str]:
         )
         more = f" and {len(left) - 6} more" if len(left) > 6 else ""
         notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
-    return notes
+    return notes + _moods(courses)

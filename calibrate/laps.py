@@ -12,6 +12,8 @@ disturbance: all count.
 A machine's memory may be half as fast in one minute as in the next, and a cell that met more slow laps than another
 would seem to cost more. So each lap times the model's step several times, and what its steps took longer than those of
 all laps in the mean is taken off each of its forwards (see `calibrate.pace`, which adds what they take longer later).
+Between two laps there are short ones over the step alone, so that the mean is of all the machine's moods that a
+calibration meets, and not of the few minutes that whole laps fall on.
 """
 
 import itertools
@@ -38,6 +40,7 @@ Key = tuple[str, int, int]  # operation, tokens, context
 # It tells the machine's pace (`calibrate.pace`), so it is to be known better than others.
 STEP: Key = ("forward", 1, 0)
 STEPS = 4  # visits to it in a lap
+STEPS_BETWEEN = 2  # in a short one between laps
 FORWARDS = (
     "forward",
     "branch",
@@ -122,15 +125,20 @@ def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> f
     return min(float(tokens if operation == "burst" else 1), seconds / step)
 
 
-def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
-    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer."""
+def steps_by_lap(visits: Sequence[Visit]) -> dict[int, float]:
+    """What a step took in each lap that timed it, in seconds, in the laps' order."""
     timed: dict[int, list[float]] = {}
     for visit in visits:
         if visit.key == STEP:
             timed.setdefault(visit.lap, []).append(fmean(visit.seconds))
-    if not timed:
+    return {lap: median(seconds) for lap, seconds in timed.items()}
+
+
+def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
+    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer."""
+    steps = steps_by_lap(visits)
+    if not steps:
         return list(visits)
-    steps = {lap: median(seconds) for lap, seconds in timed.items()}
     mean = fmean(steps.values())
     found = []
     for visit in visits:
@@ -170,17 +178,23 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
     return samples, reference
 
 
-def run_lap(player: Player, course: Course, number: int, seed: int, after: str | None) -> list[list[Any]]:
-    """One lap over the cells that are due, as JSON; see `add_lap`.
-
-    A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
-    """
-    rng = random.Random(f"{seed} {course.placement} {course.model} {number}")
+def due_in(course: Course, number: int) -> list[Key]:
+    """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
     due = [key for key in course.plan if number < 2 or key[0] not in course.once]
     if number >= 2:
         wanted = set(course.open())
         due = [key for key in due if key in wanted]
-    due += [STEP] * (STEPS - due.count(STEP)) if due and STEP in course.plan else []
+    return due + ([STEP] * (STEPS - due.count(STEP)) if due and STEP in course.plan else [])
+
+
+def run_lap(
+    player: Player, course: Course, due: Sequence[Key], seed: str, after: str | None
+) -> list[list[Any]]:
+    """One lap over the cells that are `due`, as JSON; see `add_lap`.
+
+    A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
+    """
+    rng = random.Random(f"{seed} {course.placement} {course.model}")
     contexts = sorted({context for _, _, context in due})
     visits: list[list[Any]] = []
     for context in rng.sample(contexts, len(contexts)):

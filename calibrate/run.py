@@ -36,6 +36,7 @@ from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 
 TEMPERATURE = 1.0  # of the sampled texts
+PROMPTS_BETWEEN = 4  # two looks at the machine's pace
 REHEARSED = Configuration(policy="specbranch", draft_length=4, branches=4, placement="at-once")
 
 
@@ -210,7 +211,8 @@ def _measure(
     """The costs, for each manner of writing a trace of each prompt, and real runs.
 
     A machine's speed changes over minutes. So the laps over the costs are spread over all of this, with the texts
-    between the fewest of them: costs then describe the time that the real runs are from, and no stretch of it.
+    between the fewest of them and a look at the pace between some of the texts: costs then describe the time that the
+    real runs are from, and no stretch of it.
     """
     costs = CostLaps(
         pair,
@@ -230,10 +232,13 @@ def _measure(
     rehearsals = []
     for part in parts(len(prompts), effort.laps.fewest - 1):
         costs.run_next()
-        traces, runs = author.write(prompts, part, manners)
-        for mine, more in zip(written, traces, strict=True):
-            mine += more
-        rehearsals += runs
+        for some in parts(len(part), len(part) // PROMPTS_BETWEEN):
+            if some.start:
+                costs.look()
+            traces, runs = author.write(prompts, part[some.start : some.stop], manners)
+            for mine, more in zip(written, traces, strict=True):
+                mine += more
+            rehearsals += runs
     if "at-once" in placements_of(pair):
         rehearsals += author.rehearse(prompts[: effort.rehearsals], effort.tokens, REHEARSED)
     return costs.finish(), written, rehearsals

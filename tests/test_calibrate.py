@@ -26,7 +26,7 @@ from calibrate.costs import (
     Reach,
     prompt_tokens,
 )
-from calibrate.laps import SAMPLES, STEPS
+from calibrate.laps import SAMPLES, STEP, STEPS, STEPS_BETWEEN
 from calibrate.lengths import ROOM
 from calibrate.pace import step_of
 from calibrate.prompts import Prompt
@@ -201,6 +201,25 @@ def test_costs_are_measured_as_far_as_is_wanted(
             wanted |= {"burst": {32}} if course.placement == "at-once" else {}
         assert found == wanted
         assert (("forward", 700, 0) in course.plan) is (reach.prompt == 700)
+
+
+def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
+    """Of each model in each placement; what was seen before an interruption is not timed again."""
+
+    def look(steps: journal.Journal) -> list[Any]:
+        laps = CostLaps(
+            pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, Reach(300)
+        )
+        laps.look()
+        laps.look()
+        for course in laps.everything:
+            assert [visit.key for visit in course.visits] == [STEP] * STEPS_BETWEEN * 2
+            assert [visit.lap for visit in course.visits] == [0] * STEPS_BETWEEN + [1] * STEPS_BETWEEN
+        return [visit.seconds for course in laps.everything for visit in course.visits]
+
+    first, again = journal.Journal(tmp_path, []), journal.Journal(tmp_path, [])
+    assert look(first) == look(again)
+    assert (first.resumed, again.resumed) == (0, 12)
 
 
 def test_a_calibration_is_told_from_what_is_asked_for(

@@ -1,6 +1,7 @@
 """Which visits count, and when a cell is known well enough."""
 
 import math
+from statistics import fmean
 
 import hypothesis.strategies as st
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 
 from calibrate.artifact import Cell
 from calibrate.intervals import half_width, uncertainty
-from calibrate.laps import DISTURBED, MOST, WANTED, Course, add_lap, at_one_pace
+from calibrate.laps import DISTURBED, MOST, STEP, STEPS_BETWEEN, WANTED, Course, add_lap, at_one_pace
 
 KEYS = [("forward", n, 0) for n in (1, 2, 5)]
 
@@ -114,3 +115,21 @@ def test_laps_without_a_step_are_as_they_were() -> None:
     for seconds in (0.01, 0.02):
         add_lap(made, [[*KEYS[1], [seconds], 0.01], ["", 0, 0, [], 0.01]])
     assert at_one_pace(made.visits) == made.visits
+
+
+@given(st.lists(st.floats(0.8, 1.6), min_size=1, max_size=12))
+def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
+    """One whole lap while the machine is as it is first, then sittings over the step alone: each counts the same."""
+    made = Course("in-turn", "target", KEYS)
+    base = {key: 0.01 + 0.002 * key[1] for key in KEYS}
+    for lap, mood in enumerate(moods):
+        keys = KEYS if lap == 0 else [STEP] * STEPS_BETWEEN
+        add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01] for key in keys), ["", 0, 0, [], 0.01]])
+    mean = fmean(moods)
+    step, *others = made.cells("forward")
+    assert fmean(step.seconds) == pytest.approx(base[STEP] * mean)
+    assert step.visits == (2,) * (1 + STEPS_BETWEEN * (len(moods) - 1))
+    for cell in others:
+        # As much longer or shorter as a step is, by `share_of_step`; here, a longer operation.
+        took = base["forward", cell.tokens, 0]
+        assert fmean(cell.seconds) == pytest.approx(took * moods[0] + base[STEP] * (mean - moods[0]))
