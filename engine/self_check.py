@@ -28,7 +28,7 @@ PROMPT, LINE, BRANCHES = 16, 6, 3
 WORTH_REMEMBERING = 0.5  # seconds; what is quicker is asked again each time
 
 Whole = Callable[[Sequence[int]], Tensor]
-"""Logits [vocabulary] behind the last of so many tokens, by a whole forward."""
+"""Logits [tokens, vocabulary] behind each of so many tokens, by one whole forward."""
 
 
 def check_once(model: CachedModel, reference: Any, spec: ModelSpec, tokens: int, device: str) -> None:
@@ -40,7 +40,7 @@ def check_once(model: CachedModel, reference: Any, spec: ModelSpec, tokens: int,
     @torch.inference_mode()
     def whole(context: Sequence[int]) -> Tensor:
         logits: Tensor = reference(torch.tensor([list(context)], device=reference.device)).logits[
-            0, -1, :tokens
+            0, :, :tokens
         ]
         return logits.to(model.decoder.features.device)
 
@@ -72,7 +72,7 @@ def check_against(model: CachedModel, whole: Whole, tokens: int, dtype: torch.dt
     SpecBranchError if they differ in any way of reading that the model says it can do.
     """
     for how, ours, contexts in _readings(model, tokens):
-        off = [_distance(row, whole(context)) for row, context in zip(ours, contexts, strict=True)]
+        off = [_distance(*rows) for rows in zip(ours, _behind_each(contexts, whole), strict=True)]
         if not statistics.median(off) <= TOLERANCE[dtype]:
             from transformers import __version__
 
@@ -82,6 +82,18 @@ def check_against(model: CachedModel, whole: Whole, tokens: int, dtype: torch.dt
                 "No text of it could be trusted: choose another model, and please report this one."
             )
     model.clear()
+
+
+def _behind_each(contexts: Sequence[Sequence[int]], whole: Whole) -> Iterator[Tensor]:
+    """Logits [vocabulary] behind each context; those that begin a longer one are read off its forward."""
+    forwards: dict[tuple[int, ...], Tensor] = {}
+    for context in sorted(map(tuple, contexts), key=len, reverse=True):
+        if not any(longer[: len(context)] == context for longer in forwards):
+            forwards[context] = whole(context)
+    for context in map(tuple, contexts):
+        yield next(
+            found[len(context) - 1] for longer, found in forwards.items() if longer[: len(context)] == context
+        )
 
 
 def _readings(model: CachedModel, tokens: int) -> Iterator[tuple[str, Tensor, list[list[int]]]]:
