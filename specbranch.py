@@ -606,15 +606,21 @@ def map_regimes(
     Everything is simulated from one calibration, but for the points, which 'verify' measured.
     """
     from calibrate.artifact import load_artifact
+    from reports.claims import Row, settled
     from reports.regime_page import document, write_map
-    from reports.regime_points import read_points
+    from reports.regime_points import MapPoint, read_records
     from reports.regime_tables import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration
     from sim.backends import backend as running_on
     from sim.regime_map import regime_map
 
-    measured = read_points([*(points or ()), *(more or ())])  # before the work, should one not be readable
+    measured: list[MapPoint] = []
+    claims: list[Row] = []
+    # Before the work, should one not be readable.
+    for record, mine in read_records([*(points or ()), *(more or ())]):
+        measured += mine
+        claims += settled(record, mine)
     folder = find_calibration(calibration)
     with stages() as show, running_on(backend, address):
         found = regime_map(
@@ -626,11 +632,11 @@ def map_regimes(
             jobs=jobs,
             progress=lambda done, total: show("simulating the map", done, total),
         )
-    write_map(found, measured, out)
+    write_map(found, measured, out, claims)
     if as_json:
-        print(json.dumps(document(found, measured)))
+        print(json.dumps(document(found, measured, claims)))
         return
-    print_map(console(), found, measured)
+    print_map(console(), found, measured, claims)
     print(f"written to {out}")
 
 

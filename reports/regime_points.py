@@ -7,7 +7,7 @@ there, and the ratios of measured speeds beside those that the record predicted.
 that was predicted to be its best, so that no measurement chooses what it is to judge. Torch-free.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +83,8 @@ class MapPoint(_Part):
         return not self.lead.low > 1.0
 
 
-def read_points(records: Sequence[Path]) -> tuple[MapPoint, ...]:
-    """The points of records, in their order. SpecBranchError for one that cannot be read, or has no points."""
-    found: list[MapPoint] = []
+def read_records(records: Sequence[Path]) -> Iterator[tuple[Verification, tuple[MapPoint, ...]]]:
+    """Records with their points, one by one. SpecBranchError for one that cannot be read, or has no points."""
     for path in records:
         verification = load_verification(path)
         replay: Artifact | None
@@ -99,8 +98,7 @@ def read_points(records: Sequence[Path]) -> tuple[MapPoint, ...]:
                 f"{path} has no draft with an autoregressive set-up beside it, and so no point on the map; verify with "
                 "'specbranch verify --settle'."
             )
-        found += mine
-    return tuple(found)
+        yield verification, mine
 
 
 def points_of(v: Verification, replay: Artifact | None = None, record: str = "") -> tuple[MapPoint, ...]:

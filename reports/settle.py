@@ -154,10 +154,16 @@ _STATED = {
 }
 
 
+def fell(outcomes: Sequence[Outcome]) -> Outcome:
+    """How a published claim falls by its comparisons: it holds if all do, and does not if one does not."""
+    if "against" in outcomes:
+        return "against"
+    return "for" if set(outcomes) == {"for"} else "undecided"
+
+
 def _answer(letter: str, claims: Sequence[Claim]) -> str:
-    """A published claim holds if all its comparisons do, and does not if one does not."""
-    outcomes = {c.outcome for c in claims}
-    outcome: Outcome = "against" if "against" in outcomes else "for" if outcomes == {"for"} else "undecided"
+    """A published claim, how it fell, and each comparison."""
+    outcome = fell([c.outcome for c in claims])
     word = {"for": "holds here", "against": "does not hold here", "undecided": "stays undecided here"}[
         outcome
     ]
@@ -178,7 +184,7 @@ def _claims(v: Verification, settling: Settling, draft: str, draws: Floats) -> l
         least: float | None,
         most: float | None,
     ) -> None:
-        outcome = _decide(figure, least, most)
+        outcome = decide(figure, least, most)
         made.append(
             Claim(
                 claim=letter,
@@ -216,7 +222,7 @@ def _name(configuration: Configuration) -> str:
     )
 
 
-def _decide(figure: Estimate, least: float | None, most: float | None) -> Outcome:
+def decide(figure: Estimate, least: float | None, most: float | None) -> Outcome:
     """For where the whole interval lies within the range, against where it lies outside."""
     if not has_interval(figure):
         return "undecided"

@@ -16,6 +16,8 @@ from verifications import HOSTILE, artifact, verification
 
 from engine.metrics import Estimate
 from reports import palette
+from reports.claims import Row, findings, settled
+from reports.claims_page import placed
 from reports.published import PAIRS, find_regimes
 from reports.regime_charts import lead_text, place_alignment, place_ratio
 from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
@@ -24,7 +26,7 @@ from reports.regime_tables import print_map
 from reports.wording import in_words, method_name, number, percent, times
 from sim.regime_map import RegimeMap, regime_map
 
-SECTIONS = ("map", "ratios", "losses", "published", "points", "conditions")
+SECTIONS = ("map", "ratios", "losses", "published", "points", "claims", "conditions")
 CHARTS = 5
 RATIOS, ALIGNMENTS = (2.0, 8.0, 30.0), (0.5, 0.8, 0.95)
 
@@ -44,8 +46,13 @@ def points() -> tuple[MapPoint, ...]:
 
 
 @pytest.fixture(scope="module")
-def html(found: RegimeMap, points: tuple[MapPoint, ...]) -> str:
-    return render(found, points)
+def rows(points: tuple[MapPoint, ...]) -> tuple[Row, ...]:
+    return settled(verification(settling=True), points)
+
+
+@pytest.fixture(scope="module")
+def html(found: RegimeMap, points: tuple[MapPoint, ...], rows: tuple[Row, ...]) -> str:
+    return render(found, points, rows)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +151,12 @@ def test_strings_of_others_are_text(page: Parsed) -> None:
 
 
 def test_the_document_holds_the_map_and_its_points(
-    found: RegimeMap, points: tuple[MapPoint, ...], page: Parsed
+    found: RegimeMap, points: tuple[MapPoint, ...], rows: tuple[Row, ...], page: Parsed
 ) -> None:
     held = json.loads(page.data("record"))
-    assert held == json.loads(json.dumps(document(found, points)))
+    assert held == json.loads(json.dumps(document(found, points, rows)))
+    assert tuple(map(Row.model_validate, held["claims"]["rows"])) == placed(found, rows)
+    assert held["claims"]["findings"] == findings(placed(found, rows))
     assert RegimeMap.model_validate(held["map"]) == found
     assert tuple(MapPoint.model_validate(p) for p in held["points"]) == points
     assert [p["pair"] for p in held["published"]] == [p.name for p in PAIRS]
@@ -191,6 +200,13 @@ def test_without_points_the_page_says_how_to_get_them(found: RegimeMap) -> None:
     assert "takes the records" in Parsed(made).finding(made, "points")
 
 
+def test_without_settlements_nothing_is_said_of_the_claims(
+    found: RegimeMap, points: tuple[MapPoint, ...]
+) -> None:
+    assert 'id="claims"' not in render(found, points)
+    assert "claims" not in document(found, points)
+
+
 def test_torch_stays_out() -> None:
     code = "import sys, reports.regime_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
@@ -202,9 +218,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, found: RegimeMap, points: tuple[MapPoint, ...]) -> Path:
+def file(
+    tmp_path_factory: pytest.TempPathFactory,
+    found: RegimeMap,
+    points: tuple[MapPoint, ...],
+    rows: tuple[Row, ...],
+) -> Path:
     out = tmp_path_factory.mktemp("map") / "map.html"
-    write_map(found, points, out)
+    write_map(found, points, out, rows)
     return out
 
 
@@ -244,6 +265,29 @@ def test_a_cell_and_a_point_are_read(
     said = hovered(x, y, f"measured with {point.draft}")
     assert in_words(point.winner) in said
     assert f"predicted {number(point.ratios[0].predicted, 2)}" in said
+
+
+def test_the_claims_are_read_by_row(
+    browser: Browser, file: Path, found: RegimeMap, rows: tuple[Row, ...]
+) -> None:
+    browser.open(file, charts=CHARTS)
+    shown = browser.run(
+        "[...document.querySelector('#claims table').tBodies[0].rows].map((r) => [...r.cells].map((c) => c.innerText))"
+    )
+    assert len(shown) == len(rows)
+    for cells, row in zip(shown, rows, strict=True):
+        assert cells[0] == row.target  # markup in it is text
+        assert (cells[1], cells[2]) == ("greedy", row.draft)
+        assert cells[3].startswith(number(row.ratio.value))
+        told = [cell.rpartition(": ") for cell in cells[5:-1] if cell]
+        assert sorted(text.split(" ")[0] for text, _, _ in told) == sorted(
+            number(c.figure.value, 2) for c in row.claims
+        )
+        assert [outcome for *_, outcome in told[:3]] == [
+            c.outcome for c in (row.claims[0], row.claims[2], row.claims[1])
+        ]
+    items = browser.run("[...document.querySelectorAll('#claims .items li')].map((e) => e.innerText)")
+    assert items == findings(placed(found, rows))
 
 
 def test_switches_change_the_map_and_its_table(browser: Browser, file: Path, found: RegimeMap) -> None:

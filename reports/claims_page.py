@@ -1,0 +1,138 @@
+"""The map's section on the published claims: where each holds, where not and why, and every settlement in a table."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from reports.claims import CLAIMS, Row, findings, with_rollback
+from reports.parts import Section, Table
+from reports.regime_charts import nearest_cell
+from reports.settle import RIVALS, Claim
+from reports.wording import has_interval, method_name, number, percent, plural, ranged
+from sim.regime_map import PARTS, RegimeMap
+
+
+def placed(found: RegimeMap, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with what rollback takes at the map's nearest cell."""
+    made = []
+    for row in rows:
+        place = row.ratio.value, row.alignment.value, row.temperature
+        cell = nearest_cell(found, *place, helpers=row.helpers)
+        made.append(with_rollback(row, cell.without.get("rollback") if cell else None))
+    return tuple(made)
+
+
+def document(found: RegimeMap, rows: Sequence[Row]) -> dict[str, Any]:
+    """The findings and the rows, as JSON; nothing where nothing was settled."""
+    if not rows:
+        return {}
+    here = placed(found, rows)
+    return {"claims": {"findings": findings(here), "rows": [json.loads(r.model_dump_json()) for r in here]}}
+
+
+def claims(found: RegimeMap, rows: Sequence[Row]) -> list[Section]:
+    """The section; none where nothing was settled."""
+    if not rows:
+        return []
+    here = placed(found, rows)
+    comparisons = [c for row in here for c in row.claims]
+    counts = {o: sum(c.outcome == o for c in comparisons) for o in ("for", "against", "undecided")}
+    records = len({row.record for row in here})
+    return [
+        Section(
+            "claims",
+            "The published claims",
+            "The published claims: where they hold, where not, and why",
+            f"{plural(records, 'settlement')} put them to the test at {plural(len(here), 'place')}, each of one target "
+            f"and one draft: of {plural(len(comparisons), 'comparison')} {counts['for']} are for the claims, "
+            f"{counts['against']} against them, and {counts['undecided']} undecided.",
+            tables=(_outcomes(here), _reasons(here)),
+            note="Each method ran at its own best predicted setting and placement, and autoregressive decoding in its "
+            "best. An outcome is decided where the whole 95% interval of the measured figure is on one side; claim (c) "
+            "is asked of the worse draft alone, and holds if all four of its comparisons do. A range is stated only "
+            "where it tells the places of one outcome from all others, undecided ones among them; it says nothing of "
+            "what lies between the places. Rollback: of SpecBranch at the map's nearest cell, were every draft token "
+            "right. Contention and overheads: of the record's own pair, simulated without. They are not added up.",
+            items=tuple(findings(here)),
+        )
+    ]
+
+
+def _outcomes(rows: Sequence[Row]) -> Table:
+    """Every figure with its interval and its outcome."""
+    head = ("target", "texts", "draft", "ratio (95%)", "alignment (95%)")
+    rates = [(kind, policy) for policy in reversed(RIVALS) for kind in ("tokens", "rate")]
+    columns = (
+        *head,
+        "(a) over autoregressive decoding, 1.8 to 4.5",
+        *(f"(b) over {method_name(policy)}, more than 1" for policy in reversed(RIVALS)),
+        *(f"(c) rollback {kind} over those of {method_name(policy)}, at most 0.5" for kind, policy in rates),
+        "record",
+    )
+    made = []
+    for row in rows:
+        a, *b = ([*q.comparisons(row)] for q in CLAIMS[:-1])
+        last = CLAIMS[-1].comparisons(row)
+        c = [
+            [
+                one
+                for one in last
+                if one.rival.split()[0] == policy and ("rate" in one.quantity) == (kind == "rate")
+            ]
+            for kind, policy in rates
+        ]
+        share = row.alignment
+        spread = f" ({percent(share.low)} to {percent(share.high)})" if has_interval(share) else ""
+        made.append(
+            (
+                row.target,
+                f"temperature {row.temperature:g}" if row.temperature else "greedy",
+                row.draft,
+                ranged(row.ratio),
+                percent(share.value) + spread,
+                *(_figure(some) for some in (a, *b, *c)),
+                row.record,
+            )
+        )
+    return Table("Every settlement", columns, tuple(made), (*head[:3], *columns[5:]), shown=True)
+
+
+def _figure(some: Sequence[Claim]) -> str:
+    """A comparison's figure, interval and outcome."""
+    return ", ".join(f"{ranged(c.figure, 2)}: {c.outcome}" for c in some)
+
+
+def _reasons(rows: Sequence[Row]) -> Table:
+    """What the findings' reasons are made of."""
+    policies = ("specbranch", *reversed(RIVALS))
+    against = ("autoregressive", *reversed(RIVALS))
+    parts = [
+        (policy, part)
+        for policy in against
+        for part in PARTS
+        if policy == "autoregressive" or part != "rollback"
+    ]
+    columns = (
+        "target",
+        "texts",
+        "draft",
+        *(f"gain over {method_name(policy)} without {part}, times" for policy, part in parts),
+        "autoregressive at its best over where SpecBranch's target runs",
+        *(f"rollback tokens a token of text, {method_name(policy)}" for policy in policies),
+        *(f"draft length, {method_name(policy)}" for policy in policies),
+        "drafted on branches not followed",
+    )
+    made = tuple(
+        (
+            row.target,
+            f"temperature {row.temperature:g}" if row.temperature else "greedy",
+            row.draft,
+            *(number(row.without[policy].get(part, float("nan")), 2) for policy, part in parts),
+            number(row.both_devices, 2),
+            *(number(row.methods[policy].rollback, 2) for policy in policies),
+            *(f"{row.methods[policy].draft_length}" for policy in policies),
+            percent(row.methods["specbranch"].hedged, 0),
+        )
+        for row in rows
+    )
+    return Table("What the reasons are taken from", columns, made, columns[:3])
