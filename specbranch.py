@@ -618,9 +618,9 @@ def map_regimes(
     measured: list[MapPoint] = []
     claims: list[Row] = []
     # Before the work, should one not be readable.
-    for record, mine in read_records([*(points or ()), *(more or ())]):
+    for record, replay, mine in read_records([*(points or ()), *(more or ())]):
         measured += mine
-        claims += settled(record, mine)
+        claims += settled(record, mine, replay)
     folder = find_calibration(calibration)
     with stages() as show, running_on(backend, address):
         found = regime_map(

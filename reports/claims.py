@@ -1,22 +1,25 @@
 """The published claims on several pairs: in which region of ratio and alignment each holds, where not, and why.
 
-    rows = settled(load_verification(path), points_of(...))
+    rows = settled(load_verification(path), points_of(...), open_replay(path))
     findings(rows)
 
 A row is one draft of one settlement (`reports.settle`), at the place that its point has on the map. A region is stated
 where it tells the rows of one outcome from all others, by the numbers that are shown; else they are listed. The reasons
-are what the records hold: how SpecBranch's gain changes where the simulator leaves contention or overheads out, what
-both models' devices do for autoregressive decoding, and what was rolled back. Torch-free.
+are what the records hold: how SpecBranch's gain changes where the simulator leaves overheads, contention or rollback
+out, what both models' devices do for autoregressive decoding, and what was rolled back. Torch-free.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from calibrate.artifact import Artifact
+from engine.errors import SpecBranchError
 from engine.metrics import Estimate
 from engine.models import TARGET
 from reports.parts import find_baseline
@@ -25,6 +28,8 @@ from reports.settle import RIVALS, Claim, Outcome, decide, fell, settle
 from reports.verification import Compared, Supposed, Verification
 from reports.wording import listing, method_name, number, percent, plural
 from sim.regime_map import PARTS, Part
+from sim.replay import Replay
+from sim.what_if import WhatIf
 
 LISTED = 3  # places that are named one by one, at most
 
@@ -48,9 +53,8 @@ class Method(_Part):
 class Row(_Part):
     """One draft of one settlement, and where it lies.
 
-    `without`: for each rival, how many times as large SpecBranch's gain over it would be without a part, by the
-    simulator; without rollback over autoregressive decoding alone, by the nearest cell of the map. `both_devices`: the
-    best autoregressive set-up over the one that runs where SpecBranch's target does.
+    `without`: for each rival, how many times as large SpecBranch's gain over it would be without a part, for either, by
+    the simulator. `both_devices`: the best autoregressive set-up over the one that runs where SpecBranch's target does.
     """
 
     record: str
@@ -66,8 +70,11 @@ class Row(_Part):
     methods: dict[str, Method]
 
 
-def settled(v: Verification, points: Sequence[MapPoint]) -> tuple[Row, ...]:
-    """The rows of a record with its points; none if it is not of the settling test."""
+def settled(v: Verification, points: Sequence[MapPoint], replay: Artifact | None = None) -> tuple[Row, ...]:
+    """The rows of a record with its points; none if it is not of the settling test.
+
+    `replay`: the record's own prompts, which tell what rollback takes.
+    """
     found = settle(v)
     baseline = find_baseline(v.compared)
     if found is None or v.settling is None or baseline is None:
@@ -78,6 +85,11 @@ def settled(v: Verification, points: Sequence[MapPoint]) -> tuple[Row, ...]:
         by_policy = {c.configuration.policy: c for c in v.compared if c.configuration.draft == draft}
         branched = by_policy["specbranch"]
         rivals = {"autoregressive": baseline, **{policy: by_policy[policy] for policy in RIVALS}}
+        faster = _without_rollback(v, replay, [branched, *rivals.values()]) if replay else {}
+        without = {name: _without(v, branched, rival) for name, rival in rivals.items()}
+        for name in rivals:
+            if {"specbranch", name} <= set(faster):
+                without[name]["rollback"] = faster["specbranch"] / faster[name]
         side = branched.measured
         rows.append(
             Row(
@@ -89,7 +101,7 @@ def settled(v: Verification, points: Sequence[MapPoint]) -> tuple[Row, ...]:
                 ratio=point.ratio,
                 alignment=point.alignment,
                 claims=tuple(c for c in found.claims if c.draft == draft),
-                without={name: _without(v, branched, rival) for name, rival in rivals.items()},
+                without=without,
                 both_devices=side.speed_up.value / side.best_speed_up.value,
                 methods={
                     policy: Method(
@@ -125,12 +137,19 @@ def _without(v: Verification, branched: Compared, rival: Compared) -> dict[Part,
     return {part: value / whole for part, value in parts if value and whole}
 
 
-def with_rollback(row: Row, factor: float | None) -> Row:
-    """A row that knows how many times as fast SpecBranch would be, were every draft token right."""
-    if factor is None:
-        return row
-    alone: dict[Part, float] = {**row.without["autoregressive"], "rollback": factor}
-    return row.model_copy(update={"without": {**row.without, "autoregressive": alone}})
+def _without_rollback(v: Verification, replay: Artifact, compared: Sequence[Compared]) -> dict[str, float]:
+    """How many times as fast each method would be, were every draft token right, on the record's own texts.
+
+    None for a setting that cannot be replayed so (`Replay.runs`).
+    """
+    real = Replay(replay, seed=v.seed)
+    ideal = real.under(WhatIf(alignment=1.0))
+    found = {}
+    for c in compared:
+        with suppress(SpecBranchError):
+            took, least = (sum(t.seconds for t in world.tallies(c.configuration)) for world in (real, ideal))
+            found[c.configuration.policy] = took / least
+    return found
 
 
 @dataclass(frozen=True)
@@ -269,13 +288,27 @@ def _texts(temperature: float) -> str:
 
 
 def _where(mine: Sequence[Row], others: Sequence[Row]) -> str:
-    if len(mine) > 1 and (found := region(mine, others)):
+    """Where they lie: by one region, by one for each draft, or place by place."""
+    if len(mine) > 1 and (found := region(mine, others) or _by_draft(mine, others)):
         return found
     if len(mine) <= LISTED:
         return "namely " + listing([_named(row) for row in mine])
     return (
         "which no bound or two on ratio, alignment and temperature tell from the others (the table has them)"
     )
+
+
+def _by_draft(mine: Sequence[Row], others: Sequence[Row]) -> str | None:
+    """A region for each draft that has any of `mine`; none if one of them has none."""
+    said = []
+    for draft in dict.fromkeys(r.draft for r in mine):
+        here, rest = ([r for r in rows if r.draft == draft] for rows in (mine, others))
+        found = region(here, rest) if rest else "everywhere"
+        if found is None:
+            return None
+        share = _span([r.alignment.value for r in (*here, *rest)], lambda x: percent(x, 0))
+        said.append(f"with {draft} (right at {share}) {found}")
+    return listing(said)
 
 
 def _named(row: Row) -> str:
@@ -304,49 +337,62 @@ def _reasons(
     claim: Question, held: Sequence[Row], broken: Sequence[Row], left: Sequence[Row]
 ) -> Iterator[str]:
     """What the records say of the rows of each outcome, and what would make the claim hold where it does not."""
-    sides = (
-        ("Where it does not hold", [r for r in broken if not _is_above(claim, r)]),
-        ("Where it holds", held),
-        ("Where it is undecided", [] if broken or held else left),
-    )
-    for words, rows in sides:
-        if rows and (said := _facts(claim, rows)):
-            yield f"{words}, {said}."
-    short = sides[0][1]
-    if short and (said := _remedies(claim, short)):
-        yield f"Of the {len(short)} it would hold at {said}."
+    short = [r for r in broken if not _is_above(claim, r)]
+    sides = [
+        (words, rows)
+        for words, rows in (
+            ("where it does not hold", short),
+            ("where it holds", held),
+            ("where it is undecided", [] if short or held else left),
+        )
+        if rows
+    ]
+    if not sides:
+        return
+    (words, _), *second = sides
+    beside = f" (in brackets {second[0][0]})" if second else ""
+    facts = [_facts(claim, some) for _, some in sides]
+    said = [_phrase(what, [f[what] for f in facts if what in f]) for what in facts[0]]
+    yield f"{words[0].upper()}{words[1:]}{beside}: {'; '.join(said)}."
+    if short and (remedies := _remedies(claim, short)):
+        yield f"By these, of the {len(short)} it would hold at {remedies}."
 
 
-def _facts(claim: Question, rows: Sequence[Row]) -> str:
-    """What SpecBranch's gain lacks by each part, and what is rolled back."""
-    said = []
+def _phrase(what: str, values: Sequence[str]) -> str:
+    """A fact with its value, and in brackets that of the other side."""
+    first, *rest = values
+    return what.format(first + "".join(f" ({value})" for value in rest))
+
+
+def _facts(claim: Question, rows: Sequence[Row]) -> dict[str, str]:
+    """What SpecBranch's gain lacks by each part, and what is drafted and rolled back: phrases and their values."""
+    said: dict[str, str] = {}
     if claim.letter != "c":
         rival = claim.rival or "autoregressive"
-        factors = {part: [f for r in rows if (f := r.without[rival].get(part))] for part in PARTS}
-        some = [f"{_span(fs, _factor)} without {part}" for part, fs in factors.items() if fs]
-        if some:
-            said.append(f"by the simulator the gain is this many times as large: {listing(some)}")
+        for part in PARTS:
+            if factors := [f for r in rows if (f := r.without[rival].get(part))]:
+                phrase = (
+                    f"without {part} {{}} times"
+                    if said
+                    else f"without {part} the simulated gain is {{}} times as large"
+                )
+                said[phrase] = _span(factors, _factor)
     if claim.letter == "a":
-        both = _span([r.both_devices for r in rows], _factor)
-        said.append(
-            f"autoregressive decoding is {both} times as fast at its best as where SpecBranch's target runs"
+        both = [r.both_devices for r in rows]
+        said["autoregressive decoding at its best is {} times as fast as where SpecBranch's target runs"] = (
+            _span(both, _factor)
         )
-        return "; ".join(said)
-    rivals = [claim.rival] if claim.rival else list(RIVALS)
-    dropped = [
-        f"{method_name(policy)} {_span([r.methods[policy].rollback for r in rows], _factor)}"
-        for policy in ("specbranch", *rivals)
-    ]
-    said.append(f"{listing(dropped)} tokens are rolled back for each token of text")
-    lengths = [
-        f"{method_name(policy)} {_span([r.methods[policy].draft_length for r in rows], lambda x: f'{x:g}')}"
-        for policy in ("specbranch", *rivals)
-    ]
-    said.append(f"the draft length is {listing(lengths)}")
+        return said
+    for policy in ("specbranch", *([claim.rival] if claim.rival else reversed(RIVALS))):
+        mine, name = [r.methods[policy] for r in rows], method_name(policy)
+        said[f"{name} drafts {{}} tokens a line"] = _span([m.draft_length for m in mine], lambda x: f"{x:g}")
+        said[f"{name} rolls {{}} back for each token of text"] = _span([m.rollback for m in mine], _factor)
     if claim.letter == "b":
-        hedged = _span([r.methods["specbranch"].hedged for r in rows], lambda x: percent(x, 0))
-        said.append(f"{hedged} of what SpecBranch drafts is on branches that are not followed")
-    return "; ".join(said)
+        hedged = [r.methods["specbranch"].hedged for r in rows]
+        said["{} of what SpecBranch drafts is on branches that are not followed"] = _span(
+            hedged, lambda x: percent(x, 0)
+        )
+    return said
 
 
 def _factor(value: float) -> str:

@@ -359,21 +359,6 @@ def place_alignment(found: RegimeMap, alignment: float) -> float:
     return _place(alignment, found.alignments)
 
 
-def nearest_cell(
-    found: RegimeMap, ratio: float, alignment: float, temperature: float, *, helpers: bool
-) -> Cell | None:
-    """The cell of the map's first placement that is nearest to a place, if the map has such a view."""
-    if temperature not in found.temperatures or not np.isfinite([ratio, alignment]).all():
-        return None
-    if not any(v.helpers == helpers for v in found.views):
-        return None
-    view = found.view(found.placements[0], temperature, helpers=helpers)
-    x, y = place_ratio(found, ratio), place_alignment(found, alignment)
-    column = found.ratios[max(0, min(len(found.ratios) - 1, round(x)))]
-    row = found.alignments[max(0, min(len(found.alignments) - 1, round(y)))]
-    return next(c for c in view.cells if (c.ratio, c.alignment) == (column, row))
-
-
 def _place(value: float, known: Sequence[float]) -> float:
     if value < known[0]:
         return -0.4

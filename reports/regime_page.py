@@ -99,7 +99,7 @@ def document(found: RegimeMap, points: Sequence[MapPoint], settled: Sequence[Row
     """The map, its points, where the published pairs lie, and how the published claims fell, as JSON."""
     regimes = find_regimes(found, published_view(found))
     return {
-        **claims_page.document(found, settled),
+        **claims_page.document(settled),
         "map": json.loads(found.model_dump_json(exclude_defaults=True)),
         "points": [json.loads(p.model_dump_json(exclude_defaults=True)) for p in points],
         "published": [
@@ -122,7 +122,7 @@ def sections(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequenc
         losses(found),
         published(found),
         measured(found, points),
-        *claims_page.claims(found, settled),
+        *claims_page.claims(settled),
         assumptions(found),
     ]
 
@@ -687,11 +687,16 @@ def _shares(e: Estimate) -> str:
 
 def _on_map(found: RegimeMap, p: MapPoint) -> str:
     """The winner of the cell of the map that is nearest to a point, if it has such a view."""
-    cell = regime_charts.nearest_cell(
-        found, p.ratio.value, p.alignment.value, p.temperature, helpers=p.helpers
-    )
-    if cell is None:
+    if (p.temperature not in found.temperatures) or not np.isfinite([p.ratio.value, p.alignment.value]).all():
         return ""
+    view = found.view(found.placements[0], p.temperature, helpers=p.helpers)
+    x, y = (
+        regime_charts.place_ratio(found, p.ratio.value),
+        regime_charts.place_alignment(found, p.alignment.value),
+    )
+    ratio = found.ratios[max(0, min(len(found.ratios) - 1, round(x)))]
+    alignment = found.alignments[max(0, min(len(found.alignments) - 1, round(y)))]
+    cell = next(c for c in view.cells if (c.ratio, c.alignment) == (ratio, alignment))
     return method_name(cell.winner.policy) + (" (tie)" if cell.is_tie else "")
 
 

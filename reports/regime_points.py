@@ -83,8 +83,13 @@ class MapPoint(_Part):
         return not self.lead.low > 1.0
 
 
-def read_records(records: Sequence[Path]) -> Iterator[tuple[Verification, tuple[MapPoint, ...]]]:
-    """Records with their points, one by one. SpecBranchError for one that cannot be read, or has no points."""
+def read_records(
+    records: Sequence[Path],
+) -> Iterator[tuple[Verification, Artifact | None, tuple[MapPoint, ...]]]:
+    """Records with the replays of their prompts, if these are there, and their points, one by one.
+
+    SpecBranchError for one that cannot be read, or has no points.
+    """
     for path in records:
         verification = load_verification(path)
         replay: Artifact | None
@@ -98,7 +103,7 @@ def read_records(records: Sequence[Path]) -> Iterator[tuple[Verification, tuple[
                 f"{path} has no draft with an autoregressive set-up beside it, and so no point on the map; verify with "
                 "'specbranch verify --settle'."
             )
-        yield verification, mine
+        yield verification, replay, mine
 
 
 def points_of(v: Verification, replay: Artifact | None = None, record: str = "") -> tuple[MapPoint, ...]:

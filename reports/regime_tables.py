@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.claims import Row, findings
-from reports.claims_page import placed
 from reports.regime_page import decide, matrix, measured, said
 from reports.regime_points import MapPoint
 from sim.regime_map import RegimeMap
@@ -29,7 +28,7 @@ def print_map(
         out.print(table)
     if points:
         out.print(measured(found, points).finding, highlight=False, markup=False)
-    for line in findings(placed(found, settled)):
+    for line in findings(settled):
         out.print(line, highlight=False, markup=False)
     out.print(
         f"{len(found.views)} views of {len(found.views[0].cells)} cells, {found.settings} settings in each, simulated "

@@ -8,9 +8,11 @@ from hypothesis import given
 from verifications import artifact, at_speeds, verification
 
 from engine.metrics import Estimate
-from reports.claims import CLAIMS, Method, Row, finding, findings, region, settled, with_rollback
+from reports.claims import CLAIMS, Method, Row, finding, findings, region, settled
 from reports.regime_points import points_of
 from reports.settle import PUBLISHED, Claim, decide, settle
+from sim.replay import Replay
+from sim.what_if import WhatIf
 
 OVER_ALONE, OVER_PEARL, OVER_SPECULATIVE, ROLLBACK = CLAIMS
 METHOD = Method(draft_length=4, rollback=0.5, hedged=0.25)
@@ -41,9 +43,10 @@ def row(
     temperature: float = 0.0,
     both: float = 1.2,
     contention: float = 1.1,
+    rollback: float | None = None,
 ) -> Row:
     """A place where SpecBranch is so many times as fast as autoregressive decoding, and as PEARL."""
-    without = {"overheads": 1.0, "contention": contention}
+    without = {"overheads": 1.0, "contention": contention} | ({"rollback": rollback} if rollback else {})
     return Row(
         record="r",
         target="t",
@@ -89,6 +92,28 @@ def test_one_bound_goes_before_two_and_texts_may_be_what_tells() -> None:
     )
 
 
+def test_a_region_may_differ_by_draft() -> None:
+    """The better a draft is, the lower the ratio from which on it holds: no one region tells these apart."""
+    better = [row(r, 0.9, alone=3.0 if r >= 6 else 1.2) for r in (3, 6, 12)]
+    worse = [row(r, 0.6, alone=3.0 if r >= 12 else 1.2) for r in (3, 6, 12)]
+    worse = [r.model_copy(update={"draft": "e"}) for r in worse]
+    said = finding(OVER_ALONE, [*better, *worse])
+    assert (
+        "holds at 3 of 6, with d (right at 90%) where a target step costs 6.0 or more draft steps and with e (right at "
+        "60%) where a target step costs 12.0 or more draft steps; does not at 3, with d (right at 90%) where a target "
+        "step costs 3.0 or fewer draft steps and with e (right at 60%) where a target step costs 6.0 or fewer"
+    ) in said
+
+
+def test_what_holds_is_told_beside_what_does_not() -> None:
+    rows = [row(3, 0.8, pearl=0.8, contention=1.3), row(9, 0.8), row(18, 0.8, contention=1.2)]
+    assert (
+        "Where it does not hold (in brackets where it holds): without overheads the simulated gain is 1.00 (1.00) "
+        "times as large; without contention 1.30 (1.10 to 1.20) times; SpecBranch "
+        "drafts 4 (4) tokens a line; SpecBranch rolls 0.50 (0.50) back for each token of text; PEARL drafts"
+    ) in finding(OVER_PEARL, rows)
+
+
 def test_an_undecided_place_is_no_place_where_it_holds() -> None:
     """It lies between those that hold, so no range may be stated."""
     rows = [row(9, 0.8), row(20, 0.8, alone=1.8), row(36, 0.8)]
@@ -115,27 +140,33 @@ def test_what_holds_everywhere_or_nowhere_says_how_far_that_reaches() -> None:
 def test_more_than_was_published_is_told_from_less() -> None:
     said = finding(OVER_ALONE, [row(3, 0.6, alone=1.2), row(36, 0.9, alone=6.0)])
     assert "does not at 2 (at 1 of these it is more)" in said
-    assert "Of the 1 it would hold at" in said  # of the one that is less
+    assert "of the 1 it would hold at" in said  # of the one that is less
 
 
 def test_the_reasons_say_what_would_make_it_hold() -> None:
     """1.6 and 1.3 times, with bounds of 0.1: half as much again brings both over 1.8, a fifth the first alone."""
     rows = [
-        with_rollback(row(3, 0.6, alone=1.65, both=1.25, contention=1.05), 1.6),
-        with_rollback(row(9, 0.6, alone=1.3, both=1.2, contention=1.1), 1.6),
+        row(3, 0.6, alone=1.65, both=1.25, contention=1.05, rollback=1.6),
+        row(9, 0.6, alone=1.3, both=1.2, contention=1.1, rollback=1.6),
     ]
     said = finding(OVER_ALONE, rows)
-    assert "1.00 without overheads, 1.05 to 1.10 without contention and 1.60 without rollback" in said
-    assert "autoregressive decoding is 1.20 to 1.25 times as fast at its best as where" in said
+    assert "Where it does not hold: without overheads the simulated gain is 1.00 times as large; " in said
+    assert "without contention 1.05 to 1.10 times; " in said
+    assert "without rollback 1.60 times; " in said
+    assert "autoregressive decoding at its best is 1.20 to 1.25 times as fast as where" in said
     assert said.endswith(
-        "Of the 2 it would hold at none without overheads, none without contention, 2 without rollback and 1 if "
-        "autoregressive decoding ran where SpecBranch's target does."
+        "By these, of the 2 it would hold at none without overheads, none without contention, 2 without rollback "
+        "and 1 if autoregressive decoding ran where SpecBranch's target does."
     )
     one = finding(OVER_PEARL, [row(3, 0.6, pearl=0.85, contention=1.4)])
-    assert one.endswith("Of the 1 it would hold at none without overheads and 1 without contention.")
+    assert one.endswith(
+        "By these, of the 1 it would hold at none without overheads and 1 without contention."
+    )
     assert "25% of what SpecBranch drafts is on branches" in one
     lost = finding(OVER_PEARL, [row(3, 0.6, pearl=0.5)])
-    assert lost.endswith("Of the 1 it would hold at none without overheads and none without contention.")
+    assert lost.endswith(
+        "By these, of the 1 it would hold at none without overheads and none without contention."
+    )
 
 
 @given(
@@ -214,7 +245,28 @@ def test_rows_are_those_of_the_record() -> None:
             simulated["specbranch", r.draft, on] / simulated["pearl", r.draft, on] for on in (True, False)
         )
         assert r.without["pearl"]["overheads"] == pytest.approx(alone / whole)
+        assert "rollback" not in r.without["pearl"]
     assert settled(verification(), points) == ()
+
+
+def test_without_rollback_both_methods_are_always_right() -> None:
+    """Autoregressive decoding gains nothing by that, so that SpecBranch's gain over it grows by its own alone."""
+    v, replay = verification(settling=True), artifact()
+    (well, _) = settled(v, points_of(v, replay), replay)
+    assert v.settling
+    seconds = {
+        (policy, share): sum(
+            run.seconds for run in Replay(replay, WhatIf(alignment=share), v.seed).runs(c.configuration)
+        )
+        for c in v.compared
+        if (policy := c.configuration.policy) in {"specbranch", "pearl"}
+        and c.configuration.draft == v.settling.well
+        for share in (None, 1.0)
+    }
+    faster = {policy: seconds[policy, None] / seconds[policy, 1.0] for policy in ("specbranch", "pearl")}
+    assert faster["specbranch"] > 1.0
+    assert well.without["autoregressive"]["rollback"] == pytest.approx(faster["specbranch"])
+    assert well.without["pearl"]["rollback"] == pytest.approx(faster["specbranch"] / faster["pearl"])
 
 
 def test_a_record_that_holds_no_simulations_gives_no_such_reasons() -> None:

@@ -17,7 +17,6 @@ from verifications import HOSTILE, artifact, verification
 from engine.metrics import Estimate
 from reports import palette
 from reports.claims import Row, findings, settled
-from reports.claims_page import placed
 from reports.published import PAIRS, find_regimes
 from reports.regime_charts import lead_text, place_alignment, place_ratio
 from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
@@ -47,7 +46,7 @@ def points() -> tuple[MapPoint, ...]:
 
 @pytest.fixture(scope="module")
 def rows(points: tuple[MapPoint, ...]) -> tuple[Row, ...]:
-    return settled(verification(settling=True), points)
+    return settled(verification(settling=True), points, artifact())
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +154,8 @@ def test_the_document_holds_the_map_and_its_points(
 ) -> None:
     held = json.loads(page.data("record"))
     assert held == json.loads(json.dumps(document(found, points, rows)))
-    assert tuple(map(Row.model_validate, held["claims"]["rows"])) == placed(found, rows)
-    assert held["claims"]["findings"] == findings(placed(found, rows))
+    assert tuple(map(Row.model_validate, held["claims"]["rows"])) == rows
+    assert held["claims"]["findings"] == findings(rows)
     assert RegimeMap.model_validate(held["map"]) == found
     assert tuple(MapPoint.model_validate(p) for p in held["points"]) == points
     assert [p["pair"] for p in held["published"]] == [p.name for p in PAIRS]
@@ -267,9 +266,7 @@ def test_a_cell_and_a_point_are_read(
     assert f"predicted {number(point.ratios[0].predicted, 2)}" in said
 
 
-def test_the_claims_are_read_by_row(
-    browser: Browser, file: Path, found: RegimeMap, rows: tuple[Row, ...]
-) -> None:
+def test_the_claims_are_read_by_row(browser: Browser, file: Path, rows: tuple[Row, ...]) -> None:
     browser.open(file, charts=CHARTS)
     shown = browser.run(
         "[...document.querySelector('#claims table').tBodies[0].rows].map((r) => [...r.cells].map((c) => c.innerText))"
@@ -287,7 +284,7 @@ def test_the_claims_are_read_by_row(
             c.outcome for c in (row.claims[0], row.claims[2], row.claims[1])
         ]
     items = browser.run("[...document.querySelectorAll('#claims .items li')].map((e) => e.innerText)")
-    assert items == findings(placed(found, rows))
+    assert items == findings(rows)
 
 
 def test_switches_change_the_map_and_its_table(browser: Browser, file: Path, found: RegimeMap) -> None:

@@ -126,8 +126,8 @@ def test_settings_with_helpers_make_another_point() -> None:
 def test_records_are_read_and_what_has_no_point_is_refused(tmp_path: Path) -> None:
     v = verification()
     save_verification(tmp_path / "one.json", v)
-    for read, points in read_records([tmp_path / "one.json"] * 2):
-        assert read == v
+    for read, replay, points in read_records([tmp_path / "one.json"] * 2):
+        assert (read, replay) == (v, None)
         assert [p.draft for p in points] == NAMES
     alone = tuple(c for c in v.compared if c.configuration.drafts)
     save_verification(tmp_path / "none.json", v.model_copy(update={"compared": alone}))
