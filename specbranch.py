@@ -253,9 +253,12 @@ def generate(
     from reports.tables import run_summary
 
     if config:
-        from scenarios.tuned import load_tuned
+        from scenarios.tuned import load_tuned, other_depth
 
-        configuration = load_tuned(config).chosen
+        tuned = load_tuned(config)
+        configuration = tuned.chosen
+        if other := other_depth(tuned, deepen):
+            print(f"specbranch: {other}.", file=sys.stderr)
     else:
         try:
             configuration = Configuration(
@@ -562,7 +565,9 @@ def tune(
             jobs=jobs,
             progress=lambda done, total: show("replaying the grid", done, total),
         )
-    tuned = TunedConfiguration.of(found, calibration, artifact.digest, drafts)
+    tuned = TunedConfiguration.of(
+        found, calibration, artifact.digest, drafts, artifact.calibration.target.spec.deepen
+    )
     save_tuned(out, tuned)
     if table:
         write_table(table, merge([rows, list(rows_of(artifact.digest, found))]))
@@ -675,9 +680,15 @@ def export_configuration(
     from dataclasses import asdict
 
     from scenarios.exports import export
-    from scenarios.tuned import load_tuned
+    from scenarios.tuned import chosen_depth, load_tuned
 
     tuned = load_tuned(config)
+    if (chosen_depth(tuned) or 1) > 1:
+        print(
+            f"specbranch: the choice was made for a target deepened {chosen_depth(tuned)} times (--deepen), which no "
+            "other system runs.",
+            file=sys.stderr,
+        )
     system = system or tuned.system or "vllm"
     made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature, tuned.chosen_draft)
     for warning in made.warnings:
