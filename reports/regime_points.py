@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
-from engine.metrics import Estimate, ratio_of_sums
+from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models import TARGET
 from reports.fidelity import paired_speed_up
 from reports.parts import find_baseline
 from reports.recorded_runs import open_replay
-from reports.resampling import Floats, between, draw_prompts
+from reports.resampling import Draws, draw_prompts
 from reports.verification import Compared, Verification, load_verification
 
 NAN = float("nan")
@@ -141,7 +141,7 @@ def _point(
     draft: str | None,
     mine: Sequence[Compared],
     baseline: Compared,
-    draws: Floats,
+    draws: Draws,
     *,
     helpers: bool,
 ) -> MapPoint:
@@ -176,7 +176,7 @@ def _point(
     )
 
 
-def _ratio(one: Compared, rival: Compared, draws: Floats) -> MeasuredRatio:
+def _ratio(one: Compared, rival: Compared, draws: Draws) -> MeasuredRatio:
     return MeasuredRatio(
         method=one.configuration,
         rival=rival.configuration,
@@ -213,14 +213,14 @@ def _step_ratio(v: Verification, draft: str | None, mine: Sequence[Compared]) ->
 
 
 def _mean_ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """Of two means, with the 95% percentile interval of a bootstrap of both."""
+    """Of two means, with the 95% interval of a bootstrap of both; the freedom is that of the fewer."""
     a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     value = float(a.mean() / b.mean())
     if min(len(a), len(b)) < 2:
         return Estimate(value, NAN, NAN)
-    rng = np.random.default_rng(0)
-    means = [side[rng.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1) for side in (a, b)]
-    return between(value, means[0] / means[1])
+    drawn = [draw_prompts([""] * len(side), seed, RESAMPLES) for seed, side in enumerate((a, b))]
+    means = [draws @ side / len(side) for draws, side in zip(drawn, (a, b), strict=True)]
+    return between(value, means[0] / means[1], min(draws.freedom for draws in drawn))
 
 
 def _alignment(
