@@ -186,6 +186,27 @@ def test_published_ratios_lie_between_those_of_layers_and_parameters() -> None:
         assert pair.gain == pair.specbranch / pair.pearl
 
 
+def test_published_parameters_are_those_of_the_models_shapes() -> None:
+    """Layers, width, the MLP's, the keys', and tokens, with embeddings and head apart; norms are left out."""
+    shapes = {
+        "A": ((32, 4096, 11008, 4096, 32000), (2, 768, 3072, 768, 32000)),
+        "B": ((40, 5120, 13824, 5120, 32000), (2, 768, 3072, 768, 32000)),
+        "C": ((62, 7168, 19200, 1024, 32256), (24, 2048, 5504, 2048, 32256)),
+        "D": ((80, 8192, 28672, 1024, 128256), (32, 4096, 14336, 1024, 128256)),
+    }
+    for pair in PAIRS:
+        found = [
+            (
+                layers,
+                (layers * (2 * width**2 + 2 * width * kept + 3 * width * mlp) + 2 * tokens * width) / 1e9,
+            )
+            for layers, width, mlp, kept, tokens in shapes[pair.letter]
+        ]
+        assert [layers for layers, _ in found] == [pair.target_layers, pair.draft_layers]
+        stated = [pair.target_parameters, pair.draft_parameters]
+        assert stated == pytest.approx([billions for _, billions in found], rel=0.005)
+
+
 def test_places_lie_on_cells_and_between_them(found: RegimeMap) -> None:
     assert [place_ratio(found, r) for r in RATIOS] == [0, 1, 2]
     assert place_ratio(found, 4.0) == pytest.approx(0.5)
