@@ -197,9 +197,10 @@ def finding(claim: Question, rows: Sequence[Row]) -> str:
     else:
         reached = _reached(asked)
         said.append(f"holds at {'all' if held else 'none'} of {plural(total, 'place')}, {reached};")
-    if broken:
-        where = f", {_where(broken, [*held, *left])}" if len(broken) < total else ""
-        said.append(f"does not at {len(broken)}{where}{_beyond(claim, broken)};")
+    if broken and len(broken) < total:
+        said.append(f"does not at {len(broken)}, {_where(broken, [*held, *left])}{_beyond(claim, broken)};")
+    elif broken:
+        said[-1] = said[-1].removesuffix(";") + f"{_beyond(claim, broken)};"
     if left:
         where = f", {_where(left, [*held, *broken])}" if len(left) < total else ""
         said.append(f"undecided at {len(left)}{where};")
