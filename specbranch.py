@@ -253,9 +253,12 @@ def generate(
     from reports.tables import run_summary
 
     if config:
-        from scenarios.tuned import load_tuned
+        from scenarios.tuned import load_tuned, other_depth
 
-        configuration = load_tuned(config).chosen
+        tuned = load_tuned(config)
+        configuration = tuned.chosen
+        if other := other_depth(tuned, deepen):
+            print(f"specbranch: {other}.", file=sys.stderr)
     else:
         try:
             configuration = Configuration(
@@ -562,7 +565,9 @@ def tune(
             jobs=jobs,
             progress=lambda done, total: show("replaying the grid", done, total),
         )
-    tuned = TunedConfiguration.of(found, calibration, artifact.digest, drafts)
+    tuned = TunedConfiguration.of(
+        found, calibration, artifact.digest, drafts, artifact.calibration.target.spec.deepen
+    )
     save_tuned(out, tuned)
     if table:
         write_table(table, merge([rows, list(rows_of(artifact.digest, found))]))
@@ -606,15 +611,21 @@ def map_regimes(
     Everything is simulated from one calibration, but for the points, which 'verify' measured.
     """
     from calibrate.artifact import load_artifact
+    from reports.claims import Row, settled
     from reports.regime_page import document, write_map
-    from reports.regime_points import read_points
+    from reports.regime_points import MapPoint, read_records
     from reports.regime_tables import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration
     from sim.backends import backend as running_on
     from sim.regime_map import regime_map
 
-    measured = read_points([*(points or ()), *(more or ())])  # before the work, should one not be readable
+    measured: list[MapPoint] = []
+    claims: list[Row] = []
+    # Before the work, should one not be readable.
+    for record, replay, mine in read_records([*(points or ()), *(more or ())]):
+        measured += mine
+        claims += settled(record, mine, replay)
     folder = find_calibration(calibration)
     with stages() as show, running_on(backend, address):
         found = regime_map(
@@ -626,11 +637,11 @@ def map_regimes(
             jobs=jobs,
             progress=lambda done, total: show("simulating the map", done, total),
         )
-    write_map(found, measured, out)
+    write_map(found, measured, out, claims)
     if as_json:
-        print(json.dumps(document(found, measured)))
+        print(json.dumps(document(found, measured, claims)))
         return
-    print_map(console(), found, measured)
+    print_map(console(), found, measured, claims)
     print(f"written to {out}")
 
 
@@ -669,9 +680,15 @@ def export_configuration(
     from dataclasses import asdict
 
     from scenarios.exports import export
-    from scenarios.tuned import load_tuned
+    from scenarios.tuned import chosen_depth, load_tuned
 
     tuned = load_tuned(config)
+    if (chosen_depth(tuned) or 1) > 1:
+        print(
+            f"specbranch: the choice was made for a target deepened {chosen_depth(tuned)} times (--deepen), which no "
+            "other system runs.",
+            file=sys.stderr,
+        )
     system = system or tuned.system or "vllm"
     made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature, tuned.chosen_draft)
     for warning in made.warnings:

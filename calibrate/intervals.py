@@ -4,11 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, median, stdev, variance
 
-from scipy.stats import t
-
 from calibrate.artifact import Cell
-
-LEVEL = 0.95
+from engine.metrics import student
 
 
 def half_width(visits: Sequence[Sequence[float]]) -> float:
@@ -20,8 +17,7 @@ def half_width(visits: Sequence[Sequence[float]]) -> float:
     means = [fmean(samples) for samples in visits]
     if len(means) < 2:
         return float("inf")
-    quantile = float(t.ppf(0.5 + LEVEL / 2.0, len(means) - 1))
-    return quantile * stdev(means) / math.sqrt(len(means))
+    return student(len(means) - 1) * stdev(means) / math.sqrt(len(means))
 
 
 def difference_half_width(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
@@ -37,7 +33,7 @@ def difference_half_width(one: Sequence[Sequence[float]], other: Sequence[Sequen
     if not total:
         return 0.0
     freedom = total**2 / sum(error**2 / (len(some) - 1) for error, some in zip(errors, means, strict=True))
-    return float(t.ppf(0.5 + LEVEL / 2.0, freedom)) * math.sqrt(total)
+    return student(freedom) * math.sqrt(total)
 
 
 def visits_of(cell: Cell) -> list[tuple[float, ...]]:

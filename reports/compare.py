@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.metrics import Estimate
+from engine.metrics import Estimate, student
 from engine.record import Run
 from reports.verification import Compared, Verification
 from reports.verify import CHANGE
@@ -194,8 +194,8 @@ def _ratio(one: _Sums, other: _Sums) -> Estimate:
     tokens, seconds = (
         [x / x.mean() for x in pair] for pair in ((one.tokens, other.tokens), (one.seconds, other.seconds))
     )
-    error = _error((tokens[1] - tokens[0]) + (seconds[0] - seconds[1]))
-    return Estimate(float(value), float(value) * exp(-1.96 * error), float(value) * exp(1.96 * error))
+    reach = _reach((tokens[1] - tokens[0]) + (seconds[0] - seconds[1]))
+    return Estimate(float(value), float(value) * exp(-reach), float(value) * exp(reach))
 
 
 def _difference(one: _Sums, other: _Sums) -> Estimate:
@@ -204,13 +204,14 @@ def _difference(one: _Sums, other: _Sums) -> Estimate:
         (s.rollback - _rate(s) * s.followed) / s.followed.mean() if s.followed.any() else 0.0 * s.followed
         for s in (one, other)
     ]
-    error = _error(parts[1] - parts[0])
-    return Estimate(value, value - 1.96 * error, value + 1.96 * error)
+    reach = _reach(parts[1] - parts[0])
+    return Estimate(value, value - reach, value + reach)
 
 
-def _error(influence: Floats) -> float:
-    """The standard error of a sum of what each prompt adds; NaN for one prompt."""
-    return float(influence.std(ddof=1)) / len(influence) ** 0.5 if len(influence) > 1 else nan
+def _reach(influence: Floats) -> float:
+    """Half of the 95% interval of a sum of what each prompt adds, by Student's t; NaN for one prompt."""
+    count = len(influence)
+    return student(count - 1) * float(influence.std(ddof=1)) / count**0.5 if count > 1 else nan
 
 
 def _differences(a: Verification, b: Verification) -> Iterator[Difference]:

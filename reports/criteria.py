@@ -18,7 +18,7 @@ from scipy.special import stdtr, stdtrit
 
 from engine.metrics import Estimate
 from reports.looks import Outcome
-from reports.resampling import Floats
+from reports.resampling import Floats, strata
 from reports.tolerance import Tolerance
 
 DRAWS = 2000  # of the normal law by which rank correlations scatter
@@ -119,20 +119,18 @@ class Finding:
 def influences(tokens: Floats, seconds: Floats, kinds: Sequence[str]) -> tuple[Floats, float]:
     """What each text adds to the logarithm of sum(tokens) / sum(seconds), as `Sampled` has it, and the freedom.
 
-    `tokens` and `seconds` are [configurations, texts], texts of these kinds. All are one kind where one has one text.
+    `tokens` and `seconds` are [configurations, texts], texts of these kinds (`strata`).
     """
-    named = np.array(kinds)
-    strata, counts = np.unique(named, return_counts=True)
-    if counts.min() < 2:
-        named, strata = np.full(len(kinds), ""), np.array([""])
+    within, freedom = strata(kinds)
+    named = np.array(within)
     found: Floats = tokens / tokens.sum(axis=1, keepdims=True) - seconds / seconds.sum(axis=1, keepdims=True)
-    for kind in strata:
+    for kind in np.unique(named):
         mine = named == kind
         count = int(mine.sum())
         if count > 1:
             middle = found[:, mine].mean(axis=1, keepdims=True)
             found[:, mine] = (found[:, mine] - middle) * math.sqrt(count / (count - 1))
-    return found, float(len(named) - len(strata))
+    return found, float(freedom)
 
 
 def log_speeds(tokens: Floats, seconds: Floats) -> Floats:

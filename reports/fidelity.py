@@ -11,6 +11,7 @@ the limits and `reports.looks` the error that each look may spend.
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from engine.metrics import Estimate, as_many_tokens, by_text
+from engine.metrics import Estimate, as_many_tokens, between, by_text
 from reports.criteria import (
     Finding,
     Level,
@@ -32,7 +33,7 @@ from reports.criteria import (
 )
 from reports.looks import Look, Looks, Outcome, level_at, spent
 from reports.parts import find_baseline, find_chosen
-from reports.resampling import RESAMPLES, Floats, between, draw_prompts, ratio
+from reports.resampling import RESAMPLES, Draws, Floats, draw_prompts, ratio
 from reports.tolerance import Tolerance
 from reports.verification import Compared, Foretold, Sample, Verification
 from reports.wording import has_interval, interval, milliseconds, number, percent, plural
@@ -130,10 +131,13 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     kinds = [p.kind for p in v.prompts]
     draws = draw_prompts(kinds, v.seed, resamples)
     if tokens.shape[1] < 2:
-        draws = draws[:0]  # one prompt says nothing of others
+        draws = replace(draws, weights=draws.weights[:0])  # one prompt says nothing of others
     drawn: NDArray[np.float64] = (draws @ tokens.T) / (draws @ seconds.T)
     baseline = find_baseline(v.compared)
-    speeds = [between(tokens[i].sum() / seconds[i].sum(), drawn[:, i]) for i in range(len(v.compared))]
+    speeds = [
+        between(tokens[i].sum() / seconds[i].sum(), drawn[:, i], draws.freedom)
+        for i in range(len(v.compared))
+    ]
     gains = [paired_speed_up(c, baseline, draws) if baseline else None for c in v.compared]
     forecast, model = _sides_of(v)
 
@@ -308,7 +312,7 @@ def _sentence(f: Finding) -> str:
     return f"{CRITERIA[f.name]} is {shown(value)} ({ranged}), and {needed}"
 
 
-def paired_speed_up(one: Compared, rival: Compared, draws: Floats) -> Estimate:
+def paired_speed_up(one: Compared, rival: Compared, draws: Draws) -> Estimate:
     """How many times as fast as its rival a configuration was measured, on the same prompts."""
     mine, theirs = (sorted(c.samples, key=lambda s: (s.prompt, s.repeat)) for c in (one, rival))
     texts = [s.prompt for s in mine]
@@ -411,13 +415,13 @@ def by_prompt(samples: Sequence[Sample]) -> PerText:
     return by_text(tokens, texts), by_text(seconds, texts)
 
 
-def _ordered(predicted: Floats, tokens: Floats, seconds: Floats, draws: Floats) -> tuple[int, int]:
+def _ordered(predicted: Floats, tokens: Floats, seconds: Floats, draws: Draws) -> tuple[int, int]:
     """Pairs that the measurement tells apart, and those of them that the prediction orders alike."""
     told_apart = in_order = 0
     for i, j in itertools.combinations(range(len(predicted)), 2):
         drawn = (draws @ tokens[i]) * (draws @ seconds[j]) / ((draws @ tokens[j]) * (draws @ seconds[i]))
         value = tokens[i].sum() * seconds[j].sum() / (tokens[j].sum() * seconds[i].sum())
-        gain = between(value, drawn)
+        gain = between(value, drawn, draws.freedom)
         if has_interval(gain) and not gain.low <= 1.0 <= gain.high:
             told_apart += 1
             in_order += (predicted[i] > predicted[j]) == (gain.value > 1.0)

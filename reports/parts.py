@@ -30,7 +30,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One question and what the data say; `short` is its name in the page's list, `note` stands under the chart."""
+    """One question and what the data say; `short` is its name in the page's list, `note` stands under the chart.
+
+    `items`: a list under the finding.
+    """
 
     key: str
     short: str
@@ -39,6 +42,7 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     note: str = ""
+    items: tuple[str, ...] = ()
 
 
 def pairs(title: str, rows: Sequence[tuple[str, str]]) -> Table:

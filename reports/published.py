@@ -48,6 +48,11 @@ class Pair:
         return self.specbranch / self.pearl
 
 
+# Layers and shapes as copies of the models' configurations and logs in public repositories have them. LLaMA 7B and 13B:
+# github.com/scottlogic-alex/llm-memory-calculator, llama-sizes.md (Vicuna 13B is a tuned LLaMA 13B). DeepSeek-Coder
+# 33B: the log in github.com/arcee-ai/mergekit/issues/143, 62 blocks. Llama 3.1: the tables of
+# github.com/vulkomilev/oumi, configs/recipes/llama3_1/README.md. LLaMA 68M (Vicuna 68M is a tuned copy) and
+# DeepSeek-Coder 1.3B: modules as others printed them. Parameters follow from the shapes, which a test has.
 PAIRS = (
     Pair("A", "LLaMA 68M and 7B", "poorly aligned", 6.74, 0.068, 32, 2, 1.74, 2.01),
     Pair("B", "Vicuna 68M and 13B", "poorly aligned", 13.0, 0.068, 40, 2, 1.77, 2.10),

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from engine.metrics import Estimate
-from reports import regime_charts, shell
+from reports import claims_page, regime_charts, shell
+from reports.claims import Row
 from reports.fidelity import ninth_in_ten
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, pairs, single
@@ -71,17 +72,17 @@ class Opening:
     tiles: tuple[Tile, ...]
 
 
-def write_map(found: RegimeMap, points: Sequence[MapPoint], out: Path) -> None:
+def write_map(found: RegimeMap, points: Sequence[MapPoint], out: Path, settled: Sequence[Row] = ()) -> None:
     """Write the page to `out`. SpecBranchError if the file cannot be written."""
-    shell.write(out, render(found, points))
+    shell.write(out, render(found, points, settled))
 
 
-def render(found: RegimeMap, points: Sequence[MapPoint] = ()) -> str:
-    """The page as HTML."""
+def render(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> str:
+    """The page as HTML; `settled`: what the points' records say of the published claims."""
     return shell.fill(
         "map.html",
-        sections(found, points),
-        json.dumps(document(found, points)),
+        sections(found, points, settled),
+        json.dumps(document(found, points, settled)),
         found=found,
         opening=decide(found),
         remarks=said(found, points),
@@ -94,10 +95,11 @@ def said(found: RegimeMap, points: Sequence[MapPoint]) -> list[str]:
     return [sentence(remark) for remark in remarks]
 
 
-def document(found: RegimeMap, points: Sequence[MapPoint]) -> dict[str, Any]:
-    """The map, its points, and where the published pairs lie, as JSON."""
+def document(found: RegimeMap, points: Sequence[MapPoint], settled: Sequence[Row] = ()) -> dict[str, Any]:
+    """The map, its points, where the published pairs lie, and how the published claims fell, as JSON."""
     regimes = find_regimes(found, published_view(found))
     return {
+        **claims_page.document(settled),
         "map": json.loads(found.model_dump_json(exclude_defaults=True)),
         "points": [json.loads(p.model_dump_json(exclude_defaults=True)) for p in points],
         "published": [
@@ -112,7 +114,7 @@ def document(found: RegimeMap, points: Sequence[MapPoint]) -> dict[str, Any]:
     }
 
 
-def sections(found: RegimeMap, points: Sequence[MapPoint] = ()) -> list[Section]:
+def sections(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> list[Section]:
     """Who wins, by how much, what of it is lost, what was published and measured, and what is assumed."""
     return [
         winners(found, points),
@@ -120,6 +122,7 @@ def sections(found: RegimeMap, points: Sequence[MapPoint] = ()) -> list[Section]
         losses(found),
         published(found),
         measured(found, points),
+        *claims_page.claims(settled),
         assumptions(found),
     ]
 

@@ -7,7 +7,7 @@ there, and the ratios of measured speeds beside those that the record predicted.
 that was predicted to be its best, so that no measurement chooses what it is to judge. Torch-free.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
-from engine.metrics import Estimate, ratio_of_sums
+from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models import TARGET
 from reports.fidelity import paired_speed_up
 from reports.parts import find_baseline
 from reports.recorded_runs import open_replay
-from reports.resampling import Floats, between, draw_prompts
+from reports.resampling import Draws, draw_prompts
 from reports.verification import Compared, Verification, load_verification
 
 NAN = float("nan")
@@ -83,9 +83,13 @@ class MapPoint(_Part):
         return not self.lead.low > 1.0
 
 
-def read_points(records: Sequence[Path]) -> tuple[MapPoint, ...]:
-    """The points of records, in their order. SpecBranchError for one that cannot be read, or has no points."""
-    found: list[MapPoint] = []
+def read_records(
+    records: Sequence[Path],
+) -> Iterator[tuple[Verification, Artifact | None, tuple[MapPoint, ...]]]:
+    """Records with the replays of their prompts, if these are there, and their points, one by one.
+
+    SpecBranchError for one that cannot be read, or has no points.
+    """
     for path in records:
         verification = load_verification(path)
         replay: Artifact | None
@@ -99,8 +103,7 @@ def read_points(records: Sequence[Path]) -> tuple[MapPoint, ...]:
                 f"{path} has no draft with an autoregressive set-up beside it, and so no point on the map; verify with "
                 "'specbranch verify --settle'."
             )
-        found += mine
-    return tuple(found)
+        yield verification, replay, mine
 
 
 def points_of(v: Verification, replay: Artifact | None = None, record: str = "") -> tuple[MapPoint, ...]:
@@ -138,7 +141,7 @@ def _point(
     draft: str | None,
     mine: Sequence[Compared],
     baseline: Compared,
-    draws: Floats,
+    draws: Draws,
     *,
     helpers: bool,
 ) -> MapPoint:
@@ -173,7 +176,7 @@ def _point(
     )
 
 
-def _ratio(one: Compared, rival: Compared, draws: Floats) -> MeasuredRatio:
+def _ratio(one: Compared, rival: Compared, draws: Draws) -> MeasuredRatio:
     return MeasuredRatio(
         method=one.configuration,
         rival=rival.configuration,
@@ -210,14 +213,14 @@ def _step_ratio(v: Verification, draft: str | None, mine: Sequence[Compared]) ->
 
 
 def _mean_ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """Of two means, with the 95% percentile interval of a bootstrap of both."""
+    """Of two means, with the 95% interval of a bootstrap of both; the freedom is that of the fewer."""
     a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     value = float(a.mean() / b.mean())
     if min(len(a), len(b)) < 2:
         return Estimate(value, NAN, NAN)
-    rng = np.random.default_rng(0)
-    means = [side[rng.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1) for side in (a, b)]
-    return between(value, means[0] / means[1])
+    drawn = [draw_prompts([""] * len(side), seed, RESAMPLES) for seed, side in enumerate((a, b))]
+    means = [draws @ side / len(side) for draws, side in zip(drawn, (a, b), strict=True)]
+    return between(value, means[0] / means[1], min(draws.freedom for draws in drawn))
 
 
 def _alignment(

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from reports.claims import Row, findings
 from reports.regime_page import decide, matrix, measured, said
 from reports.regime_points import MapPoint
 from sim.regime_map import RegimeMap
 
 
-def print_map(out: Console, found: RegimeMap, points: Sequence[MapPoint]) -> None:
-    """The decision, who wins each cell in the first two placements, and how the points fell."""
+def print_map(
+    out: Console, found: RegimeMap, points: Sequence[MapPoint], settled: Sequence[Row] = ()
+) -> None:
+    """The decision, who wins each cell in the first two placements, how the points fell, and the published claims."""
     opening = decide(found)
     for remark in said(found, points):
         out.print(remark, highlight=False, markup=False)
@@ -25,6 +28,8 @@ def print_map(out: Console, found: RegimeMap, points: Sequence[MapPoint]) -> Non
         out.print(table)
     if points:
         out.print(measured(found, points).finding, highlight=False, markup=False)
+    for line in findings(settled):
+        out.print(line, highlight=False, markup=False)
     out.print(
         f"{len(found.views)} views of {len(found.views[0].cells)} cells, {found.settings} settings in each, simulated "
         "in "

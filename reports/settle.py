@@ -16,10 +16,10 @@ from calibrate.acceptance_statistics import first_token_shares
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.metrics import Estimate
+from engine.metrics import Estimate, between
 from reports.fidelity import paired_speed_up
 from reports.parts import find_baseline
-from reports.resampling import RESAMPLES, Floats, between, draw_prompts
+from reports.resampling import RESAMPLES, Draws, Floats, draw_prompts
 from reports.verification import Compared, Settling, Verification
 from reports.wording import has_interval, interval, listing, number, percent, plural, policy_name
 from scenarios.tuned import TunedConfiguration
@@ -154,17 +154,23 @@ _STATED = {
 }
 
 
+def fell(outcomes: Sequence[Outcome]) -> Outcome:
+    """How a published claim falls by its comparisons: it holds if all do, and does not if one does not."""
+    if "against" in outcomes:
+        return "against"
+    return "for" if set(outcomes) == {"for"} else "undecided"
+
+
 def _answer(letter: str, claims: Sequence[Claim]) -> str:
-    """A published claim holds if all its comparisons do, and does not if one does not."""
-    outcomes = {c.outcome for c in claims}
-    outcome: Outcome = "against" if "against" in outcomes else "for" if outcomes == {"for"} else "undecided"
+    """A published claim, how it fell, and each comparison."""
+    outcome = fell([c.outcome for c in claims])
     word = {"for": "holds here", "against": "does not hold here", "undecided": "stays undecided here"}[
         outcome
     ]
     return f"({letter}) {_STATED[letter]}: {word}; " + "; ".join(c.sentence for c in claims) + "."
 
 
-def _claims(v: Verification, settling: Settling, draft: str, draws: Floats) -> list[Claim]:
+def _claims(v: Verification, settling: Settling, draft: str, draws: Draws) -> list[Claim]:
     by_policy = {c.configuration.policy: c for c in v.compared if c.configuration.draft == draft}
     branched, baseline = by_policy["specbranch"], find_baseline(v.compared)
     where = f"with {draft} (right at {percent(settling.alignment[draft], 0)})"
@@ -178,7 +184,7 @@ def _claims(v: Verification, settling: Settling, draft: str, draws: Floats) -> l
         least: float | None,
         most: float | None,
     ) -> None:
-        outcome = _decide(figure, least, most)
+        outcome = decide(figure, least, most)
         made.append(
             Claim(
                 claim=letter,
@@ -216,7 +222,7 @@ def _name(configuration: Configuration) -> str:
     )
 
 
-def _decide(figure: Estimate, least: float | None, most: float | None) -> Outcome:
+def decide(figure: Estimate, least: float | None, most: float | None) -> Outcome:
     """For where the whole interval lies within the range, against where it lies outside."""
     if not has_interval(figure):
         return "undecided"
@@ -228,19 +234,19 @@ def _decide(figure: Estimate, least: float | None, most: float | None) -> Outcom
     return "undecided"
 
 
-def _relative(one: Compared, rival: Compared, draws: Floats, per: Literal["emitted", "followed"]) -> Estimate:
+def _relative(one: Compared, rival: Compared, draws: Draws, per: Literal["emitted", "followed"]) -> Estimate:
     """Rollback tokens for each token emitted (or on the lines followed), as a multiple of the rival's.
 
     Without an interval where the rival rolled nothing back in some resample.
     """
     shares = []
     for c in (one, rival):
-        rollback, below = (_sums(c, draws.shape[1], kind) for kind in ("rollback", per))
+        rollback, below = (_sums(c, draws.prompts, kind) for kind in ("rollback", per))
         with np.errstate(divide="ignore", invalid="ignore"):
             shares.append((rollback.sum() / below.sum(), (draws @ rollback) / (draws @ below)))
     (mine, drawn), (theirs, others) = shares
     with np.errstate(divide="ignore", invalid="ignore"):
-        return between(np.float64(mine) / theirs, drawn / others)
+        return between(np.float64(mine) / theirs, drawn / others, draws.freedom)
 
 
 def _sums(one: Compared, prompts: int, kind: str) -> Floats:

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibrate.artifact import write_whole
+from calibrate.artifact import load_artifact, write_whole
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
+from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import Estimate
 from engine.models import ModelSpec
 from engine.policies import load_policy
@@ -62,6 +62,9 @@ class TunedConfiguration(_Part):
     drafts: dict[str, ModelSpec] = Field(
         default_factory=dict, description="what the calibration's drafts are made of, for exports"
     )
+    deepen: int | None = Field(
+        default=None, ge=1, description="how many times as deep the calibration's target was made"
+    )
     searched: int = Field(ge=1, description="configurations")
     advice: str
     chosen: Configuration
@@ -81,9 +84,14 @@ class TunedConfiguration(_Part):
 
     @classmethod
     def of(
-        cls, tuning: Tuning, calibration: Path, digest: str, drafts: Mapping[str, ModelSpec] | None = None
+        cls,
+        tuning: Tuning,
+        calibration: Path,
+        digest: str,
+        drafts: Mapping[str, ModelSpec] | None = None,
+        deepen: int | None = None,
     ) -> "TunedConfiguration":
-        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`) and drafts."""
+        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`), drafts and a depth."""
         roles = [("chosen", tuning.chosen)]
         roles += [("baseline", scored) for scored in tuning.baselines]
         roles += [("other", scored) for scored in tuning.others]
@@ -96,6 +104,7 @@ class TunedConfiguration(_Part):
             bounds=tuning.bounds,
             system=tuning.system,
             drafts=dict(drafts or {}),
+            deepen=deepen,
             searched=len(tuning.scored),
             advice=tuning.advice,
             chosen=tuning.chosen.configuration,
@@ -148,6 +157,29 @@ def load_tuned(path: Path) -> TunedConfiguration:
         except ConfigurationError as error:
             raise file.error((*place, "policy"), f": {error}") from error
     return tuned.model_copy(update={"calibration": path.parent / tuned.calibration})
+
+
+def chosen_depth(tuned: TunedConfiguration) -> int | None:
+    """How many times as deep the target was made for which was chosen; none if neither file nor calibration tell."""
+    if tuned.deepen is not None:
+        return tuned.deepen
+    try:  # a file that was written before files told
+        return load_artifact(tuned.calibration).calibration.target.spec.deepen
+    except CalibrationError:
+        return None
+
+
+def other_depth(tuned: TunedConfiguration, deepen: int) -> str | None:
+    """A sentence for who runs the choice on a target that is so many times as deep, if it was made for another."""
+    depth = chosen_depth(tuned)
+    if depth is None or depth == deepen:
+        return None
+    here, advice = (
+        f"is deepened {deepen} times" if deepen > 1 else "is not",
+        f"give --deepen {depth}" if depth > 1 else "leave --deepen out",
+    )
+    made = f"a target deepened {depth} times" if depth > 1 else "a target that is not deepened"
+    return f"the choice was made for {made}, and this one {here}: {advice} to run what was chosen"
 
 
 def _configurations(scored: Sequence[Scored]) -> tuple[Configuration, ...]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.metrics import Estimate, ratio_of_sums
+from engine.metrics import Estimate, between, ratio_of_sums
 from engine.placement import Placement, Seat
 
 Objective = Literal["tokens-per-second", "tokens-per-device-second", "p95-token-seconds"]
@@ -125,8 +125,7 @@ def _compare_percentiles(
         return Estimate(value, float("nan"), float("nan"))
     picks = np.random.default_rng(seed).integers(len(tokens), size=(RESAMPLES, len(tokens)))
     drawn: Floats = np.percentile(each[:, picks], PERCENTILE, axis=2)
-    low, high = np.percentile(drawn[0] / drawn[1], [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+    return between(value, drawn[0] / drawn[1], len(tokens) - 1)
 
 
 def within(scored: Sequence[T], bounds: Bounds) -> list[T]:

@@ -37,7 +37,7 @@ from reports.tables import verified_summary
 from reports.verification import Verification, load_verification, save_verification
 from reports.verify import Plan, verify
 from scenarios.schema import Scenario
-from scenarios.tuned import TunedConfiguration
+from scenarios.tuned import TunedConfiguration, chosen_depth, load_tuned, other_depth, save_tuned
 from sim.grid import Grid
 from sim.run import run_scenario
 from sim.tune import tune
@@ -233,6 +233,55 @@ def test_a_calibration_of_another_depth_is_another(
     assert list(others(calibration, plain, drafts)) == ["a target deepened 3 times"]
     made = calibration.model_copy(update={"target": calibration.target.model_copy(update={"spec": plain})})
     assert list(others(made, target, drafts)) == ["a target that is not deepened"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "here", "says"),
+    [
+        (DEPTH, 1, "made for a target deepened 3 times, and this one is not: give --deepen 3 to run what"),
+        (
+            DEPTH,
+            2,
+            "made for a target deepened 3 times, and this one is deepened 2 times: give --deepen 3 to",
+        ),
+        (
+            1,
+            DEPTH,
+            "made for a target that is not deepened, and this one is deepened 3 times: leave --deepen out",
+        ),
+        (DEPTH, DEPTH, None),
+        (1, 1, None),
+    ],
+)
+def test_a_choice_for_another_depth_says_so(known: Known, chosen: int, here: int, says: str | None) -> None:
+    said = other_depth(known[2].model_copy(update={"deepen": chosen}), here)
+    assert (says in said) if says and said else said is says
+
+
+def test_what_an_older_file_was_chosen_for_is_the_calibrations(known: Known, tmp_path: Path) -> None:
+    assert known[2].deepen is None
+    assert chosen_depth(known[2]) == DEPTH
+    assert chosen_depth(known[2].model_copy(update={"calibration": tmp_path})) is None  # it may be gone
+    assert other_depth(known[2].model_copy(update={"calibration": tmp_path}), 1) is None
+
+
+def test_commands_say_once_that_a_choice_was_made_for_another_depth(
+    known: Known, plain: ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned.yaml"
+    assert call("tune", "--calibration", str(known[1]), "--out", str(out)) == 0
+    tuned = load_tuned(out)
+    assert tuned.deepen == DEPTH
+    alone = next(c for c in tuned.baselines if c.policy == "autoregressive")
+    save_tuned(out, tuned.model_copy(update={"chosen": alone}))
+    capsys.readouterr()
+    options = ["--target", plain.source, "--precision", "float32", "--max-tokens", "4", "--config", str(out)]
+    for depth, times in ((1, 1), (DEPTH, 0)):
+        assert call("generate", "w5 w8", "--deepen", str(depth), *options) == 0
+        said = capsys.readouterr()
+        assert said.err.count("deepened 3 times") == said.err.count("--deepen 3") == times
+    assert call("export", str(out)) == 0
+    assert capsys.readouterr().err.count("deepened 3 times") == 1
 
 
 def test_generate_says_it_too(plain: ModelSpec, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
@@ -14,7 +15,7 @@ from engine.models import TARGET, ModelSpec
 from engine.pair import Pair
 from engine.placement import usable_cores
 from engine.sampling import GREEDY
-from reports.interleaved import Prompted, measure
+from reports.interleaved import Course, Measured, Prompted, measure
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 
@@ -54,6 +55,47 @@ def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source:
     assert (crowd.placement, crowd.draft) == ("at-once", "near")
     pairs = {(t.target_tokens, t.branches) for t in crowd.together}
     assert pairs == set(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
+
+
+def test_it_ends_by_the_clock_or_where_all_is_decided(pair: Pair) -> None:
+    """A run takes a second by this clock. Two prompts are always run; another if all of it is likely to fit."""
+    four = replace(PROMPTED, ids=[list(p) for p in PROMPTS[:2]] * 2, sampling=[GREEDY] * 4)
+    # Seconds, repeats, when to look, at how many prompts all is decided; what is run then, and why no more.
+    for seconds, repeats, planned, decided, prompts, ended in (
+        (0.0, 1, (4,), None, 2, "minutes"),
+        (2.9, 1, (4,), None, 2, "minutes"),
+        (3.0, 1, (4,), None, 3, "minutes"),
+        (4.0, 1, (4,), None, 4, "prompts"),
+        (5.9, 2, (4,), None, 2, "minutes"),
+        (6.0, 2, (4,), None, 3, "minutes"),
+        (9.0, 1, (2, 4), 2, 2, "decided"),
+        (9.0, 1, (2, 4), 4, 4, "decided"),
+        (3.0, 1, (2, 4), 3, 3, "decided"),  # the time was over as well
+        (9.0, 1, (2, 4), None, 4, "prompts"),
+    ):
+        heard: list[str] = []
+        looks: list[tuple[int, bool]] = []
+
+        def look(
+            _: Measured,
+            seen: int,
+            last: bool,
+            looks: list[tuple[int, bool]] = looks,
+            at: int | None = decided,
+        ) -> bool:
+            looks.append((seen, last))
+            return seen == at
+
+        course = Course(planned, seconds, look, clock=lambda heard=heard: float(len(heard)))  # type: ignore[misc]
+        found = measure(pair, [ALONE], four, repeats, seed=0, advance=heard.append, course=course)
+        assert (found.prompts, found.ended) == (prompts, ended)
+        assert len(heard) == prompts * repeats
+        assert [(s.repeat, s.prompt) for s in found.samples[ALONE]] == [
+            *itertools.product(range(repeats), range(prompts))
+        ]
+        assert [seen for seen, _ in looks] == [n for n in planned if n < prompts] + [prompts]
+        assert [last for _, last in looks][:-1] == [False] * (len(looks) - 1)
+        assert looks[-1][1] == (ended == "minutes" or prompts in (3, planned[-1]))
 
 
 def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) -> None:

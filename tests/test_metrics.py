@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from engine.metrics import measure, ratio_of_sums, speed, speed_up
+from engine.metrics import measure, ratio_of_sums, speed, speed_up, student
 from engine.policies.words import Round
 from engine.record import Job, Run
 
@@ -60,3 +60,25 @@ def test_the_interval_covers() -> None:
         found = ratio_of_sums(above.tolist(), below.tolist())
         held += found.low <= 2.0 <= found.high
     assert 0.91 <= held / 400 <= 0.98
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_interval_covers_for_few_texts(count: int) -> None:
+    """95 in 100 where the normal law's 1.96 errors would cover clearly fewer; the standard error is half a percent."""
+    rng = np.random.default_rng(0)
+    held = short = 0
+    for _ in range(2000):
+        below = rng.gamma(20, 1, size=count)
+        found = ratio_of_sums((2.0 * below + rng.normal(0, 2, size=count)).tolist(), below.tolist())
+        held += found.low <= 2.0 <= found.high
+        short += abs(found.value - 2.0) <= (found.high - found.value) * 1.96 / student(count - 1)
+    assert 0.93 <= held / 2000 <= 0.97
+    assert short / 2000 < 0.90
+
+
+def test_students_t() -> None:
+    """By the closed forms: one degree of freedom is Cauchy's law, two have a square root's."""
+    assert student(1) == pytest.approx(math.tan(math.pi * 0.475))
+    assert student(2) == pytest.approx(0.95 * math.sqrt(2.0 / (1.0 - 0.95**2)))
+    assert student(math.inf) == pytest.approx(1.959964, rel=1e-6)
+    assert math.isnan(student(0))

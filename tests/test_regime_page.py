@@ -16,6 +16,7 @@ from verifications import HOSTILE, artifact, verification
 
 from engine.metrics import Estimate
 from reports import palette
+from reports.claims import Row, findings, settled
 from reports.published import PAIRS, find_regimes
 from reports.regime_charts import lead_text, place_alignment, place_ratio
 from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
@@ -24,7 +25,7 @@ from reports.regime_tables import print_map
 from reports.wording import in_words, method_name, number, percent, times
 from sim.regime_map import RegimeMap, regime_map
 
-SECTIONS = ("map", "ratios", "losses", "published", "points", "conditions")
+SECTIONS = ("map", "ratios", "losses", "published", "points", "claims", "conditions")
 CHARTS = 5
 RATIOS, ALIGNMENTS = (2.0, 8.0, 30.0), (0.5, 0.8, 0.95)
 
@@ -44,8 +45,13 @@ def points() -> tuple[MapPoint, ...]:
 
 
 @pytest.fixture(scope="module")
-def html(found: RegimeMap, points: tuple[MapPoint, ...]) -> str:
-    return render(found, points)
+def rows(points: tuple[MapPoint, ...]) -> tuple[Row, ...]:
+    return settled(verification(settling=True), points, artifact())
+
+
+@pytest.fixture(scope="module")
+def html(found: RegimeMap, points: tuple[MapPoint, ...], rows: tuple[Row, ...]) -> str:
+    return render(found, points, rows)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +150,12 @@ def test_strings_of_others_are_text(page: Parsed) -> None:
 
 
 def test_the_document_holds_the_map_and_its_points(
-    found: RegimeMap, points: tuple[MapPoint, ...], page: Parsed
+    found: RegimeMap, points: tuple[MapPoint, ...], rows: tuple[Row, ...], page: Parsed
 ) -> None:
     held = json.loads(page.data("record"))
-    assert held == json.loads(json.dumps(document(found, points)))
+    assert held == json.loads(json.dumps(document(found, points, rows)))
+    assert tuple(map(Row.model_validate, held["claims"]["rows"])) == rows
+    assert held["claims"]["findings"] == findings(rows)
     assert RegimeMap.model_validate(held["map"]) == found
     assert tuple(MapPoint.model_validate(p) for p in held["points"]) == points
     assert [p["pair"] for p in held["published"]] == [p.name for p in PAIRS]
@@ -178,6 +186,27 @@ def test_published_ratios_lie_between_those_of_layers_and_parameters() -> None:
         assert pair.gain == pair.specbranch / pair.pearl
 
 
+def test_published_parameters_are_those_of_the_models_shapes() -> None:
+    """Layers, width, the MLP's, the keys', and tokens, with embeddings and head apart; norms are left out."""
+    shapes = {
+        "A": ((32, 4096, 11008, 4096, 32000), (2, 768, 3072, 768, 32000)),
+        "B": ((40, 5120, 13824, 5120, 32000), (2, 768, 3072, 768, 32000)),
+        "C": ((62, 7168, 19200, 1024, 32256), (24, 2048, 5504, 2048, 32256)),
+        "D": ((80, 8192, 28672, 1024, 128256), (32, 4096, 14336, 1024, 128256)),
+    }
+    for pair in PAIRS:
+        found = [
+            (
+                layers,
+                (layers * (2 * width**2 + 2 * width * kept + 3 * width * mlp) + 2 * tokens * width) / 1e9,
+            )
+            for layers, width, mlp, kept, tokens in shapes[pair.letter]
+        ]
+        assert [layers for layers, _ in found] == [pair.target_layers, pair.draft_layers]
+        stated = [pair.target_parameters, pair.draft_parameters]
+        assert stated == pytest.approx([billions for _, billions in found], rel=0.005)
+
+
 def test_places_lie_on_cells_and_between_them(found: RegimeMap) -> None:
     assert [place_ratio(found, r) for r in RATIOS] == [0, 1, 2]
     assert place_ratio(found, 4.0) == pytest.approx(0.5)
@@ -191,6 +220,13 @@ def test_without_points_the_page_says_how_to_get_them(found: RegimeMap) -> None:
     assert "takes the records" in Parsed(made).finding(made, "points")
 
 
+def test_without_settlements_nothing_is_said_of_the_claims(
+    found: RegimeMap, points: tuple[MapPoint, ...]
+) -> None:
+    assert 'id="claims"' not in render(found, points)
+    assert "claims" not in document(found, points)
+
+
 def test_torch_stays_out() -> None:
     code = "import sys, reports.regime_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
@@ -202,9 +238,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, found: RegimeMap, points: tuple[MapPoint, ...]) -> Path:
+def file(
+    tmp_path_factory: pytest.TempPathFactory,
+    found: RegimeMap,
+    points: tuple[MapPoint, ...],
+    rows: tuple[Row, ...],
+) -> Path:
     out = tmp_path_factory.mktemp("map") / "map.html"
-    write_map(found, points, out)
+    write_map(found, points, out, rows)
     return out
 
 
@@ -244,6 +285,27 @@ def test_a_cell_and_a_point_are_read(
     said = hovered(x, y, f"measured with {point.draft}")
     assert in_words(point.winner) in said
     assert f"predicted {number(point.ratios[0].predicted, 2)}" in said
+
+
+def test_the_claims_are_read_by_row(browser: Browser, file: Path, rows: tuple[Row, ...]) -> None:
+    browser.open(file, charts=CHARTS)
+    shown = browser.run(
+        "[...document.querySelector('#claims table').tBodies[0].rows].map((r) => [...r.cells].map((c) => c.innerText))"
+    )
+    assert len(shown) == len(rows)
+    for cells, row in zip(shown, rows, strict=True):
+        assert cells[0] == row.target  # markup in it is text
+        assert (cells[1], cells[2]) == ("greedy", row.draft)
+        assert cells[3].startswith(number(row.ratio.value))
+        told = [cell.rpartition(": ") for cell in cells[5:-1] if cell]
+        assert sorted(text.split(" ")[0] for text, _, _ in told) == sorted(
+            number(c.figure.value, 2) for c in row.claims
+        )
+        assert [outcome for *_, outcome in told[:3]] == [
+            c.outcome for c in (row.claims[0], row.claims[2], row.claims[1])
+        ]
+    items = browser.run("[...document.querySelectorAll('#claims .items li')].map((e) => e.innerText)")
+    assert items == findings(rows)
 
 
 def test_switches_change_the_map_and_its_table(browser: Browser, file: Path, found: RegimeMap) -> None:

@@ -10,7 +10,7 @@ from verifications import Costs, artifact, at_speeds, verification
 from calibrate.acceptance_statistics import first_token_shares
 from engine.errors import SpecBranchError
 from reports.parts import find_baseline
-from reports.regime_points import has_helpers, points_of, read_points
+from reports.regime_points import has_helpers, points_of, read_records
 from reports.verification import save_verification
 
 NAMES = [name for name, _, _ in Costs().draft]
@@ -126,10 +126,12 @@ def test_settings_with_helpers_make_another_point() -> None:
 def test_records_are_read_and_what_has_no_point_is_refused(tmp_path: Path) -> None:
     v = verification()
     save_verification(tmp_path / "one.json", v)
-    assert [p.draft for p in read_points([tmp_path / "one.json"] * 2)] == NAMES * 2
+    for read, replay, points in read_records([tmp_path / "one.json"] * 2):
+        assert (read, replay) == (v, None)
+        assert [p.draft for p in points] == NAMES
     alone = tuple(c for c in v.compared if c.configuration.drafts)
     save_verification(tmp_path / "none.json", v.model_copy(update={"compared": alone}))
     with pytest.raises(SpecBranchError, match=r"none.json has no draft .* verify --settle"):
-        read_points([tmp_path / "none.json"])
+        list(read_records([tmp_path / "none.json"]))
     with pytest.raises(SpecBranchError, match="cannot be read"):
-        read_points([tmp_path / "missing.json"])
+        list(read_records([tmp_path / "missing.json"]))

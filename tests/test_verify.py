@@ -18,6 +18,7 @@ from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import speed
 from reports.error_budget import split_error
 from reports.fidelity import judge
+from reports.looks import Looks, plan_looks
 from reports.page import render
 from reports.recorded_runs import find_runs, open_replay
 from reports.tables import verified_summary
@@ -107,6 +108,17 @@ def test_a_record_stands_for_its_own_plan_alone(changes: dict[str, object]) -> N
     assert not is_verified(record, tuned, prompts[1:], plan)
     warmer = tuned.model_copy(update={"what_if": WhatIf(temperature=1.0)})
     assert not is_verified(record, warmer, prompts, plan)
+    # One that ended early stands for its plan: its prompts are the first of those that were planned.
+    more = [Prompt(f"more {i}", "chat", "heldout", f"more {i}") for i in range(len(prompts))]
+    planned = replace(plan, looks=2, minutes=3.0)
+    looks = Looks(planned=plan_looks(2 * len(prompts), 2), minutes=3.0, ended="minutes")
+    early = record.model_copy(update={"looks": looks})
+    assert is_verified(early, tuned, [*prompts, *more], planned)
+    assert not is_verified(early, tuned, [*more, *prompts], planned)
+    assert not is_verified(early, tuned, prompts, planned)
+    assert not is_verified(early, tuned, [*prompts, *more], replace(planned, looks=3))
+    assert not is_verified(early, tuned, [*prompts, *more], replace(planned, minutes=4.0))
+    assert not is_verified(record, tuned, [*prompts, *more], plan)  # which ended for no reason
 
 
 def test_drawn_texts_are_verified_from_the_search_to_the_page(
