@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from calibrate import operations, pace
 from calibrate.artifact import load_artifact
 from calibrate.costs import Laps
 from calibrate.run import Effort, calibrate
@@ -74,6 +75,18 @@ def one_thread_of_torch() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def brief_timings() -> Iterator[None]:
+    """What a calibration and a verification time beside the models is small here, as the models are."""
+    import brief
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "visit", brief.visit)
+        patch.setattr(operations, "time_reference", brief.time_reference)
+        patch.setattr(pace, "CROWD_SECONDS", 0.01)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A tiny target and drafts of it, float32, with workers that tests share: they leave them as they were.
@@ -97,6 +110,6 @@ def tiny_calibrated(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -
 
     pair, tokenizer = only(tiny_pair, "near"), Tokenizer(tiny_pair.target)
     folder = tmp_path_factory.mktemp("calibration")
-    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.05), sampled=40)
+    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.01), sampled=40)
     calibrate(pair, tokenizer, word_prompts("calibration"), effort, folder)
     return Calibrated(pair, tokenizer, folder, load_artifact(folder))
