@@ -1,5 +1,6 @@
 """What all tests share: which of them start processes, one thread of PyTorch's, a tiny pair and its calibration."""
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from calibrate import operations, pace
 from calibrate.artifact import load_artifact
 from calibrate.costs import Laps
 from calibrate.run import Effort, calibrate
+from engine import workers
 from engine.models import ModelSpec
 from engine.pair import Pair
 
@@ -73,6 +75,16 @@ def one_thread_of_torch() -> None:
     """In the tests' own process; a worker has as many as its seat. Products as small as these are slower in two."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_wait_asleep() -> Iterator[None]:
+    """Workers and their threads leave the cores to each other at once: here more of them are at work than cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "SPIN_SECONDS", 0.0)
+        if "OMP_WAIT_POLICY" not in os.environ:
+            patch.setenv("OMP_WAIT_POLICY", "passive")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
