@@ -51,6 +51,8 @@ PROCESSES = (
     "test_regime_map",
     "test_distill",
     "test_sim_benchmark",
+    "test_criteria",
+    "test_random_pair",
 )
 
 # How long an example takes depends on what else runs here.
