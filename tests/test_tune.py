@@ -168,7 +168,7 @@ class Replayed:
 
 @pytest.fixture(scope="module")
 def replayed() -> Replayed:
-    made = artifact(prompts=26, tokens=16)
+    made = artifact(prompts=30, tokens=20)
     world, seconds, rates = Replay(made), {}, {}
     for c in SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn")):
         tallies = world.tallies(c)
