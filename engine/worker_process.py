@@ -28,9 +28,6 @@ from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.words import DraftLimits, Outlook
 from engine.sampling import Sampling
 
-# How long one of two processes looks for the other's message before it sleeps, longer than a round: each has a core to
-# itself. Threads would keep their common interpreter from each other, and the driver has no core of its own.
-SPIN_SECONDS = 0.02
 BEAT = encode({})  # says that the worker lives
 
 
@@ -276,20 +273,21 @@ def take_end(host: Host) -> End:
     return End(socket.socket(fileno=descriptor))
 
 
-def ask(host: Host, name: str, beside: bool) -> None:
-    """Take the end of a pipe to the worker of this name, perhaps a thread `beside` this one, to send it jobs."""
+def ask(host: Host, name: str, beside: bool, spin: float) -> None:
+    """Take the end of a pipe to the worker of this name, perhaps a thread `beside` this one, to send it jobs.
+
+    It looks for a reply for `spin` seconds before it sleeps.
+    """
     if host.linked is not None:
         host.linked.close()
     end = take_end(host)
-    host.linked = (
-        Channel(name, end, process=current_process()) if beside else Channel(name, end, spin=SPIN_SECONDS)
-    )
+    host.linked = Channel(name, end, process=current_process() if beside else None, spin=spin)
 
 
-def hear(host: Host, beside: bool) -> None:
-    """Take the end of a pipe from another worker, to do its jobs as well."""
+def hear(host: Host, spin: float) -> None:
+    """Take the end of a pipe from another worker, to do its jobs as well, which are looked for `spin` seconds."""
     host.listen(*host.callers, take_end(host))
-    host.spin = 0.0 if beside else SPIN_SECONDS
+    host.spin = spin
 
 
 def _answer(host: Host, driver: End) -> None:

@@ -19,6 +19,9 @@ from engine.messages import End, pipe
 from engine.placement import Seat, cuda_devices
 from engine.worker_process import ask, hear, serve, sit
 
+# How long one of two processes looks for the other's message before it sleeps, longer than a round: each has a core to
+# itself. Threads would keep their common interpreter from each other, and the driver has no core of its own.
+SPIN_SECONDS = 0.02
 SPINS = 3000  # of an idle thread of GNU OpenMP's: longer than the pauses within a forward, some 50 us
 CAN_LINK = hasattr(socket, "send_fds")  # whether workers can be given a pipe between them
 # What workers import before their first token, seconds of processor time.
@@ -27,6 +30,7 @@ LIBRARIES = (
     "engine.llama",
     "engine.transformers_model",
     "engine.self_check",
+    "engine.compiled_libraries",
     "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 )
@@ -99,9 +103,10 @@ def link(asking: Worker, asked: Worker) -> None:
     """Let a worker send jobs to another one, as its host's `linked`, by a pipe of their own."""
     one, other = pipe()
     beside = asking.process is asked.process
+    spin = 0.0 if beside else SPIN_SECONDS
     with one.socket, other.socket:
-        asking.give(one, ask, name=asked.name, beside=beside)
-        asked.give(other, hear, beside=beside)
+        asking.give(one, ask, name=asked.name, beside=beside, spin=spin)
+        asked.give(other, hear, spin=spin)
 
 
 def _context() -> ForkServerContext | SpawnContext:

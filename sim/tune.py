@@ -202,7 +202,8 @@ def tune(
     batch = Batch(artifact, what_if, seed) if jobs is None else Batch(artifact, what_if, seed, jobs)
     course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed, world)
     board = _replay_leaders(course, everything, progress)
-    scored = [s for s in board if s.configuration in set(configurations)]
+    asked = set(configurations)
+    scored = [s for s in board if s.configuration in asked]
     whole = [s for s in scored if len(s.prompts) == len(artifact.traces)]
     fit = within(whole, bounds)
     tied = [fit[0], *(s for s in fit[1:] if course.may_reach(fit[0], s, 1.0))]

@@ -1,5 +1,6 @@
 """What all tests share: which of them start processes, one thread of PyTorch's, a tiny pair and its calibration."""
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from calibrate import operations, pace
 from calibrate.artifact import load_artifact
 from calibrate.costs import Laps
 from calibrate.run import Effort, calibrate
+from engine import workers
 from engine.models import ModelSpec
 from engine.pair import Pair
 
@@ -20,34 +23,36 @@ if TYPE_CHECKING:
 # out. The longest come first, so that of two processes that run the tests neither has a long file left when the other
 # is done.
 PROCESSES = (
+    "test_benchmark",
+    "test_hardware_check",
+    "test_losslessness",
+    "test_session",
+    "test_tune",
+    "test_page",
     "test_command_line",
     "test_architectures",
-    "test_benchmark",
-    "test_calibrate",
-    "test_replay_exact",
-    "test_session",
-    "test_real_pair",
     "test_faults",
-    "test_verify",
-    "test_hardware_check",
-    "test_page",
-    "test_temperature",
-    "test_deepening",
-    "test_interleaved",
-    "test_hrad_training",
-    "test_local_session",
-    "test_workers",
-    "test_audit",
-    "test_tune",
-    "test_documented_commands",
-    "test_self_check",
-    "test_stops",
-    "test_regime_page",
-    "test_paths",
-    "test_losslessness",
     "test_regime_map",
+    "test_documented_commands",
+    "test_criteria",
+    "test_real_pair",
+    "test_deepening",
+    "test_replay_exact",
+    "test_regime_page",
+    "test_self_check",
+    "test_workers",
+    "test_hrad_training",
+    "test_random_pair",
+    "test_verify",
+    "test_stops",
+    "test_local_session",
     "test_distill",
+    "test_calibrate",
+    "test_interleaved",
+    "test_temperature",
+    "test_paths",
     "test_sim_benchmark",
+    "test_audit",
 )
 
 # How long an example takes depends on what else runs here.
@@ -74,6 +79,28 @@ def one_thread_of_torch() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def workers_wait_asleep() -> Iterator[None]:
+    """Workers and their threads leave the cores to each other at once: here more of them are at work than cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "SPIN_SECONDS", 0.0)
+        if "OMP_WAIT_POLICY" not in os.environ:
+            patch.setenv("OMP_WAIT_POLICY", "passive")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_timings() -> Iterator[None]:
+    """What a calibration and a verification time beside the models is small here, as the models are."""
+    import brief
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "visit", brief.visit)
+        patch.setattr(operations, "time_reference", brief.time_reference)
+        patch.setattr(pace, "CROWD_SECONDS", 0.01)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A tiny target and drafts of it, float32, with workers that tests share: they leave them as they were.
@@ -97,6 +124,6 @@ def tiny_calibrated(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -
 
     pair, tokenizer = only(tiny_pair, "near"), Tokenizer(tiny_pair.target)
     folder = tmp_path_factory.mktemp("calibration")
-    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.05), sampled=40)
+    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.01), sampled=40)
     calibrate(pair, tokenizer, word_prompts("calibration"), effort, folder)
     return Calibrated(pair, tokenizer, folder, load_artifact(folder))

@@ -44,7 +44,7 @@ from engine.sampling import GREEDY, Sampling
 from engine.tokenizer import Tokenizer
 from sim.explained import explain
 
-EFFORT = Effort("tiny", 2, 16, Laps(3, seconds=0.0, together_seconds=0.05), sampled=12, rehearsals=2)
+EFFORT = Effort("tiny", 2, 16, Laps(3, seconds=0.0, together_seconds=0.01), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
 COSTS, TEXTS, ROUNDS = "costs", "texts, seen by all", "real rounds, both models at once"
 ORDER = [COSTS, TEXTS, COSTS, TEXTS, ROUNDS, COSTS]

@@ -67,7 +67,7 @@ def work(models: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder where the whole job was done, with a quick calibration that measures its costs once and no more."""
     folder = tmp_path_factory.mktemp("work")
     quick = EFFORTS["quick"]
-    once = replace(quick, laps=replace(quick.laps, seconds=0.0, together_seconds=0.05))
+    once = replace(quick, laps=replace(quick.laps, seconds=0.0, together_seconds=0.01))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EFFORTS, "quick", once)
         whole_job(specbranch, models, folder)

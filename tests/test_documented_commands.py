@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from engine.models import ModelSpec
 from reports.verification import replay_folder, save_verification
 from scenarios.tuned import TunedConfiguration, save_tuned
 from sim.grid import Grid
+from sim.regime_map import regime_map
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -52,6 +54,8 @@ LONG = {
 
 # What `tune` searches here, since thousands of configurations take their time.
 SMALL: dict[str, Any] = {"draft_lengths": (2, 4), "branches": (2,), "cuts": (0.0,), "bounds": (0.4,)}
+# And the places that `map` works out.
+FEW: dict[str, Any] = {"ratios": (1.5, 12.0), "alignments": (0.5, 0.9)}
 
 BEGINS = re.compile(r"(?:\.venv/bin/)?specbranch |make [a-z]|python -m ")
 MENTION = re.compile(rf"(?:{'|'.join(map(re.escape, CLI.commands))}) --")
@@ -157,6 +161,7 @@ def test_what_is_shown_works(
     else:
         monkeypatch.setattr("engine.default_drafts.choose_models", lambda *given: tiny)
         monkeypatch.setattr("sim.tune.Grid", lambda **given: Grid(**SMALL, **given))
+        monkeypatch.setattr("sim.regime_map.regime_map", partial(regime_map, **FEW))
         monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting processes takes longer than the search
         assert call(*words) == 0, capsys.readouterr().err
         assert capsys.readouterr().out

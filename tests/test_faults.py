@@ -335,7 +335,7 @@ def members(session: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-@pytest.mark.parametrize("moment", ["starting", "writing"])
+@pytest.mark.parametrize("moment", [pytest.param("starting", marks=pytest.mark.slow), "writing"])
 @pytest.mark.parametrize("placement", PLACED)
 def test_an_interrupt_ends_everything(target: str, other: str, placement: Placement, moment: str) -> None:
     command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", placement]

@@ -22,7 +22,7 @@ RACED = replace(
     tokens={"greedy": 6, "sampled": 6},
     candidates=1,
 )
-EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.05))
+EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.01))
 
 pytestmark = pytest.mark.slow
 

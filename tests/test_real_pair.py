@@ -1,6 +1,6 @@
 """The embedded default pair: in float32 every policy writes the target's own text, with each of its drafts.
 
-`make exact` does so on 50 prompts; EXACT_PROMPTS is their number.
+`make exact` does so on 50 prompts, `make test-all` on six; EXACT_PROMPTS is their number.
 """
 
 import os
@@ -21,7 +21,7 @@ from reports.audit import TIES, audit
 
 TOKENS = 20
 PROMPTS = (builtin_prompts("heldout") + builtin_prompts("calibration"))[
-    : int(os.environ.get("EXACT_PROMPTS", 6))
+    : int(os.environ.get("EXACT_PROMPTS", 2))
 ]
 DRAFTS = ("int8", "int4", "distilled")
 CONFIGURATIONS = (

@@ -205,12 +205,14 @@ def test_overheads_and_contention_are_told_apart(slow: float, hand_over: float) 
     assert 1.0 <= cell.without["contention"] <= slow
 
 
+def drawn() -> Artifact:
+    return artifacts.artifact(drawn=True, tokens=30)
+
+
 @pytest.fixture(scope="module")
 def whole() -> RegimeMap:
     """With helpers and drawn texts."""
-    return regime_map(
-        artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=1
-    )
+    return regime_map(drawn(), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=1)
 
 
 def test_every_choice_has_a_view_with_every_cell(whole: RegimeMap) -> None:
@@ -250,7 +252,7 @@ def test_helpers_never_make_the_best_worse(whole: RegimeMap) -> None:
 
 
 def test_the_own_pair_lies_where_it_was_measured(whole: RegimeMap) -> None:
-    made = artifacts.artifact(drawn=True)
+    made = drawn()
     assert [(o.draft, o.temperature) for o in whole.own] == list(
         (name, t) for t, name in itertools.product((0.0, 1.0), made.calibration.drafts)
     )
@@ -263,7 +265,7 @@ def test_the_own_pair_lies_where_it_was_measured(whole: RegimeMap) -> None:
 
 def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -> None:
     """Nothing is shifted or scaled there."""
-    made = artifacts.artifact(drawn=True)
+    made = drawn()
     world = Replay(made)
     for o in whole.own[: len(made.calibration.drafts)]:
         cell = o.cell("at-once", False)
@@ -273,9 +275,7 @@ def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -
 
 
 def test_processes_do_not_change_a_map(whole: RegimeMap) -> None:
-    again = regime_map(
-        artifacts.artifact(drawn=True), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=2
-    )
+    again = regime_map(drawn(), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=2)
     assert again.views == whole.views
     assert again.own == whole.own
 

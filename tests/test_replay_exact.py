@@ -23,7 +23,7 @@ from engine.tokenizer import Tokenizer
 from sim.replay import Replay
 from sim.what_if import WhatIf
 
-EFFORT = Effort("tiny", 4, 40, Laps(1, seconds=0.0, together_seconds=0.05), sampled=24, hrad=True)
+EFFORT = Effort("tiny", 4, 40, Laps(1, seconds=0.0, together_seconds=0.01), sampled=24, hrad=True)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),

@@ -130,17 +130,17 @@ WARM = [Sampling(temperature=1.0, seed=seed) for seed in (1, 2)]
 
 def test_one_seed_writes_one_text_whatever_drafts(pair: Pair) -> None:
     """Neither drafts, drawn or not, nor placements leave a trace in a drawn text."""
-    for sampling in [WARM[0], Sampling(temperature=0.7, top_k=9, top_p=0.9, seed=3)]:
+    drafting = [c for c in CONFIGURATIONS if "draft" in c.uses]
+    alone = [c for c in CONFIGURATIONS if "draft" not in c.uses]
+    for sampling, drafts in [
+        (WARM[0], DRAFTS),
+        (Sampling(temperature=0.7, top_k=9, top_p=0.9, seed=3), ["rounded", "other"]),
+    ]:
+        drawn = itertools.product(drafting, drafts, (False, True))
+        chosen = [c.model_copy(update={"draft": draft, "draw_drafts": draws}) for c, draft, draws in drawn]
         texts = {
-            pair.generate(
-                c.model_copy(update={"draft": draft, "draw_drafts": drawn}),
-                PROMPTS[2],
-                max_tokens=TOKENS,
-                sampling=sampling,
-            ).tokens
-            for c in CONFIGURATIONS
-            for draft in DRAFTS
-            for drawn in (False, True)
+            pair.generate(c, PROMPTS[2], max_tokens=TOKENS, sampling=sampling).tokens
+            for c in (*alone, *chosen)
         }
         assert len(texts) == 1
 

@@ -8,6 +8,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Generic, TypeVar
 
 import artifacts
@@ -222,14 +223,15 @@ def _suppose(
     return found
 
 
+@cache
 def verification(
     *,
     draft_cost: float = 1.0,
     chosen: str = "fastest",
     prompts: int = 4,
     tokens: int = 40,
-    lengths: Sequence[int] = (2, 4, 6),
-    branches: Sequence[int] = (1, 2, 3),
+    lengths: tuple[int, ...] = (2, 4, 6),
+    branches: tuple[int, ...] = (1, 2, 3),
     near_ties: int = 0,
     mismatches: int = 0,
     other_hardware: bool = False,
@@ -238,7 +240,8 @@ def verification(
 ) -> Verification:
     """A synthetic record. A large `draft_cost` makes autoregressive decoding win; `chosen` may name a policy.
 
-    `settling`: of the settling test, with each method on both drafts.
+    It is made once for the same arguments, since nothing changes it. `settling`: of the settling test, with each method
+    on both drafts.
     """
     base = Costs()
     costs = Costs(draft=tuple((n, s * draft_cost, c) for n, s, c in base.draft))
