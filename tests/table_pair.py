@@ -31,6 +31,7 @@ class TableDecoder:
 
     def __init__(self, table: Tensor, kept_tokens: Tensor | None = None) -> None:
         self.table = table
+        self.rows = [list(of_one) for of_one in table]  # many times as fast to look up as in a tensor
         self.watch, self.features, self.kept_tokens = False, torch.empty(0), kept_tokens
         self.capabilities = Capabilities()
         self.clear()
@@ -49,11 +50,11 @@ class TableDecoder:
     ) -> Tensor:
         self.slots[start:] = list(zip(tokens, positions, strict=True))
         rows = []
-        for row, (token, position) in enumerate(zip(tokens, positions, strict=True)):
+        for row, position in list(enumerate(positions))[-last:]:
             seen = range(start + row) if sight is None else [*range(sight.prefixes[row]), *sight.own[row]]
             before = {self.slots[slot][1]: self.slots[slot][0] for slot in seen}
-            rows.append(self.table[before.get(position - 1, 0), token])
-        logits = torch.stack(rows[-last:])
+            rows.append(self.rows[before.get(position - 1, 0)][tokens[row]])
+        logits = torch.stack(rows)
         self.features = logits
         return logits
 

@@ -26,6 +26,9 @@ from engine.transformers_model import TransformersModel
 ROLLING = [family for family in FAMILIES if family not in RECURRENT]
 # A family of each way of reading trees and of each kind of mask, tried every time; all are for a landing.
 ALWAYS = ("Llama", "Mistral with a window", "Gemma 3", "GPT-2", "BLOOM", "GPT-Neo")
+often = pytest.mark.parametrize(
+    "family", [pytest.param(one, marks=() if one in ALWAYS else pytest.mark.slow) for one in ROLLING]
+)
 AIDS: dict[str, Any] = {"draft_length": 4, "second_under": 0.9, "guesses": 2}
 WITH_DRAFT = (
     Configuration(policy="speculative", placement="in-turn", draft="other", repeats=6, **AIDS),
@@ -41,7 +44,7 @@ WITHOUT = (
 )
 
 
-@pytest.mark.parametrize("family", ROLLING)
+@often
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_trees_and_rollback_equal_whole_texts(family: str, data: st.DataObject) -> None:
@@ -152,9 +155,7 @@ def family_pair(workers: Pair, folders: Path, family: str) -> Pair:
     return workers
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(one, marks=() if one in ALWAYS else pytest.mark.slow) for one in ROLLING]
-)
+@often
 def test_every_policy_writes_the_targets_own_text(family: str, workers: Pair, folders: Path) -> None:
     """In both placements, with a draft that is another model, so that its lines are mostly rejected."""
     pair = family_pair(workers, folders, family)

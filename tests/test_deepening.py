@@ -27,7 +27,6 @@ from engine.llama import Llama
 from engine.models import ModelSpec, load_model
 from engine.pair import open_pair
 from engine.peers import Peer, generate, load, transformers_model
-from engine.random_pair import make_random_pair
 from engine.sampling import GREEDY
 from engine.worker_process import Host
 from reports import compare_page, page
@@ -175,14 +174,11 @@ def test_a_specification_keeps_its_depth_and_drafts_have_none(deep: ModelSpec) -
 
 
 @pytest.fixture(scope="module")
-def known(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Known:
+def known(deep: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """A deepened pair's calibration and its folder, what was tuned on it, and its verification."""
     folder = tmp_path_factory.mktemp("known")
-    source, small = make_random_pair(folder / "models", layers=2, width=64, heads=4)
-    target = ModelSpec(source=str(source), precision="float32", deepen=DEPTH)
-    draft = ModelSpec(source=str(small), precision="float32")
+    target = deep
+    draft = ModelSpec(source=save_tiny(folder / "draft", seed=5), precision="float32")
     prompts = [Prompt(f"p{i}", "words", "check", f"w{7 + i} w9 w{20 + i}") for i in range(4)]
     with open_pair(target, {"small": draft}) as (pair, tokenizer):
         made = calibrate(pair, tokenizer, prompts[:2], EFFORT, folder / "calibration")

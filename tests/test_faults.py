@@ -381,6 +381,7 @@ def test_an_interrupt_ends_everything(target: str, other: str, placement: Placem
             os.killpg(driver.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_interrupts(target: str, other: str) -> None:
     """Shells without job control start what runs in the background with interrupts ignored, and it stays so."""
     command = [sys.executable, str(ROOT / "specbranch.py"), "generate", "w5 w8", "--placement", "in-turn"]

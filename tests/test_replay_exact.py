@@ -112,7 +112,7 @@ def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
     return Artifact(artifact.calibration, all_foreseen(artifact.traces), all_foreseen(artifact.sampled))
 
 
-@pytest.mark.parametrize("draft", ["near", "middling", "far"])
+@pytest.mark.parametrize("draft", ["near", pytest.param("middling", marks=pytest.mark.slow), "far"])
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda c: c.label())
 def test_rounds_and_reads_are_the_engines(
     measured: tuple[Pair, Tokenizer, Artifact], configuration: Configuration, draft: str
