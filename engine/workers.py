@@ -24,7 +24,7 @@ from engine.worker_process import ask, hear, serve, sit
 SPIN_SECONDS = 0.02
 SPINS = 3000  # of an idle thread of GNU OpenMP's: longer than the pauses within a forward, some 50 us
 CAN_LINK = hasattr(socket, "send_fds")  # whether workers can be given a pipe between them
-# What workers import before their first token, seconds of processor time.
+# What workers import before their first token, which takes seconds of processor time.
 LIBRARIES = (
     "engine.decoding",
     "engine.llama",
@@ -110,7 +110,7 @@ def link(asking: Worker, asked: Worker) -> None:
 
 
 def _context() -> ForkServerContext | SpawnContext:
-    """How processes start: on Linux as forks of one that has imported the libraries, which so are imported once.
+    """How processes start: on Linux as forks of one that has imported the libraries, so that this is done once.
 
     It computes nothing, and so has no threads that a fork would lose. Not where there is a CUDA device, which a library
     may touch as it is imported, and which is of no use to a fork then; nor on macOS, whose libraries forbid it.
