@@ -1,5 +1,6 @@
 """Metrics of runs, real or simulated, from their records; definitions in docs/design.md."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -115,7 +116,10 @@ def between(value: float, resampled: "ArrayLike", freedom: float) -> Estimate:
 
 
 def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """sum(above) / sum(below) over pairs, with its 95% interval by the delta method and Student's t (NaN for one)."""
+    """sum(above) / sum(below) over pairs, with its 95% interval by the delta method and Student's t (NaN for one).
+
+    On the scale of logarithms: of what is not negative, no interval ends below zero, however few the pairs.
+    """
     import numpy as np
 
     a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
@@ -123,8 +127,8 @@ def ratio_of_sums(above: Sequence[float], below: Sequence[float]) -> Estimate:
     if len(a) < 2:
         return Estimate(ratio, float("nan"), float("nan"))
     error = float((a - ratio * b).std(ddof=1)) / (float(b.mean()) * len(a) ** 0.5)
-    reach = student(len(a) - 1) * error
-    return Estimate(ratio, ratio - reach, ratio + reach)
+    reach = student(len(a) - 1) * error / ratio if ratio else 0.0
+    return Estimate(ratio, ratio * math.exp(-reach), ratio * math.exp(reach))
 
 
 def speed(runs: Sequence[Timed], texts: Sequence[int] | None = None) -> Estimate:

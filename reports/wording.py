@@ -1,12 +1,13 @@
 """How the page writes numbers and names."""
 
 from html import escape
-from math import isfinite
+from math import inf, isfinite
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
 
 MINUS, TIMES = "\u2212", "\u00d7"
+TELLING = 10.0  # a share of an error or an interval above which its size says nothing more
 NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
 METHODS = {
     "autoregressive": "autoregressive decoding",
@@ -80,7 +81,9 @@ def number(value: float, digits: int = 1) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in percent."""
+    """A share in percent; what is beyond `TELLING` says no more than that."""
+    if TELLING < share < inf:
+        return f"> {number(100 * TELLING, 0)}%"
     return number(100 * share, digits) + ("%" if isfinite(share) else "")
 
 
