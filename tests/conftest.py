@@ -53,6 +53,7 @@ PROCESSES = (
     "test_paths",
     "test_sim_benchmark",
     "test_audit",
+    "test_verbs",
 )
 
 # How long an example takes depends on what else runs here.
