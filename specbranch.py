@@ -199,6 +199,7 @@ Address = Annotated[
     str | None,
     typer.Option("--backend-address", help="of a Dask or Ray cluster", rich_help_panel=WHERE),
 ]
+Wide = Annotated[bool, typer.Option("--wide", help="all columns of the table")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
 
@@ -575,6 +576,7 @@ def simulate(
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay a scenario's configurations and compare them.
@@ -597,6 +599,7 @@ def simulate(
         )
     from pydantic import TypeAdapter
 
+    from engine.naming import in_words
     from reports.tables import console, print_outcomes
     from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenarios
@@ -613,7 +616,7 @@ def simulate(
     documents = []
     with progress(sum(left)) as advance, running_on(backend, address):
         for loaded in scenarios:
-            outcomes = tabled.sweep(loaded, jobs, lambda outcome: advance(outcome.configuration.label()))
+            outcomes = tabled.sweep(loaded, jobs, lambda outcome: advance(in_words(outcome.configuration)))
             documents.append((loaded, outcomes))
     held = sum(loaded.outcomes for loaded in scenarios) - sum(left)
     if held:
@@ -632,7 +635,7 @@ def simulate(
         print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
         return
     for loaded, outcomes in documents:
-        print_outcomes(console(), loaded, artifact, outcomes)
+        print_outcomes(console(wide), loaded, artifact, outcomes, wide)
 
 
 @verb("tune", "specbranch tune", "specbranch tune --for vllm --out runs/vllm.yaml")
@@ -894,6 +897,7 @@ def verify(
         typer.Option(help="share within which nine in ten errors must lie, or a YAML file of all bounds"),
     ] = None,
     seed: Seed = 0,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the chosen configuration and its rivals on prompts that calibration did not see; compare.
@@ -960,8 +964,8 @@ def verify(
             document["settlement"] = json.loads(settled.model_dump_json())
         print(json.dumps(document))
     else:
-        shown = console()
-        shown.print(verified_table(verification))
+        shown = console(wide)
+        shown.print(verified_table(verification, wide))
         shown.print(verified_summary(verification), highlight=False)
         print_fidelity(shown, found, verification)
         for line in settled_lines(settled) if settled else ():
@@ -1005,6 +1009,7 @@ def compare(
         list[Path], typer.Argument(help="two or more of what 'verify' wrote; the first is compared with")
     ],
     out: Annotated[Path | None, typer.Option(help="also write a page", callback=_output_file)] = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare verifications: paired differences, and a warning for each condition that is not the same."""
@@ -1025,7 +1030,7 @@ def compare(
     if as_json:
         print(TypeAdapter(tuple[Comparison, ...]).dump_json(found).decode())
         return
-    print_comparisons(console(), found)
+    print_comparisons(console(wide), found, wide)
 
 
 @verb("trace", "specbranch trace", "specbranch trace --prompt 2 --world engine --out runs/engine.json")
