@@ -31,7 +31,7 @@ def print_comparisons(out: Console, comparisons: Sequence[Comparison], wide: boo
 def comparison_table(one: Comparison, wide: bool = False) -> Table:
     """Both records' figures side by side; `wide`: the errors of their predictions, too."""
     table = Table(title=escape(f"{one.second} (second) against {one.first} (first)"))
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     headings = ("tokens/s", "second over first (95%)", "rollback rate", "difference, points")
     errors = ("error of the prediction", "of timing alone")
     for heading in headings + errors if wide else headings:

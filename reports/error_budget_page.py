@@ -77,7 +77,7 @@ def print_error_budget(out: Console, budget: ErrorBudget) -> None:
     """The table, the medians of the parts' sizes, and what the parts mean."""
     table = TerminalTable(title="The error of the predicted tokens/s, in parts")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+        table.add_column(column, justify="left" if column == COLUMNS[0] else "right", overflow="fold")
     for row in budget.rows:
         table.add_row(*map(escape, _cells(row)))
     medians = budget.medians

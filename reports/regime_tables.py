@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.claims import Row, findings
-from reports.regime_page import decide, matrix, measured, said
+from reports.regime_page import CODED, decide, matrix, measured, said
 from reports.regime_points import MapPoint
 from sim.regime_map import RegimeMap
 
@@ -26,6 +26,7 @@ def print_map(
         for row in shown.rows:
             table.add_row(*row)
         out.print(table)
+    out.print(f"In the table {CODED}", highlight=False, markup=False)
     if points:
         out.print(measured(found, points).finding, highlight=False, markup=False)
     for line in findings(settled):

@@ -39,7 +39,7 @@ def _simulated_table(
     Idle times and hedges only where it may be `wide`.
     """
     table = Table(title=escape(title))
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     headings = ["tokens/s (95%)", "speed-up (95%)"]
     if any(metrics for *_, metrics in rows):
         headings += ["accepted length", "rollback"]
@@ -142,7 +142,7 @@ def print_tuned(out: Console, found: Tuning) -> None:
 
 def _front_table(front: Sequence[Scored]) -> Table:
     table = Table(title="Nothing is better in speed, speed for each device, and waste at once")
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     for heading in (
         "tokens/s (95%)",
         "devices",
@@ -190,7 +190,8 @@ def verified_table(verification: Verification, wide: bool = False) -> Table:
         }
     table = Table(title="Predicted and measured, with 95% intervals")
     for heading in columns:
-        table.add_column(heading, justify="left" if heading in ("configuration", "role") else "right")
+        words = heading in ("configuration", "role")
+        table.add_column(heading, justify="left" if words else "right", overflow="fold")
     for row in sorted(verification.compared, key=lambda c: -c.measured.speed.value):
         table.add_row(*(cell(row) for cell in columns.values()))
     return table
