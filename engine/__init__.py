@@ -6,7 +6,8 @@ As a library, one imports from its modules; this package imports nothing by itse
 - `engine.naming`: `in_words`, how it is called (torch-free).
 - `engine.default_drafts`: `choose_models`, a target and its drafts by name (torch-free).
 - `engine.pair`: `open_pair` starts their workers; `Pair.generate` writes a text and gives a `Run`.
-- `engine.record`, `engine.metrics`: `Run`, and what is counted of runs: `measure`, `speed` (torch-free).
+- `engine.record`: `Run`, what was written, and when which model computed (torch-free).
+- `engine.metrics`: what is counted of runs: `measure`, `speed`, `speed_up` (torch-free).
 - `engine.policies`: `load_policy`, `policy_names` (torch-free).
 - `engine.errors`: `SpecBranchError`, the base of all that is raised on purpose (torch-free).
 

@@ -2,7 +2,7 @@
 
 As a library, one imports from its modules; this package imports nothing by itself:
 
-- `sim.replay`: `Replay`, a calibration under a what-if; its `runs` are those of any configuration over the texts.
+- `sim.replay`: `Replay`, a calibration under a what-if; `Replay.runs` are those of any configuration over the texts.
 - `sim.what_if`: `WhatIf`, what is to be otherwise than measured.
 - `sim.tune`: `tune` searches a grid (`sim.grid.Grid`) and gives the best and what is tied with it.
 - `sim.run`: `run_scenario`, for the files that `scenarios.schema.load_scenarios` reads.
