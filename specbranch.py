@@ -311,9 +311,11 @@ def generate(
     draft: Annotated[
         str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
     ] = None,
-    draft_length: int = 4,
-    branches: int = 4,
-    min_confidence: float = 0.0,
+    draft_length: Annotated[int, typer.Option(help="draft forwards in a round")] = 4,
+    branches: Annotated[int, typer.Option(help="branches opened at once, at most")] = 4,
+    min_confidence: Annotated[
+        float, typer.Option(help="cut a draft before a token that it gives less")
+    ] = 0.0,
     draw_drafts: Annotated[
         bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
     ] = False,
@@ -340,10 +342,12 @@ def generate(
     config: Annotated[
         Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of the answer")] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0: greedy")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(min=1)] = None,
-    top_p: Annotated[float, typer.Option(min=1e-6, max=1.0)] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="draw from so many tokens at most")] = None,
+    top_p: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="draw from the likeliest tokens of this share")
+    ] = 1.0,
     stop: Annotated[
         list[str] | None, typer.Option(help="end the answer with this text, too; may be given several times")
     ] = None,

@@ -307,7 +307,7 @@ def _legend(benchmark: Benchmark) -> str:
 def _rich(table: Table) -> RichTable:
     shown = RichTable(title=table.title)
     for column in table.columns:
-        shown.add_column(column, justify="left" if column in table.words else "right")
+        shown.add_column(column, justify="left" if column in table.words else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown

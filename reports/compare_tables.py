@@ -35,7 +35,7 @@ def comparison_table(one: Comparison, wide: bool = False) -> Table:
     headings = ("tokens/s", "second over first (95%)", "rollback rate", "difference, points")
     errors = ("error of the prediction", "of timing alone")
     for heading in headings + errors if wide else headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in one.rows:
         first, second = row.first, row.second
         rates = f"{percent(first.rollback_rate)} / {percent(second.rollback_rate)}"

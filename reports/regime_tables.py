@@ -22,7 +22,7 @@ def print_map(
         shown = matrix(found, found.view(placement, found.temperatures[0], helpers=False))
         table = Table(title=shown.title)
         for column in shown.columns:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", overflow="fold")
         for row in shown.rows:
             table.add_row(*row)
         out.print(table)

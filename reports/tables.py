@@ -45,7 +45,7 @@ def _simulated_table(
         headings += ["accepted length", "rollback"]
         headings += ["hedge", "target idle", "draft idle"] if wide else []
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for name, speed, speed_up, metrics in rows:
         shown = [escape(name), stacked(speed), stacked(speed_up, 2)]
         if metrics:
@@ -146,11 +146,11 @@ def _front_table(front: Sequence[Scored]) -> Table:
     for heading in (
         "tokens/s (95%)",
         "devices",
-        "tokens/s for each",
-        "wasted for each token",
-        "rollback rate",
+        "tokens/s\nfor each",
+        "wasted for\neach token",
+        "rollback\nrate",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for s in front[:SHOWN]:
         table.add_row(
             escape(marked(in_words(s.configuration), s.far_context)),
@@ -231,7 +231,7 @@ def print_fidelity(out: Console, found: Fidelity, verification: Verification) ->
     """Both verdicts, and the criteria behind them, with what would decide those that are open."""
     table = Table(title="The criteria, with limits of the true figures")
     for heading in ("criterion", "as calibrated", "at the run's pace, on these texts", "asked for"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for then, now in zip(found.forecast.checks, found.checks, strict=True):
         if now.name in CRITERIA:
             table.add_row(

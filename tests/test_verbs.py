@@ -59,6 +59,11 @@ def test_a_flag_means_the_same_in_every_verb() -> None:
     assert {name: said for name, said in meanings.items() if len(said) > 1} == {}
 
 
+def test_every_flag_says_what_it_is() -> None:
+    silent = [(verb, name) for verb in CLI.commands for name, flag in flags(verb).items() if not flag.help]
+    assert silent == []
+
+
 def test_shared_flags_come_in_one_order() -> None:
     for one, other in itertools.combinations(CLI.commands, 2):
         mine, theirs = flags(one), flags(other)
