@@ -35,7 +35,7 @@ def configurations() -> list[Configuration]:
 
 
 def test_words_tell_apart_what_short_forms_tell_apart() -> None:
-    words = {}
+    words: dict[str, str] = {}
     for c in configurations():
         assert words.setdefault(c.label(), in_words(c)) == in_words(c)
     assert len(set(words.values())) == len(words)

@@ -43,9 +43,9 @@ def test_what_the_choice_was_made_from_is_said() -> None:
 
 
 def printed(print_to: Callable[[Console], object], width: int) -> list[str]:
-    out = Console(width=width, file=io.StringIO(), force_terminal=False)
-    print_to(out)
-    return out.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is a StringIO
+    text = io.StringIO()
+    print_to(Console(width=width, file=text, force_terminal=False))
+    return text.getvalue().splitlines()
 
 
 def first_cells(lines: list[str]) -> list[str]:

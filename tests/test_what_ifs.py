@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from verifications import verification
 
-from engine.naming import in_words
 from reports import what_ifs
 from reports.verification import Supposed, Verification
 from sim.what_if import WhatIf
@@ -39,13 +38,13 @@ def test_whether_hedging_pays(gain: tuple[float, float, float], said: str) -> No
 
 
 def test_devices_are_those_that_a_configuration_keeps_busy() -> None:
-    counts = {in_words(c.configuration): what_ifs.devices(BASE, c.configuration) for c in BASE.compared}
+    counts = {c.configuration.label(): what_ifs.devices(BASE, c.configuration) for c in BASE.compared}
     assert counts["autoregressive at-once"] == 1
     assert counts["autoregressive in-turn"] == 2
     assert {n for label, n in counts.items() if "pearl" in label or "specbranch" in label} == {2}
     rows = what_ifs.overheads(BASE).tables[-1].rows
     for row, c in zip(rows, BASE.compared, strict=True):
-        assert row[4] == f"{c.measured.speed.value / counts[in_words(c.configuration)]:,.1f}"  # type: ignore[operator]
+        assert row[4] == f"{c.measured.speed.value / counts[c.configuration.label()]:,.1f}"  # type: ignore[operator]
     assert max(float(row[5]) for row in rows if row[0].startswith("autoregressive")) == 1.0
 
 

@@ -37,7 +37,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     run(*pip, "--wheel-dir", out, source, folder=source)
     (made,) = out.glob("*.whl")
     return made
@@ -49,7 +57,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", place, folder=place)
     (packages,) = place.glob("lib/python*/site-packages")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--python", place / "bin/python"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--quiet", "--python", place / "bin/python"]
     run(*pip, "install", "--no-deps", "--no-index", wheel, folder=place)
     # Behind its own, and as a plain path: what is installed there as a link to the checkout stays unseen.
     present = next(path for path in sys.path if path.endswith("site-packages"))
