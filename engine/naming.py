@@ -41,7 +41,7 @@ def method_name(policy: str) -> str:
 def in_words(c: Configuration, placed: bool = True) -> str:
     """A configuration for people: the method, what it is set to, and where it runs. Its own for each short form."""
     said = {
-        "draft": f"{c.draft} draft" if c.draft else "",
+        "draft": c.draft if c.draft in (None, "draft") else f"{c.draft} draft",
         "draft_length": f"length {c.draft_length}",
         "branches": _branches(c),
         "min_confidence": f"cut under {c.min_confidence:g}" if c.min_confidence else "",

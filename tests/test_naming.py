@@ -44,6 +44,8 @@ def test_words_tell_apart_what_short_forms_tell_apart() -> None:
 def test_words_are_the_houses() -> None:
     c = Configuration(policy="specbranch", draft="int8", draft_length=3, branches=4)
     assert in_words(c) == "SpecBranch, int8 draft, length 3, up to 4 branches, separate devices"
+    named = c.model_copy(update={"draft": "draft"})  # as a folder may be called
+    assert in_words(named, placed=False) == "SpecBranch, draft, length 3, up to 4 branches"
     assert in_words(c, placed=False) == "SpecBranch, int8 draft, length 3, up to 4 branches"
 
 
