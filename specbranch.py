@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.paths import check_input_folder, check_model, check_output_file, check_output_folder
@@ -18,7 +19,34 @@ if TYPE_CHECKING:
     from calibrate.artifact import Artifact
     from engine.models import Precision
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+# The verbs in the order, and under the headings, in which the help lists them.
+PANELS = {
+    "Every day": ("calibrate", "tune", "verify", "report", "simulate"),
+    "Measure": ("generate", "inspect", "bench", "hardware-check"),
+    "Explore": ("map", "compare", "trace", "export", "merge"),
+    "Make drafts": ("train-hrad", "count-ngrams", "distill"),
+    "Maintain": ("schema", "bench-calibration", "bench-sim"),
+}
+PAIR, WHERE = "The pair", "Where it is computed"  # headings of options that several verbs share
+
+
+class InOrder(TyperGroup):
+    """Lists the verbs as `PANELS` does."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for names in PANELS.values() for name in names]
+
+
+app = typer.Typer(cls=InOrder, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def verb(name: str, *examples: str) -> Callable[[Verb], Verb]:
+    """The decorator of a verb, whose help ends with examples that a test parses."""
+    panel = next(panel for panel, names in PANELS.items() if name in names)
+    return app.command(name, rich_help_panel=panel, epilog="\n\n".join(("For example:", *examples)))
+
 
 CALIBRATION = Path("runs/calibration")
 TUNED = Path("runs/tuned.yaml")
@@ -29,6 +57,10 @@ MAP = Path("runs/map.html")
 BENCHMARK = Path("runs/bench.json")
 CALIBRATION_BENCHMARK = Path("runs/bench-calibration")
 HRAD = Path("runs/hrad")
+POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch")
+SYSTEMS = ("vllm", "sglang", "transformers")
+OBJECTIVES = ("tokens-per-second", "tokens-per-device-second", "p95-token-seconds")
+SHIPPED = "reference"  # names the calibration that comes along
 
 
 def _input_folder(context: typer.Context, parameter: typer.CallbackParam, given: Path) -> Path:
@@ -37,6 +69,27 @@ def _input_folder(context: typer.Context, parameter: typer.CallbackParam, given:
     if source is not None and source.name != "DEFAULT":
         check_input_folder(given, "H-RAD's networks ('specbranch train-hrad' writes them)")
     return given
+
+
+def _calibration(given: Path | None) -> Path | None:
+    """A calibration's folder; the one that comes along goes by its name, where no folder has it."""
+    if given == Path(SHIPPED) and not given.exists():
+        from scenarios.shipped import REFERENCE
+
+        return REFERENCE
+    return given
+
+
+def _shipped_scenarios(incomplete: str = "") -> list[str]:
+    """The scenarios that come along and whose names begin so."""
+    from scenarios.shipped import scenario_names
+
+    return [name for name in scenario_names() if name.startswith(incomplete)]
+
+
+def _one_of(*words: str) -> Callable[[str], list[str]]:
+    """What a shell offers for an option that takes one of these words."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def _output_file(given: Path | None) -> Path | None:
@@ -51,47 +104,103 @@ def _output_folder(given: Path) -> Path:
     return given
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-Target = Annotated[str | None, typer.Option(help="a target model's folder or hub id; none: the default pair")]
+# What several verbs take, each once and in the order in which they take it.
+SomeCalibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        help=f"the calibration's folder, or '{SHIPPED}'; none: {CALIBRATION}, or else '{SHIPPED}'",
+        callback=_calibration,
+    ),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="sooner done and less sure: fewer prompts and samples")]
+Full = Annotated[bool, typer.Option("--full", help="longer and surer: more prompts, samples and tokens")]
+Again = Annotated[bool, typer.Option("--again", help="do it anew, even if what is asked for is there")]
+OwnPrompts = Annotated[
+    Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL; none: the built-in ones")
+]
+HradNetworks = Annotated[Path, typer.Option(help="where H-RAD's networks are", callback=_input_folder)]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="a target model's folder or hub id; none: the default pair", rich_help_panel=PAIR
+    ),
+]
 Deepen = Annotated[
     int,
     typer.Option(
+        "--deepen",
         min=1,
         max=64,
         help="the target so many times as deep, by blocks that compute and add nothing: same text, dearer",
+        rich_help_panel=PAIR,
     ),
 ]
 DraftModel = Annotated[
     str | None,
-    typer.Option("--draft-model", help="a draft model's folder or hub id; none: drafts made of the target"),
+    typer.Option(
+        "--draft-model",
+        help="a draft model's folder or hub id; none: drafts made of the target",
+        rich_help_panel=PAIR,
+    ),
 ]
 NGrams = Annotated[
     Path | None,
-    typer.Option("--ngrams", help="what drafts guess by (see 'count-ngrams'); none: the default pair's own"),
-]
-Precision_ = Annotated[str, typer.Option("--precision", help="the target's: float32, bfloat16 or float16")]
-Remote = Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the models")]
-HradNetworks = Annotated[Path, typer.Option(help="where H-RAD's networks are", callback=_input_folder)]
-OwnPrompts = Annotated[Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL")]
-Markdown = Annotated[
-    Path | None, typer.Option("--markdown", help="also write the tables here", callback=_output_file)
-]
-Seed = Annotated[int, typer.Option(min=0)]
-Table = Annotated[
-    Path | None,
     typer.Option(
-        "--table", help="also write a table, .csv or .parquet, that 'merge' takes", callback=_output_file
+        "--ngrams",
+        help="what drafts guess by (see 'count-ngrams'); none: the default pair's own",
+        rich_help_panel=PAIR,
     ),
 ]
+Precision_ = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="the target's: float32, bfloat16 or float16",
+        autocompletion=_one_of("float32", "bfloat16", "float16"),
+        rich_help_panel=PAIR,
+    ),
+]
+Remote = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="run code that comes with the models", rich_help_panel=PAIR),
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="of the processor")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="of everything that is drawn at random")]
 TraceFile = Annotated[
     Path | None,
     typer.Option(
         "--trace", help="also write the events for Perfetto (Chrome trace format)", callback=_output_file
     ),
 ]
-Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="processes; none: one for each core")]
-Backend = Annotated[str, typer.Option("--backend", help="where they run: loky (here), dask or ray")]
-Address = Annotated[str | None, typer.Option("--backend-address", help="of a Dask or Ray cluster")]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--table", help="also write a table, .csv or .parquet, that 'merge' takes", callback=_output_file
+    ),
+]
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", help="also write the tables here", callback=_output_file)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="processes; none: one for each core", rich_help_panel=WHERE),
+]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="where they run: loky (here), dask or ray",
+        autocompletion=_one_of("loky", "dask", "ray"),
+        rich_help_panel=WHERE,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--backend-address", help="of a Dask or Ray cluster", rich_help_panel=WHERE),
+]
+Wide = Annotated[bool, typer.Option("--wide", help="all columns of the table")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
 
 @app.callback()
@@ -188,18 +297,25 @@ def _precision(value: str) -> "Precision":
     return value  # type: ignore[return-value]
 
 
-@app.command()
+@verb(
+    "generate",
+    'specbranch generate "Why is the sky blue?"',
+    'specbranch generate "Why is the sky blue?" --policy pearl --draft int8 --temperature 0.8',
+)
 def generate(
     prompt: Annotated[str, typer.Argument(help="what to answer")],
     policy: Annotated[
-        str, typer.Option(help="autoregressive, prompt-lookup, speculative, adaedl, pearl, specbranch")
+        str,
+        typer.Option(help=", ".join(POLICIES), autocompletion=_one_of(*POLICIES)),
     ] = "specbranch",
     draft: Annotated[
         str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
     ] = None,
-    draft_length: int = 4,
-    branches: int = 4,
-    min_confidence: float = 0.0,
+    draft_length: Annotated[int, typer.Option(help="draft forwards in a round")] = 4,
+    branches: Annotated[int, typer.Option(help="branches opened at once, at most")] = 4,
+    min_confidence: Annotated[
+        float, typer.Option(help="cut a draft before a token that it gives less")
+    ] = 0.0,
     draw_drafts: Annotated[
         bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
     ] = False,
@@ -217,24 +333,31 @@ def generate(
     second_under: Annotated[
         float, typer.Option(help="the target judges the draft's second choice, too, where its first has less")
     ] = 0.0,
-    placement: Annotated[str, typer.Option(help="at-once, in-turn or threads")] = "at-once",
+    placement: Annotated[
+        str,
+        typer.Option(
+            help="at-once, in-turn or threads", autocompletion=_one_of("at-once", "in-turn", "threads")
+        ),
+    ] = "at-once",
     config: Annotated[
         Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of the answer")] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0: greedy")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(min=1)] = None,
-    top_p: Annotated[float, typer.Option(min=1e-6, max=1.0)] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="draw from so many tokens at most")] = None,
+    top_p: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="draw from the likeliest tokens of this share")
+    ] = 1.0,
     stop: Annotated[
         list[str] | None, typer.Option(help="end the answer with this text, too; may be given several times")
     ] = None,
-    seed: Seed = 0,
     target: Target = None,
     deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
+    seed: Seed = 0,
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -325,15 +448,17 @@ def generate(
         print(f"specbranch: {run.warning}", file=sys.stderr)
 
 
-@app.command()
+@verb(
+    "calibrate",
+    "specbranch calibrate --deepen 6 --quick",
+    "specbranch calibrate --target models/mine --draft-model models/small --own-prompts prompts.jsonl",
+)
 def calibrate(
     out: Annotated[Path, typer.Option(help="the folder to write", callback=_output_folder)] = CALIBRATION,
-    quick: Annotated[bool, typer.Option("--quick", help="fewer prompts and samples")] = False,
-    full: Annotated[bool, typer.Option("--full", help="more samples and longer texts")] = False,
-    again: Annotated[bool, typer.Option("--again", help="measure even if the folder is whole")] = False,
-    own: Annotated[
-        Path | None, typer.Option("--own-prompts", "--prompts", help="your own prompts, JSONL")
-    ] = None,
+    quick: Quick = False,
+    full: Full = False,
+    again: Again = False,
+    own: OwnPrompts = None,
     context: Annotated[
         int,
         typer.Option(
@@ -374,19 +499,19 @@ def calibrate(
     print_calibration(artifact, as_json)
 
 
-@app.command("bench-calibration")
+@verb("bench-calibration", "specbranch bench-calibration --quick")
 def bench_calibration(
     out: Annotated[
         Path, typer.Option(help="where the three calibrations go", callback=_output_folder)
     ] = CALIBRATION_BENCHMARK,
-    quick: Annotated[bool, typer.Option("--quick", help="costs as by three quick calibrations")] = False,
-    markdown: Markdown = None,
+    quick: Quick = False,
     target: Target = None,
     deepen: Deepen = 1,
     draft_model: DraftModel = None,
     ngrams: NGrams = None,
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
+    markdown: Markdown = None,
     as_json: AsJson = False,
 ) -> None:
     """Calibrate twice, and once more under load: do the intervals hold, and do the parts explain real rounds?"""
@@ -407,7 +532,7 @@ def bench_calibration(
     print(found.model_dump_json() if as_json else text)
 
 
-@app.command()
+@verb("schema", "specbranch schema > scenario.schema.json")
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors."""
     from scenarios.json_schema import schema_text
@@ -415,9 +540,15 @@ def schema() -> None:
     print(schema_text(), end="")
 
 
-@app.command()
+@verb("inspect", "specbranch inspect", "specbranch inspect runs/plain/calibration --json")
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="a calibration, as 'calibrate' wrote it")] = CALIBRATION,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help=f"a calibration, as 'calibrate' wrote it, or '{SHIPPED}': the one that comes along",
+            callback=_calibration,
+        ),
+    ] = CALIBRATION,
     as_json: AsJson = False,
 ) -> None:
     """Print what a calibration holds."""
@@ -426,12 +557,20 @@ def inspect(
     print_calibration(load_artifact(folder), as_json)
 
 
-@app.command()
+@verb(
+    "simulate",
+    "specbranch simulate default",
+    "specbranch simulate scenarios/draft-length.yaml --calibration runs/calibration --table runs/lengths.csv",
+)
 def simulate(
     scenario: Annotated[
-        Path | None, typer.Argument(help="a scenario file, such as scenarios/default.yaml")
+        Path | None,
+        typer.Argument(
+            help="a scenario file, or the name of one that comes along, such as 'default'",
+            autocompletion=_shipped_scenarios,
+        ),
     ] = None,
-    calibration: Annotated[Path | None, typer.Option(help="replay this calibration folder")] = None,
+    calibration: SomeCalibration = None,
     against: Annotated[
         Path | None,
         typer.Option(help="in place of a scenario, what 'verify' wrote: split its errors in parts"),
@@ -441,6 +580,7 @@ def simulate(
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay a scenario's configurations and compare them.
@@ -459,18 +599,20 @@ def simulate(
         return
     if scenario is None:
         raise ConfigurationError(
-            "name a scenario file, such as scenarios/default.yaml, or --against a record."
+            f"name a scenario file, one that comes along ({', '.join(_shipped_scenarios())}), or --against a record."
         )
     from pydantic import TypeAdapter
 
+    from engine.naming import in_words
     from reports.tables import console, print_outcomes
     from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenarios
+    from scenarios.shipped import find_scenario
     from sim.backends import backend as running_on
     from sim.run import Outcome, first_run
     from sim.tabled import Tabled
 
-    scenarios = load_scenarios(scenario)
+    scenarios = load_scenarios(find_scenario(scenario))
     first = scenarios[0]
     artifact = None if first.stated else open_calibration(calibration, first.calibration)
     tabled = Tabled.open(table, artifact)
@@ -478,7 +620,7 @@ def simulate(
     documents = []
     with progress(sum(left)) as advance, running_on(backend, address):
         for loaded in scenarios:
-            outcomes = tabled.sweep(loaded, jobs, lambda outcome: advance(outcome.configuration.label()))
+            outcomes = tabled.sweep(loaded, jobs, lambda outcome: advance(in_words(outcome.configuration)))
             documents.append((loaded, outcomes))
     held = sum(loaded.outcomes for loaded in scenarios) - sum(left)
     if held:
@@ -497,15 +639,24 @@ def simulate(
         print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
         return
     for loaded, outcomes in documents:
-        print_outcomes(console(), loaded, artifact, outcomes)
+        print_outcomes(console(wide), loaded, artifact, outcomes, wide)
 
 
-@app.command()
+@verb("tune", "specbranch tune", "specbranch tune --for vllm --out runs/vllm.yaml")
 def tune(
-    calibration: Annotated[Path, typer.Option(help="the calibration to replay")] = CALIBRATION,
+    calibration: Annotated[
+        Path,
+        typer.Option(
+            "--calibration", help=f"the calibration's folder, or '{SHIPPED}'", callback=_calibration
+        ),
+    ] = CALIBRATION,
     out: Annotated[Path, typer.Option(help="the configuration file to write", callback=_output_file)] = TUNED,
     objective: Annotated[
-        str, typer.Option(help="tokens-per-second, tokens-per-device-second or p95-token-seconds")
+        str,
+        typer.Option(
+            help="tokens-per-second, tokens-per-device-second or p95-token-seconds",
+            autocompletion=_one_of(*OBJECTIVES),
+        ),
     ] = "tokens-per-second",
     rollback_rate: Annotated[
         float | None, typer.Option("--max-rollback-rate", min=0, max=1, help="of the followed line's tokens")
@@ -522,17 +673,19 @@ def tune(
     system: Annotated[
         str | None,
         typer.Option(
-            "--for", help="search only what this runs: vllm, sglang or transformers; none: everything"
+            "--for",
+            help="search only what this runs: vllm, sglang or transformers; none: everything",
+            autocompletion=_one_of(*SYSTEMS),
         ),
     ] = None,
     listed: Annotated[
         int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
     ] = 6,
+    seed: Seed = 0,
     table: Table = None,
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
-    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
@@ -541,13 +694,14 @@ def tune(
     from scenarios.exports import find_system, restriction
     from scenarios.tuned import TunedConfiguration, save_tuned
     from sim.backends import backend as running_on
-    from sim.objectives import OBJECTIVES, Bounds
+    from sim.objectives import OBJECTIVES as KNOWN
+    from sim.objectives import Bounds
     from sim.results import merge, read_table, rows_of, write_table
     from sim.tune import tune as search
     from sim.what_if import WhatIf
 
-    if objective not in OBJECTIVES:
-        raise ConfigurationError(f"there is no objective '{objective}': {', '.join(OBJECTIVES)}.")
+    if objective not in KNOWN:
+        raise ConfigurationError(f"there is no objective '{objective}': {', '.join(KNOWN)}.")
     if system:
         find_system(system)
     artifact = load_artifact(calibration)
@@ -578,12 +732,9 @@ def tune(
     print(f"written to {out}")
 
 
-@app.command("map")
+@verb("map", "specbranch map", "specbranch map --points runs/verification.json --out runs/mine.html")
 def map_regimes(
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help=f"the calibration to start from; none: {CALIBRATION}, or the one shipped"),
-    ] = None,
+    calibration: SomeCalibration = None,
     out: Annotated[Path, typer.Option(help="the page to write", callback=_output_file)] = MAP,
     draft: Annotated[
         str | None, typer.Option(help="whose costs every cell has; none: the draft with the cheapest step")
@@ -600,10 +751,10 @@ def map_regimes(
     count: Annotated[
         int, typer.Option("--prompts", min=2, help="of the calibration's, on which every cell is simulated")
     ] = 18,
+    seed: Seed = 0,
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
-    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Map which method wins, over the ratio of the models' steps and the draft's alignment; write a page.
@@ -645,7 +796,7 @@ def map_regimes(
     print(f"written to {out}")
 
 
-@app.command("merge")
+@verb("merge", "specbranch merge A.csv B.csv --out C.csv")
 def merge_tables(
     tables: Annotated[list[Path], typer.Argument(help="tables that 'simulate' or 'tune' wrote")],
     out: Annotated[Path, typer.Option(help="the table to write", callback=_output_file)],
@@ -655,18 +806,24 @@ def merge_tables(
 
     for table in tables:
         if not table.exists():
-            raise ConfigurationError(f"there is no table {table}.")
+            raise ConfigurationError(
+                f"there is no table {table}; 'specbranch simulate' and 'specbranch tune' write one with --table."
+            )
     rows = merge(read_table(table) for table in tables)
     write_table(out, rows)
     print(f"{out}: {len(rows)} outcomes")
 
 
-@app.command("export")
+@verb("export", "specbranch export --to vllm")
 def export_configuration(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
     system: Annotated[
         str | None,
-        typer.Option("--to", help="vllm, sglang or transformers; none: what was tuned for, or vllm"),
+        typer.Option(
+            "--to",
+            help="vllm, sglang or transformers; none: what was tuned for, or vllm",
+            autocompletion=_one_of(*SYSTEMS),
+        ),
     ] = None,
     draft_model: Annotated[
         str | None, typer.Option("--draft-model", help="the draft's name or folder there")
@@ -701,7 +858,11 @@ def export_configuration(
     print(json.dumps(asdict(made)) if as_json else made.text)
 
 
-@app.command()
+@verb(
+    "verify",
+    "specbranch verify",
+    "specbranch verify runs/tuned.yaml --prompts 24 --max-tokens 48 --minutes 5",
+)
 def verify(
     config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
     out: Annotated[
@@ -716,6 +877,8 @@ def verify(
             "--settle", help="put the published claims to the test: each method at its best with fixed drafts"
         ),
     ] = False,
+    again: Again = False,
+    own: OwnPrompts = None,
     count: Annotated[
         int,
         typer.Option(
@@ -727,17 +890,18 @@ def verify(
     minutes: Annotated[
         float, typer.Option(min=0.1, help="of runs at most; it ends before where every criterion is decided")
     ] = 10.0,
-    own: OwnPrompts = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="of each text; none: 96, or as many as the calibration's have")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1)] = 1,
+    repeats: Annotated[
+        int, typer.Option("--times", min=1, help="how often each configuration runs on each prompt")
+    ] = 1,
     tolerance: Annotated[
         str | None,
         typer.Option(help="share within which nine in ten errors must lie, or a YAML file of all bounds"),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="run even if the record holds just this")] = False,
     seed: Seed = 0,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the chosen configuration and its rivals on prompts that calibration did not see; compare.
@@ -804,8 +968,8 @@ def verify(
             document["settlement"] = json.loads(settled.model_dump_json())
         print(json.dumps(document))
     else:
-        shown = console()
-        shown.print(verified_table(verification))
+        shown = console(wide)
+        shown.print(verified_table(verification, wide))
         shown.print(verified_summary(verification), highlight=False)
         print_fidelity(shown, found, verification)
         for line in settled_lines(settled) if settled else ():
@@ -814,7 +978,7 @@ def verify(
     raise typer.Exit(0 if settled else EXIT_CODES[found.verdict])
 
 
-@app.command()
+@verb("report", "specbranch report", "specbranch report runs/settlement.json --out runs/settlement.html")
 def report(
     record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
     out: Annotated[Path, typer.Option(help="the page to write", callback=_output_file)] = PAGE,
@@ -843,12 +1007,13 @@ def report(
     print(out)
 
 
-@app.command()
+@verb("compare", "specbranch compare runs/before.json runs/verification.json --out runs/compared.html")
 def compare(
     records: Annotated[
         list[Path], typer.Argument(help="two or more of what 'verify' wrote; the first is compared with")
     ],
     out: Annotated[Path | None, typer.Option(help="also write a page", callback=_output_file)] = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare verifications: paired differences, and a warning for each condition that is not the same."""
@@ -869,10 +1034,10 @@ def compare(
     if as_json:
         print(TypeAdapter(tuple[Comparison, ...]).dump_json(found).decode())
         return
-    print_comparisons(console(), found)
+    print_comparisons(console(wide), found, wide)
 
 
-@app.command()
+@verb("trace", "specbranch trace", "specbranch trace --prompt 2 --world engine --out runs/engine.json")
 def trace(
     record: Annotated[Path, typer.Argument(help="what 'verify' wrote")] = VERIFICATION,
     out: Annotated[Path, typer.Option(help="the file to write", callback=_output_file)] = Path(
@@ -882,7 +1047,10 @@ def trace(
         str | None, typer.Option(help="its number in the record, or its label; none: that of the timeline")
     ] = None,
     prompt: Annotated[int, typer.Option(min=0, help="its number in the record")] = 0,
-    world: Annotated[str, typer.Option(help="engine, simulator or both")] = "both",
+    world: Annotated[
+        str,
+        typer.Option(help="engine, simulator or both", autocompletion=_one_of("engine", "simulator", "both")),
+    ] = "both",
 ) -> None:
     """Write a real and a simulated generation as one Chrome trace, which Perfetto opens."""
     from typing import get_args
@@ -902,12 +1070,11 @@ def trace(
     print(out)
 
 
-@app.command()
+@verb("bench", "specbranch bench --quick", "specbranch bench --show runs/bench.json")
 def bench(
     out: Annotated[Path, typer.Option(help="the record to write", callback=_output_file)] = BENCHMARK,
-    markdown: Markdown = None,
-    quick: Annotated[bool, typer.Option("--quick", help="no sweep, two prompts")] = False,
-    full: Annotated[bool, typer.Option("--full", help="more prompts, settings and tokens")] = False,
+    quick: Quick = False,
+    full: Full = False,
     memory: Annotated[bool, typer.Option("--memory", help="the caches' memory alone, in seconds")] = False,
     shown: Annotated[
         Path | None, typer.Option("--show", help="run nothing: the tables of an earlier record")
@@ -921,6 +1088,7 @@ def bench(
     precision: Precision_ = "bfloat16",
     trust_remote_code: Remote = False,
     seed: Seed = 0,
+    markdown: Markdown = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare every policy at its best setting with transformers, on the same cores, in one interleaved run.
@@ -973,14 +1141,17 @@ def bench(
     print_benchmark(console(), benchmark)
 
 
-@app.command("bench-sim")
+@verb("bench-sim", "specbranch bench-sim --quick")
 def bench_sim(
     calibration: Annotated[
-        Path | None, typer.Option(help="the calibration to replay; none: the one that comes along")
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="the calibration's folder; none: the one that comes along",
+            callback=_calibration,
+        ),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="once each, with a tenth of the configurations")
-    ] = False,
+    quick: Quick = False,
     markdown: Markdown = None,
     as_json: AsJson = False,
 ) -> None:
@@ -988,7 +1159,7 @@ def bench_sim(
     from calibrate.artifact import load_artifact, write_whole
     from reports.sim_benchmark import measure
     from reports.sim_benchmark_tables import markdown as describe
-    from scenarios.calibrations import REFERENCE
+    from scenarios.shipped import REFERENCE
 
     command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
     artifact = load_artifact(calibration or REFERENCE)
@@ -1000,13 +1171,13 @@ def bench_sim(
     print(found.model_dump_json() if as_json else text)
 
 
-@app.command()
+@verb("distill", "specbranch distill --out runs/distilled.safetensors")
 def distill(
     out: Annotated[
         Path | None,
         typer.Option(help="the file to write; none: the carried one is replaced", callback=_output_file),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Threads = 2,
     as_json: AsJson = False,
 ) -> None:
     """Make the default pair's small draft again: prune the target and distil it on text it writes itself.
@@ -1039,7 +1210,7 @@ def distill(
         )
 
 
-@app.command("count-ngrams")
+@verb("count-ngrams", "specbranch count-ngrams --target models/mine --out runs/ngrams.safetensors")
 def count_ngrams(
     out: Annotated[
         Path | None,
@@ -1049,7 +1220,7 @@ def count_ngrams(
         Path | None, typer.Option(help="a target model's folder; none: the default pair's")
     ] = None,
     prompts: Annotated[int, typer.Option(min=1, help="how many prompts the target answers")] = 4096,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Threads = 2,
     as_json: AsJson = False,
 ) -> None:
     """Count what a target usually writes behind one and two tokens, for drafts to guess by.
@@ -1087,19 +1258,12 @@ def count_ngrams(
     )
 
 
-@app.command("train-hrad")
+@verb("train-hrad", "specbranch train-hrad --count 24")
 def train_hrad(
     out: Annotated[
         Path, typer.Option(help="the folder to write a network for each draft to", callback=_output_folder)
     ] = HRAD,
-    own: Annotated[
-        Path | None,
-        typer.Option(
-            "--own-prompts",
-            "--prompts",
-            help="your own prompts, JSONL; none: such as no draft was distilled on",
-        ),
-    ] = None,
+    own: OwnPrompts = None,
     count: Annotated[int, typer.Option(min=3, help="how many prompts, at most")] = 72,
     max_tokens: Annotated[int, typer.Option(min=2, help="of the target's text on each")] = 192,
     target: Target = None,
@@ -1133,7 +1297,11 @@ def train_hrad(
         print(f"written to {one.path}")
 
 
-@app.command("hardware-check")
+@verb(
+    "hardware-check",
+    "specbranch hardware-check",
+    "specbranch hardware-check --cpu --layers 2 --width 256 --heads 4",
+)
 def hardware_check(
     out: Annotated[Path, typer.Option(help="the JSON file to write", callback=_output_file)] = Path(
         "runs/hardware-check.json"

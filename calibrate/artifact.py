@@ -351,7 +351,7 @@ def load_artifact(folder: Path) -> Artifact:
     calibration = _read(folder / JSON_NAME, text)
     if hashlib.sha256(data).hexdigest() != calibration.traces_sha256:
         raise CalibrationError(
-            f"{folder / ARRAYS_NAME} is damaged or of another run; run 'specbranch calibrate --again'."
+            f"{folder / ARRAYS_NAME} is damaged or of another run; run 'specbranch calibrate --again --out {folder}'."
         )
     try:
         arrays = load_arrays(data)
@@ -361,19 +361,20 @@ def load_artifact(folder: Path) -> Artifact:
         )
     except (SafetensorError, KeyError) as error:
         raise CalibrationError(
-            f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again'."
+            f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again --out {folder}'."
         ) from error
     return Artifact(calibration, traces, sampled)
 
 
 def _read(path: Path, text: bytes) -> Calibration:
     """The record in a file's bytes. CalibrationError if they are damaged or of a version that cannot be read."""
-    damaged = CalibrationError(f"{path} is damaged; run 'specbranch calibrate --again'.")
+    anew = f"specbranch calibrate --again --out {path.parent}"
+    damaged = CalibrationError(f"{path} is damaged; run '{anew}'.")
     try:
         data = json.loads(text)
         migrated = VERSIONS.migrate(data)
     except OtherVersion as error:
-        raise CalibrationError(f"{path} {error}; 'specbranch calibrate --again' measures anew.") from error
+        raise CalibrationError(f"{path} {error}; '{anew}' measures anew.") from error
     except ValueError as error:
         raise damaged from error
     if seal_of(text) is None:
@@ -384,7 +385,7 @@ def _read(path: Path, text: bytes) -> Calibration:
         first = error.errors()[0]
         raise CalibrationError(
             f"{path} is whole but not as version {data['version']} has it ('{'.'.join(map(str, first['loc']))}': "
-            f"{first['msg']}); run 'specbranch calibrate --again'."
+            f"{first['msg']}); run '{anew}'."
         ) from error
 
 

@@ -192,7 +192,9 @@ def _reach(
     check_context(records, context)
     tokens = max(effort.tokens, effort.sampled)
     lengths = {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)}
-    check_lengths(records, lengths, tokens, "leave out long prompts (--prompts), or calibrate with --quick")
+    check_lengths(
+        records, lengths, tokens, "leave out long prompts (--own-prompts), or calibrate with --quick"
+    )
     positions = min((r.positions for r in records.values() if r.positions is not None), default=None)
     return Reach(max(max(lengths.values()) + tokens, context), context, positions)
 

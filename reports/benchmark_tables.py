@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from calibrate.artifact import write_whole
+from engine.configuration import Configuration
 from engine.peers import Peer
 from reports.benchmark_record import (
     Benchmark,
@@ -23,7 +24,7 @@ from reports.benchmark_record import (
 )
 from reports.contestants import MODES, Mode
 from reports.parts import Table, pairs
-from reports.wording import number, percent, plural, ranged, sentence, times
+from reports.wording import legend, number, percent, plural, ranged, sentence, times
 
 INTRODUCTION = """# Benchmarks
 
@@ -53,6 +54,7 @@ READING = """## How to read this
   the same length.
 - Cache memory "used" was counted in the cache after one draft job; "copying" is computed: a cache of its own for each
   branch, with a copy of the context.
+- Settings are in short. {legend}.
 - The limit is tokens over the seconds in which the target computed: the speed if it never waited for anything.
   Hand-over is the share of the time in which neither model computes: messages and policy.
 """
@@ -280,6 +282,7 @@ def print_benchmark(out: Console, benchmark: Benchmark) -> None:
         out.print(sentence(remark), highlight=False)
     for table in tables(benchmark):
         out.print(_rich(table))
+    out.print(f"Settings are in short. {_legend(benchmark)}.", highlight=False)
     for note in benchmark.notes:
         out.print(f"Note: {note}.", highlight=False)
     out.print(
@@ -293,10 +296,18 @@ def print_memory(out: Console, uses: Sequence[CacheUse]) -> None:
     out.print(_rich(memory_table(uses)))
 
 
+def _legend(benchmark: Benchmark) -> str:
+    """What the letters of the settings mean, ours and transformers'."""
+    ours = [
+        row.contestant.method for row in benchmark.rows if isinstance(row.contestant.method, Configuration)
+    ]
+    return f"{legend(ours)}; behind 'transformers', n: tokens of a draft, and m: tokens to match at most"
+
+
 def _rich(table: Table) -> RichTable:
     shown = RichTable(title=table.title)
     for column in table.columns:
-        shown.add_column(column, justify="left" if column in table.words else "right")
+        shown.add_column(column, justify="left" if column in table.words else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown
@@ -308,7 +319,7 @@ def write_markdown(path: Path, benchmark: Benchmark) -> None:
         INTRODUCTION.format(command=benchmark.command, one=benchmark.budgets[1], both=benchmark.budgets[2]),
         *(f"{sentence(remark)}\n" for remark in benchmark.remarks),
         *map(_markdown, tables(benchmark)),
-        READING,
+        READING.format(legend=_legend(benchmark)),
         _markdown(conditions(benchmark)),
     ]
     if benchmark.notes:

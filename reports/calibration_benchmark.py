@@ -23,6 +23,7 @@ from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from engine.metrics import Estimate
 from engine.models import TARGET, ModelSpec
+from engine.naming import in_words
 from engine.pair import open_pair
 from engine.placement import Placement
 from reports.wording import sentence
@@ -314,7 +315,7 @@ def _row(name: str, some: Sequence[Difference]) -> str:
 def _share(name: str, found: Explained) -> str:
     parts = " | ".join(f"{replayed / real:.1%}" if real else "" for real, replayed in found.parts.values())
     return (
-        f"| {name} | {found.configuration.label()} | {found.runs} | {found.rounds} | {found.share.value:.1%} "
+        f"| {name} | {in_words(found.configuration)} | {found.runs} | {found.rounds} | {found.share.value:.1%} "
         f"({found.share.low:.1%} to {found.share.high:.1%}) | {parts} |"
     )
 

@@ -8,7 +8,18 @@ from engine.metrics import Metrics
 from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, heading, layout, named_rows
 from reports.verification import Compared
-from reports.wording import has_interval, number, percent, plain, plural, policy_name, ranged, signed
+from reports.wording import (
+    LONG,
+    has_interval,
+    in_words,
+    number,
+    percent,
+    plain,
+    plural,
+    policy_name,
+    ranged,
+    signed,
+)
 
 
 def _facts(one: Compared) -> str:
@@ -16,7 +27,7 @@ def _facts(one: Compared) -> str:
     measured, predicted = one.measured, one.predicted
     return "<br>".join(
         [
-            f"<b>{plain(one.configuration.label())}</b> ({plain(one.role)})",
+            f"<b>{plain(in_words(one.configuration), LONG)}</b> ({plain(one.role)})",
             f"measured {ranged(measured.speed)} tokens/s",
             f"predicted {ranged(predicted.speed)} tokens/s, error {signed(one.error)}",
             *([f"replaying the measured texts {ranged(one.replayed)} tokens/s"] if one.replayed else []),
@@ -203,7 +214,7 @@ def shares(compared: Sequence[Compared]) -> Figure:
                         "insidetextanchor": "start",
                         "insidetextfont": {"color": colour.INK if opened else colour.SURFACE, "size": 10},
                         "hovertext": [
-                            f"<b>{plain(c.configuration.label())}</b><br>{model} {name}, {word}: {percent(n)}"
+                            f"<b>{plain(in_words(c.configuration), LONG)}</b><br>{model} {name}, {word}: {percent(n)}"
                             for c, n in zip(compared, length, strict=True)
                         ],
                         **HOVER,
@@ -245,7 +256,7 @@ def dropped(compared: Sequence[Compared]) -> Figure:
                     "insidetextfont": {"color": colour.SURFACE if real else colour.INK, "size": 10},
                     "outsidetextfont": {"color": colour.INK, "size": 10},
                     "hovertext": [
-                        f"<b>{plain(c.configuration.label())}</b><br>{name}, "
+                        f"<b>{plain(in_words(c.configuration), LONG)}</b><br>{name}, "
                         f"{'measured' if real else 'predicted'}: {number(v)} for each 100 tokens of text"
                         f"<br>{getattr(m, f'{name}_tokens'):,} in {m.tokens:,} tokens of text, "
                         f"rate {percent(getattr(m, f'{name}_rate'))}"

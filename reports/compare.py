@@ -22,7 +22,7 @@ from engine.metrics import Estimate, student
 from engine.record import Run
 from reports.verification import Compared, Verification
 from reports.verify import CHANGE
-from reports.wording import milliseconds
+from reports.wording import in_words, milliseconds
 from sim.reach import marked
 
 NONE = "none"
@@ -72,11 +72,11 @@ class Row(_Part):
     @property
     def label(self) -> str:
         """The configuration's, marked where one of its predictions reaches too far (`sim.reach`)."""
-        return marked(self.configuration.label(), self.first.far_context or self.second.far_context)
+        return marked(in_words(self.configuration), self.first.far_context or self.second.far_context)
 
 
 class Comparison(_Part):
-    """Two records, by name. `prompts` both hold; `only`: labels of configurations that one of them alone holds.
+    """Two records, by name. `prompts` both hold; `only`: configurations, in words, that one of them alone holds.
 
     `remarks`: what has to be said with the figures of each (`engine.deepening`).
     """
@@ -132,7 +132,7 @@ def _pair(a: Verification, b: Verification, first: str, second: str) -> Comparis
 
 
 def _others(mine: Mapping[_Key, Compared], theirs: Mapping[_Key, Compared]) -> tuple[str, ...]:
-    return tuple(c.configuration.label() for key, c in mine.items() if key not in theirs)
+    return tuple(in_words(c.configuration) for key, c in mine.items() if key not in theirs)
 
 
 def _key(c: Configuration) -> _Key:

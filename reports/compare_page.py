@@ -18,7 +18,19 @@ from reports import shell
 from reports.compare import Comparison, Row
 from reports.figure import HOVER, Figure, axis, errors, layout, named_rows
 from reports.parts import Section, Table, single
-from reports.wording import has_interval, number, percent, plain, plural, ranged, signed, times
+from reports.wording import (
+    LONG,
+    has_interval,
+    in_words,
+    legend,
+    number,
+    percent,
+    plain,
+    plural,
+    ranged,
+    signed,
+    times,
+)
 from sim.reach import MEANING
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.GREY)
@@ -45,6 +57,7 @@ def render(comparisons: Sequence[Comparison]) -> str:
         "compare.html",
         sections(comparisons),
         TypeAdapter(list[Comparison]).dump_json(list(comparisons)).decode(),
+        legend(_configurations(comparisons)),
         created=[comparisons[0].created[0], *(c.created[1] for c in comparisons)],
         opening=_opening(comparisons),
     )
@@ -94,7 +107,7 @@ def _apart(ratio: Estimate) -> bool:
 
 
 def _configurations(comparisons: Sequence[Comparison]) -> list[Configuration]:
-    named = {row.configuration.label(): row.configuration for one in comparisons for row in one.rows}
+    named = {in_words(row.configuration): row.configuration for one in comparisons for row in one.rows}
     return list(named.values())
 
 
@@ -260,17 +273,17 @@ def _framed(
 
 def _ratio_figure(comparisons: Sequence[Comparison]) -> Figure:
     configurations = _configurations(comparisons)
-    places = {c.label(): i for i, c in enumerate(configurations)}
+    places = {in_words(c): i for i, c in enumerate(configurations)}
     traces = []
     for i, (one, offset) in enumerate(zip(comparisons, _offsets(len(comparisons)), strict=True)):
         hover = [
-            f"<b>{plain(row.configuration.label())}</b><br>{plain(one.second)} over {plain(one.first)}: "
+            f"<b>{plain(in_words(row.configuration), LONG)}</b><br>{plain(one.second)} over {plain(one.first)}: "
             f"{ranged(row.ratio, 3)}<br>{number(row.first.tokens_per_second)} and "
             f"{number(row.second.tokens_per_second)} tokens/s"
             for row in one.rows
         ]
         tint = TINTS[i % len(TINTS)]
-        at = [places[row.configuration.label()] + offset for row in one.rows]
+        at = [places[in_words(row.configuration)] + offset for row in one.rows]
         marks = _marks(one.second, tint, at, [row.ratio.value for row in one.rows], hover)
         traces.append({**marks, "error_x": errors([row.ratio for row in one.rows], tint)})
     title = f"tokens/s over those of {plain(comparisons[0].first)}"
@@ -279,21 +292,24 @@ def _ratio_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 def _error_figure(comparisons: Sequence[Comparison]) -> Figure:
     configurations = _configurations(comparisons)
-    places = {c.label(): i for i, c in enumerate(configurations)}
+    places = {in_words(c): i for i, c in enumerate(configurations)}
     by_record: list[tuple[str, dict[str, float]]] = [
         (
             comparisons[0].first,
-            {row.configuration.label(): row.first.error for one in comparisons for row in one.rows},
+            {in_words(row.configuration): row.first.error for one in comparisons for row in one.rows},
         )
     ]
     by_record += [
-        (one.second, {row.configuration.label(): row.second.error for row in one.rows}) for one in comparisons
+        (one.second, {in_words(row.configuration): row.second.error for row in one.rows})
+        for one in comparisons
     ]
     traces = []
     for i, ((name, found), offset) in enumerate(zip(by_record, _offsets(len(by_record)), strict=True)):
         # The first record stands apart from the others, whose colours are those of the chart of ratios.
         tint = colour.INK if i == 0 else TINTS[(i - 1) % len(TINTS)]
-        hover = [f"<b>{plain(label)}</b><br>{plain(name)}: {signed(error)}" for label, error in found.items()]
+        hover = [
+            f"<b>{plain(label, LONG)}</b><br>{plain(name)}: {signed(error)}" for label, error in found.items()
+        ]
         at = [places[label] + offset for label in found]
         traces.append(_marks(name, tint, at, [100 * error for error in found.values()], hover))
     return _framed(traces, configurations, "error, percent", 0.0)

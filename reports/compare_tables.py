@@ -8,14 +8,14 @@ from rich.table import Table
 
 from reports.compare import Comparison
 from reports.compare_page import finding
-from reports.wording import number, percent, ranged, signed
+from reports.wording import number, percent, signed, stacked
 from sim.reach import MEANING
 
 
-def print_comparisons(out: Console, comparisons: Sequence[Comparison]) -> None:
+def print_comparisons(out: Console, comparisons: Sequence[Comparison], wide: bool = False) -> None:
     """For each: a row a configuration, what is not shared, and a warning for each condition that differs."""
     for one in comparisons:
-        out.print(comparison_table(one))
+        out.print(comparison_table(one, wide))
         for remark in one.named_remarks:
             out.print(remark, highlight=False, markup=False)
         out.print(f"{finding(one)} Intervals are over prompts.", highlight=False, markup=False)
@@ -28,31 +28,26 @@ def print_comparisons(out: Console, comparisons: Sequence[Comparison]) -> None:
             out.print(f"Warning: {difference.sentence}.", highlight=False, markup=False)
 
 
-def comparison_table(one: Comparison) -> Table:
-    """Both records' figures side by side."""
+def comparison_table(one: Comparison, wide: bool = False) -> Table:
+    """Both records' figures side by side; `wide`: the errors of their predictions, too."""
     table = Table(title=escape(f"{one.second} (second) against {one.first} (first)"))
-    table.add_column("configuration")
-    headings = (
-        "tokens/s",
-        "second over first (95%)",
-        "rollback rate",
-        "difference, points",
-        "error of the prediction",
-        "of timing alone",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    table.add_column("configuration", overflow="fold")
+    headings = ("tokens/s", "second over first (95%)", "rollback rate", "difference, points")
+    errors = ("error of the prediction", "of timing alone")
+    for heading in headings + errors if wide else headings:
+        table.add_column(heading, justify="right", overflow="fold")
     for row in one.rows:
         first, second = row.first, row.second
         rates = f"{percent(first.rollback_rate)} / {percent(second.rollback_rate)}"
         known = first.timing_error is not None and second.timing_error is not None
-        table.add_row(
+        cells = (
             escape(row.label),
             f"{number(first.tokens_per_second)} / {number(second.tokens_per_second)}",
-            ranged(row.ratio, 3),
+            stacked(row.ratio, 3),
             rates if row.configuration.drafts else "",
             number(100 * row.rollback.value) if row.configuration.drafts else "",
             f"{signed(first.error)} / {signed(second.error)}",
             f"{signed(first.timing_error or 0.0)} / {signed(second.timing_error or 0.0)}" if known else "",
         )
+        table.add_row(*(cells if wide else cells[: -len(errors)]))
     return table

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from engine.metrics import Estimate
+from engine.naming import in_words
 from reports import charts
 from reports.fidelity import Check, Fidelity, course, judge
 from reports.parts import Section, Table, find_baseline, find_chosen, find_fastest, single, speculates
@@ -30,16 +31,16 @@ def speeds(v: Verification) -> Section:
     speculative = [c for c in v.compared if speculates(c)]
     slower = sum(c.measured.best_speed_up.value < 1.0 for c in speculative)
     finding = (
-        f"Of {plural(len(v.compared), 'configuration')} measured, {fastest.configuration.label()} was the fastest at "
+        f"Of {plural(len(v.compared), 'configuration')} measured, {in_words(fastest.configuration)} was the fastest at "
         f"{ranged(fastest.measured.speed)} tokens/s; {_some(slower, len(speculative))} with speculation "
         f"{'were' if slower > 1 else 'was'} slower than the best autoregressive set-up."
     )
     caption = "Filled marks: measured. Open marks: predicted. Bars: 95% intervals over prompts."
     if best:
-        caption += f" Dashed: the best autoregressive set-up, {best.configuration.label()}."
+        caption += f" Dashed: the best autoregressive set-up, {in_words(best.configuration)}."
     rows = tuple(
         (
-            marked(c.configuration.label(), c.far_context),
+            marked(in_words(c.configuration), c.far_context),
             c.role,
             ranged(c.measured.speed),
             ranged(c.measured.best_speed_up, 2),
@@ -109,7 +110,7 @@ def prediction(v: Verification) -> Section:
     )
     rows = tuple(
         (
-            marked(c.configuration.label(), c.far_context),
+            marked(in_words(c.configuration), c.far_context),
             ranged(c.predicted.speed),
             ranged(c.measured.speed),
             signed(c.error),
@@ -192,14 +193,14 @@ def shares(v: Verification) -> Section:
     one = find_chosen(v.compared)
     m, p = one.measured.metrics, one.predicted.metrics
     finding = (
-        f"Under {one.configuration.label()} the target computed {percent(m.target_busy)} of the time (predicted "
+        f"Under {in_words(one.configuration)} the target computed {percent(m.target_busy)} of the time (predicted "
         f"{percent(p.target_busy)}) and the draft {percent(m.draft_busy)} (predicted {percent(p.draft_busy)}); their "
         f"devices idled {percent(m.target_idle)} and {percent(m.draft_idle)}."
     )
     kinds = ("target busy", "target idle", "draft busy", "draft idle")
     rows = tuple(
         (
-            c.configuration.label(),
+            in_words(c.configuration),
             *(
                 percent(getattr(side.metrics, kind.replace(" ", "_")))
                 for kind in kinds
@@ -232,7 +233,7 @@ def dropped(v: Verification) -> Section:
         return Section("dropped", short, title, "No configuration drafted anything.")
     rows = tuple(
         (
-            c.configuration.label(),
+            in_words(c.configuration),
             *(
                 cell
                 for kind in ("rollback", "hedge")
@@ -274,11 +275,11 @@ def _rolled_back(compared: Sequence[Compared]) -> str:
     least, most = (pick(compared, key=lambda c: c.measured.metrics.rollback_rate) for pick in (min, max))
     off = max(abs(c.predicted.metrics.rollback_rate - c.measured.metrics.rollback_rate) for c in compared)
     if least is most:
-        found = f"{least.configuration.label()} rolled back {percent(least.measured.metrics.rollback_rate)}"
+        found = f"{in_words(least.configuration)} rolled back {percent(least.measured.metrics.rollback_rate)}"
     else:
         found = (
-            f"between {percent(least.measured.metrics.rollback_rate)} ({least.configuration.label()}) and "
-            f"{percent(most.measured.metrics.rollback_rate)} ({most.configuration.label()}) were rolled back"
+            f"between {percent(least.measured.metrics.rollback_rate)} ({in_words(least.configuration)}) and "
+            f"{percent(most.measured.metrics.rollback_rate)} ({in_words(most.configuration)}) were rolled back"
         )
     return (
         f"Of the tokens drafted on the line being followed, {found}; the prediction was off by at most "
@@ -308,10 +309,10 @@ def _claim(compared: Sequence[Compared]) -> str:
             more = ours / theirs - 1.0
             found.append(
                 f"{percent(abs(more), 0)} {'more' if more > 0 else 'fewer'} rollback tokens than "
-                f"{policy_name(policy)} ({rival.configuration.label()})"
+                f"{policy_name(policy)} ({in_words(rival.configuration)})"
             )
     return (
-        f" For the same text {mine.configuration.label()} dropped {listing(found)}, as measured."
+        f" For the same text {in_words(mine.configuration)} dropped {listing(found)}, as measured."
         if found
         else ""
     )

@@ -11,7 +11,18 @@ from reports import condition_charts
 from reports.figure import Chart, Choice, View
 from reports.parts import Section, Table, chosen_how, pairs, searched, single, speculates
 from reports.verification import Verification
-from reports.wording import MINUS, PLACES, listing, milliseconds, number, plural, ranged, signed, times
+from reports.wording import (
+    MINUS,
+    PLACES,
+    in_words,
+    listing,
+    milliseconds,
+    number,
+    plural,
+    ranged,
+    signed,
+    times,
+)
 
 
 def costs(calibration: Calibration) -> Section:
@@ -175,7 +186,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
     runs = tuple(
         (
             str(s.order),
-            c.configuration.label(),
+            in_words(c.configuration),
             v.prompts[s.prompt].id if s.prompt < len(v.prompts) else str(s.prompt),
             str(s.repeat),
             f"{len(s.run.tokens):,}",
@@ -273,7 +284,7 @@ def _crowds(crowds: Sequence[Crowd]) -> Table:
 
 def _method(v: Verification) -> list[tuple[str, str]]:
     warned = sum(s.run.warning is not None for c in v.compared for s in c.samples)
-    baselines = [c.configuration.label() for c in v.compared if not speculates(c)]
+    baselines = [in_words(c.configuration) for c in v.compared if not speculates(c)]
     return [
         ("created", v.created),
         ("seed", str(v.seed)),

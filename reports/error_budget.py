@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
+from engine.naming import in_words
 from reports.verification import Compared, Verification
 from sim.recorded_costs import rerun, same_schedule
 from sim.replay import Replay
@@ -77,7 +78,7 @@ def split_error(
     rows = []
     for one in v.compared:
         rows.append(_row(one, world))
-        advance(one.configuration.label())
+        advance(in_words(one.configuration))
     known = [row.parts for row in rows if row.parts]
     return ErrorBudget(
         created=v.created,

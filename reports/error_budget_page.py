@@ -3,13 +3,14 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from reports import palette as colour
 from reports.error_budget import ErrorBudget, Parts, Row
 from reports.figure import HOVER, Figure, axis, layout, named_rows
 from reports.parts import Section, Table, single
-from reports.wording import number, percent, plain, plural, signed
+from reports.wording import LONG, in_words, number, percent, plain, plural, signed
 
 TINTS = {
     "scheduling": colour.PURPLE,
@@ -76,9 +77,9 @@ def print_error_budget(out: Console, budget: ErrorBudget) -> None:
     """The table, the medians of the parts' sizes, and what the parts mean."""
     table = TerminalTable(title="The error of the predicted tokens/s, in parts")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+        table.add_column(column, justify="left" if column == COLUMNS[0] else "right", overflow="fold")
     for row in budget.rows:
-        table.add_row(*_cells(row))
+        table.add_row(*map(escape, _cells(row)))
     medians = budget.medians
     table.add_section()
     table.add_row(
@@ -95,7 +96,7 @@ def print_error_budget(out: Console, budget: ErrorBudget) -> None:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.configuration.label(),
+        in_words(row.configuration),
         number(row.measured),
         number(row.predicted),
         signed(row.error),
@@ -110,7 +111,7 @@ def _figure(rows: tuple[Row, ...]) -> Figure:
     hover = [
         "<br>".join(
             [
-                f"<b>{plain(row.configuration.label())}</b>: error {signed(row.error)}",
+                f"<b>{plain(in_words(row.configuration), LONG)}</b>: error {signed(row.error)}",
                 *(
                     f"{name} {signed(getattr(row.parts, name))}"
                     for name in Parts.model_fields

@@ -10,7 +10,7 @@ from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.parts import Section, Table, find_fastest, single
 from reports.verification import Verification
-from reports.wording import number, plain, plural, policy_name, ranged
+from reports.wording import LONG, in_words, number, plain, plural, policy_name, ranged
 from sim.reach import marked
 
 
@@ -52,7 +52,7 @@ def frontier(v: Verification) -> Section:
     fronts = [front(places) for places in (measured, swept)]
     rows = tuple(
         (
-            marked(p.configuration.label(), p.far_context),
+            marked(in_words(p.configuration), p.far_context),
             "measured" if p.measured else "simulated",
             ranged(p.speed),
             number(p.waste, 2),
@@ -83,14 +83,14 @@ def _finding(v: Verification, best: Sequence[Place]) -> str:
     waste = wasted(fastest.measured.metrics)
     found = (
         f"Of {plural(len(v.compared), 'configuration')} measured, {len(best)} are beaten by no other in speed and "
-        f"waste at once. The fastest, {fastest.configuration.label()}, drafted {number(waste, 2)} tokens in vain for "
+        f"waste at once. The fastest, {in_words(fastest.configuration)}, drafted {number(waste, 2)} tokens in vain for "
         "each token of text"
     )
     thrifty = [p for p in best if p.speed.value >= 0.95 * fastest.measured.speed.value and p.waste < waste]
     if thrifty:
         least = min(thrifty, key=lambda p: p.waste)
         found += (
-            f"; {least.configuration.label()} reaches {number(least.speed.value)} tokens/s, within 5% of it, with "
+            f"; {in_words(least.configuration)} reaches {number(least.speed.value)} tokens/s, within 5% of it, with "
             f"{number(least.waste, 2)}"
         )
     return found + "."
@@ -132,7 +132,7 @@ def _figure(measured: Sequence[Place], swept: Sequence[Place], fronts: Sequence[
                         "line": {"width": 1.2, "color": colour.SURFACE if real else tint},
                     },
                     "hovertext": [
-                        f"<b>{plain(p.configuration.label())}</b> ({'measured' if real else 'simulated'})"
+                        f"<b>{plain(in_words(p.configuration), LONG)}</b> ({'measured' if real else 'simulated'})"
                         f"<br>{ranged(p.speed)} tokens/s<br>{number(p.waste, 2)} wasted for each token of text"
                         for p in mine
                     ],

@@ -18,6 +18,7 @@ from calibrate.costs import Crowded, as_together
 from calibrate.pace import Crowd, Seated, time_crowd, time_steps
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
+from engine.naming import in_words
 from engine.pair import Pair
 from engine.record import Run
 from engine.sampling import Sampling
@@ -114,7 +115,9 @@ def measure(
             _run(pair, configuration, prompted, prompt, repeat, next(orders), found)
             left = began + course.seconds - course.clock()
             advance(
-                configuration.label() if math.isinf(left) else f"{_minutes(left)}, {configuration.label()}"
+                in_words(configuration)
+                if math.isinf(left)
+                else f"{_minutes(left)}, {in_words(configuration)}"
             )
         rounds += 1
 
@@ -160,7 +163,7 @@ def _run(
     if run.warning:
         # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so it is run once more
         # and told of.
-        found.notes.append(f"{configuration.label()}, prompt {prompt}: run again; {run.warning}")
+        found.notes.append(f"{in_words(configuration)}, prompt {prompt}: run again; {run.warning}")
         run = prompted.write(pair, configuration, prompt)
     found.samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
 
@@ -176,7 +179,7 @@ def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> No
     try:
         steps, reference = time_steps(pair, configuration.placement, draft)
     except WorkerLost as lost:
-        found.notes.append(f"{configuration.label()}: its models' steps were timed again; {lost}")
+        found.notes.append(f"{in_words(configuration)}: its models' steps were timed again; {lost}")
         steps, reference = time_steps(pair, configuration.placement, draft)
     for seated, seconds in steps.items():
         found.steps.setdefault(seated, []).append(seconds)

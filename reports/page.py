@@ -16,6 +16,7 @@ from reports.settle import settle
 from reports.settlement_page import settlement
 from reports.verdict import verdict
 from reports.verification import Verification
+from reports.wording import legend
 
 
 def write_page(
@@ -57,6 +58,7 @@ def render(
         "template.html",
         sections,
         verification.model_dump_json(),
+        legend([c.configuration for c in verification.compared]),
         verification=verification,
         verdict=verdict(verification),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from calibrate.artifact import JSON_NAME, Artifact, load_artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError, SpecBranchError
+from engine.naming import in_words
 from engine.record import Run
 from reports.verification import Compared, Verification, replay_folder
 from sim.replay import Replay
@@ -50,9 +51,9 @@ def find_compared(verification: Verification, wanted: str | None) -> Compared:
 
 
 def _the_one(compared: Sequence[Compared], label: str) -> Compared:
-    found = next((c for c in compared if c.configuration.label() == label), None)
+    found = next((c for c in compared if label in (c.configuration.label(), in_words(c.configuration))), None)
     if found is None:
-        known = ", ".join(f"{i}: {c.configuration.label()}" for i, c in enumerate(compared))
+        known = ", ".join(f"{i}: {in_words(c.configuration)}" for i, c in enumerate(compared))
         raise ConfigurationError(f"the record has no configuration '{label}'; it has {known}.")
     return found
 

@@ -16,6 +16,7 @@ from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.published import Placed, Regime
 from reports.regime_points import MapPoint, MeasuredRatio
 from reports.wording import (
+    LONG,
     has_interval,
     in_words,
     interval,
@@ -246,9 +247,9 @@ def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
 
 def _ratio_facts(p: MapPoint, r: MeasuredRatio) -> str:
     return (
-        f"<b>{plain(in_words(r.method))}</b><br>over {plain(in_words(r.rival))}<br>ratio {number(p.ratio.value)}, "
-        f"alignment {percent(p.alignment.value, 0)}<br>measured {ranged(r.measured, 2)}, predicted "
-        f"{number(r.predicted, 2)}"
+        f"<b>{plain(in_words(r.method), LONG)}</b><br>over {plain(in_words(r.rival), LONG)}<br>"
+        f"ratio {number(p.ratio.value)}, alignment {percent(p.alignment.value, 0)}<br>"
+        f"measured {ranged(r.measured, 2)}, predicted {number(r.predicted, 2)}"
     )
 
 
@@ -286,7 +287,7 @@ def _won(found: RegimeMap, view: View, policy: str) -> dict[str, Any]:
 
 def _facts(cell: Cell) -> str:
     """Everything about a cell, for its hover box."""
-    head = f"<b>{_capital(plain(in_words(cell.winner.configuration), 90))}</b>"
+    head = f"<b>{_capital(plain(in_words(cell.winner.configuration), LONG))}</b>"
     lines = [f"ratio {cell.ratio:g}, alignment {percent(cell.alignment, 0)}", head]
     lines.append(
         f"{times(cell.winner.speed_up.value)} the best autoregressive ({interval(cell.winner.speed_up, 2)})"
@@ -297,7 +298,7 @@ def _facts(cell: Cell) -> str:
         lines.append(f"tied with {plain(' and '.join(others))}" if cell.is_tie else ahead)
     for place, entry in enumerate(cell.entries[1:]):
         word = "runner-up: " if not place else ""
-        lines.append(f"{word}{plain(in_words(entry.configuration), 90)}, {times(entry.speed_up.value)}")
+        lines.append(f"{word}{plain(in_words(entry.configuration), LONG)}, {times(entry.speed_up.value)}")
     return "<br>".join(lines)
 
 
@@ -445,9 +446,12 @@ def _own_facts(o: Own, cell: Cell) -> str:
     return "<br>".join(
         [
             f"<b>calibrated with {plain(o.draft)}</b>: ratio {number(o.ratio)}, alignment {percent(o.alignment)}",
-            f"{plain(in_words(winner.configuration), 90)}, {times(winner.speed_up.value)} "
+            f"{plain(in_words(winner.configuration), LONG)}, {times(winner.speed_up.value)} "
             f"({interval(winner.speed_up, 2)})",
-            *(f"{plain(in_words(e.configuration), 90)}, {times(e.speed_up.value)}" for e in cell.entries[1:]),
+            *(
+                f"{plain(in_words(e.configuration), LONG)}, {times(e.speed_up.value)}"
+                for e in cell.entries[1:]
+            ),
         ]
     )
 
@@ -494,7 +498,7 @@ def _points(found: RegimeMap, points: Sequence[MapPoint]) -> list[dict[str, Any]
 def _point_facts(p: MapPoint) -> str:
     lines = [
         f"<b>measured with {plain(p.draft)}</b>: ratio {ranged(p.ratio)}, alignment {percent(p.alignment.value)}",
-        f"<b>{plain(in_words(p.winner), 90)}</b>"
+        f"<b>{plain(in_words(p.winner), LONG)}</b>"
         + (" (not told from the second)" if p.is_tie else f", {percent(p.lead.value - 1.0)} ahead"),
     ]
     lines += [

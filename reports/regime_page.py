@@ -52,6 +52,10 @@ CODES = {
     "prompt-lookup": "PL",
     "autoregressive": "AR",
 }
+CODED = (
+    ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items() if p != "pearl")
+    + f"; {regime_charts.TIE}: a tie."
+)
 HELPERS = ("as published", "with helpers")
 # In words, and how many times as fast SpecBranch would be without it where its colour is full.
 PARTS: dict[Part, tuple[str, float]] = {
@@ -300,9 +304,7 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         "the "
         "share of positions where the draft's first token is the target's. Helpers: repetitions, n-grams and second "
         "choices for every method that drafts, redrafting for SpecBranch, and prompt lookup. In each placement the "
-        "autoregressive baseline runs there too. In the table "
-        + ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items() if p != "pearl")
-        + f"; {regime_charts.TIE}: a tie.",
+        f"autoregressive baseline runs there too. In the table {CODED}",
     )
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.claims import Row, findings
-from reports.regime_page import decide, matrix, measured, said
+from reports.regime_page import CODED, decide, matrix, measured, said
 from reports.regime_points import MapPoint
 from sim.regime_map import RegimeMap
 
@@ -22,10 +22,11 @@ def print_map(
         shown = matrix(found, found.view(placement, found.temperatures[0], helpers=False))
         table = Table(title=shown.title)
         for column in shown.columns:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", overflow="fold")
         for row in shown.rows:
             table.add_row(*row)
         out.print(table)
+    out.print(f"In the table {CODED}", highlight=False, markup=False)
     if points:
         out.print(measured(found, points).finding, highlight=False, markup=False)
     for line in findings(settled):

@@ -10,7 +10,9 @@ from reports import palette as colour
 from reports.figure import HOVER, Chart, Choice, Figure, View, axis, heading, layout
 from reports.verification import Point, Timeline
 from reports.wording import (
+    LONG,
     PLACES,
+    in_words,
     milliseconds,
     number,
     percent,
@@ -103,7 +105,7 @@ def _best_of(points: Sequence[Point], quantity: int, chosen: Configuration | Non
     value = times(_cell(pick, 0)) if quantity == 0 else percent(_cell(pick, quantity))
     word = "Highest" if quantity == 0 else "Lowest"
     star = " The star marks the chosen one." if any(p.configuration == chosen for p in points) else ""
-    return f"{word} {QUANTITIES[quantity]} here, outlined: {value} with {pick.configuration.label()}.{star}"
+    return f"{word} {QUANTITIES[quantity]} here, outlined: {value} with {in_words(pick.configuration)}.{star}"
 
 
 def _heatmap(
@@ -127,7 +129,7 @@ def _heatmap(
             return "not simulated"
         m = point.metrics
         return (
-            f"<b>{plain(point.configuration.label())}</b><br>{ranged(point.speed)} tokens/s"
+            f"<b>{plain(in_words(point.configuration), LONG)}</b><br>{ranged(point.speed)} tokens/s"
             f"<br>speed-up {ranged(point.best_speed_up, 2)}<br>accepted length {number(m.mean_accepted_length, 2)}"
             f"<br>rollback rate {percent(m.rollback_rate)}, hedge rate {percent(m.hedge_rate)}"
             f"<br>target idle {percent(m.target_idle)}, draft idle {percent(m.draft_idle)}"

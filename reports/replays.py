@@ -6,7 +6,7 @@ from engine.record import Run
 from reports import replay_charts
 from reports.parts import Section, Table, find_chosen, single
 from reports.verification import Point, Verification
-from reports.wording import has_interval, interval, number, percent, plural, ranged, signed, times
+from reports.wording import has_interval, in_words, interval, number, percent, plural, ranged, signed, times
 from sim.reach import marked
 
 
@@ -19,7 +19,7 @@ def tradeoff(v: Verification) -> Section:
         return Section("tradeoff", short, title, "The record holds no simulated sweep.")
     rows = tuple(
         (
-            marked(p.configuration.label(), p.far_context),
+            marked(in_words(p.configuration), p.far_context),
             "as recorded" if p.alignment is None else percent(p.alignment, 0),
             str(p.configuration.draft_length),
             str(p.configuration.branches) if "branches" in p.configuration.uses else "",
@@ -64,7 +64,7 @@ def _best(points: Sequence[Point]) -> str:
     gains = sum(p.best_speed_up.value > 1.0 for p in points)
     found = (
         f"Of {plural(len(points), 'simulated configuration')}, {gains or 'none'} beat the best autoregressive set-up; "
-        f"the best is {top.configuration.label()} at {times(top.best_speed_up.value)}"
+        f"the best is {in_words(top.configuration)} at {times(top.best_speed_up.value)}"
     )
     if not has_interval(top.best_speed_up):
         return found + "."
@@ -100,7 +100,7 @@ def timeline(v: Verification) -> Section:
     shown = v.timeline
     real, simulated = shown.real, shown.simulated
     finding = (
-        f"{shown.configuration.label()} took {number(real.seconds, 2)} s, simulated {number(simulated.seconds, 2)} s "
+        f"{in_words(shown.configuration)} took {number(real.seconds, 2)} s, simulated {number(simulated.seconds, 2)} s "
         f"({signed(simulated.seconds / real.seconds - 1.0)}). {_agreement(real, simulated)}"
     )
     prompt = v.prompts[shown.prompt].id if shown.prompt < len(v.prompts) else str(shown.prompt)

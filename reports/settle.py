@@ -21,7 +21,7 @@ from reports.fidelity import paired_speed_up
 from reports.parts import find_baseline
 from reports.resampling import RESAMPLES, Draws, Floats, draw_prompts
 from reports.verification import Compared, Settling, Verification
-from reports.wording import has_interval, interval, listing, number, percent, plural, policy_name
+from reports.wording import has_interval, in_words, interval, listing, number, percent, plural, policy_name
 from scenarios.tuned import TunedConfiguration
 from sim.grid import Grid
 from sim.tune import tune
@@ -189,8 +189,8 @@ def _claims(v: Verification, settling: Settling, draft: str, draws: Draws) -> li
             Claim(
                 claim=letter,
                 draft=draft,
-                configuration=branched.configuration.label(),
-                rival=rival.configuration.label(),
+                configuration=in_words(branched.configuration),
+                rival=in_words(rival.configuration),
                 quantity=quantity,
                 figure=figure,
                 least=least,

@@ -7,7 +7,7 @@ from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.parts import Section, Table, single
 from reports.settle import Claim, Settlement, summary
-from reports.wording import plain, ranged
+from reports.wording import LONG, plain, ranged
 
 TINTS = {"for": colour.BLUE, "against": colour.VERMILLION, "undecided": colour.GREY}
 SYMBOLS = {"for": "circle", "against": "x", "undecided": "circle-open"}
@@ -77,7 +77,7 @@ def _figure(claims: tuple[Claim, ...]) -> Figure:
                     "line": {"width": 1.5, "color": tint},
                 },
                 "hovertext": [
-                    f"<b>{plain(c.configuration)}</b><br>{plain(c.quantity)} {plain(c.rival)}"
+                    f"<b>{plain(c.configuration, LONG)}</b><br>{plain(c.quantity)} {plain(c.rival, LONG)}"
                     f"<br>{ranged(c.figure, 2)}, published {_range(c)}: {c.outcome}"
                     for _, c in mine
                 ],

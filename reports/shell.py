@@ -27,8 +27,11 @@ CONFIG = {
 }
 
 
-def fill(template: str, sections: Sequence[Section], record: str, **values: Any) -> str:
-    """A page as HTML: `template` of this folder with its `values`; `record` is the JSON to download."""
+def fill(template: str, sections: Sequence[Section], record: str, legend: str = "", **values: Any) -> str:
+    """A page as HTML: `template` of this folder with its `values`; `record` is the JSON to download.
+
+    `legend`: what the short forms on charts mean.
+    """
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     views = {
@@ -41,6 +44,7 @@ def fill(template: str, sections: Sequence[Section], record: str, **values: Any)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(template).render(
         sections=sections,
+        legend=legend,
         policy=_policy(scripts),
         scripts=[Markup(script) for script in scripts],
         style=Markup(_own("page.css")),

@@ -2,10 +2,11 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from calibrate.artifact import Artifact
@@ -13,53 +14,63 @@ from engine.metrics import Estimate, Metrics
 from engine.record import Run
 from reports.fidelity import CRITERIA, QUESTIONS, Check, Fidelity, course, sentence
 from reports.parts import chosen_how, find_chosen, find_fastest, searched
-from reports.verification import Verification
-from reports.wording import has_interval, number, percent, ranged
+from reports.verification import Compared, Verification
+from reports.wording import has_interval, in_words, number, percent, stacked
 from reports.wording import sentence as as_sentence
 from scenarios.schema import Scenario
 from sim.reach import MEANING, marked
 from sim.run import Outcome
 from sim.tune import Scored, Tuning
 
-WIDTH = 150  # where the output is not a terminal
+WIDTH = 100  # where the output is not a terminal; every table fits it
+WIDE = 160  # what all columns of the wide ones take
 
 
-def console() -> Console:
-    """Standard output, wide enough for a table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+def console(wide: bool = False) -> Console:
+    """Standard output; where it is not a terminal, as wide as the tables need."""
+    return Console(width=None if sys.stdout.isatty() else WIDE if wide else WIDTH)
 
 
 def _simulated_table(
-    title: str | None, rows: Sequence[tuple[str, Estimate, Estimate, Metrics | None]]
+    title: str, rows: Sequence[tuple[str, Estimate, Estimate, Metrics | None]], wide: bool = True
 ) -> Table:
-    """One row a configuration: its speed, its speed-up over the best autoregressive set-up, its metrics."""
-    table = Table(title=title)
-    table.add_column("configuration")
+    """One row a configuration: its speed, its speed-up over the best autoregressive set-up, its metrics.
+
+    Idle times and hedges only where it may be `wide`.
+    """
+    table = Table(title=escape(title))
+    table.add_column("configuration", overflow="fold")
     headings = ["tokens/s (95%)", "speed-up (95%)"]
     if any(metrics for *_, metrics in rows):
-        headings += ["accepted length", "rollback", "hedge", "target idle", "draft idle"]
+        headings += ["accepted length", "rollback"]
+        headings += ["hedge", "target idle", "draft idle"] if wide else []
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for name, speed, speed_up, metrics in rows:
-        shown = [name, ranged(speed), ranged(speed_up, 2)]
+        shown = [escape(name), stacked(speed), stacked(speed_up, 2)]
         if metrics:
-            shares = (metrics.rollback_rate, metrics.hedge_rate, metrics.target_idle, metrics.draft_idle)
+            shares = [metrics.rollback_rate]
+            shares += [metrics.hedge_rate, metrics.target_idle, metrics.draft_idle] if wide else []
             shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{max(0.0, share):.1%}" for share in shares)]
         table.add_row(*shown)
     return table
 
 
 def print_outcomes(
-    out: Console, scenario: Scenario, artifact: Artifact | None, outcomes: Sequence[Outcome]
+    out: Console,
+    scenario: Scenario,
+    artifact: Artifact | None,
+    outcomes: Sequence[Outcome],
+    wide: bool = False,
 ) -> None:
     """A scenario's table, where its figures come from, and what a reader has to know."""
     many = len(scenario.what_if) > 1
     rows = [
         (
             marked(
-                f"{o.configuration.label()} | {o.what_if.label() or 'as measured'}"
+                f"{in_words(o.configuration)}; {o.what_if.label() or 'as measured'}"
                 if many
-                else o.configuration.label(),
+                else in_words(o.configuration),
                 o.far_context,
             ),
             o.speed,
@@ -69,7 +80,7 @@ def print_outcomes(
         for o in outcomes
     ]
     name = scenario.hardware.name if scenario.hardware else ""
-    out.print(_simulated_table(f"{scenario.title}: {name}" if name else scenario.title, rows))
+    out.print(_simulated_table(f"{scenario.title}: {name}" if name else scenario.title, rows, wide))
     if not many and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
     if artifact is None:
@@ -112,7 +123,8 @@ def print_tuned(out: Console, found: Tuning) -> None:
     fastest = [*found.scored[:SHOWN]]
     rest = [s for s in (found.chosen, *found.baselines) if s not in fastest]
     rows = [
-        (marked(s.configuration.label(), s.far_context), s.speed, s.speed_up, None) for s in [*fastest, *rest]
+        (marked(in_words(s.configuration), s.far_context), s.speed, s.speed_up, None)
+        for s in [*fastest, *rest]
     ]
     title = (
         f"Predicted: the {len(fastest)} best of {len(found.scored)}, then the best of each policy and draft"
@@ -130,19 +142,19 @@ def print_tuned(out: Console, found: Tuning) -> None:
 
 def _front_table(front: Sequence[Scored]) -> Table:
     table = Table(title="Nothing is better in speed, speed for each device, and waste at once")
-    table.add_column("configuration")
+    table.add_column("configuration", overflow="fold")
     for heading in (
         "tokens/s (95%)",
         "devices",
-        "tokens/s for each",
-        "wasted for each token",
-        "rollback rate",
+        "tokens/s\nfor each",
+        "wasted for\neach token",
+        "rollback\nrate",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for s in front[:SHOWN]:
         table.add_row(
-            marked(s.configuration.label(), s.far_context),
-            ranged(s.speed),
+            escape(marked(in_words(s.configuration), s.far_context)),
+            stacked(s.speed),
             str(s.devices),
             f"{s.speed.value / s.devices:.1f}",
             f"{s.waste:.2f}",
@@ -153,34 +165,35 @@ def _front_table(front: Sequence[Scored]) -> Table:
     return table
 
 
-def verified_table(verification: Verification) -> Table:
-    """Predicted beside measured tokens/s, fastest first."""
-    table = Table(title="Predicted and measured")
-    table.add_column("configuration")
-    table.add_column("role")
-    for heading in (
-        "as calibrated",
-        "predicted tokens/s (95%)",
-        "replayed",
-        "measured tokens/s (95%)",
-        "error",
-        "speed-up (95%)",
-    ):
-        table.add_column(heading, justify="right")
-    table.add_column("rollback predicted / measured", justify="right")
+def verified_table(verification: Verification, wide: bool = False) -> Table:
+    """Predicted beside measured tokens/s, fastest first, and whether the error is inside the tolerance.
+
+    `wide`: also why each is here, what else was predicted, speed-ups and rollback.
+    """
+    most = verification.tolerance.tail_error
+    columns: dict[str, Callable[[Compared], str]] = {
+        "configuration": lambda row: escape(marked(in_words(row.configuration), row.far_context)),
+        "predicted\ntokens/s": lambda row: stacked(row.predicted.speed),
+        "measured\ntokens/s": lambda row: stacked(row.measured.speed),
+        "error": lambda row: f"{row.error:+.1%}",
+        f"within\n{most:.0%}?": lambda row: "inside" if abs(row.error) <= most else "outside",
+    }
+    if wide:
+        columns |= {
+            "role": lambda row: row.role,
+            "as\ncalibrated": lambda row: f"{row.as_calibrated.value:.1f}",
+            "replayed": lambda row: f"{row.replayed.value:.1f}" if row.replayed else "",
+            "speed-up": lambda row: stacked(row.measured.best_speed_up, 2),
+            "rollback, predicted\n/ measured": lambda row: " / ".join(
+                f"{side.metrics.rollback_rate:.1%}" for side in (row.predicted, row.measured)
+            ),
+        }
+    table = Table(title="Predicted and measured, with 95% intervals")
+    for heading in columns:
+        words = heading in ("configuration", "role")
+        table.add_column(heading, justify="left" if words else "right", overflow="fold")
     for row in sorted(verification.compared, key=lambda c: -c.measured.speed.value):
-        predicted, measured = row.predicted.metrics, row.measured.metrics
-        table.add_row(
-            marked(row.configuration.label(), row.far_context),
-            row.role,
-            f"{row.as_calibrated.value:.1f}",
-            ranged(row.predicted.speed),
-            f"{row.replayed.value:.1f}" if row.replayed else "",
-            ranged(row.measured.speed),
-            f"{row.error:+.1%}",
-            ranged(row.measured.best_speed_up, 2),
-            f"{predicted.rollback_rate:.1%} / {measured.rollback_rate:.1%}",
-        )
+        table.add_row(*(cell(row) for cell in columns.values()))
     return table
 
 
@@ -200,10 +213,10 @@ def verified_summary(verification: Verification) -> str:
         f"same texts (replayed): {_size([r.timing_error for r in rows])}; of the speed-up over the best autoregressive "
         f"set-up: {_size([r.speed_up_error for r in rows])}; "
         f"as calibrated, without the machine's pace since: {_size([r.error_as_calibrated for r in rows])}.",
-        f"The chosen one ({chosen.configuration.label()}, of {searched(verification)}) ran "
+        f"The chosen one ({in_words(chosen.configuration)}, of {searched(verification)}) ran "
         f"{chosen.measured.best_speed_up.value:.2f} times as "
         f"fast as the best autoregressive set-up, {regret:.1%} slower than the fastest measured "
-        f"({best.configuration.label()}).",
+        f"({in_words(best.configuration)}).",
         f"Of {tokens} tokens, {ties} were not what the target takes itself in one pass over the text but within "
         f"{verification.tie:g} of it in logits (numeric ties), {wrong} differed by more.",
         *([f"{MEANING}."] if any(row.far_context for row in rows) else []),
@@ -218,7 +231,7 @@ def print_fidelity(out: Console, found: Fidelity, verification: Verification) ->
     """Both verdicts, and the criteria behind them, with what would decide those that are open."""
     table = Table(title="The criteria, with limits of the true figures")
     for heading in ("criterion", "as calibrated", "at the run's pace, on these texts", "asked for"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for then, now in zip(found.forecast.checks, found.checks, strict=True):
         if now.name in CRITERIA:
             table.add_row(

@@ -7,7 +7,7 @@ from typing import Literal
 from reports.fidelity import Word, judge, sentence
 from reports.parts import find_baseline, find_chosen, find_fastest, speculates
 from reports.verification import Compared, Verification
-from reports.wording import has_interval, interval, number, plural, ranged, signed, times
+from reports.wording import has_interval, in_words, interval, number, plural, ranged, signed, times
 from reports.wording import sentence as as_sentence
 from sim.reach import MEANING
 
@@ -92,7 +92,7 @@ def verdict(v: Verification) -> Verdict:
 
 
 def _headline(one: Compared, fastest: Compared) -> tuple[Tone, str]:
-    label, gain = one.configuration.label(), one.measured.best_speed_up
+    label, gain = in_words(one.configuration), one.measured.best_speed_up
     if not speculates(one):
         if speculates(fastest):
             return "even", "Do not speculate, said the prediction; the measurement disagrees."
@@ -112,20 +112,20 @@ def _sentences(compared: Sequence[Compared]) -> tuple[str, ...]:
     one, fastest, best = find_chosen(compared), find_fastest(compared), find_baseline(compared)
     gain = one.measured.best_speed_up
     measured = (
-        f"The chosen {one.configuration.label()} measured {number(one.measured.speed.value)} tokens/s "
+        f"The chosen {in_words(one.configuration)} measured {number(one.measured.speed.value)} tokens/s "
         f"(95% interval {interval(one.measured.speed)})"
     )
     if one is best:
         sentences = [f"{measured}; it is the best autoregressive set-up of this hardware."]
     else:
-        rival = f", {best.configuration.label()}" if best else ""
+        rival = f", {in_words(best.configuration)}" if best else ""
         sentences = [
             f"{measured}, {times(gain.value)} ({interval(gain, 2)}) the speed of the best autoregressive set-up of "
             f"the same hardware{rival}."
         ]
     if fastest is not one:
         sentences.append(
-            f"The fastest measured was {fastest.configuration.label()} at {ranged(fastest.measured.speed)} tokens/s"
+            f"The fastest measured was {in_words(fastest.configuration)} at {ranged(fastest.measured.speed)} tokens/s"
             + _apart(one, fastest)
         )
     if not speculates(fastest):
@@ -133,8 +133,8 @@ def _sentences(compared: Sequence[Compared]) -> tuple[str, ...]:
         if drafted:
             nearest = find_fastest(drafted)
             sentences.append(
-                f"The fastest {'other ' if speculates(one) else ''}way to speculate, {nearest.configuration.label()}, "
-                f"reached {times(nearest.measured.best_speed_up.value)} that speed."
+                f"The fastest {'other ' if speculates(one) else ''}way to speculate, "
+                f"{in_words(nearest.configuration)}, reached {times(nearest.measured.best_speed_up.value)} that speed."
             )
     sentences.append(
         f"The simulator had predicted {ranged(one.predicted.speed)} tokens/s, an error of {signed(one.error)}."

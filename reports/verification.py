@@ -235,7 +235,7 @@ def load_verification(path: Path) -> Verification:
         return Verification.model_validate(VERSIONS.migrate(json.loads(path.read_bytes())))
     except OSError as error:
         raise SpecBranchError(
-            f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first."
+            f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first, which writes such records."
         ) from error
     except OtherVersion as error:
         raise SpecBranchError(f"{path} {error}; 'specbranch verify --again' runs it anew.") from error

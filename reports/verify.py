@@ -303,11 +303,13 @@ def _check(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prom
         raise ConfigurationError("verifying needs two prompts or more, for an interval over prompts.")
     if artifact.digest != tuned.calibration_digest:
         raise CalibrationError(
-            f"{tuned.calibration} is not the calibration that was tuned on; run 'tune' again."
+            f"{tuned.calibration} is not the calibration that was tuned on; run 'specbranch tune --calibration "
+            f"{tuned.calibration}' again."
         )
     if tuned.what_if != WhatIf(temperature=tuned.what_if.temperature):
         raise ConfigurationError(
-            f"the configuration was tuned for what is not here ({tuned.what_if.label()}); run 'tune' without it."
+            f"the configuration was tuned for what is not here ({tuned.what_if.label()}); run 'specbranch tune' "
+            "without it."
         )
     longest = longest_text(artifact, tuned)
     if plan.max_tokens > longest:

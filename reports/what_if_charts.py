@@ -8,7 +8,7 @@ from engine.metrics import Estimate
 from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.verification import Supposed
-from reports.wording import number, plain, ranged
+from reports.wording import LONG, in_words, number, plain, ranged
 
 MARKS = (
     (colour.VERMILLION, "triangle-up"),
@@ -47,7 +47,7 @@ def by_branches(
                 "marker": {"size": 9, "color": tint, "symbol": symbol},
                 "line": {"color": tint, "width": 1.2, "dash": "solid" if index == 0 else "dot"},
                 "hovertext": [
-                    f"<b>{plain(s.configuration.label())}</b><br>{plain(name)}<br>{title} {ranged(e, 2)}"
+                    f"<b>{plain(in_words(s.configuration), LONG)}</b><br>{plain(name)}<br>{title} {ranged(e, 2)}"
                     f"<br>{ranged(s.speed)} tokens/s<br>over the best autoregressive {ranged(s.best_speed_up, 2)}"
                     for s, e in rows
                 ],

@@ -10,8 +10,10 @@ from reports.parts import Section, Table, find_chosen
 from reports.verification import Compared, Supposed, Verification
 from reports.what_if_charts import Bar
 from reports.wording import (
+    LONG,
     TIMES,
     has_interval,
+    in_words,
     interval,
     number,
     percent,
@@ -146,7 +148,7 @@ def _per_device(v: Verification) -> str:
         return ""
     most, one = max(drafting, key=lambda found: found[0])
     return (
-        f" For each {unit} it occupies, the best way to speculate ({one.configuration.label()}) measured "
+        f" For each {unit} it occupies, the best way to speculate ({in_words(one.configuration)}) measured "
         f"{number(most)} tokens/s, {times(most / best)} the best without speculation."
     )
 
@@ -157,7 +159,7 @@ def _gain_table(counted: Sequence[Supposed]) -> tuple[Table, ...]:
     worlds = list(dict.fromkeys(_world(s.what_if) for s in counted))
     rows: dict[Configuration, list[str]] = {}
     for s in counted:
-        rows.setdefault(s.configuration, [marked(s.configuration.label(), s.far_context)]).append(
+        rows.setdefault(s.configuration, [marked(in_words(s.configuration), s.far_context)]).append(
             ranged(_gain(s), 2)
         )
     columns = ("configuration", *(f"{world} (95%)" for world in worlds))
@@ -176,7 +178,7 @@ def _overhead_table(v: Verification) -> Table:
         simulated = [found.get((c.configuration, w)) for w in worlds]
         rows.append(
             (
-                marked(c.configuration.label(), any(s.far_context for s in simulated if s)),
+                marked(in_words(c.configuration), any(s.far_context for s in simulated if s)),
                 ranged(c.measured.speed),
                 ranged(c.measured.best_speed_up, 2),
                 str(count or ""),
@@ -207,11 +209,11 @@ def sensitivities(v: Verification) -> Section:
         return Section("sensitivities", short, title, "The record holds no sensitivities.")
     base = mine[WhatIf()]
     rival = alone.get(WhatIf())
-    label = base.configuration.label()
+    label = in_words(base.configuration)
     choices = ["Speed-up over the best autoregressive", f"Tokens/s of {label}"]
     subjects = [(mine, 1), (mine, 0)]
     if rival:
-        choices.append(f"Tokens/s of {rival.configuration.label()}")
+        choices.append(f"Tokens/s of {in_words(rival.configuration)}")
         subjects.append((alone, 0))
     views, ranked = {}, []
     for index, (subject, quantity) in enumerate(subjects):
@@ -227,11 +229,11 @@ def sensitivities(v: Verification) -> Section:
     )
     rows_of_table = tuple(
         (
-            _in_words(w),
+            _changed(w),
             ranged(mine[w].speed),
             ranged(mine[w].best_speed_up, 2),
             signed(mine[w].best_speed_up.value / base.best_speed_up.value - 1.0),
-            alone[w].configuration.label() if w in alone else "",
+            in_words(alone[w].configuration) if w in alone else "",
             ranged(alone[w].speed) if w in alone else "",
         )
         for w in mine
@@ -280,7 +282,7 @@ def _ranked(subject: dict[WhatIf, Supposed], quantity: int) -> list[tuple[str, l
         value = _figure(s, quantity)
         raises = s.speed.value >= subject[WhatIf()].speed.value
         hover = (
-            f"<b>{ROWS[field]} {change}</b><br>{plain(s.configuration.label())}<br>{ranged(s.speed)} tokens/s"
+            f"<b>{ROWS[field]} {change}</b><br>{plain(in_words(s.configuration), LONG)}<br>{ranged(s.speed)} tokens/s"
             f"<br>speed-up {ranged(s.best_speed_up, 2)}<br>{signed(value.value / base - 1.0)}"
         )
         rows.setdefault(ROWS[field], []).append(Bar(change, value.value, raises, hover))
@@ -302,7 +304,7 @@ def _change(what_if: WhatIf) -> tuple[str, str]:
     return field, "none"
 
 
-def _in_words(what_if: WhatIf) -> str:
+def _changed(what_if: WhatIf) -> str:
     if what_if == WhatIf():
         return "none"
     field, change = _change(what_if)

@@ -5,55 +5,18 @@ from math import inf, isfinite
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.naming import METHODS as METHODS
+from engine.naming import NAMES as NAMES
+from engine.naming import PLACES as PLACES
+from engine.naming import SEATS as SEATS
+from engine.naming import in_words as in_words
+from engine.naming import legend as legend
+from engine.naming import method_name as method_name
+from engine.naming import policy_name as policy_name
 
+LONG = 200  # characters; holds every configuration in words
 MINUS, TIMES = "\u2212", "\u00d7"
 TELLING = 10.0  # a share of an error or an interval above which its size says nothing more
-NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
-METHODS = {
-    "autoregressive": "autoregressive decoding",
-    "speculative": "standard speculative decoding",
-    "prompt-lookup": "prompt lookup",
-}
-SEATS = {
-    "at-once": "separate devices",
-    "in-turn": "one shared device",
-    "threads": "two streams of one device",
-}
-PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
-
-
-def policy_name(policy: str) -> str:
-    """The method's name as its papers write it."""
-    return NAMES.get(policy, policy)
-
-
-def method_name(policy: str) -> str:
-    """The method in a sentence."""
-    return METHODS.get(policy, policy_name(policy))
-
-
-def in_words(c: Configuration, placed: bool = True) -> str:
-    """A configuration for people: the method, then what it is set to, and where it runs."""
-    used = c.uses
-    parts = [method_name(c.policy)]
-    if "draft" in used and c.draft:
-        parts.append(f"{c.draft} draft")
-    if "draft_length" in used:
-        parts.append(f"length {c.draft_length}")
-    if "branches" in used:
-        parts.append(f"up to {c.branches} branches" if c.adaptive_branches else plural(c.branches, "branch"))
-    if "min_confidence" in used and c.min_confidence:
-        parts.append(f"cut under {c.min_confidence:g}")
-    helping = {
-        "guesses": "n-grams",
-        "repeats": "repetitions",
-        "second_under": "second choices",
-        "redraft": "redrafting",
-    }
-    parts += [name for field, name in helping.items() if field in used and getattr(c, field)]
-    if placed:
-        parts.append(SEATS[c.placement])
-    return ", ".join(parts)
 
 
 def sentence(note: str) -> str:
@@ -118,6 +81,11 @@ def interval(estimate: Estimate, digits: int = 1) -> str:
 def ranged(estimate: Estimate, digits: int = 1, unit: str = "") -> str:
     """A value with its interval in brackets."""
     return f"{number(estimate.value, digits)}{unit} ({interval(estimate, digits)})"
+
+
+def stacked(estimate: Estimate, digits: int = 1) -> str:
+    """A value with its interval under it, for a narrow column."""
+    return f"{number(estimate.value, digits)}\n{interval(estimate, digits)}"
 
 
 def plain(text: str, longest: int = 60) -> str:

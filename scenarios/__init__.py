@@ -1,1 +1,1 @@
-"""Scenario files (YAML) and their schema."""
+"""Scenario files (YAML) and their schema; what comes along by name is in `scenarios.shipped`."""

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from calibrate.artifact import JSON_NAME, Artifact, load_artifact
 from engine.errors import CalibrationError
+from scenarios import shipped
 
 OWN = Path("runs/calibration")
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = shipped.REFERENCE
 
 
 def find_calibration(flag: Path | None = None, key: Path | None = None) -> Path:

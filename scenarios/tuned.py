@@ -145,9 +145,12 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
 def load_tuned(path: Path) -> TunedConfiguration:
     """Read the file. ConfigurationError, with file, line and key, if it is missing or wrong."""
     if not path.exists():
-        raise ConfigurationError(f"there is no {path}; 'specbranch tune' writes it.")
+        raise ConfigurationError(f"there is no {path}; 'specbranch tune --out {path}' writes it.")
     file = YamlFile.read(path, "a tuned configuration")
-    tuned = file.validate(TunedConfiguration, file.data)
+    try:
+        tuned = file.validate(TunedConfiguration, file.data)
+    except ConfigurationError as error:  # written by hand, or by an older program
+        raise ConfigurationError(f"{error}; 'specbranch tune --out {path}' writes it anew.") from error
     places: list[tuple[tuple[str | int, ...], Configuration]] = [(("chosen",), tuned.chosen)]
     for key in LISTS:
         places += [((key, index), c) for index, c in enumerate(getattr(tuned, key))]

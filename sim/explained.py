@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from calibrate.artifact import Artifact, Rehearsal
 from engine.configuration import Configuration
 from engine.metrics import Estimate, ratio_of_sums
+from engine.naming import in_words
 from engine.record import Run
 from sim.replay import Replay
 
@@ -81,6 +82,6 @@ def describe(artifact: Artifact) -> Iterator[str]:
         apart = f"; {found.unlike} runs went through other rounds" if found.unlike else ""
         share = found.share
         yield (
-            f"of {found.rounds} real rounds of {found.configuration.label()}, costs account for {share.value:.1%} "
+            f"of {found.rounds} real rounds of {in_words(found.configuration)}, costs account for {share.value:.1%} "
             f"of the time ({share.low:.1%} to {share.high:.1%} over {found.runs} prompts); a round: {parts}{apart}"
         )

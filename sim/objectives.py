@@ -12,6 +12,7 @@ from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, between, ratio_of_sums
+from engine.naming import in_words
 from engine.placement import Placement, Seat
 
 Objective = Literal["tokens-per-second", "tokens-per-device-second", "p95-token-seconds"]
@@ -143,7 +144,7 @@ def within(scored: Sequence[T], bounds: Bounds) -> list[T]:
     nearest = min(scored, key=lambda s: sum(max(0.0, of(s) - most) for _, most, of in limits))
     shown = ", ".join(f"{name} {of(nearest):.3g} of at most {most:g}" for name, most, of in limits)
     raise ConfigurationError(
-        f"no configuration keeps to the bounds; the nearest, {nearest.configuration.label()}, has {shown}."
+        f"no configuration keeps to the bounds; the nearest, {in_words(nearest.configuration)}, has {shown}."
     )
 
 

@@ -15,7 +15,8 @@ def at_temperature(artifact: Artifact, temperature: float) -> Artifact:
     if not artifact.sampled or temperature != calibration.temperature:
         drawn = f" and {calibration.temperature:g}" if artifact.sampled else " alone"
         raise ConfigurationError(
-            f"the calibration holds no texts at temperature {temperature:g}, but at {artifact.temperature:g}{drawn}."
+            f"the calibration holds no texts at temperature {temperature:g}, but at {artifact.temperature:g}{drawn}: "
+            "choose one of these, or make another with 'specbranch calibrate'."
         )
     lengths = tuple(
         record.model_copy(update={"path_tokens": len(trace.path)})

@@ -10,6 +10,7 @@ from calibrate.provenance import outdated
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
+from engine.naming import in_words
 from engine.policies.pearl import balanced_length
 from engine.policies.settings import LONGEST_DRAFT
 from sim.batch import Batch
@@ -131,12 +132,12 @@ class Tuning:
                 else f"{goal} than every configuration that drafts"
                 if self.best is self.chosen
                 else f"statistically tied with the {_BEST[self.objective]} configuration, "
-                f"{self.best.configuration.label()}"
+                f"{in_words(self.best.configuration)}"
             )
-            return f"{among}do not speculate: {c.label()} is predicted at {value:.1f} tokens/s, {why}."
+            return f"{among}do not speculate: {in_words(c)} is predicted at {value:.1f} tokens/s, {why}."
         up = self.chosen.speed_up
         return (
-            f"{among}use {c.label()}: predicted {value:.1f} tokens/s, {up.value:.2f} times the best autoregressive "
+            f"{among}use {in_words(c)}: predicted {value:.1f} tokens/s, {up.value:.2f} times the best autoregressive "
             f"decoding ({up.low:.2f} to {up.high:.2f}); {len(self.tied)} of {len(self.scored)} configurations are "
             f"statistically tied with the {_BEST[self.objective]}."
         )

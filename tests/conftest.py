@@ -53,6 +53,9 @@ PROCESSES = (
     "test_paths",
     "test_sim_benchmark",
     "test_audit",
+    "test_verbs",
+    "test_library",
+    "test_wheel",
 )
 
 # How long an example takes depends on what else runs here.

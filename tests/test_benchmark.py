@@ -28,6 +28,7 @@ from reports.benchmark_record import (
 )
 from reports.benchmark_tables import print_benchmark, tables, write_markdown
 from reports.contestants import ENTRIES, MODES
+from reports.tables import WIDTH
 
 EFFORT = Effort(
     "tiny",
@@ -179,10 +180,13 @@ def test_tables_hold_every_row_and_the_document_the_conditions(benchmark: Benchm
         assert prompt.id in document
     for needed in ("## Aims", "specbranch bench", "95%", "torch", "sha256", "interrupted run"):
         assert needed in document
-    out = Console(width=200, file=(tmp_path / "out").open("w"))
+    out = Console(width=WIDTH, file=(tmp_path / "out").open("w"))
     print_benchmark(out, benchmark)
     out.file.close()
-    assert "Budget 1" in (tmp_path / "out").read_text()
+    printed = (tmp_path / "out").read_text()
+    assert "Budget 1" in printed
+    assert max(map(len, printed.splitlines())) <= WIDTH
+    assert "\u2026" not in printed  # nothing is cut
 
 
 def test_what_cannot_be_benchmarked_is_said(pair: Pair, tmp_path: Path) -> None:

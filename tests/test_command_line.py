@@ -47,7 +47,7 @@ def whole_job(
         for i in range(8)
     ]
     prompts.write_text("\n".join(lines))
-    done = run("calibrate", "--quick", "--prompts", prompts, *models, "--json", folder=folder)
+    done = run("calibrate", "--quick", "--own-prompts", prompts, *models, "--json", folder=folder)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["prompts"]) == 4
     done = run("tune", "--json", folder=folder)
@@ -118,7 +118,7 @@ def test_the_settling_test_answers_every_claim(work: Path) -> None:
 
 
 def test_what_is_there_is_not_done_again(work: Path, models: list[str | Path]) -> None:
-    calibrated: list[str | Path] = ["--quick", "--prompts", "prompts.jsonl"]
+    calibrated: list[str | Path] = ["--quick", "--own-prompts", "prompts.jsonl"]
     done = specbranch("calibrate", *calibrated, *models, folder=work)
     assert "already" in done.stderr
     verify = ["verify", "--own-prompts", "prompts.jsonl", "--max-tokens", "16"]
@@ -229,7 +229,7 @@ def test_train_hrad_writes_a_network_for_the_draft(tmp_path: Path, models: list[
     lines = [json.dumps({"text": f"w{3 + i} w7 w{9 + i}", "split": "calibration"}) for i in range(5)]
     prompts.write_text("\n".join(lines))
     options: list[str | Path] = [
-        "--prompts",
+        "--own-prompts",
         prompts,
         "--max-tokens",
         "16",

@@ -13,6 +13,7 @@ from verifications import verification
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import measure
+from engine.naming import in_words
 from reports.compare import Comparison, compare
 from reports.verification import Compared, Sample, Verification
 
@@ -182,7 +183,7 @@ def only(v: Verification, *places: int) -> Verification:
 def test_configurations_that_one_record_lacks_are_listed() -> None:
     found = pair(only(RECORD, 0, 2, 3), only(RECORD, 3, 4))
     assert [row.configuration for row in found.rows] == [RECORD.compared[3].configuration]
-    labels = [c.configuration.label() for c in RECORD.compared]
+    labels = [in_words(c.configuration) for c in RECORD.compared]
     assert found.only == ((labels[0], labels[2]), (labels[4],))
 
 

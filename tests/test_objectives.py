@@ -61,7 +61,7 @@ def test_bounds_keep_what_they_say(entries: list[tuple[float, float, int]]) -> N
     if fit:
         assert within(known, bounds) == fit
     else:
-        with pytest.raises(ConfigurationError, match="the nearest, pearl"):
+        with pytest.raises(ConfigurationError, match="the nearest, PEARL"):
             within(known, bounds)
     assert within(known, Bounds()) == known
 

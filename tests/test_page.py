@@ -27,6 +27,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 from verifications import HOSTILE, artifact, at_speeds, verification
 
 from engine.errors import SpecBranchError
+from engine.naming import in_words
 from reports import charts, palette
 from reports.page import render, write_page
 from reports.settle import settle, summary
@@ -221,7 +222,7 @@ def test_findings_agree_with_the_numbers(html: str, page: Parsed, record: Verifi
     top = max(swept, key=lambda p: p.best_speed_up.value)
     found = page.finding(html, "tradeoff")
     assert f"Of {len(swept)} simulated configurations" in found
-    assert f"{top.configuration.label()} at {top.best_speed_up.value:.2f}\u00d7" in found
+    assert f"{in_words(top.configuration)} at {top.best_speed_up.value:.2f}\u00d7" in found
     rates = [
         c.measured.metrics.rollback_rate
         for c in record.compared
@@ -242,11 +243,11 @@ def test_the_verdict_names_the_gain(record: Verification) -> None:
     found = verdict(record)
     chosen = next(c for c in record.compared if c.role == "chosen")
     assert (found.tone, found.alarms) == ("good", ())
-    assert found.headline == f"Speculate with {chosen.configuration.label()}."
+    assert found.headline == f"Speculate with {in_words(chosen.configuration)}."
     said = " ".join(found.sentences)
     gain = chosen.measured.best_speed_up
     assert f"{gain.value:.2f}\u00d7 ({gain.low:.2f} to {gain.high:.2f})" in said
-    assert "autoregressive in-turn" in said
+    assert "autoregressive decoding, one shared device" in said
     assert "token for token, in all 30 runs" in said
 
 

@@ -19,7 +19,7 @@ from reports.compare import compare
 from reports.compare_page import render as render_comparison
 from reports.compare_tables import print_comparisons
 from reports.page import render
-from reports.tables import print_outcomes, print_tuned, verified_summary, verified_table
+from reports.tables import WIDTH, print_outcomes, print_tuned, verified_summary, verified_table
 from reports.verification import Verification, load_verification, save_verification
 from scenarios.schema import Scenario
 from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
@@ -38,8 +38,8 @@ SCENARIO = Scenario.model_validate(
 GRID = Grid(policies=("autoregressive", "speculative"), drafts=("int8",), draft_lengths=(2,))
 
 
-def shown(print_it: object, *arguments: object) -> str:
-    out = Console(file=StringIO(), width=200)
+def shown(print_it: object, *arguments: object, width: int = 200) -> str:
+    out = Console(file=StringIO(), width=width)
     print_it(out, *arguments)  # type: ignore[operator]
     return str(out.file.getvalue())  # type: ignore[attr-defined]
 
@@ -90,6 +90,8 @@ def test_simulated_and_tuned(made: Artifact, far: bool, tmp_path: Path) -> None:
     found = tune(made, GRID, jobs=1)
     assert {scored.far_context for scored in found.scored} == {far}
     printed = shown(print_tuned, found)
+    assert max(map(len, shown(print_tuned, found, width=WIDTH).splitlines())) <= WIDTH
+    assert "\u2026" not in shown(print_tuned, found, width=WIDTH)
     assert (printed.count(MARK) >= 3 and MEANING in printed) if far else MARK not in printed
     tuned = TunedConfiguration.of(found, tmp_path, made.digest)
     save_tuned(tmp_path / "tuned.yaml", tuned)

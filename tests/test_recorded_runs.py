@@ -24,7 +24,7 @@ def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:
     assert real == replace(simulated, world="engine")
     with pytest.raises(SpecBranchError, match="numbered from 0"):
         find_runs(path, v, "3", 7, ["engine"])
-    with pytest.raises(SpecBranchError, match="3: specbranch int4"):
+    with pytest.raises(SpecBranchError, match="3: SpecBranch, int4"):
         find_compared(v, "pearl")
 
 

@@ -22,6 +22,7 @@ from reports.regime_charts import lead_text, place_alignment, place_ratio
 from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
 from reports.regime_points import MapPoint, points_of
 from reports.regime_tables import print_map
+from reports.tables import WIDTH
 from reports.wording import in_words, method_name, number, percent, times
 from sim.regime_map import RegimeMap, regime_map
 
@@ -88,6 +89,17 @@ def test_what_has_to_be_said_of_a_target_stands_under_the_decision(
     print_map(out, here, there)
     assert isinstance(out.file, io.StringIO)
     assert "The target is so deep.\nThe target is deeper.\n" in out.file.getvalue()
+
+
+def test_the_map_fits_a_terminal(
+    found: RegimeMap, points: tuple[MapPoint, ...], rows: tuple[Row, ...]
+) -> None:
+    out = Console(file=io.StringIO(), width=WIDTH)
+    print_map(out, found, points, rows)
+    assert isinstance(out.file, io.StringIO)
+    assert max(map(len, out.file.getvalue().splitlines())) <= WIDTH
+    assert "\u2026" not in out.file.getvalue()
+    assert "SB: SpecBranch" in out.file.getvalue()
 
 
 def test_it_says_not_to_speculate_where_nothing_gains(found: RegimeMap) -> None:

@@ -1,9 +1,30 @@
 """Tables for a terminal: what a reader has to know is said once."""
 
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
 from verifications import verification
 
+from reports.compare import compare
+from reports.compare_tables import print_comparisons
 from reports.conditions import conditions
-from reports.tables import _gathered, verified_summary
+from reports.fidelity import judge
+from reports.tables import (
+    WIDE,
+    WIDTH,
+    _gathered,
+    print_fidelity,
+    print_outcomes,
+    verified_summary,
+    verified_table,
+)
+from reports.wording import in_words
+from scenarios.schema import load_scenarios
+from scenarios.shipped import find_scenario
+from sim.run import run_scenario
 
 
 def test_notes_that_differ_in_counts_alone_are_told_once() -> None:
@@ -19,3 +40,83 @@ def test_what_the_choice_was_made_from_is_said() -> None:
         assert f", of {said}) ran " in verified_summary(record)
         rows = [row for table in conditions(record, None).tables for row in table.rows]
         assert ("chosen from", said) in rows
+
+
+def printed(print_to: Callable[[Console], object], width: int) -> list[str]:
+    text = io.StringIO()
+    print_to(Console(width=width, file=text, force_terminal=False))
+    return text.getvalue().splitlines()
+
+
+def first_cells(lines: list[str]) -> list[str]:
+    """The first column's cells, each put together from its lines: one begins where the second has no word alone."""
+    joined: list[str] = []
+    for line in lines:
+        if line.startswith("│"):
+            first, second, *_ = (cell.strip() for cell in line.strip("│").split("│"))
+            if second and " to " not in second and "no interval" not in second:
+                joined.append(first)
+            else:
+                joined[-1] = f"{joined[-1]} {first}".strip()
+    return joined
+
+
+RECORD = verification()
+COMPARED = compare([RECORD, RECORD], ["before.json", "after.json"])
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    "print_to",
+    [
+        lambda out, wide: out.print(verified_table(RECORD, wide)),
+        lambda out, wide: print_comparisons(out, COMPARED, wide),
+        lambda out, wide: print_fidelity(out, judge(RECORD), RECORD),
+    ],
+)
+def test_tables_fit_their_width_and_nothing_is_cut(
+    print_to: Callable[[Console, bool], object], wide: bool
+) -> None:
+    width = WIDE if wide else WIDTH
+    lines = printed(lambda out: print_to(out, wide), width)
+    assert max(map(len, lines)) <= width
+    assert "\u2026" not in "".join(lines)
+
+
+def test_a_verification_shows_first_what_decides_and_the_rest_where_asked() -> None:
+    narrow = printed(lambda out: out.print(verified_table(RECORD)), WIDTH)
+    ranked = sorted(RECORD.compared, key=lambda c: -c.measured.speed.value)
+    assert first_cells(narrow) == [in_words(c.configuration) for c in ranked]
+    for c in ranked:
+        sides = [f"{side.speed.value:,.1f}" for side in (c.predicted, c.measured)]
+        (row,) = [line for line in narrow if all(f" {value} " in line for value in sides)]
+        assert f"{c.error:+.1%}" in row
+        assert ("inside" in row) == (abs(c.error) <= RECORD.tolerance.tail_error)
+        assert ("outside" in row) != ("inside" in row)
+    wide = "\n".join(printed(lambda out: out.print(verified_table(RECORD, wide=True)), WIDE))
+    for word in ("role", "calibrated", "replayed", "speed-up", "rollback"):
+        assert word in wide
+        assert word not in "\n".join(narrow)
+
+
+def test_a_name_is_no_markup() -> None:
+    row = next(c for c in RECORD.compared if c.configuration.draft)
+    named = row.configuration.model_copy(update={"draft": "[bold]mine[/]" + 50 * "x"})
+    record = RECORD.model_copy(update={"compared": (row.model_copy(update={"configuration": named}),)})
+    lines = printed(lambda out: out.print(verified_table(record)), WIDTH)
+    assert "".join(first_cells(lines)).count("x") >= 50  # a long one is folded, not cut
+    assert "[bold]mine[/]" in "\n".join(lines)
+
+
+def test_a_simulated_table_fits() -> None:
+    scenario = load_scenarios(find_scenario(Path("stated-costs")))[0]
+    outcomes = list(run_scenario(scenario, None))
+    for wide in (False, True):
+        width = WIDE if wide else WIDTH
+        lines = printed(
+            lambda out, wide=wide: print_outcomes(out, scenario, None, outcomes, wide),  # type: ignore[misc]
+            width,
+        )
+        assert max(map(len, lines)) <= width
+        assert "\u2026" not in "".join(lines)
+        assert ("target idle" in "\n".join(lines)) == wide
