@@ -163,7 +163,7 @@ class Question:
     def comparisons(self, row: Row) -> list[Claim]:
         """Its comparisons in a row; none where it is not of this draft."""
         mine = [c for c in row.claims if c.claim == self.letter]
-        return [c for c in mine if self.rival is None or c.rival.split()[0] == self.rival]
+        return [c for c in mine if self.rival is None or c.rival_policy == self.rival]
 
     def outcome(self, row: Row) -> Outcome | None:
         """How it fell there, if it was asked."""

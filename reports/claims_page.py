@@ -66,7 +66,7 @@ def _outcomes(rows: Sequence[Row]) -> Table:
             [
                 one
                 for one in last
-                if one.rival.split()[0] == policy and ("rate" in one.quantity) == (kind == "rate")
+                if one.rival_policy == policy and ("rate" in one.quantity) == (kind == "rate")
             ]
             for kind, policy in rates
         ]

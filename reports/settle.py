@@ -45,6 +45,7 @@ class Claim(_Part):
     draft: str
     configuration: str
     rival: str
+    rival_policy: str
     quantity: str
     figure: Estimate
     least: float | None
@@ -191,6 +192,7 @@ def _claims(v: Verification, settling: Settling, draft: str, draws: Draws) -> li
                 draft=draft,
                 configuration=in_words(branched.configuration),
                 rival=in_words(rival.configuration),
+                rival_policy=rival.configuration.policy,
                 quantity=quantity,
                 figure=figure,
                 least=least,

@@ -7,7 +7,7 @@ from reports import palette as colour
 from reports.figure import HOVER, Figure, axis, errors, layout
 from reports.parts import Section, Table, single
 from reports.settle import Claim, Settlement, summary
-from reports.wording import LONG, plain, ranged
+from reports.wording import LONG, plain, policy_name, ranged
 
 TINTS = {"for": colour.BLUE, "against": colour.VERMILLION, "undecided": colour.GREY}
 SYMBOLS = {"for": "circle", "against": "x", "undecided": "circle-open"}
@@ -97,7 +97,7 @@ def _figure(claims: tuple[Claim, ...]) -> Figure:
     ]
     names = [
         f"({c.claim}) {plain(c.draft, 16)}: {'speed' if 'speed' in c.quantity else 'rollback'}"
-        f"{' rate' if 'rate' in c.quantity else ''}<br>against {plain(c.rival.split()[0], 16)}"
+        f"{' rate' if 'rate' in c.quantity else ''}<br>against {plain(policy_name(c.rival_policy), 16)}"
         for c in claims
     ]
     return {

@@ -25,6 +25,7 @@ def claim(letter: str, rival: str, value: float, least: float | None, most: floa
         draft="d",
         configuration="specbranch d",
         rival=f"{rival} at-once",
+        rival_policy=rival,
         quantity="speed-up over",
         figure=figure,
         least=least,
