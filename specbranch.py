@@ -404,8 +404,13 @@ def generate(
                 f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
             ) from error
     load_policy(configuration.policy)
-    models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
-    with open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer):
+    spec, drafts = choose_models(
+        target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen
+    )
+    # What this text does not ask for is not made ready: the default int4 draft's codes take minutes, once.
+    wanted = configuration.draft_among(drafts)
+    mine = {wanted: drafts[wanted]} if wanted else {}
+    with open_pair(spec, mine, find_predictors(hrad_networks, mine)) as (pair, tokenizer):
         ids = tokenizer.encode(prompt)
         shown = ""
         written: list[int] = []
@@ -428,7 +433,7 @@ def generate(
             sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
             stops=[text for text in stop or () if text],
         )
-    metrics, said = measure([run]), remarks(models[0])
+    metrics, said = measure([run]), remarks(spec)
     if trace:
         about = {"configuration": configuration.label()} | ({"remarks": "; ".join(said)} if said else {})
         save_trace(trace, [run], about)
