@@ -35,11 +35,11 @@ demo: setup
 # machine has: the engine's tests pin their models to the same two cores.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The fast part, in some two minutes on two cores: no models' workers, no commands, no browser.
+# The fast part, in a minute and a half on two cores: no models' workers, no commands, no browser.
 check: lint
 	$(PYTEST) -m "not processes and not slow"
 
-# All but what is long and rare: still more than ten minutes on two cores, and six are aimed at.
+# All but what is long and rare, in six minutes on two cores once the default target is there.
 test: lint
 	$(PYTEST) -m "not slow"
 
