@@ -252,6 +252,7 @@ def _lap(
 
 
 def _visits(pair: Pair, course: Course, due: Sequence[Key], seed: str) -> list[list[Any]]:
+    """A lap over the cells that are `due`, the models seated, as JSON."""
     draft = None if course.model == TARGET else course.model
     target, other = pair.players(course.placement, draft)
     after = TARGET if other and pair.seating(course.placement).shared else None
