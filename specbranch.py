@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from calibrate.artifact import Artifact
-    from engine.models import Precision
+    from engine.models.specs import Precision
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
@@ -255,9 +255,9 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def print_calibration(artifact: "Artifact", as_json: bool) -> None:
     """A calibration for a person or, as JSON, for a machine."""
-    from calibrate import acceptance_statistics as shares
     from calibrate.summary import describe
-    from sim.explained import describe as describe_share
+    from calibrate.traces import acceptance_statistics as shares
+    from sim.world.explained import describe as describe_share
 
     if as_json:
         print(artifact.calibration.model_dump_json())
@@ -271,11 +271,11 @@ def print_calibration(artifact: "Artifact", as_json: bool) -> None:
 
 def print_error_parts(record: Path, as_json: bool) -> None:
     """What of a verification's errors is scheduling, timing and acceptance."""
-    from reports.error_budget import split_error
-    from reports.error_budget_page import print_error_budget
-    from reports.recorded_runs import open_replay
+    from reports.page.error_budget_page import print_error_budget
     from reports.tables import console
-    from reports.verification import load_verification
+    from reports.verify.error_budget import split_error
+    from reports.verify.paired_runs import open_replay
+    from reports.verify.verification import load_verification
     from reports.wording import sentence
 
     verification = load_verification(record)
@@ -365,18 +365,18 @@ def generate(
     from pydantic import TypeAdapter, ValidationError
 
     from engine.configuration import Configuration
-    from engine.deepening import remarks
-    from engine.default_drafts import choose_models
+    from engine.drafts.default_drafts import choose_models
     from engine.metrics import measure
-    from engine.pair import find_predictors, open_pair
+    from engine.models.deepening import remarks
+    from engine.models.sampling import Sampling
     from engine.policies import load_policy
     from engine.record import Run
-    from engine.sampling import Sampling
+    from engine.runtime.pair import find_predictors, open_pair
     from reports.chrome_trace import save_trace
     from reports.tables import run_summary
 
     if config:
-        from scenarios.tuned import load_tuned, other_depth
+        from sim.search.tuned import load_tuned, other_depth
 
         tuned = load_tuned(config)
         configuration = tuned.chosen
@@ -484,8 +484,8 @@ def calibrate(
     from calibrate.prompts import choose_prompts
     from calibrate.run import EFFORTS, differences
     from calibrate.run import calibrate as measure
-    from engine.default_drafts import choose_models
-    from engine.pair import open_pair
+    from engine.drafts.default_drafts import choose_models
+    from engine.runtime.pair import open_pair
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
     chosen = choose_prompts(own, "calibration", effort.prompts)
@@ -523,9 +523,9 @@ def bench_calibration(
     from calibrate.artifact import write_whole
     from calibrate.prompts import choose_prompts
     from calibrate.run import EFFORTS
-    from engine.default_drafts import choose_models
-    from reports.calibration_benchmark import markdown as describe
-    from reports.calibration_benchmark import measure, with_few_texts
+    from engine.drafts.default_drafts import choose_models
+    from reports.bench.calibration_benchmark import markdown as describe
+    from reports.bench.calibration_benchmark import measure, with_few_texts
 
     effort = with_few_texts(EFFORTS["quick" if quick else "default"])
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
@@ -613,9 +613,9 @@ def simulate(
     from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenarios
     from scenarios.shipped import find_scenario
-    from sim.backends import backend as running_on
-    from sim.run import Outcome, first_run
-    from sim.tabled import Tabled
+    from sim.search.backends import backend as running_on
+    from sim.sweeps.run import Outcome, first_run
+    from sim.sweeps.tabled import Tabled
 
     scenarios = load_scenarios(find_scenario(scenario))
     first = scenarios[0]
@@ -696,14 +696,14 @@ def tune(
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
     from calibrate.artifact import load_artifact
     from reports.tables import console, print_tuned
-    from scenarios.exports import find_system, restriction
-    from scenarios.tuned import TunedConfiguration, save_tuned
-    from sim.backends import backend as running_on
-    from sim.objectives import OBJECTIVES as KNOWN
-    from sim.objectives import Bounds
-    from sim.results import merge, read_table, rows_of, write_table
-    from sim.tune import tune as search
-    from sim.what_if import WhatIf
+    from scenarios.what_if import WhatIf
+    from sim.search.backends import backend as running_on
+    from sim.search.exports import find_system, restriction
+    from sim.search.objectives import OBJECTIVES as KNOWN
+    from sim.search.objectives import Bounds
+    from sim.search.tune import tune as search
+    from sim.search.tuned import TunedConfiguration, save_tuned
+    from sim.sweeps.results import merge, read_table, rows_of, write_table
 
     if objective not in KNOWN:
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(KNOWN)}.")
@@ -767,14 +767,14 @@ def map_regimes(
     Everything is simulated from one calibration, but for the points, which 'verify' measured.
     """
     from calibrate.artifact import load_artifact
-    from reports.claims import Row, settled
-    from reports.regime_page import document, write_map
-    from reports.regime_points import MapPoint, read_records
-    from reports.regime_tables import print_map
+    from reports.map.claims import Row, settled
+    from reports.map.regime_page import document, write_map
+    from reports.map.regime_points import MapPoint, read_records
+    from reports.map.regime_tables import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration
-    from sim.backends import backend as running_on
-    from sim.regime_map import regime_map
+    from sim.search.backends import backend as running_on
+    from sim.search.regime_map import regime_map
 
     measured: list[MapPoint] = []
     claims: list[Row] = []
@@ -807,7 +807,7 @@ def merge_tables(
     out: Annotated[Path, typer.Option(help="the table to write", callback=_output_file)],
 ) -> None:
     """Unite tables of simulated outcomes; refuses rows of one key that disagree."""
-    from sim.results import merge, read_table, write_table
+    from sim.sweeps.results import merge, read_table, write_table
 
     for table in tables:
         if not table.exists():
@@ -841,8 +841,8 @@ def export_configuration(
     """Print the chosen configuration for another system, as flags or as JSON."""
     from dataclasses import asdict
 
-    from scenarios.exports import export
-    from scenarios.tuned import chosen_depth, load_tuned
+    from sim.search.exports import export
+    from sim.search.tuned import chosen_depth, load_tuned
 
     tuned = load_tuned(config)
     if (chosen_depth(tuned) or 1) > 1:
@@ -918,16 +918,16 @@ def verify(
     """
     from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
     from calibrate.prompts import choose_prompts
-    from engine.pair import find_predictors, open_pair
-    from reports.fidelity import EXIT_CODES, judge
-    from reports.looks import LOOKS
-    from reports.settle import choose_drafts, contestants, settle, settled_lines
+    from engine.runtime.pair import find_predictors, open_pair
     from reports.tables import console, print_fidelity, verified_summary, verified_table
-    from reports.tolerance import read_tolerance
-    from reports.verification import load_verification, replay_folder, save_verification
-    from reports.verify import Plan, count_steps, is_verified, longest_text
-    from reports.verify import verify as run
-    from scenarios.tuned import load_tuned
+    from reports.verify.fidelity import EXIT_CODES, judge
+    from reports.verify.looks import LOOKS
+    from reports.verify.run import Plan, count_steps, is_verified, longest_text
+    from reports.verify.run import verify as run
+    from reports.verify.settle import choose_drafts, contestants, settle, settled_lines
+    from reports.verify.tolerance import read_tolerance
+    from reports.verify.verification import load_verification, replay_folder, save_verification
+    from sim.search.tuned import load_tuned
 
     tuned = load_tuned(config)
     artifact = load_artifact(tuned.calibration)
@@ -991,11 +991,11 @@ def report(
     """Write one self-contained interactive page of a verification."""
     from calibrate.artifact import load_artifact
     from engine.errors import CalibrationError
-    from reports.error_budget import split_error
-    from reports.page import write_page
-    from reports.recorded_runs import open_replay
-    from reports.verification import load_verification
-    from sim.temperature import at_temperature
+    from reports.page.report import write_page
+    from reports.verify.error_budget import split_error
+    from reports.verify.paired_runs import open_replay
+    from reports.verify.verification import load_verification
+    from sim.acceptance.temperature import at_temperature
 
     verification = load_verification(record)
     try:
@@ -1024,12 +1024,12 @@ def compare(
     """Compare verifications: paired differences, and a warning for each condition that is not the same."""
     from pydantic import TypeAdapter
 
-    from reports.compare import Comparison
-    from reports.compare import compare as pair_up
-    from reports.compare_page import write_comparison
-    from reports.compare_tables import print_comparisons
+    from reports.compare.compare_page import write_comparison
+    from reports.compare.compare_tables import print_comparisons
+    from reports.compare.pairing import Comparison
+    from reports.compare.pairing import compare as pair_up
     from reports.tables import console
-    from reports.verification import load_verification
+    from reports.verify.verification import load_verification
 
     if len(records) < 2:
         raise ConfigurationError("comparing takes two records or more.")
@@ -1061,8 +1061,8 @@ def trace(
     from typing import get_args
 
     from reports.chrome_trace import save_trace
-    from reports.recorded_runs import World, find_runs
-    from reports.verification import load_verification
+    from reports.verify.paired_runs import World, find_runs
+    from reports.verify.verification import load_verification
 
     if world not in (*get_args(World), "both"):
         raise ConfigurationError(f"there is no world '{world}': engine, simulator or both.")
@@ -1101,14 +1101,14 @@ def bench(
     Interrupted, it resumes.
     """
     from calibrate.prompts import choose_prompts
-    from engine.default_drafts import choose_models
-    from engine.pair import find_predictors, open_pair
-    from reports.benchmark import bench as run
-    from reports.benchmark import count_steps
-    from reports.benchmark_effort import EFFORTS, Prompts
-    from reports.benchmark_record import load_benchmark
-    from reports.benchmark_tables import print_benchmark, print_memory, write_markdown
-    from reports.cache_memory import measure_memory
+    from engine.drafts.default_drafts import choose_models
+    from engine.runtime.pair import find_predictors, open_pair
+    from reports.bench.benchmark import bench as run
+    from reports.bench.benchmark import count_steps
+    from reports.bench.benchmark_effort import EFFORTS, Prompts
+    from reports.bench.benchmark_record import load_benchmark
+    from reports.bench.benchmark_tables import print_benchmark, print_memory, write_markdown
+    from reports.bench.cache_memory import measure_memory
     from reports.tables import console
 
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams, deepen)
@@ -1162,8 +1162,8 @@ def bench_sim(
 ) -> None:
     """How fast the simulator starts and replays, by policy, and how that grows."""
     from calibrate.artifact import load_artifact, write_whole
-    from reports.sim_benchmark import measure
-    from reports.sim_benchmark_tables import markdown as describe
+    from reports.bench.sim_benchmark import measure
+    from reports.bench.sim_benchmark_tables import markdown as describe
     from scenarios.shipped import REFERENCE
 
     command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
@@ -1191,9 +1191,10 @@ def distill(
     """
     from dataclasses import asdict
 
-    from engine.default_drafts import DISTILLED
-    from engine.default_pair import cache_folder, default_target
-    from engine.distill import distill as make
+    from engine.drafts.default_drafts import DISTILLED
+    from engine.drafts.default_pair import default_target
+    from engine.drafts.distill import distill as make
+    from engine.paths import cache_folder
 
     with stages() as show:
         made = make(
@@ -1234,10 +1235,11 @@ def count_ngrams(
     """
     from dataclasses import asdict
 
-    from engine.default_drafts import NGRAMS
-    from engine.default_pair import cache_folder, default_target
-    from engine.ngram_counting import count_of_target
-    from engine.self_written import TextPlan
+    from engine.drafts.default_drafts import NGRAMS
+    from engine.drafts.default_pair import default_target
+    from engine.drafts.ngram_counting import count_of_target
+    from engine.drafts.self_written import TextPlan
+    from engine.paths import cache_folder
 
     if target and not out:
         raise ConfigurationError("say by --out where the n-grams of another target go.")
@@ -1282,12 +1284,12 @@ def train_hrad(
     """Train H-RAD for each draft: to foresee, from what the target knows, how the draft's next tokens will fare."""
     from pydantic import TypeAdapter
 
-    from calibrate.hrad_examples import unseen_prompts
-    from calibrate.hrad_quality import describe
-    from calibrate.hrad_run import Trained, train
     from calibrate.prompts import choose_prompts
-    from engine.default_drafts import choose_models
-    from engine.pair import open_pair
+    from calibrate.traces.hrad_examples import unseen_prompts
+    from calibrate.traces.hrad_quality import describe
+    from calibrate.traces.hrad_run import Trained, train
+    from engine.drafts.default_drafts import choose_models
+    from engine.runtime.pair import open_pair
 
     chosen = choose_prompts(own, "calibration", count) if own else unseen_prompts(count)
     models = choose_models(target, draft_model, _precision(precision), trust_remote_code, ngrams)
@@ -1322,11 +1324,11 @@ def hardware_check(
 ) -> None:
     """Check exactness, calibrate, tune, verify and race transformers on this machine's GPUs; one JSON file."""
     from calibrate.prompts import Prompt, builtin_prompts
-    from engine.default_drafts import choose_models
-    from engine.default_pair import cache_folder
-    from engine.placement import cuda_devices
-    from engine.random_pair import make_random_pair
-    from reports.hardware_check import EFFORT, check
+    from engine.drafts.default_drafts import choose_models
+    from engine.drafts.random_pair import make_random_pair
+    from engine.paths import cache_folder
+    from engine.runtime.placement import cuda_devices
+    from reports.bench.hardware_check import EFFORT, check
 
     if not cuda_devices() and not cpu:
         raise SpecBranchError("there is no CUDA device here; --cpu runs the check on this machine's cores.")

@@ -17,23 +17,23 @@ from calibrate.artifact import (
     Trace,
     save_artifact,
 )
-from calibrate.costs import CostLaps, Laps, Measured, Reach, placements_of
+from calibrate.costs.lengths import check_context, check_lengths, with_positions, with_room
+from calibrate.costs.measurement import CostLaps, Laps, Measured, Reach, placements_of
+from calibrate.costs.sampling_plan import Show
 from calibrate.hardware import hardware, model_digest, software
-from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
-from calibrate.laps import Show
-from calibrate.lengths import check_context, check_lengths, with_positions, with_room
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
 from calibrate.revision import engine_revision
-from calibrate.texts import Author, Manner
+from calibrate.traces.hrad_traces import foresee
+from calibrate.traces.texts import Author, Manner
 from engine.configuration import Configuration
-from engine.deepening import remarks
 from engine.errors import CalibrationError
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
-from engine.sampling import GREEDY, Sampling
-from engine.tokenizer import Tokenizer
+from engine.models.deepening import remarks
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.specs import TARGET, ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair
 
 TEMPERATURE = 1.0  # of the sampled texts
 PROMPTS_BETWEEN = 4  # two looks at the machine's pace

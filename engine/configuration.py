@@ -5,9 +5,9 @@ from collections.abc import Collection
 from pydantic import Field
 
 from engine.errors import ConfigurationError
-from engine.placement import Placement
 from engine.policies import uses
 from engine.policies.settings import Settings
+from engine.runtime.placement import Placement
 
 
 class Configuration(Settings):

@@ -11,11 +11,11 @@ from engine.errors import ConfigurationError
 from engine.policies import load_policy, policy_names
 from scenarios.files import Location, YamlFile, misplaced, product
 from scenarios.hardware_files import alternatives, resolve_names
-from sim.acceptance import IndependentAcceptance
-from sim.bursty import Bursty
-from sim.costs import LinearCosts
-from sim.hardware_costs import Hardware
-from sim.what_if import WhatIf
+from scenarios.what_if import WhatIf
+from sim.acceptance.bursty import Bursty
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.hardware import Hardware
+from sim.costs.stated import LinearCosts
 
 SWEEPS = ("configurations", "what_if")
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.policies.settings import Settings
-from sim.bursty import Bursty, RoundsOfRuns
-from sim.closed_forms import speculative_tokens_per_round
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.bursty import Bursty, RoundsOfRuns
+from sim.costs.stated import LinearCosts
+from sim.world.closed_forms import speculative_tokens_per_round
+from sim.world.simulation import Setting, simulate
 
 COSTS = LinearCosts(draft_step_ms=5, target_forward_ms=17)
 CASES = [(0.7, 10 / 3), (0.7, 12.0), (0.5, 1.0), (0.9, 40.0), (0.2, 6.0)]

@@ -15,7 +15,9 @@ from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
 from calibrate.artifact import Artifact, load_artifact, write_whole
-from calibrate.costs import (
+from calibrate.costs.drift import step_of
+from calibrate.costs.lengths import ROOM
+from calibrate.costs.measurement import (
     BURSTS,
     FORWARD_CONTEXTS,
     TARGET_TOKENS,
@@ -26,23 +28,21 @@ from calibrate.costs import (
     Reach,
     prompt_tokens,
 )
-from calibrate.laps import SAMPLES, STEP, STEPS, STEPS_BETWEEN
-from calibrate.lengths import ROOM
-from calibrate.pace import step_of
+from calibrate.costs.sampling_plan import SAMPLES, STEP, STEPS, STEPS_BETWEEN
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe
-from calibrate.texts import WARM_UP_TOKENS, Author, Manner
-from engine import worker_process
+from calibrate.traces.texts import WARM_UP_TOKENS, Author, Manner
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.specs import TARGET, ModelSpec
+from engine.models.tokenizer import Tokenizer
 from engine.policies.words import DraftLimits
 from engine.record import Run
-from engine.sampling import GREEDY, Sampling
-from engine.tokenizer import Tokenizer
-from sim.explained import explain
+from engine.runtime import worker_process
+from engine.runtime.pair import Pair
+from sim.world.explained import explain
 
 EFFORT = Effort("tiny", 2, 16, Laps(3, seconds=0.0, together_seconds=0.01), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))

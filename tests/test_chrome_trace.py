@@ -14,9 +14,9 @@ from engine.errors import SpecBranchError
 from engine.policies.settings import Settings
 from engine.record import Run
 from reports.chrome_trace import chrome_trace, save_trace
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import LinearCosts
+from sim.world.simulation import Setting, simulate
 
 simulated = st.builds(
     lambda policy, length, acceptance, costs, shared: simulate(

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from engine.policies.settings import Settings
 from scenarios.hardware_files import SHIPPED, read_model
-from sim.acceptance import IndependentAcceptance
-from sim.durations import Costs, Operations
-from sim.hardware_costs import (
+from scenarios.what_if import WhatIf
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.durations import Costs, Operations
+from sim.costs.hardware import (
     Added,
     Device,
     Figure,
@@ -23,8 +24,7 @@ from sim.hardware_costs import (
     Roofline,
     Timed,
 )
-from sim.what_if import WhatIf
-from sim.world import Setting, simulate
+from sim.world.simulation import Setting, simulate
 
 DEVICE = Device(
     title="D",

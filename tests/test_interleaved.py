@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from calibrate.costs import TOGETHER_BRANCHES, TOGETHER_TOKENS
+from calibrate.costs.measurement import TOGETHER_BRANCHES, TOGETHER_TOKENS
 from engine.configuration import Configuration
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
-from engine.placement import usable_cores
-from engine.sampling import GREEDY
-from reports.interleaved import Course, Measured, Prompted, measure
+from engine.models.sampling import GREEDY
+from engine.models.specs import TARGET, ModelSpec
+from engine.runtime.pair import Pair
+from engine.runtime.placement import usable_cores
+from reports.verify.interleaved import Course, Measured, Prompted, measure
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 

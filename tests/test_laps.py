@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 
 from calibrate.artifact import Cell
+from calibrate.costs.sampling_plan import (
+    DISTURBED,
+    MOST,
+    STEP,
+    STEPS_BETWEEN,
+    WANTED,
+    Course,
+    add_lap,
+    at_one_pace,
+)
 from calibrate.intervals import half_width, uncertainty
-from calibrate.laps import DISTURBED, MOST, STEP, STEPS_BETWEEN, WANTED, Course, add_lap, at_one_pace
 
 KEYS = [("forward", n, 0) for n in (1, 2, 5)]
 

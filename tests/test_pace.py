@@ -5,12 +5,12 @@ import pytest
 from artifacts import artifact
 
 from calibrate.artifact import Artifact, Together
-from calibrate.pace import QUANTILES, Crowd, Pace, at_pace, paces, step_of
+from calibrate.costs.drift import QUANTILES, Crowd, Pace, at_pace, paces, step_of
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.models import TARGET
-from engine.placement import PLACEMENTS, Placement
-from sim.replay import Replay
+from engine.models.specs import TARGET
+from engine.runtime.placement import PLACEMENTS, Placement
+from sim.world.replay import Replay
 
 HERE = artifact(jitter=False)
 PLACED = tuple(costs.placement for costs in HERE.calibration.placements)

@@ -4,9 +4,9 @@ import pytest
 
 from engine.policies.settings import Settings
 from engine.record import Job, waited_together
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import LinearCosts
+from sim.world.simulation import Setting, simulate
 
 
 def test_jobs_that_are_waited_for_at_once() -> None:

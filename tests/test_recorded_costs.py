@@ -10,12 +10,12 @@ from hypothesis import given
 from engine.configuration import Configuration
 from engine.policies.settings import Settings
 from engine.record import Job, Run
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.recorded_costs import recorded_durations, rerun, same_schedule
-from sim.replay import Replay
-from sim.script import PROMPT_TOKEN, write_script
-from sim.world import Setting, play, record, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import LinearCosts
+from sim.scripts.script import PROMPT_TOKEN, write_script
+from sim.world.measured_durations import recorded_durations, rerun, same_schedule
+from sim.world.replay import Replay
+from sim.world.simulation import Setting, play, record, simulate
 
 POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")
 settings = st.builds(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from reports import sim_benchmark
-from reports.sim_benchmark import measure, repeated, search_grid
-from reports.sim_benchmark_tables import markdown
+from reports.bench import sim_benchmark
+from reports.bench.sim_benchmark import measure, repeated, search_grid
+from reports.bench.sim_benchmark_tables import markdown
 
 MADE = artifact(prompts=3, tokens=20)
 

@@ -15,9 +15,9 @@ from typer.main import get_command
 import specbranch as command_line
 from engine.policies import policy_names
 from scenarios import shipped
-from scenarios.exports import SYSTEMS
 from scenarios.schema import load_scenarios
-from sim.objectives import OBJECTIVES
+from sim.search.exports import SYSTEMS
+from sim.search.objectives import OBJECTIVES
 
 CLI: Any = get_command(command_line.app)
 # Flags whose help says what is peculiar to a verb: what it writes, counts, reads or takes for granted.

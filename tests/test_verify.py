@@ -9,28 +9,28 @@ from tiny_models import Calibrated, word_prompts
 from verifications import verification
 
 from calibrate.artifact import save_artifact
+from calibrate.costs.drift import Pace, at_pace
 from calibrate.hardware import hardware
-from calibrate.pace import Pace, at_pace
 from calibrate.prompts import Prompt
 from calibrate.revision import engine_revision
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import speed
-from reports.error_budget import split_error
-from reports.fidelity import judge
-from reports.looks import Looks, plan_looks
-from reports.page import render
-from reports.recorded_runs import find_runs, open_replay
+from reports.page.report import render
 from reports.tables import verified_summary
-from reports.tolerance import Tolerance
-from reports.verification import Settling, load_verification, replay_folder, save_verification
-from reports.verify import Plan, _changed, configurations, is_verified, longest_text, verify
-from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
-from sim.grid import Grid
-from sim.replay import Replay
-from sim.temperature import at_temperature
-from sim.tune import tune
-from sim.what_if import WhatIf
+from reports.verify.error_budget import split_error
+from reports.verify.fidelity import judge
+from reports.verify.looks import Looks, plan_looks
+from reports.verify.paired_runs import find_runs, open_replay
+from reports.verify.run import Plan, _changed, configurations, is_verified, longest_text, verify
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import Settling, load_verification, replay_folder, save_verification
+from scenarios.what_if import WhatIf
+from sim.acceptance.temperature import at_temperature
+from sim.search.grid import Grid
+from sim.search.tune import tune
+from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.world.replay import Replay
 
 DATA = Path(__file__).parent / "data"
 CHOSEN = Configuration(policy="pearl", draft="int8")

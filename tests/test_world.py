@@ -6,11 +6,11 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from engine.policies.settings import Settings
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.what_if import Link
-from sim.work import MODELS
-from sim.world import Setting, simulate
+from scenarios.what_if import Link
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import LinearCosts
+from sim.scripts.work import MODELS
+from sim.world.simulation import Setting, simulate
 
 settings = st.builds(
     Settings,
