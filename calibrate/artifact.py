@@ -45,6 +45,9 @@ MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow eac
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
+# Operation, tokens and context of a model's step, the cell that tells how a machine drifts (`calibrate.costs.drift`), and
+# is therefore to be known better than others.
+STEP = ("forward", 1, 0)
 DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
 
 
@@ -135,6 +138,17 @@ class PlacementCosts(_Record):
     foresight: tuple[Cell, ...] = ()
     drafts: dict[str, DraftCosts]
     hand_over: tuple[float, ...] = Field(min_length=1)
+
+
+def step_of(costs: PlacementCosts, model: str) -> Cell:
+    """The cell that tells a model's pace. CalibrationError if it was not measured."""
+    known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
+    for cell in known:
+        if (cell.tokens, cell.context) == STEP[1:]:
+            return cell
+    raise CalibrationError(
+        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
+    )
 
 
 class ModelRecord(_Record):

@@ -19,9 +19,9 @@ from calibrate.artifact import (
 )
 from calibrate.costs.lengths import check_context, check_lengths, with_positions, with_room
 from calibrate.costs.measurement import CostLaps, Laps, Measured, Reach, placements_of
-from calibrate.costs.sampling_plan import Show
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
+from calibrate.progress import Show
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
 from calibrate.revision import engine_revision

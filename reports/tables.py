@@ -12,9 +12,9 @@ from rich.table import Table
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
-from reports.page.sections import chosen_how, find_chosen, find_fastest, searched
+from reports.page.sections import chosen_how, searched
 from reports.verify.fidelity import CRITERIA, QUESTIONS, Check, Fidelity, course, sentence
-from reports.verify.verification import Compared, Verification
+from reports.verify.verification import Compared, Verification, find_chosen, find_fastest
 from reports.wording import has_interval, in_words, number, percent, stacked
 from reports.wording import sentence as as_sentence
 from scenarios.schema import Scenario

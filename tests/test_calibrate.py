@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
-from calibrate.artifact import Artifact, load_artifact, write_whole
-from calibrate.costs.drift import step_of
+from calibrate.artifact import STEP, Artifact, load_artifact, step_of, write_whole
 from calibrate.costs.lengths import ROOM
 from calibrate.costs.measurement import (
     BURSTS,
@@ -28,7 +27,7 @@ from calibrate.costs.measurement import (
     Reach,
     prompt_tokens,
 )
-from calibrate.costs.sampling_plan import SAMPLES, STEP, STEPS, STEPS_BETWEEN
+from calibrate.costs.sampling_plan import SAMPLES, STEPS, STEPS_BETWEEN
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe

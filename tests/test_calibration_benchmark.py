@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Calibration, Cell, PlacementCosts
-from calibrate.costs.drift import step_of
-from calibrate.costs.sampling_plan import STEP
+from calibrate.artifact import STEP, Calibration, Cell, PlacementCosts, step_of
 from calibrate.run import EFFORTS
 from engine.models.specs import TARGET
 from reports.bench.calibration_benchmark import (

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 
 from sim.costs.contention import Contention
-from sim.world.devices import DRAFT, TARGET, Devices, Handle
+from sim.scripts.work import DRAFT, TARGET
+from sim.world.devices import Devices, Handle
 
 Plan = list[tuple[float, int, float]]  # when each job is submitted, to which model, its seconds at full speed
 

@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau
 from verifications import at_speeds, verification
 
-from reports.page.sections import find_chosen
 from reports.verify.fidelity import (
     EXIT_CODES,
     course,
@@ -25,7 +24,7 @@ from reports.verify.fidelity import (
 )
 from reports.verify.looks import Look, Looks
 from reports.verify.tolerance import Tolerance
-from reports.verify.verification import Compared, Foretold, Verification
+from reports.verify.verification import Compared, Foretold, Verification, find_chosen
 
 BASE = verification(prompts=8)
 PLACE = BASE.compared.index(find_chosen(BASE.compared))

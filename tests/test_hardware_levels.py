@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigurationError
-from sim.costs.hardware_levels import LEVELS, lines, read_levels
+from scenarios.hardware_levels import LEVELS, lines, read_levels
 
 PAGE = Path(__file__).parent.parent / "docs" / "hardware-profiles.md"
 

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.artifact import Cell
-from calibrate.costs.sampling_plan import (
-    DISTURBED,
-    MOST,
-    STEP,
-    STEPS_BETWEEN,
-    WANTED,
-    Course,
-    add_lap,
-    at_one_pace,
-)
+from calibrate.artifact import STEP, Cell
+from calibrate.costs.sampling_plan import DISTURBED, MOST, STEPS_BETWEEN, WANTED, Course, add_lap, at_one_pace
 from calibrate.intervals import half_width, uncertainty
 
 KEYS = [("forward", n, 0) for n in (1, 2, 5)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Artifact, Together
-from calibrate.costs.drift import QUANTILES, Crowd, Pace, at_pace, paces, step_of
+from calibrate.artifact import Artifact, Together, step_of
+from calibrate.costs.drift import QUANTILES, Crowd, Pace, at_pace, paces
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models.specs import TARGET

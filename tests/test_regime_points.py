@@ -10,8 +10,7 @@ from verifications import Costs, artifact, at_speeds, verification
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.errors import SpecBranchError
 from reports.map.regime_points import has_helpers, points_of, read_records
-from reports.page.sections import find_baseline
-from reports.verify.verification import save_verification
+from reports.verify.verification import find_baseline, save_verification
 
 NAMES = [name for name, _, _ in Costs().draft]
 

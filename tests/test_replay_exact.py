@@ -14,11 +14,12 @@ from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
 from calibrate.traces.hrad_examples import outlooks
 from engine.configuration import Configuration
+from engine.drafts.ngram_counting import save_ngrams
 from engine.models.hrad import LONGEST
 from engine.models.sampling import Sampling
 from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
-from engine.policies.ngrams import count_ngrams, save_ngrams
+from engine.policies.ngrams import count_ngrams
 from engine.runtime.pair import Pair, find_predictors
 from scenarios.what_if import WhatIf
 from sim.world.replay import Replay

@@ -12,9 +12,8 @@ from engine.configuration import Configuration
 from scenarios.what_if import Link, WhatIf
 from sim.costs.contention import FREE, Contention
 from sim.costs.durations import Timings
-from sim.scripts.work import DRAFT_COLUMNS, TARGET_COLUMNS, Jobs, Script, Scripts
+from sim.scripts.work import DRAFT, DRAFT_COLUMNS, TARGET, TARGET_COLUMNS, Jobs, Script, Scripts
 from sim.world.closed_form_time import total_seconds
-from sim.world.devices import DRAFT, TARGET
 from sim.world.replay import Replay
 from sim.world.simulation import play_all
 

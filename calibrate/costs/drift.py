@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.artifact import (
     DRAFT_CELLS,
+    STEP,
     TARGET_CELLS,
     Artifact,
     Calibration,
@@ -27,11 +28,11 @@ from calibrate.artifact import (
     DraftCosts,
     PlacementCosts,
     Together,
+    step_of,
 )
 from calibrate.costs.measurement import Crowded, add_together, time_together
-from calibrate.costs.sampling_plan import STEP, share_of_step, time_cell
+from calibrate.costs.sampling_plan import share_of_step, time_cell
 from calibrate.intervals import visits_of
-from engine.errors import CalibrationError
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
 from engine.runtime.pair import Pair
@@ -122,17 +123,6 @@ def paces(calibration: Calibration, now: Mapping[Seated, Sequence[float]]) -> It
         then = step_of(calibration.costs(placement), model)
         visits = tuple(fmean(samples) for samples in visits_of(then))
         yield Pace(placement=placement, model=model, calibrated=visits, now=tuple(seconds))
-
-
-def step_of(costs: PlacementCosts, model: str) -> Cell:
-    """The cell that tells a model's pace. CalibrationError if it was not measured."""
-    known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
-    for cell in known:
-        if (cell.tokens, cell.context) == STEP[1:]:
-            return cell
-    raise CalibrationError(
-        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
-    )
 
 
 def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] = ()) -> Artifact:

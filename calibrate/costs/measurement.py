@@ -11,21 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from calibrate.artifact import DraftCosts, PlacementCosts, Together
+from calibrate.artifact import STEP, DraftCosts, PlacementCosts, Together
 from calibrate.costs import operations
 from calibrate.costs.lengths import LONGER, contexts
-from calibrate.costs.sampling_plan import (
-    STEP,
-    STEPS_BETWEEN,
-    Course,
-    Key,
-    Show,
-    add_lap,
-    due_in,
-    run_lap,
-    steps_by_lap,
-)
+from calibrate.costs.sampling_plan import STEPS_BETWEEN, Course, Key, add_lap, due_in, run_lap, steps_by_lap
 from calibrate.journal import Journal
+from calibrate.progress import Show
 from engine.configuration import Configuration
 from engine.models.specs import TARGET
 from engine.runtime.channel import Ticket

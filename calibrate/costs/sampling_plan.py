@@ -18,12 +18,12 @@ calibration meets, and not of the few minutes that whole laps fall on.
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
-from calibrate.artifact import Cell
+from calibrate.artifact import STEP, Cell
 from calibrate.costs import operations
 from calibrate.intervals import half_width
 from engine.runtime.placement import Placement
@@ -37,8 +37,6 @@ NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
 Key = tuple[str, int, int]  # operation, tokens, context
 
-# It tells the machine's pace (`calibrate.costs.drift`), so it is to be known better than others.
-STEP: Key = ("forward", 1, 0)
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
 FORWARDS = (
@@ -212,7 +210,3 @@ def add_lap(course: Course, found: Sequence[Sequence[Any]]) -> None:
         key = operation, tokens, context
         course.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=course.laps))
     course.laps += 1
-
-
-Show = Callable[[str, int, int], None]
-"""Hears what is being done, how much of it is done, and of how much; what follows a colon is detail of the former."""

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from calibrate.artifact import Rehearsal, Trace
-from calibrate.costs.sampling_plan import Show
 from calibrate.journal import Journal
+from calibrate.progress import Show
 from calibrate.prompts import Prompt
 from calibrate.traces.observation import Seen, Text, as_seen, chances, view
 from engine.configuration import Configuration

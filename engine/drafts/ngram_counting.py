@@ -1,6 +1,7 @@
 """Count the n-grams of text that a target writes itself (`engine.policies.ngrams`), and how often they are right."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from engine.drafts.distill import chat_encoder, end_tokens, load_target
 from engine.drafts.distilled import fingerprint
 from engine.drafts.self_written import Shard, TextPlan, held_out_text, written_text
-from engine.policies.ngrams import LONGEST, NGrams, count_ngrams, save_ngrams
+from engine.policies.ngrams import FORMAT, LONGEST, VERSION, NGrams, count_ngrams
+from engine.tensor_files import save_tensors
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how much of how much of it is."""
@@ -70,3 +72,22 @@ def judge(ngrams: NGrams, text: Shard) -> tuple[int, int, int]:
             positions, guessed = positions + 1, guessed + len(guess)
             right += guess == (tokens[at],)
     return positions, guessed, right
+
+
+def save_ngrams(path: Path, ngrams: NGrams, vocabulary: int, how: Mapping[str, object]) -> None:
+    """Write a file of safetensors: int [count, n + 1] for each n, the tokens before and the one behind them."""
+    kind = torch.int32 if vocabulary > 1 << 16 else torch.uint16
+    tables = {
+        f"{length}": torch.tensor([(*before, token) for before, token in found.items()]).reshape(
+            -1, length + 1
+        )
+        for length, found in ngrams.following.items()
+    }
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "vocabulary": str(vocabulary),
+        "how": json.dumps(dict(how)),
+    }
+    save_tensors(path, {name: table.to(kind) for name, table in tables.items()}, header)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read; one of them is shipped

@@ -4,7 +4,6 @@ Of the text's own repetitions there are few at its beginning. llama.cpp's lookup
 then (ggml-org/llama.cpp, pull request 5479), and the N-Grammys (arXiv 2411.03786) on what single tokens make likely.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,30 +73,6 @@ def count_ngrams(texts: Iterable[tuple[Sequence[int], int]], least: float = LEAS
             if times >= least * (tokens_behind.total() + 1):
                 following[length][before] = token
     return NGrams(following)
-
-
-def save_ngrams(path: Path, ngrams: NGrams, vocabulary: int, how: Mapping[str, object]) -> None:
-    """Write a file of safetensors: int [count, n + 1] for each n, the tokens before and the one behind them."""
-    # Deferred, since it needs torch, which reading does not.
-    import torch
-
-    from engine.tensor_files import save_tensors
-
-    kind = torch.int32 if vocabulary > 1 << 16 else torch.uint16
-    tables = {
-        f"{length}": torch.tensor([(*before, token) for before, token in found.items()]).reshape(
-            -1, length + 1
-        )
-        for length, found in ngrams.following.items()
-    }
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "vocabulary": str(vocabulary),
-        "how": json.dumps(dict(how)),
-    }
-    save_tensors(path, {name: table.to(kind) for name, table in tables.items()}, header)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read; one of them is shipped
 
 
 @lru_cache(maxsize=4)

@@ -15,9 +15,18 @@ from statistics import fmean, median
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from calibrate.artifact import DRAFT_CELLS, TARGET_CELLS, Artifact, Calibration, Cell, load_artifact
-from calibrate.costs.drift import Pace, Seated, paces, step_of
-from calibrate.costs.sampling_plan import STEP, share_of_step
+from calibrate.artifact import (
+    DRAFT_CELLS,
+    STEP,
+    TARGET_CELLS,
+    Artifact,
+    Calibration,
+    Cell,
+    load_artifact,
+    step_of,
+)
+from calibrate.costs.drift import Pace, Seated, paces
+from calibrate.costs.sampling_plan import share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate

@@ -23,9 +23,8 @@ from engine.errors import SpecBranchError
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
 from reports.map.regime_points import MapPoint
-from reports.page.sections import find_baseline
 from reports.verify.settle import RIVALS, Claim, Outcome, decide, fell, settle
-from reports.verify.verification import Compared, Supposed, Verification
+from reports.verify.verification import Compared, Supposed, Verification, find_baseline
 from reports.wording import listing, method_name, number, percent, plural
 from scenarios.what_if import WhatIf
 from sim.search.regime_map import PARTS, Part

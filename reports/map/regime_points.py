@@ -18,11 +18,10 @@ from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models.specs import TARGET
-from reports.page.sections import find_baseline
 from reports.verify.fidelity import paired_speed_up
 from reports.verify.paired_runs import open_replay
 from reports.verify.resampling import Draws, draw_prompts
-from reports.verify.verification import Compared, Verification, load_verification
+from reports.verify.verification import Compared, Verification, find_baseline, load_verification
 
 NAN = float("nan")
 RESAMPLES = 2000

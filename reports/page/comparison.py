@@ -6,9 +6,16 @@ from statistics import median
 from engine.metrics import Estimate
 from engine.naming import in_words
 from reports.page import charts
-from reports.page.sections import Section, Table, find_baseline, find_chosen, find_fastest, single, speculates
+from reports.page.sections import Section, Table, single
 from reports.verify.fidelity import Check, Fidelity, course, judge
-from reports.verify.verification import Compared, Verification
+from reports.verify.verification import (
+    Compared,
+    Verification,
+    find_baseline,
+    find_chosen,
+    find_fastest,
+    speculates,
+)
 from reports.wording import (
     has_interval,
     listing,

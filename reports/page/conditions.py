@@ -9,8 +9,8 @@ from calibrate.artifact import Calibration, Cell, PlacementCosts
 from calibrate.costs.drift import Crowd, Pace
 from reports.page import condition_charts
 from reports.page.figure import Chart, Choice, View
-from reports.page.sections import Section, Table, chosen_how, pairs, searched, single, speculates
-from reports.verify.verification import Verification
+from reports.page.sections import Section, Table, chosen_how, pairs, searched, single
+from reports.verify.verification import Verification, speculates
 from reports.wording import (
     MINUS,
     PLACES,

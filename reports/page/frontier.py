@@ -8,8 +8,8 @@ from engine.configuration import Configuration
 from engine.metrics import Estimate, Metrics
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout
-from reports.page.sections import Section, Table, find_fastest, single
-from reports.verify.verification import Verification
+from reports.page.sections import Section, Table, single
+from reports.verify.verification import Verification, find_fastest
 from reports.wording import LONG, in_words, number, plain, plural, policy_name, ranged
 from sim.world.reach import marked
 

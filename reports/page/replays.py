@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from engine.record import Run
 from reports.page import replay_charts
-from reports.page.sections import Section, Table, find_chosen, single
-from reports.verify.verification import Point, Verification
+from reports.page.sections import Section, Table, single
+from reports.verify.verification import Point, Verification, find_chosen
 from reports.wording import has_interval, in_words, interval, number, percent, plural, ranged, signed, times
 from sim.world.reach import marked
 

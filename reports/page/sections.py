@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.page.figure import Chart, Figure, View
-from reports.verify.verification import Compared, Verification
+from reports.verify.verification import Verification
 from sim.search.exports import find_system
 
 
@@ -54,27 +54,6 @@ def pairs(title: str, rows: Sequence[tuple[str, str]]) -> Table:
 def single(key: str, label: str, figure: Figure, caption: str, zoom: bool = False) -> Chart:
     """A chart with one view."""
     return Chart(key, label, {"": View(figure, caption)}, zoom=zoom)
-
-
-def speculates(one: Compared) -> bool:
-    """Whether a configuration drafts at all."""
-    return one.configuration.drafts
-
-
-def find_fastest(compared: Sequence[Compared]) -> Compared:
-    """The configuration with the highest measured tokens/s."""
-    return max(compared, key=lambda c: c.measured.speed.value)
-
-
-def find_chosen(compared: Sequence[Compared]) -> Compared:
-    """The chosen configuration; the fastest measured where none is marked."""
-    return next((c for c in compared if c.role == "chosen"), None) or find_fastest(compared)
-
-
-def find_baseline(compared: Sequence[Compared]) -> Compared | None:
-    """The best measured autoregressive set-up."""
-    alone = [c for c in compared if not speculates(c)]
-    return find_fastest(alone) if alone else None
 
 
 def searched(v: Verification) -> str:

@@ -4,9 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.page.sections import find_baseline, find_chosen, find_fastest, speculates
 from reports.verify.fidelity import Word, judge, sentence
-from reports.verify.verification import Compared, Verification
+from reports.verify.verification import (
+    Compared,
+    Verification,
+    find_baseline,
+    find_chosen,
+    find_fastest,
+    speculates,
+)
 from reports.wording import has_interval, in_words, interval, number, plural, ranged, signed, times
 from reports.wording import sentence as as_sentence
 from sim.world.reach import MEANING

@@ -6,9 +6,9 @@ from engine.configuration import Configuration
 from engine.metrics import Estimate
 from reports.page import what_if_charts
 from reports.page.figure import Chart, Choice, View
-from reports.page.sections import Section, Table, find_chosen
+from reports.page.sections import Section, Table
 from reports.page.what_if_charts import Bar
-from reports.verify.verification import Compared, Supposed, Verification
+from reports.verify.verification import Compared, Supposed, Verification, find_chosen
 from reports.wording import (
     LONG,
     TIMES,

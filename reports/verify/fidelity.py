@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from engine.metrics import Estimate, as_many_tokens, between, by_text
-from reports.page.sections import find_baseline, find_chosen
 from reports.verify.criteria import (
     Finding,
     Level,
@@ -35,7 +34,7 @@ from reports.verify.criteria import (
 from reports.verify.looks import Look, Looks, Outcome, level_at, spent
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts, ratio
 from reports.verify.tolerance import Tolerance
-from reports.verify.verification import Compared, Foretold, Sample, Verification
+from reports.verify.verification import Compared, Foretold, Sample, Verification, find_baseline, find_chosen
 from reports.wording import has_interval, interval, milliseconds, number, percent, plural
 
 __all__ = ["kendall_tau", "ninth_in_ten"]

@@ -17,10 +17,9 @@ from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.metrics import Estimate, between
-from reports.page.sections import find_baseline
 from reports.verify.fidelity import paired_speed_up
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts
-from reports.verify.verification import Compared, Settling, Verification
+from reports.verify.verification import Compared, Settling, Verification, find_baseline
 from reports.wording import has_interval, in_words, interval, listing, number, percent, plural, policy_name
 from sim.search.grid import Grid
 from sim.search.tune import tune

@@ -1,6 +1,7 @@
 """What `verify` writes down and `report` shows: the schema of a verification. Torch-free."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -241,3 +242,24 @@ def load_verification(path: Path) -> Verification:
         raise SpecBranchError(f"{path} {error}; 'specbranch verify --again' runs it anew.") from error
     except (ValueError, KeyError, TypeError) as error:  # pydantic's are among them
         raise SpecBranchError(f"{path} is damaged; run 'specbranch verify --again'.") from error
+
+
+def speculates(one: Compared) -> bool:
+    """Whether a configuration drafts at all."""
+    return one.configuration.drafts
+
+
+def find_fastest(compared: Sequence[Compared]) -> Compared:
+    """The configuration with the highest measured tokens/s."""
+    return max(compared, key=lambda c: c.measured.speed.value)
+
+
+def find_chosen(compared: Sequence[Compared]) -> Compared:
+    """The chosen configuration; the fastest measured where none is marked."""
+    return next((c for c in compared if c.role == "chosen"), None) or find_fastest(compared)
+
+
+def find_baseline(compared: Sequence[Compared]) -> Compared | None:
+    """The best measured autoregressive set-up."""
+    alone = [c for c in compared if not speculates(c)]
+    return find_fastest(alone) if alone else None

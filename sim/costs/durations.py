@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from scenarios.what_if import Link
 from sim.costs.contention import Contention
-from sim.scripts.work import Scripts
-from sim.world.devices import DRAFT, TARGET
+from sim.scripts.work import DRAFT, TARGET, Scripts
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -18,8 +18,7 @@ from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from sim.acceptance.sources import AcceptanceSource, agreement
-from sim.scripts.work import Jobs, Script
-from sim.world.devices import DRAFT, TARGET
+from sim.scripts.work import DRAFT, TARGET, Jobs, Script
 
 PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.policies.words import Round
-from sim.world.devices import DRAFT, TARGET
 
 Counts = NDArray[np.int64]
 
 Model = Literal["target", "draft"]
 
+TARGET, DRAFT = 0, 1
 MODELS: tuple[Model, Model] = ("target", "draft")  # by TARGET and DRAFT
 
 

@@ -13,8 +13,7 @@ from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from scenarios.what_if import WhatIf
 from sim.search.backends import results_as
-from sim.search.objectives import Tally
-from sim.world.replay import Replay
+from sim.world.replay import Replay, Tally
 
 
 def usable_processes() -> int:

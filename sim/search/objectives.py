@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,6 @@ RESAMPLES = 2000
 PERCENTILE = 95.0
 
 Floats = NDArray[np.float64]
-
-
-class Tally(NamedTuple):
-    """A replay in brief: its seconds, and the draft's tokens by what became of them (see `engine.record`)."""
-
-    seconds: float
-    drafted: int
-    rollback: int
-    hedge: int
 
 
 class Bounds(BaseModel):

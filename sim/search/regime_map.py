@@ -33,8 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibrate.artifact import Artifact, DraftTrace
-from calibrate.costs.drift import step_of
+from calibrate.artifact import Artifact, DraftTrace, step_of
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError

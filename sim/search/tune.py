@@ -17,8 +17,8 @@ from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.batch import Batch
 from sim.search.grid import Grid, Restriction, simplicity, spread
-from sim.search.objectives import Bounds, Objective, Occupancy, Tally, compare, cost, front, within
-from sim.world.replay import NO_CHANGE, Replay, replay_notes
+from sim.search.objectives import Bounds, Objective, Occupancy, compare, cost, front, within
+from sim.world.replay import NO_CHANGE, Replay, Tally, replay_notes
 
 __all__ = ["Grid", "Scored", "Tuning", "tune"]
 

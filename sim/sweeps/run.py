@@ -15,9 +15,12 @@ from engine.record import Run
 from engine.runtime.placement import PLACEMENTS, Placement
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
+from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf
+from sim.acceptance.stated import draw_stated
 from sim.costs.durations import Costs, timings
-from sim.costs.hardware import Hardware, HardwareCosts
+from sim.costs.hardware import HardwareCosts, hardware_costs
+from sim.costs.stated import StatedCosts
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import MANY
 from sim.scripts.work import Scripts
@@ -153,7 +156,7 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
     assert scenario.acceptance is not None
     work = scenario.workload
     seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
-    paths = [scenario.acceptance.draw(work.tokens or STATED_TOKENS, seed) for seed in seeds]
+    paths = [draw_stated(scenario.acceptance, work.tokens or STATED_TOKENS, seed) for seed in seeds]
     prompt = (PROMPT_TOKEN,) * work.prompt_tokens
 
     @lru_cache(maxsize=MANY)
@@ -170,7 +173,7 @@ def _stated(
         yield from _elsewhere(scenario, scenario.hardware, what_if, scripts)
         return
     assert scenario.costs is not None
-    costs = scenario.costs.under(what_if)
+    costs = StatedCosts.of(scenario.costs.under(what_if))
 
     def run(configuration: Configuration) -> list[Run]:
         return _run(configuration, costs, what_if, scripts(configuration))
@@ -189,7 +192,7 @@ def _elsewhere(
     """Outcomes of any acceptance with the costs of hardware that was not measured here."""
 
     def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
-        costs = hardware.under(what_if, configuration.shares_device)
+        costs = hardware_costs(hardware, what_if, configuration.shares_device)
         return _run(configuration, costs, what_if, scripts(configuration)), costs
 
     _, baseline = best_autoregressive(lambda configuration: run(configuration)[0], ("at-once",))

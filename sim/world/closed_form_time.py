@@ -11,8 +11,7 @@ import numpy as np
 
 from sim.costs.contention import Contention
 from sim.costs.durations import Counts, Floats, Timings
-from sim.scripts.work import Scripts
-from sim.world.devices import TARGET
+from sim.scripts.work import TARGET, Scripts
 from sim.world.simulation import play
 
 

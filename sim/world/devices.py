@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from sim.costs.contention import FREE, Contention
 
-TARGET, DRAFT = 0, 1
-
 
 @dataclass(slots=True, eq=False)
 class Handle:

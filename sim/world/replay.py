@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
@@ -13,12 +14,20 @@ from sim.costs.durations import Timings, behind_pauses, faster_target, without_p
 from sim.costs.measured import CalibratedCosts
 from sim.scripts.texts import Texts
 from sim.scripts.work import Scripts
-from sim.search.objectives import Tally
 from sim.world.closed_form_time import total_seconds
 from sim.world.reach import far_note, is_far, measured_context
 from sim.world.simulation import Played, play_all, record
 
 NO_CHANGE = WhatIf()
+
+
+class Tally(NamedTuple):
+    """A replay in brief: its seconds, and the draft's tokens by what became of them (see `engine.record`)."""
+
+    seconds: float
+    drafted: int
+    rollback: int
+    hedge: int
 
 
 @dataclass

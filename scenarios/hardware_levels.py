@@ -1,4 +1,4 @@
-"""How far hardware profiles and rooflines are from published times: `python -m sim.costs.hardware_levels`."""
+"""How far hardware profiles and rooflines are from published times: `python -m scenarios.hardware_levels`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scenarios.files import Location, YamlFile
 from scenarios.hardware_files import SHIPPED, resolve_times
-from sim.costs.hardware import Timed
+from scenarios.stated_hardware import Timed
 
 LEVELS = SHIPPED / "levels.yaml"
 
