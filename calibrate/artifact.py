@@ -45,8 +45,8 @@ MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow eac
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
-# Operation, tokens and context of a model's step, the cell that tells how a machine drifts (`calibrate.costs.drift`), and
-# is therefore to be known better than others.
+# Operation, tokens and context of a model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must
+# be known better than others.
 STEP = ("forward", 1, 0)
 DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
 
