@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from calibrate.artifact import load_artifact
 from calibrate.costs import drift, operations
-from calibrate.costs.measurement import Laps
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.run import Effort, calibrate
 from engine.models.specs import ModelSpec
 from engine.runtime import workers
@@ -100,7 +100,7 @@ def brief_timings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "visit", brief.visit)
         patch.setattr(operations, "time_reference", brief.time_reference)
-        patch.setattr(drift, "CROWD_SECONDS", 0.01)
+        patch.setattr(drift, "CONTENTION_SECONDS", 0.01)
         yield
 
 
@@ -127,6 +127,6 @@ def tiny_calibrated(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -
 
     pair, tokenizer = only(tiny_pair, "near"), Tokenizer(tiny_pair.target)
     folder = tmp_path_factory.mktemp("calibration")
-    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.01), sampled=40)
+    effort = Effort("tiny", 4, 24, SamplingBudget(1, seconds=0.0, together_seconds=0.01), sampled=40)
     calibrate(pair, tokenizer, word_prompts("calibration"), effort, folder)
     return Calibrated(pair, tokenizer, folder, load_artifact(folder))

@@ -16,7 +16,7 @@ from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.pair import Pair
 from reports.bench.benchmark import bench, count_steps
-from reports.bench.benchmark_effort import Effort, Prompts
+from reports.bench.benchmark_effort import BenchmarkEffort, Prompts
 from reports.bench.benchmark_record import (
     Benchmark,
     aims,
@@ -30,7 +30,7 @@ from reports.bench.benchmark_tables import print_benchmark, tables, write_markdo
 from reports.bench.contestants import ENTRIES, MODES
 from reports.tables import WIDTH
 
-EFFORT = Effort(
+EFFORT = BenchmarkEffort(
     "tiny",
     first=1,
     more=1,

@@ -26,7 +26,7 @@ from typer.main import get_command
 import calibrate.run
 import specbranch
 from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
-from calibrate.costs.measurement import Laps
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import SPLITS, read_prompts
 from calibrate.run import Effort
 from engine.configuration import Configuration
@@ -291,7 +291,7 @@ def python_of(text: str) -> list[str]:
 def test_what_is_measured_in_python_is_a_calibration(
     tiny: tuple[ModelSpec, dict[str, ModelSpec]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    brief = Effort("quick", 2, 8, Laps(1, seconds=0.0, together_seconds=0.01), sampled=4)
+    brief = Effort("quick", 2, 8, SamplingBudget(1, seconds=0.0, together_seconds=0.01), sampled=4)
     monkeypatch.setattr("engine.drafts.default_drafts.choose_models", lambda *given: tiny)
     monkeypatch.setitem(calibrate.run.EFFORTS, "quick", brief)
     monkeypatch.chdir(tmp_path)

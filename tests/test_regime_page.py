@@ -15,6 +15,7 @@ from test_page import FAULTS, Browser, Parsed, start_browser
 from verifications import HOSTILE, artifact, verification
 
 from engine.metrics import Estimate
+from engine.naming import in_words, method_name
 from reports.map.claims import Row, findings, settled
 from reports.map.published import PAIRS, find_regimes
 from reports.map.regime_charts import lead_text, place_alignment, place_ratio
@@ -23,7 +24,7 @@ from reports.map.regime_points import MapPoint, points_of
 from reports.map.regime_tables import print_map
 from reports.page import palette
 from reports.tables import WIDTH
-from reports.wording import in_words, method_name, number, percent, times
+from reports.wording import number, percent, times
 from sim.search.regime_map import RegimeMap, regime_map
 
 SECTIONS = ("map", "ratios", "losses", "published", "points", "claims", "conditions")

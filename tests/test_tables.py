@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from verifications import verification
 
+from engine.naming import in_words
 from reports.compare.compare_tables import print_comparisons
 from reports.compare.pairing import compare
 from reports.page.conditions import conditions
@@ -21,7 +22,6 @@ from reports.tables import (
     verified_table,
 )
 from reports.verify.fidelity import judge
-from reports.wording import in_words
 from scenarios.schema import load_scenarios
 from scenarios.shipped import find_scenario
 from sim.sweeps.run import run_scenario

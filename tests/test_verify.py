@@ -9,7 +9,7 @@ from tiny_models import Calibrated, word_prompts
 from verifications import verification
 
 from calibrate.artifact import save_artifact
-from calibrate.costs.drift import Pace, at_pace
+from calibrate.costs.drift import Drift, adjusted_for_drift
 from calibrate.hardware import hardware
 from calibrate.prompts import Prompt
 from calibrate.revision import engine_revision
@@ -51,8 +51,8 @@ def test_every_configuration_is_run_once_and_the_chosen_one_stays_so() -> None:
 
 
 def test_a_change_of_pace_is_told_with_its_size() -> None:
-    def pace(model: str, by: float) -> Pace:
-        return Pace(
+    def pace(model: str, by: float) -> Drift:
+        return Drift(
             placement="in-turn",
             model=model,
             calibrated=(0.01, 0.01),
@@ -153,7 +153,9 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(
     }
     assert all(len(p.now) >= len(word_prompts("heldout")) for p in made.pace)
     for pace, crowds, known in ((made.pace, made.crowds, True), ((), (), False)):
-        world = Replay(at_pace(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=plan.max_tokens)
+        world = Replay(
+            adjusted_for_drift(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=plan.max_tokens
+        )
         for one in made.compared:
             told = one.predicted.speed if known else one.as_calibrated
             assert told == speed(world.runs(one.configuration))

@@ -15,7 +15,7 @@ import artifacts
 import numpy as np
 
 from calibrate.artifact import Artifact, PromptRecord
-from calibrate.costs.drift import Pace
+from calibrate.costs.drift import Drift
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.policies import load_policy
@@ -375,7 +375,7 @@ def verification(
         notes=("synthetic note </script>: one run made again",),
         reference_seconds=tuple(0.0031 * noise.lognormvariate(0.0, 0.05) for _ in range(24)),
         pace=tuple(
-            Pace(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
+            Drift(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
             for placement in ("at-once", "in-turn")
             for model in ("target", *names)
         ),

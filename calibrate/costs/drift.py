@@ -30,7 +30,7 @@ from calibrate.artifact import (
     Together,
     step_of,
 )
-from calibrate.costs.measurement import Crowded, add_together, time_together
+from calibrate.costs.measurement import ContentionTimes, add_together, time_together
 from calibrate.costs.sampling_plan import share_of_step, time_cell
 from calibrate.intervals import visits_of
 from engine.metrics import Estimate
@@ -38,15 +38,15 @@ from engine.models.specs import TARGET
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement
 
-Seated = tuple[Placement, str]  # a model where it sits
+PlacedModel = tuple[Placement, str]  # a model where it sits
 Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 
-CROWD_SECONDS = 0.08  # of each operation, when both models are timed at once again
+CONTENTION_SECONDS = 0.08  # of each operation, when both models are timed at once again
 QUANTILES = 64  # that stand for the spread of more timings
 RESAMPLES = 2000
 
 
-class Pace(BaseModel):
+class Drift(BaseModel):
     """A model's step in a placement, in seconds, each a mean of a visit's samples: when calibrated, and now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,7 +87,7 @@ class Pace(BaseModel):
         return Estimate(value, float(low), float(high))
 
 
-class Crowd(BaseModel):
+class ContentionSample(BaseModel):
     """The target and a draft at once, in a placement that lets them: as a calibration times it, but now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,35 +97,37 @@ class Crowd(BaseModel):
     together: tuple[Together, ...] = Field(min_length=1)
 
 
-def time_crowd(pair: Pair, placement: Placement, draft: str, known: Crowded) -> None:
+def time_contention(pair: Pair, placement: Placement, draft: str, known: ContentionTimes) -> None:
     """Time the target and a draft at once, and note it; nothing where they take turns."""
     if pair.seating(placement).shared:
         return
     target, drafter = pair.players(placement, draft)
     assert drafter is not None
-    add_together(known, time_together(target, drafter, CROWD_SECONDS))
+    add_together(known, time_together(target, drafter, CONTENTION_SECONDS))
 
 
-def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[Seated, float], float]:
+def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:
     """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
     target, drafter = pair.players(placement, draft)
     samples, reference = time_cell(target, STEP, None)
-    found: dict[Seated, float] = {(placement, TARGET): fmean(samples)}
+    found: dict[PlacedModel, float] = {(placement, TARGET): fmean(samples)}
     if drafter is not None:
         after = TARGET if pair.seating(placement).shared else None
         found[placement, drafter.model] = fmean(time_cell(drafter, STEP, after)[0])
     return found, reference
 
 
-def paces(calibration: Calibration, now: Mapping[Seated, Sequence[float]]) -> Iterator[Pace]:
+def drifts(calibration: Calibration, now: Mapping[PlacedModel, Sequence[float]]) -> Iterator[Drift]:
     """The pace of each model that was timed again. CalibrationError if it was not calibrated."""
     for (placement, model), seconds in now.items():
         then = step_of(calibration.costs(placement), model)
         visits = tuple(fmean(samples) for samples in visits_of(then))
-        yield Pace(placement=placement, model=model, calibrated=visits, now=tuple(seconds))
+        yield Drift(placement=placement, model=model, calibrated=visits, now=tuple(seconds))
 
 
-def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] = ()) -> Artifact:
+def adjusted_for_drift(
+    artifact: Artifact, found: Sequence[Drift], crowds: Sequence[ContentionSample] = ()
+) -> Artifact:
     """The calibration as it would be at this pace; what has none, and what no crowd is of, is as it was calibrated.
 
     A cell keeps its median, and each of its forwards what a step takes longer now: so it also varies as steps do now.
@@ -149,7 +151,7 @@ def at_pace(artifact: Artifact, found: Sequence[Pace], crowds: Sequence[Crowd] =
     return replace(artifact, calibration=artifact.calibration.model_copy(update={"placements": placements}))
 
 
-def _at(costs: Costs, operations: Sequence[str], pace: Pace | None) -> Costs:
+def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:
     """These costs with other samples in the cells of these operations, unless nothing is known of now."""
     if pace is None:
         return costs

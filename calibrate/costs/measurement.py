@@ -14,7 +14,15 @@ import numpy as np
 from calibrate.artifact import STEP, DraftCosts, PlacementCosts, Together
 from calibrate.costs import operations
 from calibrate.costs.lengths import LONGER, contexts
-from calibrate.costs.sampling_plan import STEPS_BETWEEN, Course, Key, add_lap, due_in, run_lap, steps_by_lap
+from calibrate.costs.sampling_plan import (
+    STEPS_BETWEEN,
+    Key,
+    SamplingPlan,
+    add_lap,
+    due_in,
+    run_lap,
+    steps_by_lap,
+)
 from calibrate.journal import Journal
 from calibrate.progress import Show
 from engine.configuration import Configuration
@@ -41,11 +49,11 @@ BURSTS = (1, 2, 4, 8)  # steps in a row
 
 
 # Samples of both models at once, and of each alone: by tokens and branches, and then as `Together` names them.
-Crowded = dict[tuple[int, int], dict[str, list[float]]]
+ContentionTimes = dict[tuple[int, int], dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Laps:
+class SamplingBudget:
     """How long costs are measured: `fewest` laps, then more over what is not known well enough, for `seconds` in all.
 
     `together_seconds`: how long each pair of operations runs at once in each lap.
@@ -85,7 +93,7 @@ class Measured:
 class _Beside:
     """What a lap finds beside the cells: both models at once, by draft, and the hand-over."""
 
-    together: dict[str, Crowded] = field(default_factory=dict)
+    together: dict[str, ContentionTimes] = field(default_factory=dict)
     hand_over: list[float] = field(default_factory=list)
 
 
@@ -106,7 +114,7 @@ class CostLaps:
 
     pair: Pair
     prompts: Sequence[Sequence[int]]
-    laps: Laps
+    laps: SamplingBudget
     seed: int
     journal: Journal
     show: Show
@@ -115,14 +123,14 @@ class CostLaps:
     made: int = 0
     looks: int = 0
     spent: float = 0.0  # seconds
-    courses: dict[Placement, list[Course]] = field(init=False)
+    plans: dict[Placement, list[SamplingPlan]] = field(init=False)
     beside: dict[Placement, _Beside] = field(init=False)
 
     def __post_init__(self) -> None:
         lengths = prompt_tokens(self.prompts, self.reach.prompt)
-        self.courses = {
+        self.plans = {
             placement: [
-                Course(
+                SamplingPlan(
                     placement,
                     model,
                     _plan(
@@ -137,34 +145,34 @@ class CostLaps:
             ]
             for placement in placements_of(self.pair)
         }
-        self.beside = {placement: _Beside() for placement in self.courses}
+        self.beside = {placement: _Beside() for placement in self.plans}
 
     @property
-    def everything(self) -> list[Course]:
-        """The courses of all placements."""
-        return [course for some in self.courses.values() for course in some]
+    def everything(self) -> list[SamplingPlan]:
+        """The plans of all placements."""
+        return [plan for some in self.plans.values() for plan in some]
 
     @property
     def over(self) -> bool:
         """Whether no further lap is due."""
         return not any(map(self._due, self.everything))
 
-    def _due(self, course: Course) -> bool:
-        return self.made < self.laps.fewest or (self.spent < self.laps.seconds and bool(course.open()))
+    def _due(self, plan: SamplingPlan) -> bool:
+        return self.made < self.laps.fewest or (self.spent < self.laps.seconds and bool(plan.open()))
 
     def run_next(self) -> None:
-        """The next lap, over all courses that are due. Raises WorkerLost if a worker dies."""
-        for course in self.everything:
-            if not self._due(course):
+        """The next lap, over all plans that are due. Raises WorkerLost if a worker dies."""
+        for plan in self.everything:
+            if not self._due(plan):
                 continue
             found = self.journal.step(
-                f"costs.{course.placement}.{course.model}.{self.made}",
-                lambda course=course: _lap(  # type: ignore[misc]
-                    self.pair, self.prompts[0], course, self.made, self.laps, self.seed
+                f"costs.{plan.placement}.{plan.model}.{self.made}",
+                lambda plan=plan: _lap(  # type: ignore[misc]
+                    self.pair, self.prompts[0], plan, self.made, self.laps, self.seed
                 ),
             )
-            add_lap(course, found["visits"])
-            _note(self.beside[course.placement], course.model, found)
+            add_lap(plan, found["visits"])
+            _note(self.beside[plan.placement], plan.model, found)
             self.spent += found["seconds"]
             floor = round(self.spent / (self.made + 1) * max(self.laps.fewest, self.made + 1))
             self._tell(max(round(self.laps.seconds), floor, 1))
@@ -172,14 +180,14 @@ class CostLaps:
 
     def look(self) -> None:
         """A short lap over the step of each model in each placement. Raises WorkerLost if a worker dies."""
-        for course in self.everything:
+        for plan in self.everything:
             visits = self.journal.step(
-                f"pace.{course.placement}.{course.model}.{self.looks}",
-                lambda course=course: _visits(  # type: ignore[misc]
-                    self.pair, course, [STEP] * STEPS_BETWEEN, f"{self.seed} look {self.looks}"
+                f"pace.{plan.placement}.{plan.model}.{self.looks}",
+                lambda plan=plan: _visits(  # type: ignore[misc]
+                    self.pair, plan, [STEP] * STEPS_BETWEEN, f"{self.seed} look {self.looks}"
                 ),
             )
-            add_lap(course, visits)
+            add_lap(plan, visits)
         self.looks += 1
 
     def finish(self) -> Measured:
@@ -190,19 +198,19 @@ class CostLaps:
         return Measured(
             tuple(
                 _placement_costs(self.pair, placement, some, self.beside[placement])
-                for placement, some in self.courses.items()
+                for placement, some in self.plans.items()
             ),
             {
-                placement: tuple(visit.before for course in some for visit in course.visits)
-                for placement, some in self.courses.items()
+                placement: tuple(visit.before for plan in some for visit in plan.visits)
+                for placement, some in self.plans.items()
             },
             tuple(_notes(self.everything)),
         )
 
     def _tell(self, seconds: int) -> None:
         """Show how far the laps are, of `seconds` in all."""
-        left = sum(len(course.open()) for course in self.everything)
-        cells = sum(len(course.plan) for course in self.everything)
+        left = sum(len(plan.open()) for plan in self.everything)
+        cells = sum(len(plan.keys) for plan in self.everything)
         self.show(f"costs: {left} of {cells} cells open", round(self.spent), seconds)
 
 
@@ -236,15 +244,15 @@ def _plan(model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, alone
 
 
 def _lap(
-    pair: Pair, prompt: Sequence[int], course: Course, number: int, laps: Laps, seed: int
+    pair: Pair, prompt: Sequence[int], plan: SamplingPlan, number: int, laps: SamplingBudget, seed: int
 ) -> dict[str, Any]:
     """One lap of a model in a placement, as JSON."""
-    placement = course.placement
-    draft = None if course.model == TARGET else course.model
+    placement = plan.placement
+    draft = None if plan.model == TARGET else plan.model
     target, other = pair.players(placement, draft)
     shared = pair.seating(placement).shared
     began = time.monotonic()
-    found: dict[str, Any] = {"visits": _visits(pair, course, due_in(course, number), f"{seed} {number}")}
+    found: dict[str, Any] = {"visits": _visits(pair, plan, due_in(plan, number), f"{seed} {number}")}
     if not shared and other is not None:
         found["together"] = time_together(target, other, laps.together_seconds)
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
@@ -252,12 +260,12 @@ def _lap(
     return {**found, "seconds": time.monotonic() - began}
 
 
-def _visits(pair: Pair, course: Course, due: Sequence[Key], seed: str) -> list[list[Any]]:
+def _visits(pair: Pair, plan: SamplingPlan, due: Sequence[Key], seed: str) -> list[list[Any]]:
     """A lap over the cells that are `due`, the models seated, as JSON."""
-    draft = None if course.model == TARGET else course.model
-    target, other = pair.players(course.placement, draft)
-    after = TARGET if other and pair.seating(course.placement).shared else None
-    return run_lap(other or target, course, due, seed, after)
+    draft = None if plan.model == TARGET else plan.model
+    target, other = pair.players(plan.placement, draft)
+    after = TARGET if other and pair.seating(plan.placement).shared else None
+    return run_lap(other or target, plan, due, seed, after)
 
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
@@ -266,7 +274,7 @@ def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
         add_together(beside.together.setdefault(model, {}), found["together"])
 
 
-def add_together(known: Crowded, found: Sequence[Sequence[Any]]) -> None:
+def add_together(known: ContentionTimes, found: Sequence[Sequence[Any]]) -> None:
     """Note what `time_together` found."""
     for tokens, branches, sampled in found:
         pair = known.setdefault((tokens, branches), {})
@@ -274,7 +282,7 @@ def add_together(known: Crowded, found: Sequence[Sequence[Any]]) -> None:
             pair.setdefault(key, []).extend(samples)
 
 
-def as_together(known: Crowded) -> tuple[Together, ...]:
+def as_together(known: ContentionTimes) -> tuple[Together, ...]:
     """What was noted, as a record."""
     return tuple(
         Together.model_validate(
@@ -358,10 +366,10 @@ def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement, draft: s
 
 
 def _placement_costs(
-    pair: Pair, placement: Placement, courses: Sequence[Course], beside: _Beside
+    pair: Pair, placement: Placement, plans: Sequence[SamplingPlan], beside: _Beside
 ) -> PlacementCosts:
     seating = pair.seating(placement)
-    target, *drafts = courses
+    target, *drafts = plans
     return PlacementCosts(
         placement=placement,
         target_seat=str(seating.target),
@@ -371,39 +379,39 @@ def _placement_costs(
         draw=target.cells("draw"),
         foresight=target.cells("foresight"),
         drafts={
-            course.model: DraftCosts(
-                forward=course.cells("forward"),
-                branch=course.cells("branch"),
-                burst=course.cells("burst"),
-                fork=course.cells("fork"),
-                draw=course.cells("draw"),
-                together=as_together(beside.together.get(course.model, {})),
+            plan.model: DraftCosts(
+                forward=plan.cells("forward"),
+                branch=plan.cells("branch"),
+                burst=plan.cells("burst"),
+                fork=plan.cells("fork"),
+                draw=plan.cells("draw"),
+                together=as_together(beside.together.get(plan.model, {})),
             )
-            for course in drafts
+            for plan in drafts
         },
         hand_over=tuple(beside.hand_over),
     )
 
 
-def _moods(courses: Sequence[Course]) -> list[str]:
+def _moods(plans: Sequence[SamplingPlan]) -> list[str]:
     """How far the machine's pace went up and down while it was calibrated, by the model that felt it most."""
-    sittings = [(course, list(steps_by_lap(course.visits).values())) for course in courses]
-    course, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
+    sittings = [(plan, list(steps_by_lap(plan.visits).values())) for plan in plans]
+    plan, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
     if len(steps) < 2:
         return []
     low, high = min(steps) / fmean(steps), max(steps) / fmean(steps)
     return [
-        f"over {len(steps)} sittings a step took from {low:.2f} to {high:.2f} of its mean ({course.placement} "
-        f"{course.model}, which varied most)"
+        f"over {len(steps)} sittings a step took from {low:.2f} to {high:.2f} of its mean ({plan.placement} "
+        f"{plan.model}, which varied most)"
     ]
 
 
-def _notes(courses: Sequence[Course]) -> list[str]:
+def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
     """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
-    visits = sum(len(course.visits) for course in courses)
-    disturbed = sum(len(course.sifted()[1]) for course in courses)
-    left = [(course, key) for course in courses for key in course.open()]
-    cells = sum(len(course.plan) for course in courses)
+    visits = sum(len(plan.visits) for plan in plans)
+    disturbed = sum(len(plan.sifted()[1]) for plan in plans)
+    left = [(plan, key) for plan in plans for key in plan.open()]
+    cells = sum(len(plan.keys) for plan in plans)
     notes = [
         f"{disturbed} of {visits} visits were disturbed and are excluded"
         if disturbed
@@ -411,9 +419,9 @@ def _notes(courses: Sequence[Course]) -> list[str]:
     ]
     if left:
         shown = ", ".join(
-            f"{course.placement} {course.model} {operation} {tokens}@{context}"
-            for course, (operation, tokens, context) in left[:6]
+            f"{plan.placement} {plan.model} {operation} {tokens}@{context}"
+            for plan, (operation, tokens, context) in left[:6]
         )
         more = f" and {len(left) - 6} more" if len(left) > 6 else ""
         notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
-    return notes + _moods(courses)
+    return notes + _moods(plans)

@@ -63,7 +63,7 @@ class Visit:
 
 
 @dataclass
-class Course:
+class SamplingPlan:
     """A model in one placement, the cells it is timed on, and the visits made so far.
 
     `once`: operations whose set-up costs far more than they do; they are left out from the third lap on.
@@ -71,7 +71,7 @@ class Course:
 
     placement: Placement
     model: str
-    plan: Sequence[Key]
+    keys: Sequence[Key]
     once: frozenset[str] = frozenset({"fork", "rollback"})
     visits: list[Visit] = field(default_factory=list)
     laps: int = 0
@@ -80,7 +80,7 @@ class Course:
         """The visits that count, and those that were disturbed, all at one pace."""
         if not self.visits:
             return [], []
-        visits = at_one_pace(self.visits)
+        visits = without_drift(self.visits)
         limit = DISTURBED * median(visit.before for visit in visits)
         disturbed = [visit for visit in visits if visit.reference > limit]
         if len(disturbed) > MOST * len(visits):
@@ -89,7 +89,7 @@ class Course:
 
     def open(self) -> list[Key]:
         """The cells that are not known well enough yet."""
-        kept: dict[Key, list[tuple[float, ...]]] = {key: [] for key in self.plan}
+        kept: dict[Key, list[tuple[float, ...]]] = {key: [] for key in self.keys}
         for visit in self.sifted()[0]:
             kept[visit.key].append(visit.seconds)
         return [key for key, visits in kept.items() if not well_known(visits)]
@@ -98,7 +98,7 @@ class Course:
         """What was found of an operation."""
         kept, disturbed = self.sifted()
         cells = []
-        for key in (key for key in self.plan if key[0] == operation):
+        for key in (key for key in self.keys if key[0] == operation):
             mine = [visit.seconds for visit in kept if visit.key == key]
             apart = [visit.seconds for visit in disturbed if visit.key == key]
             if not mine:  # every visit of this cell was disturbed, which is better than nothing
@@ -132,7 +132,7 @@ def steps_by_lap(visits: Sequence[Visit]) -> dict[int, float]:
     return {lap: median(seconds) for lap, seconds in timed.items()}
 
 
-def at_one_pace(visits: Sequence[Visit]) -> list[Visit]:
+def without_drift(visits: Sequence[Visit]) -> list[Visit]:
     """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer."""
     steps = steps_by_lap(visits)
     if not steps:
@@ -176,23 +176,23 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
     return samples, reference
 
 
-def due_in(course: Course, number: int) -> list[Key]:
+def due_in(plan: SamplingPlan, number: int) -> list[Key]:
     """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
-    due = [key for key in course.plan if number < 2 or key[0] not in course.once]
+    due = [key for key in plan.keys if number < 2 or key[0] not in plan.once]
     if number >= 2:
-        wanted = set(course.open())
+        wanted = set(plan.open())
         due = [key for key in due if key in wanted]
-    return due + ([STEP] * (STEPS - due.count(STEP)) if due and STEP in course.plan else [])
+    return due + ([STEP] * (STEPS - due.count(STEP)) if due and STEP in plan.keys else [])
 
 
 def run_lap(
-    player: Player, course: Course, due: Sequence[Key], seed: str, after: str | None
+    player: Player, plan: SamplingPlan, due: Sequence[Key], seed: str, after: str | None
 ) -> list[list[Any]]:
     """One lap over the cells that are `due`, as JSON; see `add_lap`.
 
     A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
     """
-    rng = random.Random(f"{seed} {course.placement} {course.model}")
+    rng = random.Random(f"{seed} {plan.placement} {plan.model}")
     contexts = sorted({context for _, _, context in due})
     visits: list[list[Any]] = []
     for context in rng.sample(contexts, len(contexts)):
@@ -204,9 +204,9 @@ def run_lap(
     return [*visits, ["", 0, 0, [], closing]]
 
 
-def add_lap(course: Course, found: Sequence[Sequence[Any]]) -> None:
+def add_lap(plan: SamplingPlan, found: Sequence[Sequence[Any]]) -> None:
     """Note the visits of a lap."""
     for (operation, tokens, context, samples, before), following in itertools.pairwise(found):
         key = operation, tokens, context
-        course.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=course.laps))
-    course.laps += 1
+        plan.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=plan.laps))
+    plan.laps += 1

@@ -26,7 +26,7 @@ WARM_UP_TOKENS = 8
 _RUN = TypeAdapter(Run)
 
 
-class Manner(NamedTuple):
+class SamplingParams(NamedTuple):
     """How texts are written: how tokens are chosen (see `Sampling.of_text`), and how many at most."""
 
     sampling: Sampling
@@ -57,9 +57,9 @@ class Author:
     _warm: tuple[str, Placement] | None = field(init=False, default=None)
 
     def write(
-        self, prompts: Sequence[Prompt], part: range, manners: Sequence[Manner]
+        self, prompts: Sequence[Prompt], part: range, params: Sequence[SamplingParams]
     ) -> tuple[list[list[Trace]], list[Rehearsal]]:
-        """For each manner a trace of each prompt in `part`, their places, and the greedy runs that wrote them.
+        """For each of `params` a trace of each prompt in `part`, their places, and the greedy runs that wrote them.
 
         Whatever the workers did since the part before, the first run that is measured here is warmed up.
 
@@ -67,20 +67,18 @@ class Author:
         bfloat16: as they do where several tokens are read at once (docs/design.md, "Numeric ties").
         """
         self._warm = None
-        traces: list[list[Trace]] = [[] for _ in manners]
+        traces: list[list[Trace]] = [[] for _ in params]
         greedy = []
         for index in part:
             prompt = prompts[index]
-            runs = [self._run(prompt, manner.writer, manner) for manner in manners]
-            texts = [
-                Text(list(run.tokens), manner.of(prompt)) for run, manner in zip(runs, manners, strict=True)
-            ]
+            runs = [self._run(prompt, one.writer, one) for one in params]
+            texts = [Text(list(run.tokens), one.of(prompt)) for run, one in zip(runs, params, strict=True)]
             for mine, trace in zip(traces, self._traces(prompt, texts), strict=True):
                 mine.append(trace)
             greedy += [
                 Rehearsal(configuration=WRITTEN, prompt=index, run=run)
-                for run, manner in zip(runs, manners, strict=True)
-                if manner.sampling.greedy
+                for run, one in zip(runs, params, strict=True)
+                if one.sampling.greedy
             ]
             self.show("texts, seen by all", index + 1, len(prompts))
         return traces, greedy
@@ -92,12 +90,12 @@ class Author:
         self._warm = None
         runs = []
         for index, prompt in enumerate(prompts):
-            run = self._run(prompt, configuration, Manner(GREEDY, tokens))
+            run = self._run(prompt, configuration, SamplingParams(GREEDY, tokens))
             runs.append(Rehearsal(configuration=configuration, prompt=index, run=run))
             self.show("real rounds, both models at once", index + 1, len(prompts))
         return runs
 
-    def _run(self, prompt: Prompt, configuration: Configuration, manner: Manner) -> Run:
+    def _run(self, prompt: Prompt, configuration: Configuration, params: SamplingParams) -> Run:
         def write() -> Any:
             ids = self.tokenizer.encode(prompt.text)
             kind = configuration.policy, configuration.placement
@@ -107,13 +105,13 @@ class Author:
             run = self.pair.generate(
                 configuration,
                 ids,
-                max_tokens=manner.tokens,
+                max_tokens=params.tokens,
                 end_tokens=self.tokenizer.end_tokens,
-                sampling=manner.of(prompt),
+                sampling=params.of(prompt),
             )
             return _RUN.dump_python(run, mode="json")
 
-        how = "" if manner.sampling.greedy else "-sampled"
+        how = "" if params.sampling.greedy else "-sampled"
         return _RUN.validate_python(
             self.journal.step(f"run.{_key(prompt)}.{configuration.policy}{how}", write)
         )

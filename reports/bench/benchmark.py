@@ -22,7 +22,7 @@ from engine.models.deepening import remarks
 from engine.models.specs import TARGET
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.pair import Pair
-from reports.bench.benchmark_effort import Effort, Prompts, used
+from reports.bench.benchmark_effort import BenchmarkEffort, Prompts, used
 from reports.bench.benchmark_record import Asked, Audit, Benchmark, Row, Text, save_benchmark
 from reports.bench.cache_memory import measure_memory
 from reports.bench.contestants import ENTRIES, MODES, TEMPERATURE, Entry, budgets_of, families
@@ -36,7 +36,9 @@ WARM_UP_TOKENS = 4
 STANDARD = Tolerance()
 
 
-def count_steps(pair: Pair, effort: Effort, prompts: Prompts, entries: Sequence[Entry] = ENTRIES) -> int:
+def count_steps(
+    pair: Pair, effort: BenchmarkEffort, prompts: Prompts, entries: Sequence[Entry] = ENTRIES
+) -> int:
     """How often `bench` will report an advance."""
     budgets, drafts = budgets_of(pair.cores, pair.cuda_devices), tuple(pair.drafts)
     balance = any(entry.balanced for entry in entries) and budgets[1].at_once is not None
@@ -65,7 +67,7 @@ def bench(
     pair: Pair,
     tokenizer: Tokenizer,
     prompts: Prompts,
-    effort: Effort,
+    effort: BenchmarkEffort,
     out: Path,
     *,
     command: str = "specbranch bench",
@@ -161,7 +163,7 @@ def bench(
 
 
 def _final(
-    arena: Arena, chosen: Sequence[Chosen], prompts: Sequence[Prompt], effort: Effort
+    arena: Arena, chosen: Sequence[Chosen], prompts: Sequence[Prompt], effort: BenchmarkEffort
 ) -> list[list[Text]]:
     """The texts of every family's best contestant, in the order of `chosen`."""
     ids = [arena.tokenizer.encode(prompt.text) for prompt in prompts]

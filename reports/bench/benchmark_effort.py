@@ -8,7 +8,7 @@ from reports.bench.contestants import Mode
 
 
 @dataclass(frozen=True)
-class Effort:
+class BenchmarkEffort:
     """How much is run.
 
     `first` and `more` are prompts of the sweep: each family's candidates meet the first ones, and its best `kept`
@@ -31,7 +31,7 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort(
+        BenchmarkEffort(
             "quick",
             first=1,
             more=0,
@@ -42,7 +42,7 @@ EFFORTS = {
             tokens={"greedy": 24, "sampled": 16},
             candidates=1,
         ),
-        Effort(
+        BenchmarkEffort(
             "default",
             first=1,
             more=2,
@@ -52,7 +52,7 @@ EFFORTS = {
             prompts={"greedy": 8, "sampled": 6},
             tokens={"greedy": 96, "sampled": 64},
         ),
-        Effort(
+        BenchmarkEffort(
             "full",
             first=2,
             more=4,

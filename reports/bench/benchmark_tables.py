@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 
 from calibrate.artifact import write_whole
 from engine.configuration import Configuration
+from engine.naming import legend
 from reports.bench.benchmark_record import (
     Benchmark,
     CacheUse,
@@ -24,7 +25,7 @@ from reports.bench.benchmark_record import (
 from reports.bench.contestants import MODES, Mode
 from reports.bench.peers import Peer
 from reports.page.sections import Table, pairs
-from reports.wording import legend, number, percent, plural, ranged, sentence, times
+from reports.wording import number, percent, plural, ranged, sentence, times
 
 INTRODUCTION = """# Benchmarks
 

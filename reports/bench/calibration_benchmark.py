@@ -25,7 +25,7 @@ from calibrate.artifact import (
     load_artifact,
     step_of,
 )
-from calibrate.costs.drift import Pace, Seated, paces
+from calibrate.costs.drift import Drift, PlacedModel, drifts
 from calibrate.costs.sampling_plan import share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
@@ -131,7 +131,7 @@ def with_few_texts(effort: Effort) -> Effort:
     )
 
 
-def measure(
+def benchmark_calibration(
     target: ModelSpec,
     drafts: Mapping[str, ModelSpec],
     prompts: Sequence[Prompt],
@@ -206,7 +206,7 @@ def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[Placement, str, s
 
 def differences(first: Calibration, second: Calibration) -> Iterator[Difference]:
     """Of the cells that both calibrations have."""
-    paced = {(p.placement, p.model): p for p in paces(first, _steps(second))}
+    paced = {(p.placement, p.model): p for p in drifts(first, _steps(second))}
     theirs = {(key, cell.tokens, cell.context): cell for key, cell in cells_of(second)}
     for key, mine in cells_of(first):
         other = theirs.get((key, mine.tokens, mine.context))
@@ -229,13 +229,13 @@ def differences(first: Calibration, second: Calibration) -> Iterator[Difference]
         )
 
 
-def _longer(pace: Pace, operation: str, tokens: int, seconds: float) -> Estimate:
+def _longer(pace: Drift, operation: str, tokens: int, seconds: float) -> Estimate:
     """What an operation takes longer at a pace."""
     moved, factor = pace.step * share_of_step(operation, tokens, seconds, pace.step), pace.factor
     return Estimate(*(moved * (times - 1.0) for times in (factor.value, factor.low, factor.high)))
 
 
-def _steps(calibration: Calibration) -> dict[Seated, list[float]]:
+def _steps(calibration: Calibration) -> dict[PlacedModel, list[float]]:
     """What tells the pace of a calibration: each model's steps, in the mean over each visit."""
     return {
         (costs.placement, model): [fmean(samples) for samples in visits_of(step_of(costs, model))]

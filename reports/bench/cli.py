@@ -127,13 +127,15 @@ def bench_calibration(
     from calibrate.prompts import choose_prompts
     from calibrate.run import EFFORTS
     from engine.drafts.default_drafts import choose_models
+    from reports.bench.calibration_benchmark import benchmark_calibration, with_few_texts
     from reports.bench.calibration_benchmark import markdown as describe
-    from reports.bench.calibration_benchmark import measure, with_few_texts
 
     effort = with_few_texts(EFFORTS["quick" if quick else "default"])
     models = choose_models(target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen)
     with stages() as show:
-        found = measure(*models, choose_prompts(None, "calibration", effort.prompts), effort, out, show)
+        found = benchmark_calibration(
+            *models, choose_prompts(None, "calibration", effort.prompts), effort, out, show
+        )
     text = describe(found, " ".join(["specbranch", *sys.argv[1:]]))
     if markdown:
         write_whole(markdown, text.encode())
@@ -156,14 +158,14 @@ def bench_sim(
 ) -> None:
     """How fast the simulator starts and replays, by policy, and how that grows."""
     from calibrate.artifact import load_artifact, write_whole
-    from reports.bench.sim_benchmark import measure
+    from reports.bench.sim_benchmark import benchmark_simulator
     from reports.bench.sim_benchmark_tables import markdown as describe
     from scenarios.shipped import REFERENCE
 
     command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
     artifact = load_artifact(calibration or REFERENCE)
     with stages() as show:
-        found = measure(artifact, command, show, quick)
+        found = benchmark_simulator(artifact, command, show, quick)
     text = describe(found)
     if markdown:
         write_whole(markdown, text.encode())

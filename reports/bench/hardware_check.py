@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.artifact import write_whole
-from calibrate.costs.measurement import Laps, placements_of
+from calibrate.costs.measurement import SamplingBudget, placements_of
 from calibrate.hardware import hardware, software
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
@@ -24,8 +24,7 @@ from engine.runtime.pair import Pair, open_pair
 from engine.runtime.placement import PLACEMENTS
 from engine.runtime.worker_process import Host
 from reports.bench.benchmark import bench
-from reports.bench.benchmark_effort import Effort as RaceEffort
-from reports.bench.benchmark_effort import Prompts
+from reports.bench.benchmark_effort import BenchmarkEffort, Prompts
 from reports.bench.benchmark_record import Benchmark, figures
 from reports.bench.contestants import MODES
 from reports.verify.run import Plan, verify
@@ -34,9 +33,11 @@ from sim.search.tune import tune
 from sim.search.tuned import TunedConfiguration
 from sim.world.explained import describe as describe_share
 
-EFFORT = Effort("check", 6, 64, Laps(2, seconds=40.0, together_seconds=0.15), sampled=32, rehearsals=6)
+EFFORT = Effort(
+    "check", 6, 64, SamplingBudget(2, seconds=40.0, together_seconds=0.15), sampled=32, rehearsals=6
+)
 # Two settings of each method leave out transformers' static cache, which it compiles for minutes on a GPU.
-BENCHMARK = RaceEffort(
+BENCHMARK = BenchmarkEffort(
     "check",
     first=1,
     more=0,
@@ -82,7 +83,7 @@ def check(
     say: Callable[[str], None],
     effort: Effort = EFFORT,
     grid: Grid = GRID,
-    raced: RaceEffort = BENCHMARK,
+    raced: BenchmarkEffort = BENCHMARK,
 ) -> dict[str, Any]:
     """Run everything on `prompts`, half to calibrate and half to verify; returns and writes what was measured.
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from calibrate.prompts import Prompt
 from engine.policies.pearl import balanced_length
-from reports.bench.benchmark_effort import Effort
+from reports.bench.benchmark_effort import BenchmarkEffort
 from reports.bench.benchmark_record import Text, Trial
 from reports.bench.contestants import Contestant, Entry, Family, Mode, at_length, budgets_of, drawn, families
 from reports.bench.runners import Arena
@@ -24,7 +24,7 @@ class Chosen:
 def choose(
     arena: Arena,
     prompts: Sequence[Prompt],
-    effort: Effort,
+    effort: BenchmarkEffort,
     entries: Sequence[Entry],
 ) -> tuple[list[Chosen], list[Trial]]:
     """Every family's best setting, swept for greedy texts, for drawn ones among the best of those; and the sweep."""
@@ -90,7 +90,7 @@ def _speed(texts: Sequence[Text]) -> float:
 
 
 def _balanced_lengths(
-    arena: Arena, ids: Sequence[int], effort: Effort, entries: Sequence[Entry]
+    arena: Arena, ids: Sequence[int], effort: BenchmarkEffort, entries: Sequence[Entry]
 ) -> dict[str, int]:
     """PEARL's own draft length for each draft, of a run's median times behind its first round."""
     entry = next((e for e in entries if e.balanced), None)

@@ -132,7 +132,7 @@ def _lengthened(traces: Sequence[Trace], first: int, tokens: int) -> Trace:
     )
 
 
-def measure(artifact: Artifact, command: str, show: Show, quick: bool = False) -> SimBenchmark:
+def benchmark_simulator(artifact: Artifact, command: str, show: Show, quick: bool = False) -> SimBenchmark:
     """Everything, in about two minutes; `quick`: once each and with a tenth of the configurations."""
     repeats, sweeps, wanted = (1, 1, CONFIGURATIONS // 10) if quick else (REPEATS, SWEEPS, CONFIGURATIONS)
     made = repeated(artifact, PROMPTS, TOKENS)

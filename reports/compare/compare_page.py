@@ -13,24 +13,13 @@ from pydantic import TypeAdapter
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.naming import in_words, legend
 from reports.compare.pairing import Comparison, Row
 from reports.page import html
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout, named_rows
 from reports.page.sections import Section, Table, single
-from reports.wording import (
-    LONG,
-    has_interval,
-    in_words,
-    legend,
-    number,
-    percent,
-    plain,
-    plural,
-    ranged,
-    signed,
-    times,
-)
+from reports.wording import LONG, has_interval, number, percent, plain, plural, ranged, signed, times
 from sim.world.reach import MEANING
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.GREY)

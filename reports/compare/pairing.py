@@ -19,13 +19,14 @@ from pydantic import BaseModel, ConfigDict
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, student
+from engine.naming import in_words
 from engine.record import Run
 from reports.verify.run import CHANGE
 from reports.verify.verification import Compared, Verification
-from reports.wording import in_words, milliseconds
+from reports.wording import milliseconds
 from sim.world.reach import marked
 
-NONE = "none"
+NOT_THERE = "none"
 Floats = NDArray[np.float64]
 _Key = tuple[object, ...]
 
@@ -244,7 +245,7 @@ def _differences(a: Verification, b: Verification) -> Iterator[Difference]:
 
 def _unequal(group: str, first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Difference]:
     for name in dict.fromkeys([*first, *second]):
-        values = first.get(name, NONE), second.get(name, NONE)
+        values = first.get(name, NOT_THERE), second.get(name, NOT_THERE)
         if values[0] != values[1]:
             yield Difference(condition=f"{group} {name}", first=values[0], second=values[1])
 
@@ -269,4 +270,4 @@ def _drift(first: Sequence[float], second: Sequence[float]) -> Iterator[Differen
 
 
 def _timed(seconds: Sequence[float]) -> str:
-    return f"{milliseconds(median(seconds))} in the median of {len(seconds)}" if seconds else NONE
+    return f"{milliseconds(median(seconds))} in the median of {len(seconds)}" if seconds else NOT_THERE

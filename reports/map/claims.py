@@ -22,10 +22,11 @@ from calibrate.artifact import Artifact
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
+from engine.naming import method_name
 from reports.map.regime_points import MapPoint
-from reports.verify.settle import RIVALS, Claim, Outcome, decide, fell, settle
+from reports.verify.settle import RIVALS, Claim, ClaimOutcome, decide, fell, settle
 from reports.verify.verification import Compared, Supposed, Verification, find_baseline
-from reports.wording import listing, method_name, number, percent, plural
+from reports.wording import listing, number, percent, plural
 from scenarios.what_if import WhatIf
 from sim.search.regime_map import PARTS, Part
 from sim.world.replay import Replay
@@ -164,7 +165,7 @@ class Question:
         mine = [c for c in row.claims if c.claim == self.letter]
         return [c for c in mine if self.rival is None or c.rival_policy == self.rival]
 
-    def outcome(self, row: Row) -> Outcome | None:
+    def outcome(self, row: Row) -> ClaimOutcome | None:
         """How it fell there, if it was asked."""
         mine = self.comparisons(row)
         return fell([c.outcome for c in mine]) if mine else None

@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from engine.naming import method_name
 from reports.map.claims import CLAIMS, Row, findings
 from reports.page.sections import Section, Table
 from reports.verify.settle import RIVALS, Claim
-from reports.wording import method_name, number, percent, plural, ranged
+from reports.wording import number, percent, plural, ranged
 from sim.search.regime_map import PARTS
 
 

@@ -11,22 +11,12 @@ from typing import Any
 import numpy as np
 
 from engine.metrics import Estimate
+from engine.naming import in_words, method_name
 from reports.map.published import Placed, Regime
 from reports.map.regime_points import MapPoint, MeasuredRatio
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout
-from reports.wording import (
-    LONG,
-    has_interval,
-    in_words,
-    interval,
-    method_name,
-    number,
-    percent,
-    plain,
-    ranged,
-    times,
-)
+from reports.wording import LONG, has_interval, interval, number, percent, plain, ranged, times
 from sim.search.regime_map import Cell, Own, RegimeMap, View
 
 METHODS = ("specbranch", "pearl", "speculative", "prompt-lookup", "autoregressive")  # as a legend names them

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from engine.metrics import Estimate
+from engine.naming import SEATS, in_words, method_name
 from reports.map import claims_page, regime_charts
 from reports.map.claims import Row
 from reports.map.published import SOURCE, Regime, find_regimes
@@ -28,12 +29,9 @@ from reports.page.sections import Section, Table, pairs, single
 from reports.page.verdict import Tile
 from reports.verify.fidelity import ninth_in_ten
 from reports.wording import (
-    SEATS,
     has_interval,
-    in_words,
     interval,
     listing,
-    method_name,
     number,
     percent,
     plural,

@@ -5,21 +5,11 @@ from typing import Any
 
 from engine.configuration import Configuration
 from engine.metrics import Metrics
+from engine.naming import in_words, policy_name
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, heading, layout, named_rows
 from reports.verify.verification import Compared
-from reports.wording import (
-    LONG,
-    has_interval,
-    in_words,
-    number,
-    percent,
-    plain,
-    plural,
-    policy_name,
-    ranged,
-    signed,
-)
+from reports.wording import LONG, has_interval, number, percent, plain, plural, ranged, signed
 
 
 def _facts(one: Compared) -> str:

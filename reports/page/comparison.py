@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from engine.metrics import Estimate
-from engine.naming import in_words
+from engine.naming import in_words, policy_name
 from reports.page import charts
 from reports.page.sections import Section, Table, single
 from reports.verify.fidelity import Check, Fidelity, course, judge
@@ -16,17 +16,7 @@ from reports.verify.verification import (
     find_fastest,
     speculates,
 )
-from reports.wording import (
-    has_interval,
-    listing,
-    milliseconds,
-    number,
-    percent,
-    plural,
-    policy_name,
-    ranged,
-    signed,
-)
+from reports.wording import has_interval, listing, milliseconds, number, percent, plural, ranged, signed
 from sim.world.reach import marked
 
 BARS = "Upper bars, filled: measured. Lower bars, open: predicted."

@@ -9,11 +9,7 @@ from calibrate.artifact import Calibration, Cell
 from engine.runtime.placement import Placement
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, layout
-from reports.wording import (
-    milliseconds,
-    plain,
-    plural,
-)
+from reports.wording import milliseconds, plain, plural
 
 MODELS = (
     (colour.BLUE, "square"),

@@ -6,23 +6,13 @@ from statistics import fmean, median
 import numpy as np
 
 from calibrate.artifact import Calibration, Cell, PlacementCosts
-from calibrate.costs.drift import Crowd, Pace
+from calibrate.costs.drift import ContentionSample, Drift
+from engine.naming import PLACES, in_words
 from reports.page import condition_charts
 from reports.page.figure import Chart, Choice, View
 from reports.page.sections import Section, Table, chosen_how, pairs, searched, single
 from reports.verify.verification import Verification, speculates
-from reports.wording import (
-    MINUS,
-    PLACES,
-    in_words,
-    listing,
-    milliseconds,
-    number,
-    plural,
-    ranged,
-    signed,
-    times,
-)
+from reports.wording import MINUS, listing, milliseconds, number, plural, ranged, signed, times
 
 
 def costs(calibration: Calibration) -> Section:
@@ -228,7 +218,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
     return Section("conditions", "Conditions", "Conditions", finding, figures, tables)
 
 
-def _pace(pace: Sequence[Pace]) -> Table:
+def _pace(pace: Sequence[Drift]) -> Table:
     """What a step of each model took when it was calibrated, and takes now."""
     rows = tuple(
         (
@@ -255,7 +245,7 @@ def _pace(pace: Sequence[Pace]) -> Table:
     return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 
-def _crowds(crowds: Sequence[Crowd]) -> Table:
+def _crowds(crowds: Sequence[ContentionSample]) -> Table:
     """What target and draft do to each other in the processes of the runs, which predictions go by."""
     rows = tuple(
         (

@@ -6,11 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
+from engine.naming import in_words
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, layout, named_rows
 from reports.page.sections import Section, Table, single
 from reports.verify.error_budget import ErrorBudget, Parts, Row
-from reports.wording import LONG, in_words, number, percent, plain, plural, signed
+from reports.wording import LONG, number, percent, plain, plural, signed
 
 TINTS = {
     "scheduling": colour.PURPLE,

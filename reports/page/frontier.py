@@ -6,11 +6,12 @@ from typing import Any
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate, Metrics
+from engine.naming import in_words, policy_name
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout
 from reports.page.sections import Section, Table, single
 from reports.verify.verification import Verification, find_fastest
-from reports.wording import LONG, in_words, number, plain, plural, policy_name, ranged
+from reports.wording import LONG, number, plain, plural, ranged
 from sim.world.reach import marked
 
 

@@ -5,23 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.configuration import Configuration
+from engine.naming import PLACES, in_words, policy_name
 from engine.record import Job, Run
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, heading, layout
 from reports.verify.verification import Point, Timeline
-from reports.wording import (
-    LONG,
-    PLACES,
-    in_words,
-    milliseconds,
-    number,
-    percent,
-    plain,
-    plural,
-    policy_name,
-    ranged,
-    times,
-)
+from reports.wording import LONG, milliseconds, number, percent, plain, plural, ranged, times
 
 QUANTITIES = ("speed-up over the best autoregressive", "rollback rate", "hedge rate")
 

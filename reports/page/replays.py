@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from engine.naming import in_words
 from engine.record import Run
 from reports.page import replay_charts
 from reports.page.sections import Section, Table, single
 from reports.verify.verification import Point, Verification, find_chosen
-from reports.wording import has_interval, in_words, interval, number, percent, plural, ranged, signed, times
+from reports.wording import has_interval, interval, number, percent, plural, ranged, signed, times
 from sim.world.reach import marked
 
 

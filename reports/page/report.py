@@ -7,6 +7,7 @@ from pathlib import Path
 
 from calibrate.artifact import Artifact
 from calibrate.traces.acceptance_statistics import acceptance_statistics
+from engine.naming import legend
 from reports.page import comparison, conditions, html, replays, what_ifs
 from reports.page.acceptance_page import acceptance
 from reports.page.error_budget_page import error_budget
@@ -16,7 +17,6 @@ from reports.page.verdict import verdict
 from reports.verify.error_budget import ErrorBudget
 from reports.verify.settle import settle
 from reports.verify.verification import Verification
-from reports.wording import legend
 
 
 def write_page(

@@ -3,11 +3,12 @@
 from math import isfinite
 from typing import Any
 
+from engine.naming import policy_name
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout
 from reports.page.sections import Section, Table, single
 from reports.verify.settle import Claim, Settlement, summary
-from reports.wording import LONG, plain, policy_name, ranged
+from reports.wording import LONG, plain, ranged
 
 TINTS = {"for": colour.BLUE, "against": colour.VERMILLION, "undecided": colour.GREY}
 SYMBOLS = {"for": "circle", "against": "x", "undecided": "circle-open"}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.naming import in_words
 from reports.verify.fidelity import Word, judge, sentence
 from reports.verify.verification import (
     Compared,
@@ -13,7 +14,7 @@ from reports.verify.verification import (
     find_fastest,
     speculates,
 )
-from reports.wording import has_interval, in_words, interval, number, plural, ranged, signed, times
+from reports.wording import has_interval, interval, number, plural, ranged, signed, times
 from reports.wording import sentence as as_sentence
 from sim.world.reach import MEANING
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.metrics import Estimate
+from engine.naming import in_words
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, layout
 from reports.verify.verification import Supposed
-from reports.wording import LONG, in_words, number, plain, ranged
+from reports.wording import LONG, number, plain, ranged
 
 MARKS = (
     (colour.VERMILLION, "triangle-up"),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.naming import in_words
 from reports.page import what_if_charts
 from reports.page.figure import Chart, Choice, View
 from reports.page.sections import Section, Table
@@ -13,7 +14,6 @@ from reports.wording import (
     LONG,
     TIMES,
     has_interval,
-    in_words,
     interval,
     number,
     percent,

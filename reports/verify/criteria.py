@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from engine.metrics import Estimate
-from reports.verify.looks import Outcome
+from reports.verify.looks import Decision
 from reports.verify.resampling import Floats, strata
 from reports.verify.tolerance import Tolerance
 
@@ -108,7 +108,7 @@ class Finding:
     least: bool = False
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Decision:
         """Decided where the limits are on one side."""
         low, high = self.figure.low, self.figure.high
         if self.least:

@@ -31,7 +31,7 @@ from reports.verify.criteria import (
     paired,
     unpaired,
 )
-from reports.verify.looks import Look, Looks, Outcome, level_at, spent
+from reports.verify.looks import Decision, Look, Looks, level_at, spent
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts, ratio
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Verification, find_baseline, find_chosen
@@ -59,7 +59,7 @@ class Check(_Part):
     name: str
     figure: Estimate
     bound: float
-    outcome: Outcome
+    outcome: Decision
     sentence: str
     prompts: int | None = None
     needs: str = ""
@@ -210,7 +210,7 @@ def take_look(
     """What is known after so many prompts; `last`: no look comes behind it."""
     level = _level([*(look.prompts for look in looks.taken), prompts], looks.most, looks.error, last)
 
-    def outcomes(question: Question, one: Sides) -> dict[str, Outcome]:
+    def outcomes(question: Question, one: Sides) -> dict[str, Decision]:
         before = looks.decided_before(question)
         found = {f.name: f.outcome for f in findings(one, chosen, tolerance, level, seed)}
         return {name: before[name][0] if name in before else outcome for name, outcome in found.items()}
@@ -356,7 +356,7 @@ def course(v: Verification) -> str:
 
 
 def _verdict(checks: Sequence[Check]) -> tuple[Word, tuple[str, ...]]:
-    def those(outcome: Outcome) -> tuple[str, ...]:
+    def those(outcome: Decision) -> tuple[str, ...]:
         return tuple(
             c.sentence + (f" ({c.needs})" if c.needs else "") for c in checks if c.outcome == outcome
         )

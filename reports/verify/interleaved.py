@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from calibrate.costs.drift import Crowd, Seated, time_crowd, time_steps
-from calibrate.costs.measurement import Crowded, as_together
+from calibrate.costs.drift import ContentionSample, PlacedModel, time_contention, time_steps
+from calibrate.costs.measurement import ContentionTimes, as_together
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
 from engine.models.sampling import Sampling
@@ -46,7 +46,7 @@ class Prompted:
 
 
 @dataclass(frozen=True)
-class Course:
+class RunSchedule:
     """When to look, and when to end: the number of prompts at each look, ascending, and seconds at most.
 
     `look` hears of what was measured, of how many prompts, and whether it is the last look; it tells whether all is
@@ -68,19 +68,19 @@ class Measured:
     """
 
     samples: dict[Configuration, list[Sample]]
-    steps: dict[Seated, list[float]] = field(default_factory=dict)
-    crowded: dict[Seated, Crowded] = field(default_factory=dict)
+    steps: dict[PlacedModel, list[float]] = field(default_factory=dict)
+    contention: dict[PlacedModel, ContentionTimes] = field(default_factory=dict)
     reference: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     prompts: int = 0
     ended: Literal["decided", "minutes", "prompts"] = "prompts"
 
     @property
-    def crowds(self) -> tuple[Crowd, ...]:
+    def crowds(self) -> tuple[ContentionSample, ...]:
         """The target and each draft at once, as records."""
         return tuple(
-            Crowd(placement=placement, draft=draft, together=as_together(known))
-            for (placement, draft), known in self.crowded.items()
+            ContentionSample(placement=placement, draft=draft, together=as_together(known))
+            for (placement, draft), known in self.contention.items()
             if known
         )
 
@@ -88,32 +88,32 @@ class Measured:
 FEWEST = 2  # prompts, for an interval
 
 
-def measure(
+def run_interleaved(
     pair: Pair,
     chosen: Sequence[Configuration],
     prompted: Prompted,
     repeats: int,
     seed: int,
     advance: Callable[[str], None],
-    course: Course | None = None,
+    schedule: RunSchedule | None = None,
 ) -> Measured:
-    """Run them all, or until the course ends; `advance` hears of each run.
+    """Run them all, or until the schedule ends; `advance` hears of each run.
 
     WorkerLost if the target's worker dies in one. A prompt is begun if the time is likely to do for all repeats of
     what was begun, by the mean until then.
     """
-    course = course or Course((len(prompted.ids),))
+    schedule = schedule or RunSchedule((len(prompted.ids),))
     rng = random.Random(seed)
     found = Measured({configuration: [] for configuration in chosen})
     orders = itertools.count()
-    began, rounds = course.clock(), 0
+    began, rounds = schedule.clock(), 0
 
     def run_all(prompt: int, repeat: int) -> None:
         nonlocal rounds
-        _time_crowds(pair, chosen, found)
+        _time_contention(pair, chosen, found)
         for configuration in rng.sample(chosen, len(chosen)):
             _run(pair, configuration, prompted, prompt, repeat, next(orders), found)
-            left = began + course.seconds - course.clock()
+            left = began + schedule.seconds - schedule.clock()
             advance(
                 in_words(configuration)
                 if math.isinf(left)
@@ -122,10 +122,10 @@ def measure(
         rounds += 1
 
     def is_time_for(more: int) -> bool:
-        spent = course.clock() - began
-        return found.prompts + len(begun) < FEWEST or spent * (1.0 + more / rounds) <= course.seconds
+        spent = schedule.clock() - began
+        return found.prompts + len(begun) < FEWEST or spent * (1.0 + more / rounds) <= schedule.seconds
 
-    for end in course.planned:
+    for end in schedule.planned:
         begun: list[int] = []
         for prompt in range(found.prompts, end):
             if not is_time_for(1 + (len(begun) + 1) * (repeats - 1)):
@@ -139,7 +139,7 @@ def measure(
         for mine in found.samples.values():
             mine.sort(key=lambda sample: (sample.repeat, sample.prompt))
         late = found.prompts < end
-        if course.look(found, found.prompts, late or end == course.planned[-1]):
+        if schedule.look(found, found.prompts, late or end == schedule.planned[-1]):
             found.ended = "decided"
             break
         if late:
@@ -186,11 +186,11 @@ def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> No
     found.reference.append(reference)
 
 
-def _time_crowds(pair: Pair, chosen: Sequence[Configuration], found: Measured) -> None:
+def _time_contention(pair: Pair, chosen: Sequence[Configuration], found: Measured) -> None:
     """Note what the target and each draft do to each other now; one that is lost meanwhile is left for next time."""
     seated = {(c.placement, draft): None for c in chosen if (draft := c.draft_among(pair.drafts))}
     for placement, draft in seated:
         try:
-            time_crowd(pair, placement, draft, found.crowded.setdefault((placement, draft), {}))
+            time_contention(pair, placement, draft, found.contention.setdefault((placement, draft), {}))
         except WorkerLost as lost:
             found.notes.append(f"the target and {draft} were timed at once one time less; {lost}")

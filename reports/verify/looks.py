@@ -21,7 +21,7 @@ ERROR = 0.025  # the chance of a wrong PASS, and of a wrong FAIL, over all looks
 LOOKS = 4
 POINTS = 401  # of the grid on which the joint law is integrated
 
-Outcome = Literal["held", "broken", "undecided"]
+Decision = Literal["held", "broken", "undecided"]
 
 
 class _Record(BaseModel):
@@ -36,8 +36,8 @@ class Look(_Record):
 
     prompts: int = Field(ge=1)
     spent: float = Field(gt=0, lt=1)
-    forecast: dict[str, Outcome]
-    model: dict[str, Outcome]
+    forecast: dict[str, Decision]
+    model: dict[str, Decision]
 
     @property
     def decided(self) -> bool:
@@ -63,9 +63,9 @@ class Looks(_Record):
         """Prompts, at most."""
         return self.planned[-1]
 
-    def decided_before(self, question: Literal["forecast", "model"]) -> dict[str, tuple[Outcome, int]]:
+    def decided_before(self, question: Literal["forecast", "model"]) -> dict[str, tuple[Decision, int]]:
         """The criteria that a look has decided, with their outcome and the prompts at that look."""
-        found: dict[str, tuple[Outcome, int]] = {}
+        found: dict[str, tuple[Decision, int]] = {}
         for look in self.taken:
             for name, outcome in getattr(look, question).items():
                 if outcome != "undecided":

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from calibrate.artifact import Artifact, Trace
-from calibrate.costs.drift import Pace, at_pace, paces
+from calibrate.costs.drift import Drift, adjusted_for_drift, drifts
 from calibrate.costs.lengths import check_lengths, with_positions
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.prompts import Prompt
@@ -30,8 +30,7 @@ from engine.runtime.pair import Pair
 from reports.verify import what_if_runs
 from reports.verify.audit import TIES, Gaps, audit
 from reports.verify.fidelity import by_prompt, sides, take_look, unsteady_note
-from reports.verify.interleaved import Course, Measured, Prompted
-from reports.verify.interleaved import measure as measure_all
+from reports.verify.interleaved import Measured, Prompted, RunSchedule, run_interleaved
 from reports.verify.looks import Looks, plan_looks
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Settling, Side, Timeline, Verification
@@ -155,10 +154,12 @@ def verify(
         advance("warming up")
     prompted = Prompted(ids, sampling, plan.max_tokens, tokenizer.end_tokens)
     watch = _Watch(pair, artifact, prompts, ids, sampling, plan, temperature, calibrated)
-    course = Course(
+    schedule = RunSchedule(
         watch.looks.planned, math.inf if plan.minutes is None else 60.0 * plan.minutes, watch.look
     )
-    found = measure_all(pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance, course)
+    found = run_interleaved(
+        pair, [c for c, _ in chosen], prompted, plan.repeats, plan.seed, advance, schedule
+    )
     samples, looks = found.samples, watch.looks.model_copy(update={"ended": found.ended})
     pace, now, own, replayed = watch.pace, watch.now, watch.own, watch.replayed
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
@@ -252,7 +253,7 @@ class _Watch:
     calibrated: Mapping[Configuration, list[Run]]
     looks: Looks = field(init=False)
     traces: list[Trace] = field(default_factory=list)
-    pace: tuple[Pace, ...] = ()
+    pace: tuple[Drift, ...] = ()
     now: Artifact = field(init=False)
     own: Artifact = field(init=False)
     replayed: dict[Configuration, list[Run]] = field(default_factory=dict)
@@ -265,8 +266,8 @@ class _Watch:
         """Whether everything is decided after so many prompts."""
         unseen = range(len(self.traces), count)
         self.traces += observe(self.pair, self.ids, self.sampling, found.samples, unseen)
-        self.pace = tuple(paces(self.artifact.calibration, found.steps))
-        self.now = at_pace(self.artifact, self.pace, found.crowds)
+        self.pace = tuple(drifts(self.artifact.calibration, found.steps))
+        self.now = adjusted_for_drift(self.artifact, self.pace, found.crowds)
         prompts, ids = self.prompts[:count], self.ids[:count]
         self.own = on_these_prompts(
             self.now, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
@@ -344,7 +345,7 @@ def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
     return max(baselines, key=lambda runs: speed(runs).value)
 
 
-def _changed(pace: Sequence[Pace]) -> list[str]:
+def _changed(pace: Sequence[Drift]) -> list[str]:
     """A note where a model's step takes another time than it did when it was calibrated."""
     changed = [
         f"{one.model} {one.placement} {factor.value:.2f} times ({factor.low:.2f} to {factor.high:.2f})"

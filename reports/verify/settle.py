@@ -17,10 +17,11 @@ from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.metrics import Estimate, between
+from engine.naming import in_words, policy_name
 from reports.verify.fidelity import paired_speed_up
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts
 from reports.verify.verification import Compared, Settling, Verification, find_baseline
-from reports.wording import has_interval, in_words, interval, listing, number, percent, plural, policy_name
+from reports.wording import has_interval, interval, listing, number, percent, plural
 from sim.search.grid import Grid
 from sim.search.tune import tune
 from sim.search.tuned import TunedConfiguration
@@ -30,7 +31,7 @@ HALF = 0.5  # rollback tokens left, against the rivals, for poorly aligned pairs
 RIVALS = ("speculative", "pearl")
 USUAL = ("int8", "distilled")  # of the default pair: one well and one poorly aligned
 
-Outcome = Literal["for", "against", "undecided"]
+ClaimOutcome = Literal["for", "against", "undecided"]
 
 
 class _Part(BaseModel):
@@ -49,7 +50,7 @@ class Claim(_Part):
     figure: Estimate
     least: float | None
     most: float | None
-    outcome: Outcome
+    outcome: ClaimOutcome
     sentence: str
 
 
@@ -146,7 +147,7 @@ def summary(found: Settlement) -> str:
     return f"Of {plural(len(found.claims), 'comparison')} with the published claims, {listing(parts)} here."
 
 
-_WORDS: dict[Outcome, str] = {"for": "hold", "against": "do not hold", "undecided": "stay undecided"}
+_WORDS: dict[ClaimOutcome, str] = {"for": "hold", "against": "do not hold", "undecided": "stay undecided"}
 _STATED = {
     "a": f"a speed-up of {PUBLISHED[0]:g} to {PUBLISHED[1]:g} times over autoregressive decoding",
     "b": "SpecBranch is faster than PEARL and than standard speculative decoding",
@@ -154,7 +155,7 @@ _STATED = {
 }
 
 
-def fell(outcomes: Sequence[Outcome]) -> Outcome:
+def fell(outcomes: Sequence[ClaimOutcome]) -> ClaimOutcome:
     """How a published claim falls by its comparisons: it holds if all do, and does not if one does not."""
     if "against" in outcomes:
         return "against"
@@ -223,7 +224,7 @@ def _name(configuration: Configuration) -> str:
     )
 
 
-def decide(figure: Estimate, least: float | None, most: float | None) -> Outcome:
+def decide(figure: Estimate, least: float | None, most: float | None) -> ClaimOutcome:
     """For where the whole interval lies within the range, against where it lies outside."""
     if not has_interval(figure):
         return "undecided"

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import PromptRecord, write_whole
-from calibrate.costs.drift import Crowd, Pace
+from calibrate.costs.drift import ContentionSample, Drift
 from calibrate.versions import History, Json, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
@@ -202,8 +202,8 @@ class Verification(_Record):
     tolerance: Tolerance
     looks: Looks | None = None
     reference_seconds: tuple[float, ...]
-    pace: tuple[Pace, ...] = ()
-    crowds: tuple[Crowd, ...] = ()
+    pace: tuple[Drift, ...] = ()
+    crowds: tuple[ContentionSample, ...] = ()
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.models.deepening`)
     compared: tuple[Compared, ...]

@@ -52,7 +52,7 @@ class Outcome:
     far_context: bool = False
 
 
-Played = tuple[Outcome, Sequence[Run]]
+OutcomeWithRuns = tuple[Outcome, Sequence[Run]]
 
 
 def run_scenario(scenario: Scenario, artifact: Artifact | None = None) -> Iterator[Outcome]:
@@ -72,7 +72,7 @@ def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Con
     return outcome.configuration, runs[0]
 
 
-def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[Played]:
+def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[OutcomeWithRuns]:
     """What-ifs that change nothing but times share the scripts of what is played."""
     if scenario.stated is not None:
         _check_positions(scenario, scenario.workload.prompt_tokens, scenario.workload.tokens or STATED_TOKENS)
@@ -110,7 +110,7 @@ def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[C
     return min(((c, run(c)) for c in tried), key=lambda found: sum(r.seconds for r in found[1]))
 
 
-def _replayed(scenario: Scenario, world: Replay) -> Iterator[Played]:
+def _replayed(scenario: Scenario, world: Replay) -> Iterator[OutcomeWithRuns]:
     if scenario.hardware is not None:
         yield from _elsewhere(scenario, scenario.hardware, world.what_if, world.texts.scripts)
         return
@@ -168,7 +168,7 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
 
 def _stated(
     scenario: Scenario, what_if: WhatIf, scripts: Callable[[Configuration], Scripts]
-) -> Iterator[Played]:
+) -> Iterator[OutcomeWithRuns]:
     if scenario.hardware is not None:
         yield from _elsewhere(scenario, scenario.hardware, what_if, scripts)
         return
@@ -188,7 +188,7 @@ def _elsewhere(
     hardware: Hardware,
     what_if: WhatIf,
     scripts: Callable[[Configuration], Scripts],
-) -> Iterator[Played]:
+) -> Iterator[OutcomeWithRuns]:
     """Outcomes of any acceptance with the costs of hardware that was not measured here."""
 
     def run(configuration: Configuration) -> tuple[list[Run], HardwareCosts]:
@@ -216,6 +216,6 @@ def _outcome(
     baseline: Sequence[Run],
     notes: tuple[str, ...],
     far_context: bool = False,
-) -> Played:
+) -> OutcomeWithRuns:
     figures = measure(runs), speed(runs), speed_up(runs, baseline)
     return Outcome(configuration, what_if, *figures, notes, far_context), runs
