@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from calibrate.artifact import load_artifact
-from calibrate.costs import drift, operations
+from calibrate.costs import operations, remeasure
 from calibrate.costs.measurement import SamplingBudget
 from calibrate.run import Effort, calibrate
 from engine.models.specs import ModelSpec
@@ -100,7 +100,7 @@ def brief_timings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "visit", brief.visit)
         patch.setattr(operations, "time_reference", brief.time_reference)
-        patch.setattr(drift, "CONTENTION_SECONDS", 0.01)
+        patch.setattr(remeasure, "CONTENTION_SECONDS", 0.01)
         yield
 
 

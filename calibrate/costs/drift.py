@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.artifact import (
     DRAFT_CELLS,
-    STEP,
     TARGET_CELLS,
     Artifact,
     Calibration,
@@ -30,18 +29,14 @@ from calibrate.artifact import (
     Together,
     step_of,
 )
-from calibrate.costs.measurement import ContentionTimes, add_together, time_together
-from calibrate.costs.sampling_plan import share_of_step, time_cell
 from calibrate.intervals import visits_of
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
-from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement
 
 PlacedModel = tuple[Placement, str]  # a model where it sits
 Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 
-CONTENTION_SECONDS = 0.08  # of each operation, when both models are timed at once again
 QUANTILES = 64  # that stand for the spread of more timings
 RESAMPLES = 2000
 
@@ -97,24 +92,12 @@ class ContentionSample(BaseModel):
     together: tuple[Together, ...] = Field(min_length=1)
 
 
-def time_contention(pair: Pair, placement: Placement, draft: str, known: ContentionTimes) -> None:
-    """Time the target and a draft at once, and note it; nothing where they take turns."""
-    if pair.seating(placement).shared:
-        return
-    target, drafter = pair.players(placement, draft)
-    assert drafter is not None
-    add_together(known, time_together(target, drafter, CONTENTION_SECONDS))
+def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> float:
+    """The share of a slow-down of the model's step that an operation suffers; it takes `seconds`, and a step `step`.
 
-
-def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:
-    """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
-    target, drafter = pair.players(placement, draft)
-    samples, reference = time_cell(target, STEP, None)
-    found: dict[PlacedModel, float] = {(placement, TARGET): fmean(samples)}
-    if drafter is not None:
-        after = TARGET if pair.seating(placement).shared else None
-        found[placement, drafter.model] = fmean(time_cell(drafter, STEP, after)[0])
-    return found, reference
+    Once for each of its forwards; what takes less than a step changes in proportion.
+    """
+    return min(float(tokens if operation == "burst" else 1), seconds / step)
 
 
 def drifts(calibration: Calibration, now: Mapping[PlacedModel, Sequence[float]]) -> Iterator[Drift]:

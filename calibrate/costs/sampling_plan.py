@@ -25,6 +25,7 @@ from typing import Any
 
 from calibrate.artifact import STEP, Cell
 from calibrate.costs import operations
+from calibrate.costs.drift import share_of_step
 from calibrate.intervals import half_width
 from engine.runtime.placement import Placement
 from engine.runtime.session import Player
@@ -113,14 +114,6 @@ class SamplingPlan:
                 )
             )
         return tuple(cells)
-
-
-def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> float:
-    """How many times what a model's step takes longer an operation does; it takes `seconds`, and a step takes `step`.
-
-    Once for each of its forwards; what takes less than a step changes in proportion.
-    """
-    return min(float(tokens if operation == "burst" else 1), seconds / step)
 
 
 def steps_by_lap(visits: Sequence[Visit]) -> dict[int, float]:

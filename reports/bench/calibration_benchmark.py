@@ -25,8 +25,7 @@ from calibrate.artifact import (
     load_artifact,
     step_of,
 )
-from calibrate.costs.drift import Drift, PlacedModel, drifts
-from calibrate.costs.sampling_plan import share_of_step
+from calibrate.costs.drift import Drift, PlacedModel, drifts, share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate

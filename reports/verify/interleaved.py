@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from calibrate.costs.drift import ContentionSample, PlacedModel, time_contention, time_steps
+from calibrate.costs.drift import ContentionSample, PlacedModel
 from calibrate.costs.measurement import ContentionTimes, as_together
+from calibrate.costs.remeasure import time_contention, time_steps
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
 from engine.models.sampling import Sampling
