@@ -21,7 +21,6 @@ from calibrate.costs.lengths import check_context, check_lengths, with_positions
 from calibrate.costs.measurement import CostLaps, Measured, Reach, SamplingBudget, placements_of
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
-from calibrate.progress import Show
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
 from calibrate.revision import engine_revision
@@ -33,6 +32,7 @@ from engine.models.deepening import remarks
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.models.tokenizer import Tokenizer
+from engine.progress import Show
 from engine.runtime.pair import Pair
 
 TEMPERATURE = 1.0  # of the sampled texts

@@ -24,9 +24,9 @@ from calibrate.costs.sampling_plan import (
     steps_by_lap,
 )
 from calibrate.journal import Journal
-from calibrate.progress import Show
 from engine.configuration import Configuration
 from engine.models.specs import TARGET
+from engine.progress import Show
 from engine.runtime.channel import Ticket
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement, candidate_placements

@@ -1,7 +1,7 @@
 """What H-RAD learns from: the target's own texts, what the target knew in them, and where each draft agreed."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from engine.configuration import Configuration
 from engine.drafts.training_prompts import held_out_prompts
 from engine.models.specs import TARGET
 from engine.models.tokenizer import Tokenizer
+from engine.progress import Advance
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement
 from engine.runtime.session import Player
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PLACEMENT: Placement = "in-turn"
-
-Advance = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """From a pair to a network for each of its drafts, and how well each foresees prompts that it never saw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,11 +12,10 @@ from engine.errors import ConfigurationError
 from engine.models.hrad import save_predictor
 from engine.models.specs import TARGET
 from engine.models.tokenizer import Tokenizer
+from engine.progress import Show
 from engine.runtime.pair import Pair, predictor_path
 
 LINES = (1, 3, 7)  # tokens of the lines that quality is stated for: draft lengths 2, 4 and 8
-
-Show = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

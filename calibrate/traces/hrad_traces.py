@@ -4,7 +4,7 @@ What a trace holds was foreseen by networks that never saw its prompt, as held-o
 that is kept learns from all prompts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from calibrate.artifact import DraftTrace, Trace
 from engine.models.specs import TARGET
+from engine.progress import Advance
 from engine.runtime.pair import Pair, predictor_path
-
-Advance = Callable[[str], None]
 
 
 def foresee(

@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 
 from calibrate.artifact import Rehearsal, Trace
 from calibrate.journal import Journal
-from calibrate.progress import Show
 from calibrate.prompts import Prompt
 from calibrate.traces.observation import Seen, Text, as_seen, chances, view
 from engine.configuration import Configuration
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.tokenizer import Tokenizer
+from engine.progress import Show
 from engine.record import Run
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement

@@ -31,11 +31,10 @@ from engine.drafts.training_prompts import KINDS, TrainingPrompt
 from engine.errors import SpecBranchError
 from engine.kernels.rounding import dequantise, quantise
 from engine.models.specs import not_loaded
+from engine.progress import Show
 from engine.tensor_files import load_tensors, save_tensors
 
 CHECKPOINT_STEPS = 50
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (after a comma, how it goes), and how much of how much of it is done."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def distill(
     cache: Path,
     recipe: Recipe | None = None,
     threads: int = 1,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Show = lambda stage, done, total: None,
 ) -> Report:
     """Make a draft of the Llama model in `target_folder` and write it to `out`.
 
@@ -162,7 +161,7 @@ def train(
     out: Path,
     cache: Path,
     recipe: Recipe,
-    progress: Progress,
+    progress: Show,
 ) -> Report:
     """Distil the target's kept layers on `text`, judge them on `held_out`, and write them to `out`.
 
@@ -240,7 +239,7 @@ class _Training:
     rate: float
     recipe: Recipe
 
-    def run(self, checkpoint: Path, name: str, progress: Progress) -> None:
+    def run(self, checkpoint: Path, name: str, progress: Show) -> None:
         """Train to the end, from `checkpoint` if it is there."""
         weights, plan = self.weights, self.plan
         decay = {

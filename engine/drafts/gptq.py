@@ -16,6 +16,7 @@ from engine.drafts.distilled import CODES, SCALES, fingerprint
 from engine.errors import SpecBranchError
 from engine.kernels.linear import INT4_GROUP
 from engine.kernels.rounding import Rounded, pack, unpack
+from engine.progress import Progress
 from engine.tensor_files import load_tensors, save_tensors
 
 BITS = 4
@@ -25,8 +26,6 @@ FORMAT, VERSION = "specbranch-codes", "1"
 CLIPS = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75)
 DAMPING = 0.01  # of the mean second moment, added to each one, as in GPTQ's own code
 PROMPTS, ANSWER_TOKENS = 64, 96  # composed prompts, and the most tokens that the target answers with
-
-Progress = Callable[[int, int], None]
 
 
 @torch.inference_mode()

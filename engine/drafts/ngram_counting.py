@@ -1,7 +1,7 @@
 """Count the n-grams of text that a target writes itself (`engine.policies.ngrams`), and how often they are right."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,8 @@ from engine.drafts.distill import chat_encoder, end_tokens, load_target
 from engine.drafts.distilled import fingerprint
 from engine.drafts.self_written import Shard, TextPlan, held_out_text, written_text
 from engine.policies.ngrams import FORMAT, LONGEST, VERSION, NGrams, count_ngrams
+from engine.progress import Show
 from engine.tensor_files import save_tensors
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how much of how much of it is."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Counted:
 
 
 def count_of_target(
-    target_folder: Path, out: Path, *, cache: Path, plan: TextPlan, threads: int, progress: Progress
+    target_folder: Path, out: Path, *, cache: Path, plan: TextPlan, threads: int, progress: Show
 ) -> Counted:
     """Let the Llama model in `target_folder` write the plan's text, count its n-grams and write them to `out`.
 

@@ -7,11 +7,10 @@ from engine.models.specs import ModelSpec, not_loaded
 
 
 def load_model(spec: ModelSpec, device: str = "cpu", vocabulary: int | None = None) -> Any:
-    """The `engine.models.cached_model.CachedModel` of a spec, whose head scores the first `vocabulary` tokens (None:
-    all).
+    """The model of a spec (`engine.models.cached_model.CachedModel`), whose head scores the first `vocabulary` tokens.
 
-    Rows of the head beyond the tokenizer's tokens only fill it up to a round size, and nothing may come of them.
-    SpecBranchError if it cannot be loaded.
+    With None: all. Rows of the head beyond the tokenizer's tokens only fill it up to a round size, and nothing may come
+    of them. SpecBranchError if it cannot be loaded.
     """
     import torch
     from safetensors import SafetensorError

@@ -6,7 +6,7 @@ Each calibration starts its own workers, so that what changes from one start to 
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from calibrate.run import Effort, calibrate
 from engine.metrics import Estimate
 from engine.models.specs import TARGET, ModelSpec
 from engine.naming import in_words
+from engine.progress import Show
 from engine.runtime.pair import open_pair
 from engine.runtime.placement import Placement
 from reports.wording import sentence
@@ -40,8 +41,6 @@ from sim.world.explained import Explained, explain
 PROMPTS, TOKENS = 12, 64  # of a few hundred real rounds for each of two policies
 LOAD_SECONDS = 2.0  # that the load works, and then rests
 CALIBRATIONS = ("first", "second", "under load")
-
-Show = Callable[[str, int, int], None]
 
 
 class _Part(BaseModel):

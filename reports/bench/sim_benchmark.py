@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from calibrate.artifact import Artifact, DraftTrace, Trace
 from calibrate.hardware import hardware, software
 from engine.configuration import Configuration
+from engine.progress import Show
 from scenarios.what_if import WhatIf
 from sim.search.batch import Batch
 from sim.search.grid import Grid
@@ -28,7 +29,6 @@ REPEATS, SWEEPS, EVENTS = 5, 3, 100_000
 FEW = 12  # configurations, where their number is not what grows
 LENGTHS, COUNTS, BRANCHES = (16, 32, 64, 128), (6, 12, 24, 48), (1, 2, 4, 8)
 
-Show = Callable[[str, int, int], None]
 
 START = """
 import sys

@@ -1,13 +1,14 @@
 """What `verify` simulates beside what it runs: overheads on and off, sensitivities, and the sweep. Torch-free."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from calibrate.artifact import Artifact
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
+from engine.progress import Advance
 from engine.record import Run
 from engine.runtime.placement import Seat
 from reports.verify.verification import Occupied, Point, Supposed
@@ -30,8 +31,6 @@ ALIGNMENTS = (
     0.8,
 )  # to which the sweep changes the drafts; then fewer values, on no more prompts than these
 SOME_LENGTHS, SOME_BRANCHES, SOME_PROMPTS = (1, 2, 4, 6, 8), (1, 2, 4, 8), 12
-
-Advance = Callable[[str], None]
 
 
 def count_steps(artifact: Artifact) -> int:

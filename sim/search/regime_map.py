@@ -24,7 +24,7 @@ interval of their ratio holds 1. Nothing here was measured but the calibration.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -39,6 +39,7 @@ from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
 from engine.models.specs import TARGET
+from engine.progress import Progress
 from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
 from sim.acceptance.alignment import shift_alignment
@@ -119,7 +120,6 @@ Part = Literal["overheads", "contention", "rollback"]
 PARTS: tuple[Part, ...] = ("overheads", "contention", "rollback")
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 
 class _Part(BaseModel):

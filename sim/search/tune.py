@@ -13,6 +13,7 @@ from engine.metrics import Estimate, ratio_of_sums
 from engine.naming import in_words
 from engine.policies.pearl import balanced_length
 from engine.policies.settings import LONGEST_DRAFT
+from engine.progress import Progress
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.batch import Batch
@@ -33,8 +34,6 @@ FIRST_OF_EACH = 3
 
 NO_BOUNDS = Bounds()
 NOTHING = Estimate(0.0, 0.0, 0.0)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Handle:
 
 
 @dataclass(slots=True, eq=False)
-class Device:
+class DeviceQueue:
     """A device: when it is free (where that is known at once), the job on it, and those to come."""
 
     free: float = 0.0
@@ -45,8 +45,8 @@ class Devices:
     def __init__(self, shared: bool = False, contention: Contention = FREE) -> None:
         # Where devices do not slow each other, a job's times are known when it is submitted.
         self.independent = shared or contention.none
-        self._target = Device()
-        self._draft = self._target if shared else Device()
+        self._target = DeviceQueue()
+        self._draft = self._target if shared else DeviceQueue()
         self._seats = self._target, self._draft
         self._contention = contention
         self._known: dict[tuple[int, int], tuple[float, float]] = {}
