@@ -26,7 +26,7 @@ from reports.bench.benchmark_effort import BenchmarkEffort, Prompts, used
 from reports.bench.benchmark_record import Asked, Audit, Benchmark, Row, Text, save_benchmark
 from reports.bench.cache_memory import measure_memory
 from reports.bench.contestants import ENTRIES, MODES, TEMPERATURE, Entry, budgets_of, families
-from reports.bench.runners import Arena
+from reports.bench.runner import Runner
 from reports.bench.selection import Chosen, choose, for_sampling
 from reports.verify.audit import TIES, Gaps, audit
 from reports.verify.fidelity import unsteady_note
@@ -100,9 +100,9 @@ def bench(
         [repr(entry) for entry in entries],
     ]
     journal = Journal(out.parent / "bench", conditions)
-    with Arena(pair, tokenizer, journal, seed, advance, cores) as arena:
-        chosen, trials = choose(arena, prompts.selection, effort, entries)
-        texts = _final(arena, chosen, prompts.heldout, effort)
+    with Runner(pair, tokenizer, journal, seed, advance, cores) as runner:
+        chosen, trials = choose(runner, prompts.selection, effort, entries)
+        texts = _final(runner, chosen, prompts.heldout, effort)
         pair.cores = cores
         ids = [tokenizer.encode(prompt.text) for prompt in prompts.heldout]
         tie = TIES[pair.target.precision]
@@ -125,8 +125,8 @@ def bench(
         )
         memory = measure_memory(pair, list(pair.drafts)[-1]) if pair.drafts else ()
     if len(cores) < 2 and not pair.cuda_devices:
-        arena.notes.append("one core only: no placement at once, and both budgets are the same")
-    arena.notes += unsteady_note(arena.reference, STANDARD)
+        runner.notes.append("one core only: no placement at once, and both budgets are the same")
+    runner.notes += unsteady_note(runner.reference, STANDARD)
     benchmark = Benchmark(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -149,9 +149,9 @@ def bench(
         selection=_asked(tokenizer, prompts.selection[: effort.first + effort.more]),
         trial_tokens=effort.trial_tokens,
         tie=tie,
-        reference_seconds=tuple(arena.reference),
+        reference_seconds=tuple(runner.reference),
         resumed=journal.resumed,
-        notes=tuple(arena.notes),
+        notes=tuple(runner.notes),
         remarks=remarks(pair.target),
         trials=tuple(trials),
         rows=rows,
@@ -163,25 +163,25 @@ def bench(
 
 
 def _final(
-    arena: Arena, chosen: Sequence[Chosen], prompts: Sequence[Prompt], effort: BenchmarkEffort
+    runner: Runner, chosen: Sequence[Chosen], prompts: Sequence[Prompt], effort: BenchmarkEffort
 ) -> list[list[Text]]:
     """The texts of every family's best contestant, in the order of `chosen`."""
-    ids = [arena.tokenizer.encode(prompt.text) for prompt in prompts]
-    rng = random.Random(arena.seed + 1)
+    ids = [runner.tokenizer.encode(prompt.text) for prompt in prompts]
+    rng = random.Random(runner.seed + 1)
     texts: list[list[Text]] = [[] for _ in chosen]
     for one in chosen:
         # Never taken from a journal: a resumed benchmark's processes are as cold as any.
-        arena.write(one.ranking[0], one.family.mode, ids[0], 0, WARM_UP_TOKENS)
-        arena.advance("warming up")
+        runner.write(one.ranking[0], one.family.mode, ids[0], 0, WARM_UP_TOKENS)
+        runner.advance("warming up")
     for repeat in range(effort.repeats):
         for number in rng.sample(range(len(ids)), len(ids)):
             due = [i for i, c in enumerate(chosen) if number < used(prompts, effort.prompts[c.family.mode])]
             if due:
-                arena.time_reference()
+                runner.time_reference()
             for i in rng.sample(due, len(due)):
                 mode, contestant = chosen[i].family.mode, chosen[i].ranking[0]
                 texts[i].append(
-                    arena.text("final", contestant, mode, ids[number], number, effort.tokens[mode], repeat)
+                    runner.text("final", contestant, mode, ids[number], number, effort.tokens[mode], repeat)
                 )
     return texts
 

@@ -10,7 +10,7 @@ from engine.policies.pearl import balanced_length
 from reports.bench.benchmark_effort import BenchmarkEffort
 from reports.bench.benchmark_record import Text, Trial
 from reports.bench.contestants import Contestant, Entry, Family, Mode, at_length, budgets_of, drawn, families
-from reports.bench.runners import Arena
+from reports.bench.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -22,22 +22,22 @@ class Chosen:
 
 
 def choose(
-    arena: Arena,
+    runner: Runner,
     prompts: Sequence[Prompt],
     effort: BenchmarkEffort,
     entries: Sequence[Entry],
 ) -> tuple[list[Chosen], list[Trial]]:
     """Every family's best setting, swept for greedy texts, for drawn ones among the best of those; and the sweep."""
     trials: list[Trial] = []
-    ids = [arena.tokenizer.encode(prompt.text) for prompt in prompts[: effort.first + effort.more]]
-    budgets, drafts = budgets_of(arena.cores, arena.pair.cuda_devices), tuple(arena.pair.drafts)
-    rng = random.Random(arena.seed)
+    ids = [runner.tokenizer.encode(prompt.text) for prompt in prompts[: effort.first + effort.more]]
+    budgets, drafts = budgets_of(runner.cores, runner.pair.cuda_devices), tuple(runner.pair.drafts)
+    rng = random.Random(runner.seed)
 
     def tried(stage: str, mode: Mode, due: Mapping[Family, Sequence[Contestant]], numbers: range) -> None:
         units = [(f, c, n) for f, many in due.items() if len(many) > 1 for c in many for n in numbers]
         rng.shuffle(units)
         for family, contestant, number in units:
-            text = arena.text(stage, contestant, mode, ids[number], number, effort.trial_tokens)
+            text = runner.text(stage, contestant, mode, ids[number], number, effort.trial_tokens)
             trials.append(Trial(row=family.key, mode=mode, stage=stage, contestant=contestant, text=text))
 
     def ranked(family: Family, candidates: Sequence[Contestant]) -> tuple[Contestant, ...]:
@@ -46,11 +46,11 @@ def choose(
             return tuple(candidates)
         return tuple(sorted(candidates, key=lambda c: -_speed(texts[c])))
 
-    lengths = _balanced_lengths(arena, ids[0], effort, entries)
+    lengths = _balanced_lengths(runner, ids[0], effort, entries)
 
     def all_families(mode: Mode) -> list[Family]:
         found = []
-        for family in families(mode, budgets, drafts, arena.pair.predictors, effort.candidates, entries):
+        for family in families(mode, budgets, drafts, runner.pair.predictors, effort.candidates, entries):
             if family.entry.balanced and family.draft in lengths:
                 family = at_length(family, lengths[family.draft])
             found.append(family)
@@ -90,17 +90,17 @@ def _speed(texts: Sequence[Text]) -> float:
 
 
 def _balanced_lengths(
-    arena: Arena, ids: Sequence[int], effort: BenchmarkEffort, entries: Sequence[Entry]
+    runner: Runner, ids: Sequence[int], effort: BenchmarkEffort, entries: Sequence[Entry]
 ) -> dict[str, int]:
     """PEARL's own draft length for each draft, of a run's median times behind its first round."""
     entry = next((e for e in entries if e.balanced), None)
-    budget = budgets_of(arena.cores, arena.pair.cuda_devices)[1]
+    budget = budgets_of(runner.cores, runner.pair.cuda_devices)[1]
     if entry is None:
         return {}
     found = {}
     budget = replace(budget, parallel=budget.parallel[:1])
-    for contestant in entry.contestants(budget, tuple(arena.pair.drafts)):
-        run = arena.text("balance", contestant, "greedy", ids, 0, effort.trial_tokens).run
+    for contestant in entry.contestants(budget, tuple(runner.pair.drafts)):
+        run = runner.text("balance", contestant, "greedy", ids, 0, effort.trial_tokens).run
         assert run is not None
         assert contestant.draft is not None
         jobs = [job for job in run.jobs if job.round] or run.jobs

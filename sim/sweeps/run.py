@@ -31,7 +31,7 @@ __all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenari
 
 STATED_PROMPTS, STATED_TOKENS = 60, 128
 
-Runner = Callable[[Configuration], list[Run]]
+RunsOf = Callable[[Configuration], list[Run]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _check_positions(scenario: Scenario, *tokens: int) -> None:
             )
 
 
-def best_autoregressive(run: Runner, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:
+def best_autoregressive(run: RunsOf, placements: Sequence[Placement]) -> tuple[Configuration, list[Run]]:
     """The placement that decodes autoregressively in the least time, and its runs."""
     tried = [Configuration(policy="autoregressive", placement=placement) for placement in placements]
     return min(((c, run(c)) for c in tried), key=lambda found: sum(r.seconds for r in found[1]))

@@ -24,8 +24,8 @@ from reports.bench.peers import Peer
 
 
 @dataclass
-class Arena:
-    """A context manager; leaving it ends the peers' worker and gives the pair its `cores` back."""
+class Runner:
+    """Runs a benchmark's contestants. Left, it ends the peers' worker and gives the pair back its `cores`."""
 
     pair: Pair
     tokenizer: Tokenizer
@@ -38,7 +38,7 @@ class Arena:
     order: int = 0
     _peers: Worker | None = None
 
-    def __enter__(self) -> "Arena":
+    def __enter__(self) -> "Runner":
         return self
 
     def __exit__(
