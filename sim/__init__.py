@@ -2,9 +2,8 @@
 
 As a library, one imports from its modules; this package imports nothing by itself:
 
-- `sim.world.replay`: `Replay`, a calibration under a what-if; `Replay.runs` are those of any configuration over the
-  texts.
-- `scenarios.what_if`: `WhatIf`, what is to be otherwise than measured.
+- `sim.world.replay`: `Replay`, a calibration under a `scenarios.what_if.WhatIf`; `Replay.runs` are those of any
+  configuration over the texts.
 - `sim.search.tune`: `tune` searches a grid (`sim.search.grid.Grid`) and gives the best and what is tied with it.
 - `sim.sweeps.run`: `run_scenario`, for the files that `scenarios.schema.load_scenarios` reads.
 - `sim.search.regime_map`: `regime_map`, which method wins over ratio and alignment.
