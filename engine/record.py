@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from engine.policies.words import Round
+from engine.policies.tree import Round
 
 Ending = Literal["end-of-text", "stop-text", "token-limit"]
 

@@ -88,7 +88,7 @@ def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[
         worker = InlineWorker()
         worker.host.models[name] = Hosted(CachedModel(TableDecoder(table, tokens)))
         seated.append(Player(worker, name))  # type: ignore[arg-type]
-    seated[0].worker.host.models["target"].foresight["draft"] = any_predictor(0)  # type: ignore[attr-defined]
+    seated[0].worker.host.models["target"].predictors["draft"] = any_predictor(0)  # type: ignore[attr-defined]
     return seated[0], seated[1]
 
 

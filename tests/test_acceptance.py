@@ -8,16 +8,18 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from artifacts import artifact
+from branches import last_nodes
 from hypothesis import given
 
 from calibrate.artifact import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models.ledger import Ledger
+from engine.models.cache_state import CacheState
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
+from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
+from engine.policies.tree import Round, TokenTree, Verdict, first_nodes, side_by_side
 from scenarios.what_if import WhatIf
 from sim.acceptance.alignment import shift_alignment
 from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance, off_path_runs
@@ -38,7 +40,7 @@ class Done:
 
 @dataclass
 class Reference:
-    """A session without a clock that works as the engine does: candidates token by token, a ledger for each model."""
+    """A session without a clock that works as the engine does: candidates token by token, a cache for each model."""
 
     path: list[int]
     seen: DraftTrace
@@ -47,8 +49,8 @@ class Reference:
     rounds: list[Round] = field(default_factory=list)
     jobs: list[tuple[str, int, int]] = field(default_factory=list)  # model, forwards, tokens read
     forks: int = 0
-    target: Ledger = field(default_factory=Ledger)
-    draft_ledger: Ledger = field(default_factory=Ledger)
+    target: CacheState = field(default_factory=CacheState)
+    draft_cache: CacheState = field(default_factory=CacheState)
     ngrams: NGrams = NONE
 
     @property
@@ -59,13 +61,13 @@ class Reference:
     def text(self) -> list[int]:
         return [0] * PROMPT + self.path[: self.position]
 
-    def verify(self, line: Line, foresee: int = 0) -> Done:
+    def verify(self, tree: TokenTree, predict: int = 0) -> Done:
         before = self.target.tokens_read
-        self.target.read((*self.target.rewind(self.text).unread, *line.tokens))
+        self.target.read((*self.target.rewind(self.text).unread, *tree.tokens))
         self.jobs.append(("target", 1, self.target.tokens_read - before))
-        chosen = [*self.path[self.position :], *[NO_TOKEN] * (len(line) + 1)]
-        accepted = next((i for i, t in enumerate(line.tokens) if t != chosen[i]), len(line))
-        return Done(Verdict(accepted, chosen[accepted]))
+        chosen = [*self.path[self.position :], *[NO_TOKEN] * (len(tree) + 1)]
+        accepted = next((i for i, t in enumerate(tree.tokens) if t != chosen[i]), len(tree))
+        return Done(Verdict(first_nodes(accepted), chosen[accepted]))
 
     def candidates(
         self, written: list[int], count: int, rank: int = 0, start: int = -1
@@ -95,18 +97,18 @@ class Reference:
         others = [(1.0 - first[1]) / 2.0**i for i in range(1, count)]
         return [first[0], *[-1 - at] * (count - 1)], [first[1], *others]
 
-    def draft(self, line: Line, limits: DraftLimits) -> Done:
-        ledger, before = self.draft_ledger, self.draft_ledger.tokens_read
-        written = self.path[: self.position] + list(line.tokens)
-        rewound = ledger.rewind([0] * PROMPT + written)
+    def draft(self, tree: TokenTree, limits: DraftLimits) -> Done:
+        cache, before = self.draft_cache, self.draft_cache.tokens_read
+        written = self.path[: self.position] + list(tree.tokens)
+        rewound = cache.rewind([0] * PROMPT + written)
         self.forks += bool(rewound.slots)
-        ledger.read(rewound.unread)
+        cache.read(rewound.unread)
         first, chances = self.candidates(written, limits.branches)
         count = limits.branch_count(chances[0])
         tokens, confidences = [[t] for t in first[:count]], [[c] for c in chances[:count]]
         active, steps = list(range(count)), 1
         while active and steps < limits.length:
-            ledger.read_branches([(b, tokens[b][-1]) for b in active])
+            cache.read_nodes([tokens[b][-1] for b in active], last_nodes(cache, active))
             steps += 1
             still = []
             for b in active:
@@ -116,9 +118,8 @@ class Reference:
                     confidences[b].append(confidence)
                     still.append(b)
             active = still
-        self.jobs.append(("draft", steps, ledger.tokens_read - before))
-        lines = (Line(tuple(t), tuple(c)) for t, c in zip(tokens, confidences, strict=True))
-        return Done(Draft(tuple(lines), steps))
+        self.jobs.append(("draft", steps, cache.tokens_read - before))
+        return Done(Draft(side_by_side([*zip(tokens, confidences, strict=True)]), steps))
 
     def emit(self, tokens: Sequence[int]) -> int:
         fits = min(len(tokens), len(self.path) - self.position)
@@ -224,7 +225,7 @@ def test_draws_do_not_depend_on_the_configuration() -> None:
 def test_independent_acceptance_writes_constant_confidences() -> None:
     source = IndependentAcceptance.draw(10, 0.5, seed=0)
     draft = source.write(0, (), 0, DraftLimits(3, branches=2))
-    assert draft.branches == (Line((0, 0, 0), (0.5, 0.5, 0.5)), Line((1, 0, 0), (0.25, 0.5, 0.5)))
+    assert draft.tree == side_by_side([((0, 0, 0), (0.5, 0.5, 0.5)), ((1, 0, 0), (0.25, 0.5, 0.5))])
     assert source.write(0, (), 0, DraftLimits(3, min_confidence=0.6)).steps == 2
 
 

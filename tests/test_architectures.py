@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from branches import branches, contexts_of, read_branches, with_leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_families import FAMILIES, RECURRENT, WINDOW, save_family, tiny
@@ -54,7 +55,6 @@ def test_trees_and_rollback_equal_whole_texts(family: str, data: st.DataObject) 
     prompt = data.draw(st.lists(token, min_size=2, max_size=3 * WINDOW))
     line = data.draw(st.lists(token, min_size=1, max_size=5))
     leaves = data.draw(st.lists(st.tuples(st.integers(0, len(line)), token), max_size=3))
-    kept = data.draw(st.integers(0, len(line) - 1))
 
     @torch.inference_mode()
     def expected(*contexts: list[int]) -> torch.Tensor:
@@ -65,20 +65,18 @@ def test_trees_and_rollback_equal_whole_texts(family: str, data: st.DataObject) 
 
     shared = CachedModel(TransformersModel(model))
     unread = shared.rewind(prompt)
-    beside = [(len(unread) + place, leaf) for place, leaf in leaves]
-    logits = shared.read((*unread, *line), last=len(line) + 1, beside=beside)
-    contexts = [[*prompt, *line[:end]] for end in range(len(line) + 1)]
-    agree(logits, *contexts, *([*prompt, *line[:place], leaf] for place, leaf in leaves))
-    text = [*prompt, *line[:kept], 7]
+    tree = with_leaves(line, leaves)
+    agree(shared.read(unread, last=1, tree=tree), prompt, *contexts_of(tree, prompt))
+    text = [*data.draw(st.sampled_from([prompt, *contexts_of(tree, prompt)])), 7]
     agree(shared.read(shared.rewind(text), last=1), text)
-    branches: list[list[int]] = [[], [], []]
+    written: list[list[int]] = [[], [], []]
     for active in (3, 3, data.draw(st.integers(1, 3))):
         new = [(branch, data.draw(token)) for branch in range(active)]
-        logits = shared.read_branches(new)
+        logits = read_branches(shared, new)
         for branch, one in new:
-            branches[branch].append(one)
-        agree(logits, *([*text, *branches[branch]] for branch, _ in new))
-    taken = [*text, *data.draw(st.sampled_from(branches)), 9]
+            written[branch].append(one)
+        agree(logits, *([*text, *written[branch]] for branch, _ in new))
+    taken = [*text, *data.draw(st.sampled_from(written)), 9]
     agree(shared.read(shared.rewind(taken), last=1), taken)
 
 
@@ -96,12 +94,12 @@ def test_a_long_prompt_is_read_in_parts(family: str, monkeypatch: pytest.MonkeyP
         return read(tokens, *rest)
 
     monkeypatch.setattr(decoder, "forward", noted)
-    logits = CachedModel(decoder).read(prompt, last=3, beside=[(len(prompt), 5)])
+    logits = CachedModel(decoder).read(prompt, last=3, tree=branches((5,), (6,)))
     with torch.inference_mode():
-        whole = model(torch.tensor([[*prompt, 5]])).logits[0, -4:]
-    torch.testing.assert_close(logits, whole, atol=2e-4, rtol=1e-3)
-    assert max(parts) <= 8 + 1
-    assert sum(parts) == len(prompt) + 1
+        five, six = (model(torch.tensor([[*prompt, leaf]])).logits[0, -4:] for leaf in (5, 6))
+    torch.testing.assert_close(logits, torch.cat([five, six[-1:]]), atol=2e-4, rtol=1e-3)
+    assert max(parts) <= 8 + 2
+    assert sum(parts) == len(prompt) + 2
 
 
 def test_positions_stated_and_scaled() -> None:

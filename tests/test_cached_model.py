@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from branches import contexts_of
 from tiny_models import PROMPTS, tiny_llama
 
 from engine.models.cached_model import CachedModel
 from engine.models.llama import Llama
 from engine.models.transformers_model import TransformersModel
+from engine.policies.tree import TokenTree
 
 
 def lean(model: Any) -> CachedModel:
@@ -34,9 +36,9 @@ def test_branches_equal_separate_reads(make: Callable[[Any], CachedModel]) -> No
     shared = make(model)
     unread = shared.rewind(prompt)
     torch.testing.assert_close(shared.read(unread)[-1], expected(), atol=1e-4, rtol=1e-4)
-    first = shared.read_branches([(0, 3), (1, 9)])
+    first = shared.read_nodes([3, 9], [-1, -1])
     torch.testing.assert_close(first[1], expected(9), atol=1e-4, rtol=1e-4)
-    second = shared.read_branches([(0, 4), (1, 8)])
+    second = shared.read_nodes([4, 8], [0, 1])
     torch.testing.assert_close(second[0], expected(3, 4), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(second[1], expected(9, 8), atol=1e-4, rtol=1e-4)
     assert shared.rewind([*prompt, 9, 8, 7]) == (7,)
@@ -45,23 +47,25 @@ def test_branches_equal_separate_reads(make: Callable[[Any], CachedModel]) -> No
     torch.testing.assert_close(shared.read([2])[-1], expected(9, 2), atol=1e-4, rtol=1e-4)
 
 
+TREE = TokenTree((3, 9, 4, 8, 5, 6, 7, 2, 1), (-1, 0, 1, -1, 1, 4, 3, 6, 0), (0.5,) * 9)
+
+
 @pytest.mark.parametrize("make", [lean, general])
-def test_what_is_read_beside_a_line_is_forgotten(make: Callable[[Any], CachedModel]) -> None:
-    """Its logits are those behind the line up to its place, and nothing after it changes."""
-    model, prompt, line = tiny_llama(2), PROMPTS[2], [3, 9, 4]
-    beside = [(0, 8), (2, 5), (2, 6)]
+@pytest.mark.parametrize("kept", range(-1, len(TREE)))
+def test_a_tree_is_read_at_once_and_one_path_of_it_kept(
+    make: Callable[[Any], CachedModel], kept: int
+) -> None:
+    """Logits of each node are those of its path alone; what is kept is not read again, and what comes next is right."""
+    model, prompt = tiny_llama(2), PROMPTS[2]
     shared = make(model)
-    unread = len(shared.rewind(prompt))
-    places = [(unread + place, token) for place, token in beside]
-    logits = shared.read((*prompt, *line), last=len(line) + 1, beside=places)
-    contexts = [[*prompt, *line[:end]] for end in range(len(line) + 1)]
-    contexts += [[*prompt, *line[:place], token] for place, token in beside]
+    logits = shared.read(shared.rewind(prompt), last=1, tree=TREE)
+    contexts = [prompt, *contexts_of(TREE, prompt)]
     for row, context in zip(logits, contexts, strict=True):
         torch.testing.assert_close(row, make(model).read(context, last=1)[0], atol=1e-4, rtol=1e-4)
-    assert shared.ledger.tokens_read == len(prompt) + len(line) + len(beside)
-    assert shared.rewind([*prompt, *line, 7]) == (7,)
-    expected = make(model).read([*prompt, *line, 7], last=1)
-    torch.testing.assert_close(shared.read([7]), expected, atol=1e-4, rtol=1e-4)
+    assert shared.cache.tokens_read == len(prompt) + len(TREE)
+    text = [*contexts[kept + 1], 11]
+    assert shared.rewind(text) == (11,)
+    torch.testing.assert_close(shared.read([11]), make(model).read(text, last=1), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("make", [lean, general])

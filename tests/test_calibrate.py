@@ -37,7 +37,8 @@ from engine.errors import ConfigurationError
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.models.tokenizer import Tokenizer
-from engine.policies.words import DraftLimits
+from engine.policies.protocol import DraftLimits
+from engine.policies.tree import roots
 from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.pair import Pair
@@ -374,7 +375,7 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
     assert player is not None
     for position in range(len(path)):
         limits = DraftLimits(5, branches=3, adaptive=False, drawn=True)
-        branches, steps, _ = player.worker.call(
+        tokens, parents, confidences, _, steps, _ = player.worker.call(
             worker_process.draft,
             name="other",
             base=0,
@@ -384,12 +385,13 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
             sampling=sampling.model_dump(),
         )
         assert steps == limits.length
-        assert [tokens[0] for tokens, _, _ in branches] == seen.tokens[position, :3].tolist()
-        sure = [confidences[0] for _, confidences, _ in branches]
+        begun = roots(tuple(parents))
+        assert [tokens[node] for node in begun] == seen.tokens[position, :3].tolist()
+        sure = [confidences[node] for node in begun]
         np.testing.assert_allclose(sure, seen.chances[position, :3], rtol=1e-4)
         if seen.tokens[position, 0] != path[position]:
-            assert branches[0][0][1:] == seen.off_tokens[position, :4].tolist()
-            np.testing.assert_allclose(branches[0][1][1:], seen.off_chances[position, :4], rtol=1e-4)
+            assert tokens[1:5] == seen.off_tokens[position, :4].tolist()
+            np.testing.assert_allclose(confidences[1:5], seen.off_chances[position, :4], rtol=1e-4)
 
 
 def test_costs_account_for_real_rounds(artifact: Artifact) -> None:

@@ -89,7 +89,7 @@ def test_logits_and_features_are_the_plain_models(
             model.decoder.watch = True
             model.clear()
             line = model.read(prompt)
-            branches = model.read_branches([(0, 3), (1, 5)])
+            branches = model.read_nodes([3, 5], [-1, -1])
             found.append((line, branches, model.decoder.features.clone()))
         for one, other in zip(*found, strict=True):
             assert torch.equal(one, other)

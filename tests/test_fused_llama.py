@@ -82,8 +82,7 @@ def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: i
     assert torch.equal(together, torch.stack(alone))
     model = CachedModel(decoder)
     for last in (1, count // 2, count - 1):
-        model.ledger.tokens = list(PREFIX)
-        model.ledger.slots = len(PREFIX)
+        model.cache.tokens = list(PREFIX)
         assert torch.equal(model.read(line, last), together[-last:].float())
 
 
@@ -93,10 +92,10 @@ def test_many_branches_are_what_their_lines_are() -> None:
     model = random_llama()
     branches = CachedModel(lean(model, None))
     branches.read(PREFIX)
-    firsts = [(branch, 3 + branch) for branch in range(FUSED_ROWS + 3)]
-    branches.read_branches(firsts)
-    found = branches.read_branches([(branch, 5) for branch, _ in firsts])
-    for row, (_, first) in enumerate(firsts):
+    firsts = range(3, FUSED_ROWS + 6)
+    branches.read_nodes(firsts, [-1] * len(firsts))
+    found = branches.read_nodes([5] * len(firsts), range(len(firsts)))
+    for row, first in enumerate(firsts):
         straight = CachedModel(lean(model, None))
         straight.read(PREFIX)
         assert torch.equal(found[row], straight.read([first, 5])[-1])
@@ -108,8 +107,8 @@ def test_branches_are_what_their_lines_are(bits: int | None) -> None:
     """To the last bit too, although other branches' tokens lie between theirs."""
     branches, model = CachedModel(lean(random_llama(), bits)), random_llama()
     branches.read(PREFIX)
-    branches.read_branches([(0, 3), (1, 9), (2, 5)])
-    found = branches.read_branches([(0, 4), (1, 8), (2, 7)])
+    branches.read_nodes([3, 9, 5], [-1] * 3)
+    found = branches.read_nodes([4, 8, 7], range(3))
     for row, line in enumerate(([3, 4], [9, 8], [5, 7])):
         straight = CachedModel(lean(model, bits))
         straight.read(PREFIX)

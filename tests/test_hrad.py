@@ -23,7 +23,7 @@ from engine.models.hrad import fingerprint as fingerprint_of
 from engine.models.llama import Llama
 from engine.models.specs import ModelSpec
 from engine.models.transformers_model import TransformersModel
-from engine.policies.outlook import classify
+from engine.policies.prediction import classify
 
 DRAFT = ModelSpec(source="d", bits=8)
 WIDTH, LONGEST = 12, 16
@@ -91,21 +91,21 @@ def test_extreme_log_odds_give_chances() -> None:
     assert chances.tolist() == [[0.0, 1.0, 0.0, 0.0]]
 
 
-def test_the_outlook_is_the_network_on_standardised_features() -> None:
+def test_the_prediction_is_the_network_on_standardised_features() -> None:
     predictor = network()
     features = torch.randn(7, WIDTH, generator=torch.Generator().manual_seed(2))
     hidden = functional.silu(
         (features - predictor.mean) * predictor.scale @ predictor.inner.T + predictor.inner_bias
     )
     expected = run_chances(hidden @ predictor.outer.T + predictor.outer_bias)
-    torch.testing.assert_close(predictor.outlook(features), expected)
-    assert predictor.outlook(features.bfloat16()).dtype == torch.float32
-    assert predictor.outlook(features[:0]).shape == (0, LONGEST + 1)
+    torch.testing.assert_close(predictor.predict(features), expected)
+    assert predictor.predict(features.bfloat16()).dtype == torch.float32
+    assert predictor.predict(features[:0]).shape == (0, LONGEST + 1)
 
 
 @pytest.mark.parametrize("length", [1, 3, LONGEST])
 def test_classes_follow_from_the_chances(length: int) -> None:
-    for row in network().outlook(torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(3))).tolist():
+    for row in network().predict(torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(3))).tolist():
         nothing, everything = row[0], sum(row[length:])
         classes = [nothing, 1 - nothing - everything, everything]
         assert classes[classify(row, length)] == pytest.approx(max(classes))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine.runtime.loading import load_model
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import own_text, save_tiny
@@ -22,6 +21,7 @@ from engine.errors import ConfigurationError
 from engine.models.cached_model import CachedModel
 from engine.models.hrad import load_predictor, run_chances, watched
 from engine.models.specs import ModelSpec
+from engine.runtime.loading import load_model
 from engine.runtime.pair import open_pair
 
 LENGTH, WIDTH = 60, 10
@@ -124,7 +124,7 @@ def test_a_prompt_is_foreseen_by_what_never_saw_it() -> None:
     features, hits = planted()
     # Trained on them all, a network knows which prompt goes how; but not when it is foreseen by the others'.
     seen = fit([*features, *features], [*hits, *hits], replace(PLAN, epochs=60, patience=60))
-    assert likelihood([seen.outlook(x) for x in features], hits) < 0.1
+    assert likelihood([seen.predict(x) for x in features], hits) < 0.1
     crossed = cross_fit(features, hits, PLAN, folds=5)
     assert likelihood(crossed.foreseen, hits) > 0.6
 
@@ -265,6 +265,6 @@ def test_every_draft_gets_a_network(specs: tuple[ModelSpec, dict[str, ModelSpec]
     decoder = load_model(target).decoder
     for one in trained:
         predictor = load_predictor(one.path, decoder, drafts[one.draft])
-        assert predictor.outlook(torch.zeros(1, len(predictor.mean))).sum() == pytest.approx(1.0)
+        assert predictor.predict(torch.zeros(1, len(predictor.mean))).sum() == pytest.approx(1.0)
         assert one.prompts == len(WORDS)
     assert {p.name for p in tmp_path.iterdir()} == {"rounded.safetensors", "other.safetensors"}

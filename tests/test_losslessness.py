@@ -22,6 +22,7 @@ from engine.models import decoding
 from engine.models.cached_model import CachedModel
 from engine.models.distributions import distribution, perturb
 from engine.models.sampling import Sampling
+from engine.policies.tree import TokenTree, first_nodes
 from engine.runtime.session import generate
 
 TEXTS, TOKENS, LEVEL = 4000, 3, 1e-4
@@ -149,15 +150,15 @@ def test_one_seed_writes_one_text_under_every_policy() -> None:
         assert len(texts) == 1
 
 
-Verdict = tuple[int, int, int | None]
-Seconds = list[tuple[int, int]]
-Verify = Callable[..., Verdict]
+Accepted = tuple[tuple[int, ...], int]
+Verify = Callable[..., Accepted]
 
 
 def p_over_q(
-    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
-) -> Verdict:
+    target: CachedModel, text: list[int], tree: TokenTree, sampling: Sampling, trusted: int
+) -> Accepted:
     """Accept the draft's most likely token with chance min(1, p / q), as if it had been drawn."""
+    line = tree.first_line
     logits = target.read((*target.rewind(text, trusted), *line), last=len(line) + 1)
     _, draft = tables(seed=7)
     chances, context = distribution(logits, sampling), [*text, *line]
@@ -167,31 +168,33 @@ def p_over_q(
         luck = torch.rand(2, generator=torch.Generator().manual_seed(1000 * sampling.seed + place))
         if float(luck[0]) * float(q[token]) >= float(chances[index, token]):
             rest = (chances[index] - q).clamp_min(0.0).cumsum(dim=0)
-            return index, int((rest <= luck[1] * rest[-1]).sum()), None
-    return len(line), int(perturb(logits[-1:], sampling, [len(text) + len(line)]).argmax()), None
+            return first_nodes(index), int((rest <= luck[1] * rest[-1]).sum())
+    return first_nodes(len(line)), int(perturb(logits[-1:], sampling, [len(text) + len(line)]).argmax())
 
 
 def drawn_anew(
-    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
-) -> Verdict:
+    target: CachedModel, text: list[int], tree: TokenTree, sampling: Sampling, trusted: int
+) -> Accepted:
     """Where the draft's token is not the target's draw, draw once more."""
-    accepted, token, _ = right_verify(target, text, line, sampling, trusted)
-    if accepted == len(line):
-        return accepted, token, None
+    path, token = right_verify(target, text, tree, sampling, trusted)
+    accepted = len(path)
+    if accepted == len(tree):
+        return path, token
     other = sampling.model_copy(update={"seed": sampling.seed + TEXTS})
     (again,) = perturb(target.decoder.features[accepted][None], other, [len(text) + accepted]).argmax(dim=-1)
-    return accepted, int(again), None
+    return path, int(again)
 
 
 def behind_the_first_choice(
-    target: CachedModel, text: list[int], line: list[int], sampling: Sampling, trusted: int, seconds: Seconds
-) -> Verdict:
+    target: CachedModel, text: list[int], tree: TokenTree, sampling: Sampling, trusted: int
+) -> Accepted:
     """Behind a second choice, what the target writes behind the first."""
-    accepted, token, further = right_verify(target, text, line, sampling, trusted, seconds)
-    if further is None:
-        return accepted, token, None
-    (wrong,) = perturb(target.decoder.features[accepted + 1][None], sampling, [len(text) + accepted + 1])
-    return accepted, token, int(wrong.argmax())
+    path, token = right_verify(target, text, tree, sampling, trusted)
+    if not path or path[-1] == len(path) - 1:  # the line stands in front
+        return path, token
+    place = len(path)
+    (wrong,) = perturb(target.decoder.features[place][None], sampling, [len(text) + place])
+    return path, int(wrong.argmax())
 
 
 right_verify = decoding.verify

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from engine.metrics import measure, ratio_of_sums, speed, speed_up, student
-from engine.policies.words import Round
+from engine.policies.tree import Round
 from engine.record import Job, Run
 
 

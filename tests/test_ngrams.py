@@ -14,8 +14,8 @@ from engine.drafts.self_written import Shard, TextPlan
 from engine.errors import SpecBranchError
 from engine.models.specs import ModelSpec
 from engine.policies.ngrams import NONE, NGrams, count_ngrams, load_ngrams, vocabulary_of
+from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repetitions, guess_of
-from engine.policies.words import DraftLimits
 from engine.runtime.loading import load_model
 
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=20), min_size=1, max_size=5)

@@ -8,7 +8,6 @@ from typing import Any, get_type_hints
 import pytest
 from artifacts import artifact
 from commands import call
-from engine.runtime.loading import load_model
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import save_tiny
@@ -21,6 +20,7 @@ from engine.errors import ConfigurationError, SpecBranchError
 from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
 from engine.paths import check_model, looks_like_a_path
+from engine.runtime.loading import load_model
 from sim.search.tuned import TunedConfiguration, save_tuned
 
 CLI: Any = get_command(specbranch.app)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from artifacts import artifact
+from branches import branches, line
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import PROMPTS, own_text, save_tiny
@@ -18,18 +19,19 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models.specs import ModelSpec
 from engine.policies import load_policy, policy_names, uses
-from engine.policies.outlook import classify
 from engine.policies.pearl import balanced_length
+from engine.policies.prediction import classify
+from engine.policies.protocol import Draft, DraftLimits, commit
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Outlook, Round, Verdict, settle
+from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict
 from engine.runtime.pair import Pair
 from sim.sweeps.run import replay
 
 
 @dataclass
-class Ledger:
-    """The part of a session that `settle` uses."""
+class Written:
+    """The part of a session that `commit` uses."""
 
     finished: bool = False
     text: list[int] = field(default_factory=list)
@@ -43,54 +45,50 @@ class Ledger:
         self.rounds.append(counts)
 
 
-def line(*tokens: int) -> Line:
-    return Line(tokens, (0.5,) * len(tokens))
-
-
-BRANCHES = Draft((line(7, 8, 9), line(5, 6)), steps=3)
+BRANCHES = Draft(branches((7, 8, 9), (5, 6)), steps=3)
 
 
 @pytest.mark.parametrize(
     ("verdict", "following", "rollback", "hedge"),
     [
-        (Verdict(2, 7), (8, 9), 0, 2),  # the first branch survives
-        (Verdict(2, 5), (6,), 0, 3),  # the second one does
-        (Verdict(2, 4), (), 3, 2),  # none holds the target's token
-        (Verdict(1, 7), (), 1 + 3, 2),  # the line is cut, so no branch can survive
+        (Verdict((0, 1), 7), (8, 9), 0, 2),  # the first branch survives
+        (Verdict((0, 1), 5), (6,), 0, 3),  # the second one does
+        (Verdict((0, 1), 4), (), 3, 2),  # none holds the target's token
+        (Verdict((0,), 7), (), 1 + 3, 2),  # the line is cut, so no branch can survive
     ],
 )
-def test_settle(verdict: Verdict, following: tuple[int, ...], rollback: int, hedge: int) -> None:
-    ledger = Ledger()
-    pending = settle(ledger, line(1, 2), verdict, BRANCHES)  # type: ignore[arg-type]
+def test_commit(verdict: Verdict, following: tuple[int, ...], rollback: int, hedge: int) -> None:
+    session = Written()
+    pending = commit(session, line(1, 2), verdict, BRANCHES)  # type: ignore[arg-type]
     assert pending.tokens == following
-    assert ledger.text == [*(1, 2)[: verdict.accepted], verdict.token]
-    counts = ledger.rounds[0]
+    assert session.text == [*(1, 2)[: verdict.accepted], verdict.token]
+    counts = session.rounds[0]
     assert (counts.drafted, counts.rollback, counts.hedge) == (5, rollback, hedge)
 
 
 def test_speculative_round_counts_its_line_as_drafted() -> None:
-    ledger = Ledger()
-    assert settle(ledger, line(1, 2, 3), Verdict(1, 9), None) == EMPTY  # type: ignore[arg-type]
-    assert ledger.rounds == [Round(drafted=3, verified=3, accepted=1, emitted=2, rollback=2, hedge=0)]
+    session = Written()
+    assert commit(session, line(1, 2, 3), Verdict((0,), 9)) == EMPTY  # type: ignore[arg-type]
+    assert session.rounds == [Round(drafted=3, verified=3, accepted=1, emitted=2, rollback=2, hedge=0)]
 
 
 def test_a_cut_drops_tokens_that_nobody_judged() -> None:
-    ledger, seen = Ledger(), []
+    session, seen = Written(), []
 
-    def cut(following: Line, outlook: Outlook | None) -> Line:
-        seen.append(outlook)
+    def cut(following: TokenTree, prediction: Prediction | None) -> TokenTree:
+        seen.append(prediction)
         return following.until(1)
 
-    pending = settle(ledger, line(1, 2), Verdict(2, 7, 1), BRANCHES, cut)  # type: ignore[arg-type]
+    pending = commit(session, line(1, 2), Verdict((0, 1), 7, 1), BRANCHES, cut)  # type: ignore[arg-type]
     assert pending.tokens == (8,)
     assert seen == [1]
-    assert (ledger.rounds[0].cut, ledger.rounds[0].rollback, ledger.rounds[0].hedge) == (1, 0, 2)
+    assert (session.rounds[0].cut, session.rounds[0].rollback, session.rounds[0].hedge) == (1, 0, 2)
 
 
 def test_a_line_written_and_cut_in_its_own_round_is_counted_there() -> None:
-    ledger = Ledger()
-    settle(ledger, line(1, 2), Verdict(1, 7), BRANCHES, written=3)  # type: ignore[arg-type]
-    counts = ledger.rounds[0]
+    session = Written()
+    commit(session, line(1, 2), Verdict((0,), 7), BRANCHES, redrafted=line(1, 2, 3))  # type: ignore[arg-type]
+    counts = session.rounds[0]
     assert (counts.drafted, counts.rollback, counts.hedge, counts.cut) == (5 + 3, 1 + 3, 2, 1)
 
 
@@ -151,7 +149,7 @@ def test_prompt_lookup_finds_what_followed_the_longest_repetition(
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9), st.integers(1, 12))
-def test_an_outlook_is_the_likeliest_class(weights: list[float], length: int) -> None:
+def test_a_prediction_is_the_likeliest_class(weights: list[float], length: int) -> None:
     chances = [weight / sum(weights) for weight in weights]
     reached = min(length, len(chances) - 1)
     classes = {0: chances[0], 1: sum(chances[1:reached]), 2: sum(chances[reached:])}
@@ -191,24 +189,25 @@ def test_adaptive_branch_count() -> None:
     assert [limits.branch_count(q) for q in (0.0, 0.3, 0.5, 0.9, 1.0)] == [4, 2, 2, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["perl", "words", "no-such", "settings", "../errors"])
+@pytest.mark.parametrize("name", ["perl", "tree", "no-such", "settings", "../errors"])
 def test_unknown_policy(name: str) -> None:
     with pytest.raises(ConfigurationError, match="there is no policy"):
         load_policy(name)
 
 
 NEW_POLICY = """
-from engine.policies.words import EMPTY, DraftLimits, result, settle
+from engine.policies.protocol import DraftLimits, commit, result
+from engine.policies.tree import EMPTY
 
 
 def decode(session, settings):
     while not session.finished:
         draft = session.draft(EMPTY, DraftLimits(2))
         yield (draft,)
-        line = result(draft).branches[0]
-        verdict = session.verify(line)
+        tree = result(draft).tree
+        verdict = session.verify(tree)
         yield (verdict,)
-        settle(session, line, result(verdict), None)
+        commit(session, tree, result(verdict))
 """
 
 

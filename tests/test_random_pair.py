@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import torch
-from engine.runtime.loading import load_model
 
 from engine.drafts.random_pair import make_random_pair
 from engine.models.decoding import choices
 from engine.models.specs import ModelSpec
+from engine.runtime.loading import load_model
 
 TOKENS = 48
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from table_pair import VOCABULARY, TableDecoder
 
 from engine.models.cached_model import CachedModel
-from engine.models.decoding import write_branches
+from engine.models.decoding import write_draft
 from engine.models.sampling import Sampling
 from engine.policies.ngrams import NONE
+from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
-from engine.policies.words import DraftLimits, Line
+from engine.policies.tree import EMPTY, TokenTree, line_of
 
 TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
 
@@ -61,18 +62,18 @@ def test_a_draft_writes_the_same_with_guesses(
     for more in ([], [1], [1, 2]):  # the cache is what it would be, too
         limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
         guess = guess_of(Repetitions(3, 2), NONE, text, more, limits)
-        got = write_branches(guessing, text + more, limits, sampling=sampling, guess=guess)
+        got = write_draft(guessing, text + more, limits, sampling=sampling, guess=guess)
         without = replace(limits, guesses=0)
-        want = write_branches(plain, text + more, without, sampling=sampling)
-        if len(want.branches) > 1:
+        want = write_draft(plain, text + more, without, sampling=sampling)
+        if not want.tree.is_chain:
             assert got == want
             continue
-        longer = write_branches(plain, text + more, replace(without, length=limits.most), sampling=sampling)
-        (line,) = got.branches
-        assert line == longer.branches[0].until(len(line))
-        assert len(want.branches[0]) <= len(line) <= limits.most
+        longer = write_draft(plain, text + more, replace(without, length=limits.most), sampling=sampling)
+        line = got.tree
+        assert line == longer.tree.until(len(line))
+        assert len(want.tree) <= len(line) <= limits.most
         assert got.steps <= length
-        assert len(line) == len(longer.branches[0]) or got.steps == length
+        assert len(line) == len(longer.tree) or got.steps == length
 
 
 @pytest.mark.parametrize(
@@ -82,13 +83,13 @@ def test_a_draft_writes_the_same_with_guesses(
 def test_right_guesses_spare_forwards(length: int, guesses: int, tokens: int, steps: int) -> None:
     text = [0, 1, 2, 3] * 4  # four tokens follow the latest earlier occurrence of its last ones
     limits = DraftLimits(length, guesses=guesses)
-    draft = write_branches(
+    draft = write_draft(
         CachedModel(TableDecoder(circling())),
         text,
         limits,
         guess=guess_of(Repetitions(3, 2), NONE, text, (), limits),
     )
-    assert draft.branches[0].tokens == (0, 1, 2, 3, 0, 1, 2, 3)[:tokens]
+    assert draft.tree.tokens == (0, 1, 2, 3, 0, 1, 2, 3)[:tokens]
     assert draft.steps == steps
 
 
@@ -111,7 +112,7 @@ def test_a_line_takes_what_was_guessed_right(
 
 
 def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
-    def lengthened(most: int, text: Sequence[int], line: Line) -> Line:
+    def lengthened(most: int, text: Sequence[int], line: TokenTree) -> TokenTree:
         return Repeats(most).lengthen(SimpleNamespace(text=text), line)
 
     text = [4, 5, 6, 7, 8, 9, 1, 4, 5, 6]
@@ -121,8 +122,8 @@ def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
         ((7, 9), (7, 9)),
         ((7, 8, 9, 1, 2), None),
     ):
-        got = lengthened(4, text, Line(line, (0.5,) * len(line)))
+        got = lengthened(4, text, line_of(line, (0.5,) * len(line)))
         assert got.tokens == (line if longer is None else longer)
         assert got.confidences == (0.5,) * len(line) + (1.0,) * (len(got) - len(line))
-    assert lengthened(0, text, Line()) == Line()
-    assert lengthened(4, [1, 2, 4, 5, 6], Line()) == Line()
+    assert lengthened(0, text, EMPTY) == EMPTY
+    assert lengthened(4, [1, 2, 4, 5, 6], EMPTY) == EMPTY

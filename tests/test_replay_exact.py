@@ -12,7 +12,7 @@ from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
 from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
-from calibrate.traces.hrad_examples import outlooks
+from calibrate.traces.hrad_examples import predictions
 from engine.configuration import Configuration
 from engine.drafts.ngram_counting import save_ngrams
 from engine.models.hrad import LONGEST
@@ -99,7 +99,7 @@ def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
         target, _ = pair.players("in-turn", name)
         pair.teach(target, name)
         chances = target.worker.call(
-            outlooks,
+            predictions,
             name=target.model,
             draft=name,
             prompt=trace.prompt.tolist(),

@@ -6,16 +6,18 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from artifacts import artifact
+from branches import last_nodes
 from hypothesis import given
 
 from engine.configuration import Configuration
-from engine.models.ledger import Ledger
+from engine.models.cache_state import CacheState
 from engine.policies import Policy
+from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, DraftLimits, Line, Session, Steps
+from engine.policies.tree import EMPTY
 from scenarios.what_if import WhatIf
 from sim.acceptance.sources import IndependentAcceptance, agreement, draft_of
-from sim.scripts.script import Books, write_script
+from sim.scripts.script import SimulatedCache, write_script
 from sim.scripts.work import Scripts
 from sim.world.replay import Replay
 
@@ -30,24 +32,24 @@ jobs = st.tuples(
 
 
 @given(st.lists(jobs, min_size=1, max_size=8))
-def test_counts_alone_keep_the_books_of_a_ledger(
+def test_counts_alone_tell_what_a_cache_holds(
     plan: list[tuple[tuple[int, ...], tuple[int, ...], list[tuple[int, ...]], int]],
 ) -> None:
     """Any text that only grows, any lines and branches behind it: the same is kept, moved and read."""
     path = tuple(itertools.chain.from_iterable(written for written, *_ in plan))
-    books, ledger, position = None, Ledger(), 0
+    simulated, state, position = None, CacheState(), 0
     for written, line, drafted, length in plan:
         position += len(written)
         text = (9, *path[:position])
-        before = ledger.tokens_read
-        rewound = ledger.rewind([*text, *line])
-        ledger.read(rewound.unread)
+        before = state.tokens_read
+        rewound = state.rewind([*text, *line])
+        state.read(rewound.unread)
         agreed = agreement(path, position, line)
-        if books is None:
-            books = Books(position, line, agreed)
+        if simulated is None:
+            simulated = SimulatedCache(position, line, agreed)
             kept, moved, unread = 0, 0, len(text) + len(line)
         else:
-            kept, moved, unread = books.rewind(path, position, line, agreed)
+            kept, moved, unread = simulated.rewind(path, position, line, agreed)
             kept += 1  # the prompt
         assert (kept - moved, moved) == (rewound.start, len(rewound.slots)) or not rewound.slots
         assert (kept + unread, moved, unread) == (
@@ -56,20 +58,22 @@ def test_counts_alone_keep_the_books_of_a_ledger(
             len(rewound.unread),
         )
         if not drafted:
-            assert ledger.tokens_read - before == unread
+            assert state.tokens_read - before == unread
             continue
-        branches = [Line(tokens[:length], (0.5,) * length) for tokens in drafted]
+        branches = [(tokens[:length], (0.5,) * len(tokens[:length])) for tokens in drafted]
         # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
         limits = DraftLimits(length)
-        draft = draft_of(branches, limits, ())
-        active = books.write(draft, limits)
+        draft = draft_of(branches, limits, ((), ()))
+        active = simulated.write(draft)
         for step, count in enumerate(active):
             rows = [
-                (i, b.tokens[step]) for i, b in enumerate(branches) if step < min(len(b.tokens), length - 1)
+                (i, tokens[step])
+                for i, (tokens, _) in enumerate(branches)
+                if step < min(len(tokens), length - 1)
             ]
             assert len(rows) == count
-            ledger.read_branches(rows)
-        assert ledger.tokens_read - before == unread + sum(active)
+            state.read_nodes([token for _, token in rows], last_nodes(state, [i for i, _ in rows]))
+        assert state.tokens_read - before == unread + sum(active)
 
 
 @pytest.mark.parametrize("policy", ["autoregressive", "speculative", "adaedl", "pearl", "specbranch"])

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine.runtime.loading import load_model
 from tiny_families import save_family
 from tiny_models import PROMPTS, TOKENS, VOCABULARY, own_text, save_tokenizer, tiny_llama
 
@@ -16,6 +15,7 @@ from engine.models.cached_model import Sight
 from engine.models.llama import Llama
 from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
+from engine.runtime.loading import load_model
 from engine.runtime.pair import open_pair
 
 PADDED = 64  # rows of a head whose tokenizer has 48 tokens

@@ -16,7 +16,7 @@ from engine.errors import ConfigurationError, SpecBranchError, WorkerLost
 from engine.models.hrad import Predictor, save_predictor
 from engine.models.sampling import Sampling
 from engine.models.specs import ModelSpec
-from engine.policies.words import Round
+from engine.policies.tree import Round
 from engine.runtime.pair import Pair, find_predictors, predictor_path
 
 CONFIGURATIONS = [

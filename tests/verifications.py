@@ -20,7 +20,8 @@ from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
-from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
+from engine.policies.protocol import Draft, DraftLimits, Handle
+from engine.policies.tree import Round, TokenTree, Verdict, first_nodes, side_by_side
 from engine.record import Job, Run
 from engine.runtime.placement import Placement
 from reports.verify.tolerance import Tolerance
@@ -68,7 +69,7 @@ class _Result(Generic[T]):
 
 @dataclass
 class _Session:
-    """`engine.policies.words.Session` over a plain clock; the draft's candidate of rank j is token j."""
+    """`engine.policies.protocol.Session` over a plain clock; the draft's candidate of rank j is token j."""
 
     ranks: Sequence[int]
     costs: Costs
@@ -109,22 +110,23 @@ class _Session:
         self.jobs.append(job)
         return _Result(value, start + seconds + self.costs.hand_over)
 
-    def verify(self, line: Line, foresee: int = 0) -> Handle[Verdict]:
+    def verify(self, tree: TokenTree, predict: int = 0) -> Handle[Verdict]:
+        assert tree.is_chain
         accepted = 0
-        while accepted < len(line) and line.tokens[accepted] == self._rank(self.position + accepted):
+        while accepted < len(tree) and tree.tokens[accepted] == self._rank(self.position + accepted):
             accepted += 1
-        verdict = Verdict(accepted, self._rank(self.position + accepted))
-        seconds = self.costs.target + self.costs.token * len(line)
-        return self._job("target", seconds, 1, len(line) + 1, verdict)
+        verdict = Verdict(first_nodes(accepted), self._rank(self.position + accepted))
+        seconds = self.costs.target + self.costs.token * len(tree)
+        return self._job("target", seconds, 1, len(tree) + 1, verdict)
 
-    def draft(self, line: Line, limits: DraftLimits) -> Handle[Draft]:
+    def draft(self, tree: TokenTree, limits: DraftLimits) -> Handle[Draft]:
         heads = range(limits.branch_count(self.chance))
         length = limits.length
         confidences = tuple(self.chance for _ in range(length))
-        branches = tuple(Line((head, *(0 for _ in range(length - 1))), confidences) for head in heads)
+        branches = [((head, *(0 for _ in range(length - 1))), confidences) for head in heads]
         seconds = length * (self.step + self.costs.branch * (len(branches) - 1))
         read = 1 + (length - 1) * len(branches)
-        return self._job("draft", seconds, length, read, Draft(branches, length))
+        return self._job("draft", seconds, length, read, Draft(side_by_side(branches), length))
 
     def emit(self, tokens: Sequence[int]) -> int:
         fits = min(len(tokens), len(self.ranks) - self.position)

@@ -7,11 +7,16 @@ ends with the choice of tokens on the host or waits, so that device work is over
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calibrate.artifact import PAUSE
 from engine.models.specs import TARGET
 from engine.runtime.worker_process import Host, Hosted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.models.cached_model import CachedModel
 
 # A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
 LONGEST_LINE = 32
@@ -109,11 +114,11 @@ def time_branches(
     from engine.models.decoding import candidates
 
     model = _fill(host.models[name], context)
-    rows = [(branch, 5 + branch) for branch in range(tokens)]
+    rows = [5 + branch for branch in range(tokens)]
 
     def sample() -> float:
         start = time.perf_counter()
-        candidates(model, model.read_branches(rows), 1)
+        candidates(model, model.read_nodes(rows, [-1] * tokens), 1)
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took
@@ -144,14 +149,18 @@ def time_burst(
             time.sleep(pause)
         start = time.perf_counter()
         for step in range(tokens):
-            candidates(
-                model, model.read_branches([(branch, 5 + branch + step) for branch in range(branches)]), 1
-            )
+            candidates(model, _read_step(model, branches, step), 1)
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took
 
     return _repeat(sample, repeats, warm_ups)
+
+
+def _read_step(model: "CachedModel", branches: int, step: int) -> "Tensor":
+    """One token more, its `step`-th, on each of some branches behind the prefix, as a draft's step reads them."""
+    last = range((step - 1) * branches, step * branches) if step else [-1] * branches
+    return model.read_nodes([5 + branch + step for branch in range(branches)], last)
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -160,7 +169,7 @@ def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) ->
 
     def sample() -> float:
         for depth in range(FORK_DEPTH):
-            model.read_branches([(branch, 5 + branch + depth) for branch in range(tokens)])
+            _read_step(model, tokens, depth)
         chosen = [5 + tokens - 1 + depth for depth in range(FORK_DEPTH)]
         host.synchronise()
         start = time.perf_counter()
@@ -216,7 +225,7 @@ def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: in
 
     from calibrate.traces.hrad_training import Plan
     from engine.models.hrad import LONGEST, Predictor, watched
-    from engine.policies.outlook import classify
+    from engine.policies.prediction import classify
 
     model = _fill(host.models[name], context)
     model.decoder.watch = True
@@ -229,7 +238,7 @@ def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: in
 
     def sample() -> float:
         start = time.perf_counter()
-        (chances,) = network.outlook(watched(model.decoder, [0], [0])).tolist()
+        (chances,) = network.predict(watched(model.decoder, [0], [0])).tolist()
         classify(chances, tokens)
         return time.perf_counter() - start
 

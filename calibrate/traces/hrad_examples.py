@@ -149,10 +149,10 @@ def knowledge(host: Host, name: str, prompt: list[int], paths: list[list[int]]) 
     }
 
 
-def outlooks(host: Host, name: str, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
-    """What the target's network for a draft foresees behind each token of a path: `DraftTrace.foreseen`."""
+def predictions(host: Host, name: str, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
+    """What the target's network for a draft predicts behind each token of a path: `DraftTrace.foreseen`."""
     (known,) = _known(host, name, prompt, [path])
-    chances: list[list[float]] = host.models[name].foresight[draft].outlook(known).tolist()
+    chances: list[list[float]] = host.models[name].predictors[draft].predict(known).tolist()
     return chances
 
 

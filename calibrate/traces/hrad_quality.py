@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from engine.metrics import Estimate, ratio_of_sums
-from engine.policies.outlook import classify
+from engine.policies.prediction import classify
 
 CLASSES = ("none", "some", "all")  # of a line's tokens are accepted
 LEAST = 1e-6  # a chance foreseen counts as this at least, or one surprise would make a log-loss infinite

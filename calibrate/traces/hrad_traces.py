@@ -44,7 +44,7 @@ def foresee(
         unaware = cross_fit(features, hits, seed=seed).unaware
         for manner, traces in enumerate(written):
             for place in range(len(traces)):
-                chances = unaware[place].outlook(known[place][manner]).numpy().astype(np.float32)
+                chances = unaware[place].predict(known[place][manner]).numpy().astype(np.float32)
                 foreseen[manner][place][name] = chances
         predictor = fit(features, hits, seed=seed)
         how = {"prompts": len(hits), "positions": sum(map(len, hits)), "seed": seed}

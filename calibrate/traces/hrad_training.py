@@ -159,7 +159,7 @@ def cross_fit(
             unaware[i], base[i] = predictor, rate.expand(len(hits[i]), -1)
     return CrossFit(
         tuple(unaware[i] for i in range(count)),
-        tuple(unaware[i].outlook(features[i]) for i in range(count)),
+        tuple(unaware[i].predict(features[i]) for i in range(count)),
         tuple(base[i] for i in range(count)),
     )
 

@@ -1,7 +1,7 @@
-"""A causal model with its KV cache: read a line, read several branches at once, keep one of them.
+"""A causal model with its KV cache: read tokens in a row, read a tree of them at once, keep one path of it.
 
-Branches lie behind one another in a single sequence and share the prefix's KV; each sees the
-prefix and its own tokens alone. So memory grows with branches x draft length, never with branches x context.
+The nodes of a tree lie behind one another in a single sequence and share the prefix's KV; each sees the prefix, its
+ancestors and itself alone. So memory grows with the nodes of a tree, never with branches x context.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from engine.models.cache_state import CacheState
 from engine.models.capabilities import Capabilities
-from engine.models.ledger import Ledger
+from engine.policies.tree import EMPTY, TokenTree
 
 MOST_ROWS = 512  # of a text in one forward
 WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
@@ -92,7 +93,7 @@ class Decoder(Protocol):
 
 
 class CachedModel:
-    """A decoder and the ledger of its cache."""
+    """A decoder and the state of its cache."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
@@ -101,40 +102,55 @@ class CachedModel:
     def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything read. A text that begins with `prompt` is to come: see `Decoder.clear`."""
         self.decoder.clear(prompt)
-        self.ledger = Ledger()
+        self.cache = CacheState()
         kept = self.decoder.kept_tokens
         self._ids: list[int] | None = None if kept is None else kept.tolist()
 
     def rewind(self, context: Sequence[int], trusted: int = 0) -> tuple[int, ...]:
         """Drop what `context` does not continue; returns its tokens still to read (at least the last)."""
-        rewound = self.ledger.rewind(context, trusted)
+        rewound = self.cache.rewind(context, trusted)
         if rewound.slots:
             self.decoder.move(rewound.slots, rewound.start)
         return rewound.unread
 
-    def read(
-        self, tokens: Sequence[int], last: int | None = None, beside: Sequence[tuple[int, int]] = ()
-    ) -> Tensor:
-        """Append `tokens` to the prefix; float32 logits [last, rows] of the last ones (None: of all).
+    def read(self, tokens: Sequence[int], last: int | None = None, tree: TokenTree = EMPTY) -> Tensor:
+        """Append `tokens` to the prefix and read `tree` behind them, in one forward.
 
-        `beside`: tokens that are read in the same forward and forgotten, as (place in `tokens`, token): each sees what
-        is before that place and itself. Their logits [len(beside), rows] are behind the others.
+        Float32 logits [last + n, rows]: of the last tokens (None: of all), then of the tree's n nodes. A chain becomes
+        a part of the prefix; of another tree, the next rewind keeps the path that its context goes on with.
         """
-        count, last = len(tokens), last or len(tokens)
+        last = last or len(tokens)
+        if tree.is_chain:
+            if tree:
+                tokens, last = (*tokens, *tree.tokens), last + len(tree)
+            tokens = self._read_ahead(tokens, last)
+            start = self.cache.slots
+            logits = self.decoder.forward(tokens, range(start, start + len(tokens)), start, None, last)
+            self.cache.read(tokens)
+            return logits.float()
         tokens = self._read_ahead(tokens, last)
-        beside = [(place - count + len(tokens), token) for place, token in beside]
-        start, count = self.ledger.slots, len(tokens)
-        positions: Sequence[int] = range(start, start + count)
-        if not beside:
-            logits = self.decoder.forward(tokens, positions, start, None, last)
-        else:
-            positions = [*positions, *(start + place for place, _ in beside)]
-            sight = Sight(positions, [[slot] for slot in range(start, start + len(positions))])
-            rows = [*tokens, *(token for _, token in beside)]
-            logits = self.decoder.forward(rows, positions, start, sight, last + len(beside))
-        self.ledger.read(tokens)
-        self.ledger.tokens_read += len(beside)
-        return logits.float()
+        start = self.cache.slots
+        self.cache.read(tokens)
+        own = self.cache.slots
+        positions = [*range(start, own), *self.cache.read_nodes(tree.tokens, tree.parents)]
+        sight = self._sight(start, own, len(tree))
+        rows = (*tokens, *tree.tokens)
+        return self.decoder.forward(rows, positions, start, sight, last + len(tree)).float()
+
+    def _sight(self, start: int, end: int, nodes: int) -> Sight:
+        """Of tokens in the slots from `start` to `end`, and of the last so many nodes.
+
+        What a row sees of the slots that just follow the prefix is told as a longer prefix.
+        """
+        prefixes, own = list(range(start, end)), [[slot] for slot in range(start, end)]
+        held = len(self.cache.tokens)
+        for path in self.cache.paths[len(self.cache.paths) - nodes :]:
+            along = 0
+            while along < len(path) - 1 and path[along] == held + along:
+                along += 1
+            prefixes.append(held + along)
+            own.append(path[along:])
+        return Sight(prefixes, own)
 
     def _read_ahead(self, tokens: Sequence[int], last: int) -> Sequence[int]:
         """Read a long text in parts, for what its rows see of one another grows with its square.
@@ -143,20 +159,21 @@ class CachedModel:
         """
         while len(tokens) > max(MOST_ROWS, last) and self.decoder.capabilities.rolls_back:
             part = tokens[: min(MOST_ROWS, len(tokens) - last)]
-            start = self.ledger.slots
+            start = self.cache.slots
             self.decoder.forward(part, range(start, start + len(part)), start, None, 1)
-            self.ledger.read(part)
+            self.cache.read(part)
             tokens = tokens[len(part) :]
         return tokens
 
-    def read_branches(self, tokens: Sequence[tuple[int, int]]) -> Tensor:
-        """Append one token to each given branch, as (branch index, token); float32 logits [n, rows]."""
-        start, prefix, count = self.ledger.slots, len(self.ledger.tokens), len(tokens)
-        positions = self.ledger.read_branches(tokens)
-        sight: Sight | None = None
-        if count > 1 or start != positions[0]:
-            sight = Sight([prefix] * count, [self.ledger.branches[branch][1] for branch, _ in tokens])
-        return self.decoder.forward([token for _, token in tokens], positions, start, sight, count).float()
+    def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Tensor:
+        """Read one token behind each of some nodes of the tree behind the prefix; float32 logits [n, rows].
+
+        `parents` [n]: numbers in the order in which the tree's nodes were read; -1: behind the prefix.
+        """
+        start, count = self.cache.slots, len(tokens)
+        positions = self.cache.read_nodes(tokens, parents)
+        sight = None if count == 1 and positions[0] == start else self._sight(start, start, count)
+        return self.decoder.forward(tokens, positions, start, sight, count).float()
 
     def token_ids(self, rows: Sequence[int]) -> list[int]:
         """Token ids of rows of the head."""

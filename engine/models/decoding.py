@@ -1,4 +1,4 @@
-"""The two jobs of decoding: the target verifies a line, the draft writes branches."""
+"""The two jobs of decoding: the target verifies a tree of tokens, the draft writes one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +9,9 @@ from engine.kernels.ranking import best, ranked
 from engine.models.cached_model import CachedModel
 from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
+from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.repetitions import Guess, no_guess, take
-from engine.policies.words import Draft, DraftLimits, Line
+from engine.policies.tree import Sibling, TokenTree, accept, depths, side_by_side
 
 
 def choices(model: CachedModel, logits: Tensor) -> list[int]:
@@ -24,24 +25,23 @@ Candidates = tuple[list[int], list[float]]
 
 @dataclass(slots=True)
 class Branch:
-    """A branch as it is written; what `Line` has, in lists."""
+    """A branch as it is written: its tokens with their confidences, and their siblings."""
 
     tokens: list[int] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
-    seconds: list[int | None] = field(default_factory=list)
+    siblings: list[Sibling] = field(default_factory=list)
 
     def add(self, found: Candidates, limits: DraftLimits) -> None:
         """Go on with the best of what was found."""
         tokens, chances = found
+        if len(tokens) > 1 and chances[0] < limits.second_under:
+            self.siblings.append((len(self.tokens), tokens[1], chances[1]))
         self.tokens.append(tokens[0])
         self.confidences.append(chances[0])
-        told = len(tokens) > 1 and chances[0] < limits.second_under
-        self.seconds.append(tokens[1] if told else None)
 
-    def line(self, limits: DraftLimits) -> Line:
-        """As a line, with second choices if they are asked for."""
-        seconds = tuple(self.seconds) if limits.second_under else ()
-        return Line(tuple(self.tokens), tuple(self.confidences), seconds)
+
+def _tree(branches: Sequence[Branch]) -> TokenTree:
+    return side_by_side([(b.tokens, b.confidences) for b in branches], [b.siblings for b in branches])
 
 
 def candidates(model: CachedModel, logits: Tensor, count: int) -> list[Candidates]:
@@ -52,31 +52,22 @@ def candidates(model: CachedModel, logits: Tensor, count: int) -> list[Candidate
 def verify(
     target: CachedModel,
     text: Sequence[int],
-    line: Sequence[int],
+    tree: TokenTree,
     sampling: Sampling = GREEDY,
     trusted: int = 0,
-    seconds: Sequence[tuple[int, int]] = (),
-) -> tuple[int, int, int | None]:
-    """How many tokens of `line` are accepted, the target's own token behind them, and perhaps the one behind that.
+) -> tuple[tuple[int, ...], int]:
+    """The nodes of `tree` that are accepted behind `text`, and the target's own token behind them, by one forward.
 
-    Draft tokens are accepted while they are what the target itself takes there: its argmax or, at a temperature, its
-    draw (see `engine.models.sampling`). So every token of the text is the target's, wherever the draft's came from.
-    `seconds` (place in the line, token) are judged in the same forward, each behind the line up to its place: a leaf of
-    a tree of tokens (SpecInfer, arXiv 2305.09781). Where the target's own token is one, the next token is known as
-    well.
+    A node is accepted if it is what the target itself takes there: its argmax or, at a temperature, its draw (see
+    `engine.models.sampling`). So every token of the text is the target's, wherever the draft's came from. A tree is
+    read as in SpecInfer (arXiv 2305.09781): each node sees the text, its ancestors and itself.
     """
-    unread = target.rewind(text, trusted)
-    beside = [(len(unread) + place, token) for place, token in seconds]
-    logits = target.read((*unread, *line), last=len(line) + 1, beside=beside)
-    places = [*range(len(line) + 1), *(place + 1 for place, _ in seconds)]
-    chosen = choices(target, perturb(logits, sampling, [len(text) + place for place in places]))
-    accepted = next((i for i, token in enumerate(line) if token != chosen[i]), len(line))
-    known = zip(seconds, chosen[len(line) + 1 :], strict=True)
-    further = next((token for second, token in known if tuple(second) == (accepted, chosen[accepted])), None)
-    return accepted, chosen[accepted], further
+    logits = target.read(target.rewind(text, trusted), last=1, tree=tree)
+    places = [len(text), *(len(text) + 1 + above for above in depths(tree.parents))]
+    return accept(tree, choices(target, perturb(logits, sampling, places)))
 
 
-def write_branches(
+def write_draft(
     draft: CachedModel,
     context: Sequence[int],
     limits: DraftLimits,
@@ -107,21 +98,20 @@ def write_branches(
         begun = Branch()
         begun.add((first, chances), limits)
         return _write_line(draft, limits, see, guess, first[:1], begun)
-    branches = [Branch([token], [chance], [None]) for token, chance in zip(first, chances, strict=True)][
-        :count
-    ]
-    active, steps = list(range(count)), 1
+    branches = [Branch([token], [chance]) for token, chance in zip(first, chances, strict=True)][:count]
+    active, last, steps = list(range(count)), [-1] * count, 1
     while active and steps < limits.length:
-        logits = see(
-            draft.read_branches([(b, branches[b].tokens[-1]) for b in active]), [steps] * len(active)
-        )
+        read = len(draft.cache.nodes)
+        tokens, parents = [branches[b].tokens[-1] for b in active], [last[b] for b in active]
+        logits = see(draft.read_nodes(tokens, parents), [steps] * len(active))
         likely = _likely(draft, logits, limits)
         going = _sure(logits, likely, limits)
-        for branch, found, on in zip(active, likely, going, strict=True):
+        for row, (branch, found, on) in enumerate(zip(active, likely, going, strict=True)):
+            last[branch] = read + row
             if on:
                 branches[branch].add(found, limits)
         active, steps = [branch for branch, on in zip(active, going, strict=True) if on], steps + 1
-    return Draft(tuple(branch.line(limits) for branch in branches), steps)
+    return Draft(_tree(branches), steps)
 
 
 def _write_line(
@@ -146,9 +136,9 @@ def _write_line(
         right, going = take(written, guessed, rows)
         for found in likely[: len(written) - begin]:
             branch.add(found, limits)
-        draft.ledger.forget(len(guessed) - right)
+        draft.cache.forget(len(guessed) - right)
         unread, steps = written[-1:], steps + 1
-    return Draft((branch.line(limits),), steps)
+    return Draft(_tree([branch]), steps)
 
 
 def _likely(draft: CachedModel, logits: Tensor, limits: DraftLimits) -> list[Candidates]:

@@ -1,11 +1,11 @@
 """H-RAD, the hybrid rollback-aware draft structure of SpecBranch (arXiv 2506.01979): how will the draft fare?
 
 From what the target knows where it writes a token y, its last layers' outputs and the embedding of y, a small
-network foresees how many of the draft's own tokens behind y the target is going to accept.
+network predicts how many of the draft's own tokens behind y the target is going to accept.
 
 The paper's network tells three classes for one draft length: none accepted, all, or neither. This one gives
 the chances of each *run length*, 0 to R - 1 tokens or R and more, and every draft length's classes follow by sums
-(`engine.policies.outlook.classify`). So one network and one set of recorded chances serve every draft length
+(`engine.policies.prediction.classify`). So one network and one set of recorded chances serve every draft length
 that is tuned over, and each position teaches with all it shows: a text that ends within a run still says that the run
 was at least so long.
 """
@@ -59,7 +59,7 @@ class Predictor:
         return len(self.outer_bias)
 
     @torch.inference_mode()
-    def outlook(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         """The chances [n, R + 1], float32, of runs of 0, 1, ... R - 1, and R or more tokens; see `watched`."""
         standard = (features.float() - self.mean) * self.scale
         hidden = functional.silu(functional.linear(standard, self.inner, self.inner_bias))

@@ -1,8 +1,8 @@
 """Whether a decoder computes what transformers computes of the same weights, asked before a model is first used.
 
 Each way of reading that a policy uses is held against whole forwards without a cache: a line, leaves beside it, what
-follows a rollback, and branches. It takes some thirty tokens, so what a layer does beyond its window is not seen here;
-`tests/test_architectures.py` sees it.
+follows one of these, and branches. It takes some thirty tokens, so what a layer does beyond its window is not seen
+here; `tests/test_architectures.py` sees it.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from engine.errors import SpecBranchError
 from engine.models.cached_model import CachedModel
 from engine.models.specs import ModelSpec
 from engine.paths import cache_folder
+from engine.policies.tree import side_by_side
 
 # Of the spread of a row's logits, the most by which the middle row may be off. Sums in another order are off by some
 # 1e-5 in float32 and 0.05 in bfloat16 (SmolLM2-135M); a mask or a rope that is wrong, by its whole size.
@@ -110,25 +111,26 @@ def _readings(model: CachedModel, tokens: int) -> Iterator[tuple[str, Tensor, li
         yield "token by token", torch.cat(logits), [[*prompt, *line[:end]] for end in range(LINE + 1)]
         return
     leaves = [(place, token) for place, token in enumerate(some(LINE)) if token != line[place]]
-    beside = [(PROMPT + place, token) for place, token in leaves]
-    logits_ = model.read((*model.rewind(prompt), *line), last=LINE + 1, beside=beside)
+    tree = side_by_side([(line, [1.0] * LINE)], [[(place, token, 0.0) for place, token in leaves]])
+    logits_ = model.read(model.rewind(prompt), last=1, tree=tree)
     yield "a line", logits_[: LINE + 1], [[*prompt, *line[:end]] for end in range(LINE + 1)]
     yield (
         "leaves beside a line",
         logits_[LINE + 1 :],
         [[*prompt, *line[:place], token] for place, token in leaves],
     )
-    text = [*prompt, *line[: LINE // 2], *some(LINE)]
+    place, leaf = leaves[LINE // 2]
+    text = [*prompt, *line[:place], leaf, *some(LINE)]
     logits_ = model.read(model.rewind(text), last=LINE)
-    yield "on behind a rollback", logits_, [text[: len(text) - LINE + end + 1] for end in range(LINE)]
+    yield "on behind a leaf", logits_, [text[: len(text) - LINE + end + 1] for end in range(LINE)]
     written: list[list[int]] = [[] for _ in range(BRANCHES)]
     found, contexts = [], []
-    for _ in range(2):
-        new = list(enumerate(some(BRANCHES)))
-        found.append(model.read_branches(new))
-        for branch, token in new:
-            written[branch].append(token)
-            contexts.append([*text, *written[branch]])
+    for last in ([-1] * BRANCHES, range(BRANCHES)):
+        new = some(BRANCHES)
+        found.append(model.read_nodes(new, last))
+        for branch, token in zip(written, new, strict=True):
+            branch.append(token)
+            contexts.append([*text, *branch])
     yield "branches", torch.cat(found), contexts
 
 

@@ -12,8 +12,8 @@ from importlib import import_module
 from types import ModuleType
 
 from engine.errors import ConfigurationError
+from engine.policies.protocol import Session, Steps
 from engine.policies.settings import Settings
-from engine.policies.words import Session, Steps
 
 Policy = Callable[[Session, Settings], Steps]
 

@@ -1,8 +1,8 @@
 """AdaEDL (arXiv 2410.18351): speculative decoding that stops drafting where the draft's entropy is high."""
 
+from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
-from engine.policies.words import DraftLimits, Session, Steps
 
 USES = frozenset({"draft", "draft_length", "min_bound", "draw_drafts", "guesses"})
 
@@ -17,7 +17,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         limits = DraftLimits(
             settings.draft_length, min_bound=threshold, drawn=settings.draw_drafts, guesses=settings.guesses
         )
-        line, verdict = yield from draft_then_verify(session, limits)
-        rate = KEEP_RATE * rate + (1.0 - KEEP_RATE) * verdict.accepted / len(line)
+        tree, verdict = yield from draft_then_verify(session, limits)
+        rate = KEEP_RATE * rate + (1.0 - KEEP_RATE) * verdict.accepted / len(tree)
         moved = threshold + (STEP if rate < WANTED else -STEP)
         threshold = KEEP_THRESHOLD * threshold + (1.0 - KEEP_THRESHOLD) * moved

@@ -1,7 +1,8 @@
 """Autoregressive decoding: one target forward a token."""
 
+from engine.policies.protocol import Session, Steps, commit, result
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, Session, Steps, result, settle
+from engine.policies.tree import EMPTY
 
 USES: frozenset[str] = frozenset()
 
@@ -10,4 +11,4 @@ def decode(session: Session, settings: Settings) -> Steps:
     while not session.finished:
         verdict = session.verify(EMPTY)
         yield (verdict,)
-        settle(session, EMPTY, result(verdict), None)
+        commit(session, EMPTY, result(verdict))

@@ -5,35 +5,34 @@ This module defines no `decode`, so it is not a policy by itself.
 
 from dataclasses import replace
 
+from engine.policies.protocol import Cut, DraftLimits, Session, Steps, commit, result
 from engine.policies.repetitions import Repeats
-from engine.policies.words import EMPTY, Cut, DraftLimits, Outlook, Session, Steps, result, settle
+from engine.policies.tree import EMPTY, Prediction
 
 
 def rounds(
     session: Session, limits: DraftLimits, cut: Cut | None = None, *, redraft: bool = False, repeats: int = 0
 ) -> Steps:
-    """Verify the pending line and draft beyond it at the same time, until the text ends.
+    """Verify the pending tree and draft beyond its first line at the same time, until the text ends.
 
-    With `cut`, each verdict comes with an outlook, and the line to judge next is cut by it. A rejection leaves no line
+    With `cut`, each verdict comes with a prediction, and the tree to judge next is cut by it. A rejection leaves none
     to judge: with `redraft` one is written then, alone and as long as one that survives; else the target goes on by
     one token meanwhile. A line that the text's repetitions agree with is lengthened by them, to `repeats` tokens.
     """
     longer = Repeats(repeats)
     pending, begun = EMPTY, False
-    outlook: Outlook | None = None
-    foresee = limits.length - 1 if cut else 0
+    prediction: Prediction | None = None
+    predict = limits.length - 1 if cut else 0
     anew = replace(limits, branches=1, adaptive=False, length=max(1, limits.length - 1))
     while not session.finished:
-        written, drafted = 0, len(pending)
-        pending = longer.lengthen(session, pending)
-        added = len(pending) - drafted
-        if redraft and begun and not pending and outlook != 0:
-            line = session.draft(EMPTY, anew)
-            yield (line,)
-            (whole,) = result(line).branches
-            pending, written = cut(whole, outlook) if cut else whole, len(whole)
-        verdict = session.verify(pending, foresee)
+        pending, redrafted = longer.lengthen(session, pending), EMPTY
+        if redraft and begun and not pending and prediction != 0:
+            alone = session.draft(EMPTY, anew)
+            yield (alone,)
+            redrafted = result(alone).tree
+            pending = cut(redrafted, prediction) if cut else redrafted
+        verdict = session.verify(pending, predict)
         draft = session.draft(pending, limits)
         yield verdict, draft
-        outlook, begun = result(verdict).outlook, True
-        pending = settle(session, pending, result(verdict), result(draft), cut, written, added)
+        prediction, begun = result(verdict).prediction, True
+        pending = commit(session, pending, result(verdict), result(draft), cut, redrafted)

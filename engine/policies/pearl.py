@@ -1,8 +1,8 @@
 """PEARL (arXiv 2408.11850): parallel drafting on one branch, without a confidence cut."""
 
 from engine.policies.parallel import rounds
+from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.settings import Settings
-from engine.policies.words import DraftLimits, Session, Steps
 
 USES = frozenset({"draft", "draft_length", "draw_drafts", "guesses", "repeats", "second_under"})
 

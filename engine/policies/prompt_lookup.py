@@ -5,9 +5,10 @@ transformers do. With `guesses`, what n-grams say follows them or, where there a
 many tokens in all.
 """
 
+from engine.policies.protocol import Session, Steps, commit, result
 from engine.policies.repetitions import Repetitions, continued
 from engine.policies.settings import Settings
-from engine.policies.words import Line, Session, Steps, result, settle
+from engine.policies.tree import FOUND, line_of
 
 USES = frozenset({"draft_length", "longest_match", "first_match", "guesses"})
 
@@ -18,7 +19,7 @@ def decode(session: Session, settings: Settings) -> Steps:
         text = session.text
         found = repetitions.look_up(text, settings.draft_length)
         tokens = continued(session.ngrams, text, found, settings.guesses)
-        line = Line(tokens, (1.0,) * len(tokens))
-        verdict = session.verify(line)
+        tree = line_of(tokens, (1.0,) * len(tokens), (FOUND,) * len(tokens))
+        verdict = session.verify(tree)
         yield (verdict,)
-        settle(session, line, result(verdict), None)
+        commit(session, tree, result(verdict))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.policies.ngrams import LONGEST, NGrams
-from engine.policies.words import DraftLimits, Line, Session
+from engine.policies.protocol import DraftLimits, Session
+from engine.policies.tree import TokenTree, lengthened
 
 # A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
 LONGEST_MATCH, SHORTEST_MATCH = 3, 2
@@ -54,7 +55,7 @@ class Repetitions:
 
 @dataclass
 class Repeats:
-    """Lengthens a draft's lines by what followed an earlier occurrence of the text's last tokens, up to `most` in all.
+    """Lengthens a tree's first line by what followed an earlier occurrence of the text's last tokens, up to `most`.
 
     As in SAM decoding (arXiv 2411.10666), a match of several tokens is trusted more than a draft.
     """
@@ -62,14 +63,13 @@ class Repeats:
     most: int
     known: Repetitions = field(default_factory=lambda: Repetitions(REPEATED, REPEATED))
 
-    def lengthen(self, session: Session, line: Line) -> Line:
-        """The line behind the session's text, or a longer one that begins with it."""
+    def lengthen(self, session: Session, tree: TokenTree) -> TokenTree:
+        """The tree behind the session's text, or one whose first line is longer."""
+        line = tree.first_line
         if len(line) >= self.most:
-            return line
+            return tree
         tokens = self.known.look_up(session.text, self.most)
-        if tokens[: len(line)] != line.tokens:
-            return line
-        return Line(tokens, (*line.confidences, *(1.0,) * (len(tokens) - len(line))), line.seconds)
+        return lengthened(tree, tokens[len(line) :]) if tokens[: len(line)] == line else tree
 
 
 def for_drafts() -> Repetitions:

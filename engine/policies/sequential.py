@@ -5,23 +5,24 @@ This module defines no `decode`, so it is not a policy by itself.
 
 from collections.abc import Generator
 
+from engine.policies.protocol import DraftLimits, Session, Waits, commit, result
 from engine.policies.repetitions import Repeats
-from engine.policies.words import EMPTY, DraftLimits, Line, Session, Verdict, Waits, result, settle
+from engine.policies.tree import EMPTY, TokenTree, Verdict
 
 NONE = Repeats(0)
 
 
 def draft_then_verify(
     session: Session, limits: DraftLimits, repeats: Repeats = NONE
-) -> Generator[Waits, None, tuple[Line, Verdict]]:
-    """One such round; returns the line and what became of it. Where the text repeats itself, nothing is drafted."""
-    line = repeats.lengthen(session, EMPTY)
-    if not line:
+) -> Generator[Waits, None, tuple[TokenTree, Verdict]]:
+    """One such round; returns the tree and what became of it. Where the text repeats itself, nothing is drafted."""
+    tree = repeats.lengthen(session, EMPTY)
+    if not tree:
         draft = session.draft(EMPTY, limits)
         yield (draft,)
-        line = result(draft).branches[0]
-    handle = session.verify(line)
+        tree = result(draft).tree
+    handle = session.verify(tree)
     yield (handle,)
     verdict = result(handle)
-    settle(session, line, verdict, None)
-    return line, verdict
+    commit(session, tree, verdict)
+    return tree, verdict

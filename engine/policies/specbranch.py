@@ -5,8 +5,9 @@ cut (`min_confidence: 0`), a fixed number of branches (`adaptive_branches: false
 """
 
 from engine.policies.parallel import rounds
+from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.settings import Settings
-from engine.policies.words import EMPTY, DraftLimits, Line, Outlook, Session, Steps
+from engine.policies.tree import EMPTY, Prediction, TokenTree
 
 USES = frozenset(
     {
@@ -37,13 +38,13 @@ def decode(session: Session, settings: Settings) -> Steps:
         second_under=settings.second_under,
     )
 
-    def hybrid_cut(line: Line, outlook: Outlook | None) -> Line:
+    def hybrid_cut(tree: TokenTree, prediction: Prediction | None) -> TokenTree:
         """H-RAD with the implicit cut: nothing, everything, or up to where the draft was unsure."""
-        if outlook == 0:
+        if prediction == 0:
             return EMPTY
-        if outlook == 2:
-            return line
-        return line.until(line.first_unsure(settings.min_confidence))
+        if prediction == 2:
+            return tree
+        return tree.until(tree.first_unsure(settings.min_confidence))
 
     cut = hybrid_cut if settings.hrad else None
     yield from rounds(session, limits, cut, redraft=settings.redraft, repeats=settings.repeats)

@@ -1,9 +1,9 @@
 """Standard speculative decoding (Leviathan et al. 2023): draft, then verify, in turn."""
 
+from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.repetitions import Repeats
 from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
-from engine.policies.words import DraftLimits, Session, Steps
 
 USES = frozenset(
     {"draft", "draft_length", "min_confidence", "draw_drafts", "guesses", "repeats", "second_under"}

@@ -19,7 +19,7 @@ from engine.errors import SpecBranchError
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.policies import load_policy
-from engine.policies.words import Round
+from engine.policies.tree import Round
 from engine.record import Job, Run
 from engine.runtime.channel import BEAT_SECONDS, JOB_SECONDS, SILENCE_SECONDS, Channel, Ticket
 from engine.runtime.session import Player, generate, never

@@ -11,8 +11,9 @@ from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
+from engine.policies.protocol import Draft, DraftLimits, Steps
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Line, Round, Steps, Verdict
+from engine.policies.tree import Round, TokenTree, Verdict, chain
 from engine.record import Ending, Job, Run
 from engine.runtime import worker_process
 from engine.runtime.channel import JOB_SECONDS, SILENCE_SECONDS, Reply, Ticket
@@ -63,7 +64,7 @@ class Player:
 
 @dataclass
 class EngineSession:
-    """Implements `engine.policies.words.Session` on two workers; `text` begins with the prompt's tokens.
+    """Implements `engine.policies.protocol.Session` on two workers; `text` begins with the prompt's tokens.
 
     `on_text` hears each stretch of tokens as it is written. A text ends with one of `end_tokens`, or when `stopped`
     says so of it. `ngrams` are the target's. A worker that says nothing for `silence` seconds is given up.
@@ -102,19 +103,19 @@ class EngineSession:
         start, end = reply.start - self.began, reply.end - self.began
         self.jobs.append(Job(model, len(self.rounds), start, end, forwards, tokens))  # type: ignore[arg-type]
 
-    def verify(self, line: Line, foresee: int = 0) -> Pending[Verdict]:
+    def verify(self, tree: TokenTree, predict: int = 0) -> Pending[Verdict]:
         def understand(reply: Reply) -> Verdict:
-            accepted, token, read, outlook, further = reply.value
+            path, token, read, prediction = reply.value
             self._note(reply, "target", 1, read)
-            return Verdict(accepted, token, outlook, further)
+            return Verdict(tuple(path), token, prediction)
 
         ticket = self.target.worker.submit(
             worker_process.verify,
             name=self.target.model,
-            line=line.tokens,
-            seconds=line.beside(),
+            tokens=tree.tokens,
+            parents=None if tree.is_chain else tree.parents,
             sampling=self._sampling,
-            foresee=foresee,
+            predict=predict,
             draft=self.drafter.model if self.drafter else "",
             **self._news("target"),
         )
@@ -124,20 +125,21 @@ class EngineSession:
     def _sampling(self) -> dict[str, object]:
         return self.sampling.model_dump() if not self.sampling.greedy else {}
 
-    def draft(self, line: Line, limits: DraftLimits) -> Pending[Draft]:
+    def draft(self, tree: TokenTree, limits: DraftLimits) -> Pending[Draft]:
         if self.drafter is None:
             raise SpecBranchError("this policy drafts, so it needs a draft model.")
 
         def understand(reply: Reply) -> Draft:
-            branches, steps, read = reply.value
+            tokens, parents, confidences, sources, steps, read = reply.value
             self._note(reply, "draft", steps, read)
-            return Draft(tuple(Line(*map(tuple, branch)) for branch in branches), steps)
+            parents = chain(len(tokens)) if parents is None else tuple(parents)
+            return Draft(TokenTree(tuple(tokens), parents, tuple(confidences), tuple(sources)), steps)
 
         try:
             ticket = self.drafter.worker.submit(
                 worker_process.draft,
                 name=self.drafter.model,
-                line=line.tokens,
+                line=tree.first_line,
                 limits=_listed(limits),
                 sampling=self._sampling,
                 **self._news("draft"),

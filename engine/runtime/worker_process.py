@@ -21,9 +21,10 @@ from engine.errors import SpecBranchError, spelled
 from engine.models.sampling import Sampling
 from engine.models.specs import ModelSpec
 from engine.policies.ngrams import NONE, NGrams, load_ngrams
-from engine.policies.outlook import classify
+from engine.policies.prediction import classify
+from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of
-from engine.policies.words import DraftLimits, Outlook
+from engine.policies.tree import Prediction, TokenTree, chain, follows
 from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model
@@ -43,7 +44,7 @@ class Hosted:
     ngrams: NGrams = NONE
     text: list[int] = field(default_factory=list)
     trusted: int = 0
-    foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
+    predictors: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
     repetitions: Repetitions = field(default_factory=for_drafts)
 
     def hear(self, base: int, news: list[int]) -> None:
@@ -159,7 +160,9 @@ def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) ->
     from engine.models.hrad import load_predictor
 
     hosted = host.models[name]
-    hosted.foresight[draft] = load_predictor(Path(path), hosted.model.decoder, ModelSpec.model_validate(spec))
+    hosted.predictors[draft] = load_predictor(
+        Path(path), hosted.model.decoder, ModelSpec.model_validate(spec)
+    )
 
 
 def verify(
@@ -167,32 +170,32 @@ def verify(
     name: str,
     base: int,
     news: list[int],
-    line: list[int],
-    seconds: list[tuple[int, int]],
+    tokens: list[int],
+    parents: list[int] | None = None,
     sampling: dict[str, Any] | None = None,
-    foresee: int = 0,
+    predict: int = 0,
     draft: str = "",
-) -> tuple[int, int, int, Outlook | None, int | None]:
-    """Accepted tokens, the target's own token, how many the model read, the outlook, and what is behind that token.
+) -> tuple[tuple[int, ...], int, int, Prediction | None]:
+    """Of a tree, the nodes accepted, the target's own token behind them, how many the model read, and the prediction.
 
-    The outlook, for the next `foresee` tokens of `draft`, if that is not 0 and the whole line was accepted: else what
-    the draft wrote meanwhile is lost anyway.
+    `parents`: None for a chain. The prediction, for the next `predict` tokens of `draft`, if that is not 0 and the
+    whole first line was accepted: else what the draft wrote meanwhile is lost anyway.
     """
     from engine.models import decoding
     from engine.models.hrad import watched
 
     hosted = host.models[name]
     hosted.hear(base, news)
-    before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
-    decoder.watch = foresee > 0
-    accepted, token, further = decoding.verify(
-        hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted(), seconds
-    )
-    read, outlook = hosted.model.ledger.tokens_read - before, None
-    if foresee and accepted == len(line):
-        (chances,) = hosted.foresight[draft].outlook(watched(decoder, [accepted], [token])).tolist()
-        outlook = classify(chances, foresee)
-    return accepted, token, read, outlook, further
+    before, decoder = hosted.model.cache.tokens_read, hosted.model.decoder
+    decoder.watch = predict > 0
+    tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else tuple(parents))
+    path, token = decoding.verify(hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted())
+    read, prediction = hosted.model.cache.tokens_read - before, None
+    if predict and follows(tree, path):
+        row = path[-1] + 1 if path else 0
+        (chances,) = hosted.predictors[draft].predict(watched(decoder, [row], [token])).tolist()
+        prediction = classify(chances, predict)
+    return path, token, read, prediction
 
 
 def draft(
@@ -203,22 +206,21 @@ def draft(
     line: list[int],
     limits: list[Any],
     sampling: dict[str, Any] | None = None,
-) -> tuple[list[tuple[list[int], list[float], list[int | None]]], int, int]:
-    """Branches as (tokens, confidences, second choices), how many forwards they took, and how many tokens were read."""
+) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[float, ...], tuple[int, ...], int, int]:
+    """A tree's tokens, parents (None for a chain), confidences and sources; forwards made, and tokens read."""
     from engine.models import decoding
 
     hosted = host.models[name]
     hosted.hear(base, news)
-    before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
+    before, context = hosted.model.cache.tokens_read, [*hosted.text, *line]
     within = DraftLimits(*limits)
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
-    written = decoding.write_branches(
+    written = decoding.write_draft(
         hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
     )
-    branches = [
-        (list(branch.tokens), list(branch.confidences), list(branch.seconds)) for branch in written.branches
-    ]
-    return branches, written.steps, hosted.model.ledger.tokens_read - before
+    tree, read = written.tree, hosted.model.cache.tokens_read - before
+    parents = None if tree.is_chain else tree.parents
+    return tree.tokens, parents, tree.confidences, tree.sources, written.steps, read
 
 
 def unload(host: Host, name: str) -> None:

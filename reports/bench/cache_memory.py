@@ -17,9 +17,9 @@ def used_slots(host: Host, name: str, context: int, branches: int, length: int) 
     """
     import torch
 
-    from engine.models.decoding import write_branches
+    from engine.models.decoding import write_draft
     from engine.models.llama import Llama
-    from engine.policies.words import DraftLimits
+    from engine.policies.protocol import DraftLimits
 
     hosted = host.models[name]
     decoder = hosted.model.decoder
@@ -30,7 +30,7 @@ def used_slots(host: Host, name: str, context: int, branches: int, length: int) 
     text = [3 + (7 * i) % 29 for i in range(context)]
     with torch.inference_mode():
         decoder.cache.zero_()
-        write_branches(hosted.model, text, DraftLimits(length, branches))
+        write_draft(hosted.model, text, DraftLimits(length, branches))
     used = int((decoder.cache[0] != 0).any(dim=-1).any(dim=0).sum())
     allocated = decoder.cache.nbytes
     hosted.model.clear()

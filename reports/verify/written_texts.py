@@ -7,7 +7,7 @@ import numpy as np
 
 from calibrate.artifact import Artifact, PromptRecord, Trace
 from calibrate.prompts import Prompt
-from calibrate.traces.hrad_examples import outlooks
+from calibrate.traces.hrad_examples import predictions
 from calibrate.traces.hrad_traces import with_foresight
 from calibrate.traces.observation import Seen, Text, as_seen, view
 from calibrate.traces.texts import trace_of
@@ -29,7 +29,7 @@ def observe(
     written = drafting[0] if drafting else next(iter(samples.values()))
     used = {name for c in samples if (name := c.draft_among(pair.drafts)) is not None}
     foreseeing = {
-        name: partial(_outlooks, pair, name)
+        name: partial(_predictions, pair, name)
         for c in samples
         if c.hrad and (name := c.draft_among(pair.drafts)) is not None
     }
@@ -50,12 +50,12 @@ def observe(
     return traces
 
 
-def _outlooks(pair: Pair, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
-    """What the target's network foresees of a draft along a text."""
+def _predictions(pair: Pair, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
+    """What the target's network predicts of a draft along a text."""
     target, _ = pair.players("in-turn", draft)
     pair.teach(target, draft)
     foreseen: list[list[float]] = target.worker.call(
-        outlooks, name=target.model, draft=draft, prompt=prompt, path=path
+        predictions, name=target.model, draft=draft, prompt=prompt, path=path
     )
     return foreseen
 

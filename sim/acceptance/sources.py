@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from calibrate.artifact import DraftTrace
 from engine.errors import ConfigurationError
-from engine.policies.outlook import classify
-from engine.policies.words import Draft, DraftLimits, Line, Outlook
+from engine.policies.prediction import classify
+from engine.policies.protocol import Draft, DraftLimits
+from engine.policies.tree import Prediction, Sibling, side_by_side
 
 # Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128
 
-Written = tuple[tuple[int, ...], tuple[float, ...]]  # consecutive tokens and their confidences
+Branch = tuple[tuple[int, ...], tuple[float, ...]]  # consecutive tokens and their confidences
 
 
 class AcceptanceSource(Protocol):
@@ -33,8 +34,8 @@ class AcceptanceSource(Protocol):
         """What the draft writes after `position` tokens of the path and `line`, of which `agreed` are right."""
         ...
 
-    def foresee(self, position: int, count: int) -> Outlook:
-        """What H-RAD foresees, once the path's token at `position` is written, of the draft's next `count`."""
+    def predict(self, position: int, count: int) -> Prediction:
+        """What H-RAD predicts, once the path's token at `position` is written, of the draft's next `count`."""
         ...
 
 
@@ -51,39 +52,40 @@ def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> in
     return len(ahead)
 
 
-def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits) -> Line:
+def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits) -> Branch:
     """A branch of what a draft would write: its length, and before the first unsure token but the first one."""
     # A source whose policy goes by AdaEDL's bound has bounds for confidences.
     least = limits.min_confidence if limits.min_bound is None else limits.min_bound
     if least > 0.0:
         for i in range(1, len(tokens)):
             if confidences[i] < least:
-                return Line(tokens[:i], confidences[:i])
-    return Line(tokens, confidences)
+                return tokens[:i], confidences[:i]
+    return tokens, confidences
 
 
-def draft_of(branches: Sequence[Line], limits: DraftLimits, seconds: Sequence[int]) -> Draft:
+def draft_of(branches: Sequence[Branch], limits: DraftLimits, seconds: Branch, start: int = 0) -> Draft:
     """A job's branches; one that stopped on a low confidence spent the forward that showed it.
 
-    `seconds`: the draft's second choices behind the path, by place. Behind a wrong token they count for nothing.
+    `seconds`: the draft's second choices, by place; the branches begin at `start`. Behind a wrong token they count for
+    nothing.
     """
+    longest = len(branches[0][0])
+    for tokens, _ in branches:
+        if len(tokens) > longest:
+            longest = len(tokens)
+    siblings: Sequence[Sequence[Sibling]] = ()
     if limits.second_under:
-        branches = [_with_seconds(branch, seconds, limits, alone=len(branches) == 1) for branch in branches]
-    longest = len(branches[0].tokens)
-    for branch in branches:
-        if len(branch.tokens) > longest:
-            longest = len(branch.tokens)
-    return Draft(tuple(branches), longest + 1 if longest < limits.length else longest)
-
-
-def _with_seconds(branch: Line, seconds: Sequence[int], limits: DraftLimits, *, alone: bool) -> Line:
-    told = [
-        second if confidence < limits.second_under else None
-        for second, confidence in zip(seconds, branch.confidences, strict=False)
-    ]
-    if not alone:
-        told[0] = None  # it begins a branch
-    return Line(branch.tokens, branch.confidences, tuple(told))
+        there = [*zip(*(part[start : start + longest] for part in seconds), strict=True)]
+        first = 0 if len(branches) == 1 else 1  # a branch begins with none
+        siblings = [
+            [
+                (place, *there[place])
+                for place, confidence in enumerate(confidences)
+                if place >= first and confidence < limits.second_under
+            ]
+            for _, confidences in branches
+        ]
+    return Draft(side_by_side(branches, siblings), longest + 1 if longest < limits.length else longest)
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class PathOnly:
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         raise ConfigurationError("this policy drafts, but the calibration holds no draft; calibrate one.")
 
-    def foresee(self, position: int, count: int) -> Outlook:
-        raise ConfigurationError("H-RAD foresees what a draft does, but the calibration holds no draft.")
+    def predict(self, position: int, count: int) -> Prediction:
+        raise ConfigurationError("H-RAD predicts what a draft does, but the calibration holds no draft.")
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,10 @@ class IndependentAcceptance:
             cut((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest), limits)
             for rank in range(limits.branch_count(sure))
         ]
-        return draft_of(branches, limits, (1,) * limits.length)
+        seconds = (1,) * limits.length, (sure * (1.0 - sure),) * limits.length
+        return draft_of(branches, limits, seconds)
 
-    def foresee(self, position: int, count: int) -> Outlook:
+    def predict(self, position: int, count: int) -> Prediction:
         raise ConfigurationError(
             "H-RAD cannot be simulated with stated acceptance, which says nothing of how it would predict; replay "
             "a calibration."
@@ -148,16 +151,16 @@ class TraceAcceptance:
     path: tuple[int, ...]
     tokens: tuple[tuple[int, ...], ...]
     chances: tuple[tuple[float, ...], ...]
-    off: tuple[Written, ...]
+    off: tuple[Branch, ...]
     drawn: tuple[tuple[float, ...], ...]
     recorded: int
     foreseen: tuple[tuple[float, ...], ...] = ()
     _first: tuple[int, ...] = field(init=False)
-    _second: tuple[int, ...] = field(init=False)
+    _second: Branch = field(init=False)
     _sure: tuple[float, ...] = field(init=False)
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
-    _behind: dict[int, Written] = field(init=False, default_factory=dict)
+    _behind: dict[int, Branch] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         end = len(self.path)
@@ -169,7 +172,8 @@ class TraceAcceptance:
         put(self, "_first", tuple(row[0] for row in self.tokens))
         # Past the end, and where none was recorded, a second choice is wrong.
         seconds = (row[1] if len(row) > 1 else -1 for row in self.tokens)
-        put(self, "_second", (*seconds, *(-1,) * (2 * REACH)))
+        chances = (row[1] if len(row) > 1 else 0.0 for row in self.chances)
+        put(self, "_second", ((*seconds, *(-1,) * (2 * REACH)), (*chances, *(0.0,) * (2 * REACH))))
         put(self, "_sure", tuple(row[0] for row in self.chances))
         put(self, "_miss", tuple(miss))
         put(self, "_unknown", tuple(-1 - i for i in range(end + 2 * REACH)))
@@ -234,7 +238,7 @@ class TraceAcceptance:
                 branches.append(cut((first, *tokens), (sure, *confidences), limits))
             else:
                 branches.append(self._elsewhere(start, rank, first, sure, limits))
-        return draft_of(branches, limits, self._second[start : start + limits.length])
+        return draft_of(branches, limits, self._second, start)
 
     def _off_path(
         self, start: int, tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits
@@ -245,14 +249,14 @@ class TraceAcceptance:
         # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
         for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
             branches.append(self._elsewhere(start, rank, -1 - start, (1.0 - sure) / 2.0**rank, limits))
-        return draft_of(branches, limits, self._second[start : start + limits.length])
+        return draft_of(branches, limits, self._second, start)
 
-    def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Line:
+    def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Branch:
         """A branch behind a wrong candidate, whose tokens nobody recorded."""
         span = slice(start + 1, start + limits.length)
         return cut((first, *self._unknown[span]), (sure, *self.drawn[rank][span]), limits)
 
-    def foresee(self, position: int, count: int) -> Outlook:
+    def predict(self, position: int, count: int) -> Prediction:
         if not self.foreseen:
             raise ConfigurationError(
                 "the calibration was made without H-RAD; train it with 'specbranch train-hrad' and calibrate again, "
@@ -260,7 +264,7 @@ class TraceAcceptance:
             )
         return classify(self.foreseen[position], count)
 
-    def _greedy(self, start: int, length: int) -> Written:
+    def _greedy(self, start: int, length: int) -> Branch:
         """The draft's own line behind the path's first `start` tokens."""
         end, miss = start + length, self._miss[start]
         if end <= miss:
@@ -269,11 +273,11 @@ class TraceAcceptance:
         there, rest = self.path[start:miss], end - miss
         return there + tokens[:rest], self._sure[start:miss] + confidences[:rest]
 
-    def _behind_miss(self, miss: int) -> Written:
+    def _behind_miss(self, miss: int) -> Branch:
         """From the draft's own wrong token on (or from the end of the path), as far as a draft can be."""
         return self._behind.get(miss) or self._go_wrong(miss)
 
-    def _go_wrong(self, miss: int) -> Written:
+    def _go_wrong(self, miss: int) -> Branch:
         if miss < len(self.path):
             tokens, confidences = self.off[miss]
             tokens, confidences = (self._first[miss], *tokens), (self._sure[miss], *confidences)

@@ -2,21 +2,35 @@
 
 A policy decides by tokens and confidences alone, and it waits for every result that it reads. So its rounds, and what
 each forward has to read, are the same wherever the models run and whatever they cost: they are written down once, as
-a `Script`, and timed for each placement and what-if. What a forward has to read comes from `Books`, kept for both
-models as a worker keeps its `Ledger` (see `engine.runtime.worker_process.Hosted`).
+a `Script`, and timed for each placement and what-if. What a forward has to read comes from a `SimulatedCache`, kept for
+both models as a worker keeps its `CacheState` (see `engine.runtime.worker_process.Hosted`).
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.policies import Policy, load_policy
 from engine.policies.ngrams import NONE, NGrams
+from engine.policies.protocol import Draft, DraftLimits, Handle
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
 from engine.policies.settings import Settings
-from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
+from engine.policies.tree import (
+    EMPTY,
+    Parents,
+    Round,
+    TokenTree,
+    Verdict,
+    accept,
+    chain,
+    depths,
+    first_nodes,
+    follows,
+    roots,
+)
 from sim.acceptance.sources import AcceptanceSource, agreement
 from sim.scripts.work import DRAFT, TARGET, Jobs, Script
 
@@ -35,28 +49,59 @@ def _alone(limits: DraftLimits) -> DraftLimits:
     return replace(limits, length=limits.most, branches=1, adaptive=False, guesses=0)
 
 
+class Order(NamedTuple):
+    """The order in which nodes of a tree were read: `nodes`, the `parents` of each by number in it, -1 for none, and
+    how many each forward read."""
+
+    nodes: tuple[int, ...] = ()
+    parents: Parents = ()
+    counts: tuple[int, ...] = ()
+
+
+NOTHING = Order()
+
+
+@lru_cache(maxsize=1 << 16)
+def _by_depth(parents: Parents, levels: int) -> Order:
+    """Level after level, so many of them."""
+    above = depths(parents)
+    nodes = sorted((node for node in range(len(parents)) if above[node] < levels), key=above.__getitem__)
+    number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
+    counts = Counter(above[node] for node in nodes)
+    return Order(
+        tuple(nodes),
+        tuple(number[parents[node]] for node in nodes),
+        tuple(counts[level] for level in range(len(counts))),
+    )
+
+
+def _branches(tree: TokenTree) -> Parents:
+    """The parents of a draft's branches, behind which its siblings stand."""
+    return tree.parents[: tree.drafted] if tree.sources else tree.parents
+
+
 @dataclass(slots=True)
-class Books:
-    """What a model's cache holds, by counts: the same as `engine.models.ledger.Ledger` where the text only ever grows.
+class SimulatedCache:
+    """What a model's cache holds, by counts: as `engine.models.cache_state.CacheState` where the text only ever grows.
 
     The model was told the path up to `told` and holds it, and behind it `line`, whose first `agreed` tokens are the
-    path's; behind that, its last job wrote `branches`, of which it read `reads` tokens each. Only tokens behind `told`
-    are ever compared, so a round costs no more where the text is long.
+    path's; behind that it read nodes of `tree` in `order`, in its last job. Only tokens behind `told` are ever
+    compared, so a round costs no more where the text is long.
     """
 
     told: int = 0
     line: tuple[int, ...] = ()
     agreed: int = 0
-    branches: tuple[Line, ...] = ()
-    reads: tuple[int, ...] = ()
+    tree: TokenTree = field(default_factory=TokenTree)
+    order: Order = NOTHING
 
     def rewind(
         self, path: tuple[int, ...], position: int, line: tuple[int, ...], agreed: int
     ) -> tuple[int, int, int]:
         """Go on with the path up to `position` and `line`, which are read to their end; `agreed` of it are the path's.
 
-        How much of the path and the line is kept, how many tokens of a branch move to their place for it (as many as
-        `engine.models.ledger.Rewound.slots`), and how many are left to read: at least the last one.
+        How much of the path and the line is kept, how many tokens of the tree move to their place for it (as many as
+        `engine.models.cache_state.Rewound.slots`), and how many are left to read: at least the last one.
         """
         told, held, kept = self.told, len(self.line), self.agreed
         news = position - told
@@ -66,44 +111,45 @@ class Books:
         if kept > last:
             kept = last
         moved = 0
-        if kept == held < last and self.branches:
+        if kept == held < last and self.order.nodes:
             following = path[told + held : position] + line if held <= news else line[held - news :]
-            first, following = following[0], following[: last - held]
-            best = ahead = 0
-            for index, branch in enumerate(self.branches):
-                if branch.tokens[0] == first:
-                    same = agreement(following, 0, branch.tokens[: self.reads[index]])
-                    if same > ahead:
-                        best, ahead = index, same
+            ahead, in_place = self._along(following[: last - held])
             kept += ahead
-            # Every step reads the branches in their order, so only the first one begins in its place.
-            if best > 0 or (ahead > 1 and len(self.branches) > 1):
-                moved = ahead
-        self.told, self.line, self.agreed, self.branches = position, line, agreed, ()
+            moved = 0 if in_place else ahead
+        self.told, self.line, self.agreed, self.tree, self.order = position, line, agreed, EMPTY, NOTHING
         return told + kept, moved, last + 1 - kept
 
-    def write(self, draft: Draft, limits: DraftLimits) -> Sequence[int]:
+    def _along(self, following: tuple[int, ...]) -> tuple[int, bool]:
+        """How many of these tokens the longest path among the nodes read goes on with, and whether it lies in place."""
+        tokens, (nodes, parents, _) = self.tree.tokens, self.order
+        if parents == chain(len(parents)):
+            return agreement(following, 0, self.tree.along(nodes)), True
+        agree, best, ahead = {-1: 0}, -1, 0
+        for number, (node, parent) in enumerate(zip(nodes, parents, strict=True)):
+            depth = agree.get(parent, len(following))
+            if depth < len(following) and tokens[node] == following[depth]:
+                agree[number] = depth + 1
+                if depth >= ahead:
+                    best, ahead = number, depth + 1
+        return ahead, best == ahead - 1
+
+    def hold(self, tree: TokenTree) -> None:
+        """Note a tree behind the line, read in one forward."""
+        self.tree, self.order = tree, Order(first_nodes(len(tree)), tree.parents)
+
+    def write(self, draft: Draft) -> tuple[int, ...]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
 
-        A branch's tokens are all read but the last of one that reached the full length (see
-        `engine.models.decoding.write_branches`).
+        Each reads what the one before wrote, but for siblings (see `engine.models.decoding.write_draft`).
         """
-        most, steps, branches = limits.length - 1, draft.steps - 1, draft.branches
-        self.branches = branches if most else ()  # tokens of drafts of length 1 are never read
-        if len(branches) == 1:
-            self.reads = (steps,)
-            return (1,) * steps
-        lengths = [len(branch.tokens) for branch in branches]
-        if min(lengths) > most:
-            self.reads = (most,) * len(lengths)
-            return (len(lengths),) * steps
-        self.reads = reads = tuple([min(length, most) for length in lengths])
-        return [sum([read > step for read in reads]) for step in range(steps)]
+        self.tree = draft.tree
+        self.order = order = _by_depth(_branches(draft.tree), draft.steps - 1)
+        return order.counts
 
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """Implements `engine.policies.words.Handle`: a result that is known before its time, and the job it is of."""
+    """Implements `engine.policies.protocol.Handle`: a result that is known before its time, and the job it is of."""
 
     value: Any
     job: int
@@ -111,7 +157,7 @@ class Known:
 
 @dataclass(slots=True)
 class ScriptSession:
-    """Implements `engine.policies.words.Session`: writes down the work that a policy asks for.
+    """Implements `engine.policies.protocol.Session`: writes down the work that a policy asks for.
 
     `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what is guessed by.
     """
@@ -134,8 +180,8 @@ class ScriptSession:
     _steps: list[int] = field(default_factory=list)
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
     _repetitions: Repetitions = field(default_factory=for_drafts)
-    _target: Books | None = None
-    _draft: Books | None = None
+    _target: SimulatedCache | None = None
+    _draft: SimulatedCache | None = None
 
     def __post_init__(self) -> None:
         self._path = self.source.path
@@ -150,57 +196,64 @@ class ScriptSession:
         """The prompt's tokens and those written so far."""
         return [*self.prompt, *self._path[: self.position]]
 
-    def verify(self, line: Line, foresee: int = 0) -> Known:
-        tokens, path, position, job = line.tokens, self._path, self.position, self.asked
-        accepted = self._agreement(tokens) if tokens else 0
-        at, beside = position + accepted, line.beside() if line.seconds else ()
+    def verify(self, tree: TokenTree, predict: int = 0) -> Known:
+        tokens, path, position, job = tree.tokens, self._path, self.position, self.asked
+        line = tokens if tree.is_chain else ()
+        agreed = self._agreement(line) if line else 0
+        nodes = accept(tree, self._chosen(tree))[0] if len(line) < len(tokens) else first_nodes(agreed)
+        at = position + len(nodes)
         token = path[at] if at < len(path) else NO_TOKEN
         # As in `engine.runtime.worker_process.verify`: what was drafted behind a line that is rejected is lost anyway.
-        foreseen = foresee and accepted == len(tokens) and at < len(path)
-        outlook = self.source.foresee(at, foresee) if foreseen else None
-        further = None
-        if accepted < len(tokens) and (accepted, token) in beside:
-            further = path[at + 1] if at + 1 < len(path) else NO_TOKEN
-        verdict = _verdict(accepted, token, outlook, further)
+        predicted = predict and at < len(path) and follows(tree, nodes)
+        prediction = self.source.predict(at, predict) if predicted else None
+        verdict = _verdict(nodes, token, prediction)
         if self._target is None:
-            self._target = Books(position, tokens, accepted)
-            context, unread = 0, self._before + position + len(tokens)
+            self._target = SimulatedCache(position, line, agreed)
+            context, unread = 0, self._before + position + len(line)
         else:
-            context, _, unread = self._target.rewind(path, position, tokens, accepted)
+            context, _, unread = self._target.rewind(path, position, line, agreed)
             context += self._before
-        unread, chosen = unread + len(beside), len(tokens) + 1 + len(beside)
+        if len(line) < len(tokens):
+            self._target.hold(tree)
+            unread += len(tokens)
         self._models.append(TARGET)
-        self._target_jobs.extend((len(self.rounds), unread, context, chosen, 1 if foresee else 0))
+        self._target_jobs.extend((len(self.rounds), unread, context, len(tokens) + 1, 1 if predict else 0))
         self.asked = job + 1
         return Known(verdict, job)
 
-    def draft(self, line: Line, limits: DraftLimits) -> Known:
-        tokens, position, job, books = line.tokens, self.position, self.asked, self._draft
+    def _chosen(self, tree: TokenTree) -> list[int]:
+        """The target's own token behind the text, and behind each node that is on the path."""
+        ahead = self._path[self.position : self.position + len(tree) + 1]
+        ahead += (NO_TOKEN,) * (len(tree) + 1 - len(ahead))
+        return [ahead[0], *(ahead[above + 1] for above in depths(tree.parents))]
+
+    def draft(self, tree: TokenTree, limits: DraftLimits) -> Known:
+        tokens, position, job, cache = tree.first_line, self.position, self.asked, self._draft
         agreed = self._agreement(tokens) if tokens else 0
-        if books is None:
-            self._draft = books = Books(position, tokens, agreed)
-            context, moved, opened, sent = 0, 0, 0, self._before + position + len(tokens)
+        if cache is None:
+            self._draft = cache = SimulatedCache(position, tokens, agreed)
+            context, moved, before, sent = 0, 0, EMPTY, self._before + position + len(tokens)
             unread = sent
         else:
-            opened, sent = len(books.branches), position - books.told + len(tokens)
-            context, moved, unread = books.rewind(self._path, position, tokens, agreed)
+            before, sent = cache.tree, position - cache.told + len(tokens)
+            context, moved, unread = cache.rewind(self._path, position, tokens, agreed)
             context += self._before
         alone = bool(limits.guesses) and limits.branches == 1
         draft = self.source.write(position, tokens, agreed, _alone(limits) if alone else limits)
         read, forwards = unread, draft.steps
-        if limits.guesses and len(draft.branches) == 1:
+        if limits.guesses and (written := _branches(draft.tree)) == chain(len(written)):
             if not alone:  # that there is one branch only is known behind the first forward
                 draft = self.source.write(position, tokens, agreed, _alone(limits))
-            guesses, draft = self._guess(draft.branches[0], line, limits)
-            books.write(draft, _alone(limits))
+            guesses, draft = self._guess(draft.tree, tokens, limits)
+            cache.write(draft)
             (guessed, _), *rows = guesses
             forwards, end = len(guesses), context + unread
-            draft = Draft(draft.branches, forwards)
+            draft = Draft(draft.tree, forwards)
             read = unread = unread + guessed
             for guessed, held in rows:
                 self._steps.extend((job, 1 + guessed, end + held, 1))
                 read += 1 + guessed
-        elif active := books.write(draft, limits):
+        elif active := cache.write(draft):
             end, steps = context + unread, len(active)
             if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
                 self._steps.extend((job, active[0], end, steps))
@@ -209,7 +262,7 @@ class ScriptSession:
                 for step, count in enumerate(active):
                     self._steps.extend((job, count, end + step, 1))
                 read += sum(active)
-        branches = draft.branches
+        branches = _branches(draft.tree)
         self._models.append(DRAFT)
         self._draft_jobs.extend(
             (
@@ -218,38 +271,40 @@ class ScriptSession:
                 context,
                 forwards,
                 read,
-                opened if moved else 0,
+                len(roots(_branches(before))) if moved else 0,
                 moved,
-                len(branches) if limits.drawn else 0,
+                len(roots(branches)) if limits.drawn else 0,
                 sent,
-                len(branches[0].tokens) if len(branches) == 1 else sum([len(b.tokens) for b in branches]),
+                len(branches),
             )
         )
         self.asked = job + 1
         return Known(draft, job)
 
-    def _guess(self, whole: Line, line: Line, limits: DraftLimits) -> tuple[list[tuple[int, int]], Draft]:
+    def _guess(
+        self, whole: TokenTree, line: tuple[int, ...], limits: DraftLimits
+    ) -> tuple[list[tuple[int, int]], Draft]:
         """Of each forward that writes a branch: how many tokens it checks, and of the branch has read before.
 
-        As `engine.models.decoding.write_branches`, which does not know yet what becomes of them. And how much of
-        `whole` they write, as a draft of as many steps as it would take without guesses.
+        As `engine.models.decoding.write_draft`, which does not know yet what becomes of them. And how much of `whole`
+        they write, as a draft of as many steps as it would take without guesses.
         """
-        guess = guess_of(self._repetitions, self.ngrams, self.text, line.tokens, limits)
+        guess = guess_of(self._repetitions, self.ngrams, self.text, line, limits)
         written: list[int]
         forwards: list[tuple[int, int]]
-        written, forwards, going = [], [], True
+        written, forwards, going, tokens = [], [], True, whole.first_line
         if limits.branches > 1:  # whether there are more is known behind the first forward
-            written, forwards = [whole.tokens[0]], [(0, 0)]
+            written, forwards = [tokens[0]], [(0, 0)]
         while going and len(forwards) < limits.length and len(written) < limits.most:
             begin = len(written)
             guessed = guess(written, limits.most - begin - 1)
             forwards.append((len(guessed), max(0, begin - 1)))
             # Behind its end the draft was not sure.
-            rows = [(token, True) for token in whole.tokens[begin : begin + len(guessed) + 1]]
+            rows = [(token, True) for token in tokens[begin : begin + len(guessed) + 1]]
             rows += [(NO_TOKEN, False)] * (len(guessed) + 1 - len(rows))
             _, going = take(written, guessed, rows)
         count = len(written)
-        return forwards, Draft((whole.until(count),), count if going else count + 1)
+        return forwards, Draft(whole.until(count), count if going else count + 1)
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
         """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.policies.words import Round
+from engine.policies.tree import Round
 
 Counts = NDArray[np.int64]
 

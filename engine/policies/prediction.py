@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from engine.policies.words import Outlook
+from engine.policies.tree import Prediction
 
 
-def classify(run_chances: Sequence[float], draft_length: int) -> Outlook:
+def classify(run_chances: Sequence[float], draft_length: int) -> Prediction:
     """The likeliest class for a line of `draft_length` tokens (at least 1).
 
     `run_chances` [R + 1]: the chances that exactly 0, 1, ... R - 1 of the draft's next tokens are accepted in a
