@@ -302,13 +302,20 @@ def make_dots(bits: int, kind: Instructions) -> Any:
                 read = {
                     half: to.codes(to.load(given.weights, to.register(step, half)), bits) for half in halves
                 }
-                places = [
-                    builder.add(builder.mul(step, INT64(8 // bits)), INT64(four)) for four in range(8 // bits)
-                ]
-                for part in parts:
-                    x = [to.spread(to.load_from(given.x, part, given.x_stride, at), WORDS) for at in places]
-                    for half in halves:
-                        to.add_codes(sums[part][half], read[half], x, bits, kind)
+                # AVX2 adds up the products of both halves of a byte before it widens them.
+                fours = 8 // bits
+                together = fours if kind == "avx2" else 1
+                for first in range(0, fours, together):
+                    some = range(first, first + together)
+                    places = [builder.add(builder.mul(step, INT64(fours)), INT64(four)) for four in some]
+                    for part in parts:
+                        x = [
+                            to.spread(to.load_from(given.x, part, given.x_stride, place), WORDS)
+                            for place in places
+                        ]
+                        for half in halves:
+                            codes = [read[half][four] for four in some]
+                            to.add_codes(sums[part][half], codes, x, bits, kind)
             for half in halves:
                 scale = to.load(given.scales, to.register(group, half), FLOATS if bits == 8 else WORDS)
                 if bits == 4:
