@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import default_pair
+from engine.drafts import default_pair
 
 
 def test_two_that_convert_at_once_share_the_first_one_s_files(
