@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.kernels.cuda_graphs import cuda_graph
-from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_weight
+from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_weight, widened
 from engine.kernels.noise import with_noise
 from engine.kernels.ranking import best, ranked
 from engine.kernels.rounding import Weight, stacked
@@ -147,9 +147,12 @@ class Llama:
             )
 
         def linear(weight: Weight) -> Linear:
-            if fused and bits:  # few rows never come here
-                return make_linear(round_weight(weight, bits), dtype)
-            return make_linear(weight, dtype, bits, wide=wide)
+            if not fused:
+                return make_linear(weight, dtype, bits, wide=wide)
+            # Few rows never come here.
+            exact = round_weight(weight, bits) if bits else weight
+            assert isinstance(exact, Tensor), "what is rounded already has its bits"
+            return widened(exact, dtype) if wide else make_linear(exact, dtype)
 
         self.layers = [
             Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
