@@ -3,7 +3,7 @@
 The reference is always transformers' own forward over the whole text, without a cache, in float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from engine.errors import ConfigurationError
 from engine.models import ModelSpec
 from engine.pair import Pair
 from engine.placement import usable_cores
+from engine.rows import Rows, row_count
 from engine.transformers_model import TransformersModel
 
 ROLLING = [family for family in FAMILIES if family not in RECURRENT]
@@ -91,9 +92,9 @@ def test_a_long_prompt_is_read_in_parts(family: str, monkeypatch: pytest.MonkeyP
     decoder = TransformersModel(model)
     read = decoder.forward
 
-    def noted(tokens: list[int], *rest: Any) -> torch.Tensor:
-        parts.append(len(tokens))
-        return read(tokens, *rest)
+    def noted(batch: Sequence[Rows]) -> torch.Tensor:
+        parts.append(row_count(batch))
+        return read(batch)
 
     monkeypatch.setattr(decoder, "forward", noted)
     logits = CachedModel(decoder).read(prompt, last=3, beside=[(len(prompt), 5)])

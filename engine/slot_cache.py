@@ -1,0 +1,69 @@
+"""A cache of transformers whose tokens lie in numbered slots: a forward writes to some and sees some, in its order."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+FIRST_SLOTS = 256  # that there is room for; twice as many whenever they do not suffice
+
+
+class SlotCache(DynamicCache):  # type: ignore[misc]
+    """Keys and values by slot; `point` says what the next forward does with them.
+
+    To the model it looks like a text of `before` tokens that the forward's own ones are added to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_class_to_replicate = partial(SlotLayer, self)
+        self.capacity = FIRST_SLOTS
+        self.written, self.seen, self.before = torch.empty(0, dtype=torch.int64), slice(0), 0
+
+    def point(self, written: Tensor, seen: slice | Tensor, before: int) -> None:
+        """The next forward's rows are `written` to these slots int64 [n], and see `seen`, int64 [before + n]."""
+        while self.capacity <= int(written.max()):
+            self.capacity *= 2
+        self.written, self.seen, self.before = written, seen, before
+
+    def move(self, slots: Tensor, to: Tensor) -> None:
+        """Copy `slots` to as many others."""
+        for layer in self.layers:
+            if layer.keys is not None:
+                layer.keys[:, :, to] = layer.keys[:, :, slots]
+                layer.values[:, :, to] = layer.values[:, :, slots]
+
+
+class SlotLayer(DynamicLayer):  # type: ignore[misc]
+    """The keys and values [1, heads, slots, width] of one layer."""
+
+    def __init__(self, cache: SlotCache) -> None:
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.device, self.is_initialized = key_states.device, True
+        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if self.keys.shape[2] < self.cache.capacity:
+            self.keys, self.values = (self._grown(held) for held in (self.keys, self.values))
+        self.keys.index_copy_(2, self.cache.written, key_states)
+        self.values.index_copy_(2, self.cache.written, value_states)
+        return self.keys[:, :, self.cache.seen], self.values[:, :, self.cache.seen]
+
+    def _grown(self, held: Tensor) -> Tensor:
+        batch, heads, slots, width = held.shape
+        grown = held.new_zeros((batch, heads, self.cache.capacity, width))
+        grown[:, :, :slots] = held
+        return grown
+
+    def get_seq_length(self) -> int:
+        return self.cache.before
