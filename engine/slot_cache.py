@@ -23,11 +23,20 @@ class SlotCache(DynamicCache):  # type: ignore[misc]
         self.capacity = FIRST_SLOTS
         self.written, self.seen, self.before = torch.empty(0, dtype=torch.int64), slice(0), 0
 
+    def reserve(self, slots: int) -> None:
+        """Have room for so many."""
+        while self.capacity < slots:
+            self.capacity *= 2
+
     def point(self, written: Tensor, seen: slice | Tensor, before: int) -> None:
         """The next forward's rows are `written` to these slots int64 [n], and see `seen`, int64 [before + n]."""
-        while self.capacity <= int(written.max()):
-            self.capacity *= 2
         self.written, self.seen, self.before = written, seen, before
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.before  # whether there are layers yet or not
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        return self.before + query_length, 0
 
     def move(self, slots: Tensor, to: Tensor) -> None:
         """Copy `slots` to as many others."""

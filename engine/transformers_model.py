@@ -120,6 +120,7 @@ class TransformersModel:
 
     def _point(self, numbers: NDArray[np.int64], seen: slice | Tensor, before: int) -> None:
         """Say where the next forward writes and what it sees; `numbers` as of `engine.rows.joined`."""
+        self.cache.reserve(int(numbers[2].max()) + 1)
         self.cache.point(torch.from_numpy(numbers[2]).to(self.model.device), seen, before)
         if self.cache.capacity > len(self._positions):
             self._positions = np.pad(self._positions, (0, self.cache.capacity - len(self._positions)))

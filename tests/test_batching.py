@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -179,14 +180,20 @@ def test_a_cancelled_request_leaves_the_others_as_they_are() -> None:
         equal(engine.runs[number], one.runs[0])
 
 
+@pytest.fixture
+def _own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracebacks of what fails go to a folder of the test."""
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_own_faults")
 def test_targets_go_on_alone_when_a_draft_fails() -> None:
     """In the middle of a batch; the texts stay what they were."""
     target, draft = tables(seed=1)
     broken = TableDecoder(draft)
     engine = BatchEngine(Hosted(CachedModel(TableDecoder(target))), Hosted(CachedModel(broken)))
-    wanted = [
-        Request(PROMPT[i:], replace_policy(policy), 12) for i, policy in enumerate(("speculative", "pearl"))
-    ]
+    configurations = [Configuration(policy=policy, draft_length=3) for policy in ("speculative", "pearl")]
+    wanted = [Request(PROMPT[i:], configuration, 12) for i, configuration in enumerate(configurations)]
     numbers = [engine.add(request) for request in wanted]
     calls = itertools.count()
     forward = broken.forward
@@ -207,10 +214,7 @@ def test_targets_go_on_alone_when_a_draft_fails() -> None:
     assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
 
 
-def replace_policy(policy: str) -> Configuration:
-    return Configuration(policy=policy, draft_length=3)
-
-
+@pytest.mark.usefixtures("_own_faults")
 def test_a_target_that_fails_ends_its_requests_with_an_error() -> None:
     target, _ = tables(seed=1)
     broken = TableDecoder(target)

@@ -6,7 +6,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from test_captured import recorded
 from test_fused_llama import PREFIX, needed, random_llama
 from tiny_families import RECURRENT, WINDOW, tiny
@@ -108,7 +108,7 @@ def agree(got: Sequence[Sequence[Tensor]], expected: Sequence[Sequence[Tensor]],
 
 
 @pytest.mark.parametrize(("make", "to_the_bit"), MAKERS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(texts)
 def test_texts_in_one_cache_are_read_as_each_alone(
     make: Callable[[], Decoder], to_the_bit: bool, plans: list[tuple[list[int], list[Any]]]
