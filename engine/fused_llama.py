@@ -29,13 +29,11 @@ FUSED_ROWS = 9  # that it reads at most in one pass (`engine.dots.MOST_ROWS`)
 def has_instructions() -> bool:
     """Whether this processor has the instructions of `engine.dots`, and numba, which compiles them, is installed."""
     try:
-        from llvmlite import binding
-
         import engine.fused_step
+        from engine.dots import instructions
     except (ImportError, RuntimeError):  # RuntimeError: there is nowhere to keep what was compiled
         return False
-    features = binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in engine.fused_step.INSTRUCTIONS)
+    return engine.fused_step is not None and instructions() is not None
 
 
 Floats = NDArray[np.float32]
