@@ -134,9 +134,9 @@ class BatchEngine:
     def __post_init__(self) -> None:
         """ConfigurationError if a model can hold one text only."""
         self.scheduler: Scheduler[_Job] = Scheduler(self.budget, self.discipline)
-        self._models: dict[Model, Hosted] = {"target": self.target} | (
-            {"draft": self.draft} if self.draft else {}
-        )  # type: ignore[dict-item]
+        self._models: dict[Model, Hosted] = {"target": self.target}
+        if self.draft is not None:
+            self._models["draft"] = self.draft
         self.caches = {
             name: SharedCache(hosted.model.decoder, self.budget.slots)
             for name, hosted in self._models.items()
@@ -177,6 +177,7 @@ class BatchEngine:
             return False
         jobs = [forward.work for forward in batch]
         self._forward(batch[0].model, jobs)
+        # After all jobs have gone on: with a request that ends, the rows of a cut head change.
         for job in jobs:
             if job.request in self._writing:
                 self._resume(job.request)
@@ -228,7 +229,7 @@ class BatchEngine:
             )
             for name, hosted in self._models.items()
         }
-        seat = cast(Worker, _Seat(self, number, Host(models=dict(models))))
+        seat = cast(Worker, _Seat(self, number, Host(models={**models})))
         session = EngineSession(
             Player(seat, "target"),
             Player(seat, "draft") if self.draft else None,

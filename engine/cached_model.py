@@ -196,7 +196,8 @@ class CachedModel:
         is before that place and itself. Their logits [len(beside), rows] are behind the others.
         """
         count, last = len(tokens), last or len(tokens)
-        tokens = yield from self._reading_ahead(tokens, last)
+        if count > MOST_ROWS:
+            tokens = yield from self._reading_ahead(tokens, last)
         beside = [(place - count + len(tokens), token) for place, token in beside]
         start, count = self.ledger.slots, len(tokens)
         positions: Sequence[int] = range(start, start + count)

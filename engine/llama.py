@@ -229,15 +229,15 @@ class Llama:
         end = max([max(rows.written) for rows in batch]) + 1
         if end > self.capacity:
             self._grow(end)
-        if self.fused and row_count(batch) <= PASSES * FUSED_ROWS:
-            return self._forward_fused(batch)
+        if self.fused and (count := row_count(batch)) <= PASSES * FUSED_ROWS:
+            return self._forward_fused(batch, count)
         logits = self._forward_by_torch(batch)
         return self.cut.hide(logits) if self.cut else logits
 
-    def _forward_fused(self, batch: Sequence[Rows]) -> Tensor:
-        """In as few passes as have room for all rows, which are about as many in each."""
+    def _forward_fused(self, batch: Sequence[Rows], count: int) -> Tensor:
+        """In as few passes as have room for all `count` rows, which are about as many in each."""
         assert self.fused is not None
-        count, shown = row_count(batch), self.cut.used if self.cut else None
+        shown = self.cut.used if self.cut else None
         passes = -(-count // FUSED_ROWS)
         if passes == 1:
             logits, self.features = self.fused.forward(batch, self.slots, watch=self.watch, shown=shown)

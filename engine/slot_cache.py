@@ -11,17 +11,22 @@ from transformers.cache_utils import DynamicLayer
 FIRST_SLOTS = 256  # that there is room for; twice as many whenever they do not suffice
 
 
-class SlotCache(DynamicCache):  # type: ignore[misc]
+class SlotCache(DynamicCache):
     """Keys and values by slot; `point` says what the next forward does with them.
 
     To the model it looks like a text of `before` tokens that the forward's own ones are added to.
     """
 
+    layers: Any
+
     def __init__(self) -> None:
         super().__init__()
-        self.layer_class_to_replicate = partial(SlotLayer, self)
+        make: Any = partial(SlotLayer, self)
+        self.layer_class_to_replicate = make
         self.capacity = FIRST_SLOTS
-        self.written, self.seen, self.before = torch.empty(0, dtype=torch.int64), slice(0), 0
+        self.written = torch.empty(0, dtype=torch.int64)
+        self.seen: slice | Tensor = slice(0)
+        self.before = 0
 
     def reserve(self, slots: int) -> None:
         """Have room for so many."""
@@ -46,11 +51,14 @@ class SlotCache(DynamicCache):  # type: ignore[misc]
                 layer.values[:, :, to] = layer.values[:, :, slots]
 
 
-class SlotLayer(DynamicLayer):  # type: ignore[misc]
+class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """The keys and values [1, heads, slots, width] of one layer."""
 
+    keys: Any
+    values: Any
+
     def __init__(self, cache: SlotCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

@@ -166,7 +166,8 @@ class TransformersModel:
         self.cache: Any = (
             SlotCache() if self.capabilities.rolls_back else DynamicCache(config=self.model.config)
         )
-        self._positions, self._tokens = np.zeros(0, np.int64), 0
+        self._positions: NDArray[np.int64] = np.zeros(0, np.int64)  # by slot
+        self._tokens: int = 0
 
 
 def _holds_tokens(model: Any) -> bool:

@@ -156,8 +156,9 @@ class _Service:
             self.batches.append(
                 Batch(model, start, env.now, tuple([forward.request for forward in batch]), rows)
             )
-            for forward in batch:
-                self._end_forward(forward, start)
+            # As in the engine, jobs go on before the requests whose jobs have ended.
+            for number in [forward.request for forward in batch if self._end_forward(forward, start)]:
+                self._go_on(number)
             scheduler.finish()
             self._admit()
 
@@ -169,20 +170,19 @@ class _Service:
         for device in idle:
             device.succeed()
 
-    def _end_forward(self, forward: Forward[_Job], start: float) -> None:
-        """Ask for the job's next forward or, behind its last, let the request go on."""
+    def _end_forward(self, forward: Forward[_Job], start: float) -> bool:
+        """Ask for the job's next forward; behind its last, whether its request waits for nothing else."""
         request, job = self.requests[forward.request], forward.work
         if job.start is None:
             job.start = start
         following = next(job.forwards, None)
         if following is not None:
             self.scheduler.submit(Forward(forward.request, job.model, *following, job))
-            return
+            return False
         handle = request.played.jobs[job.number]
         handle.start, handle.end = job.start - request.arrival.at, self.env.now - request.arrival.at
         request.pending -= 1
-        if not request.pending:
-            self._go_on(forward.request)
+        return not request.pending
 
     def _go_on(self, number: int) -> None:
         """Ask for the first forwards of all jobs that the request waits for next, or let it end."""

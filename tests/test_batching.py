@@ -23,7 +23,7 @@ from engine.llama import Llama
 from engine.record import Run
 from engine.sampling import GREEDY, Sampling
 from engine.scheduler import Budget, Discipline
-from engine.session import generate
+from engine.session import Player, generate
 from engine.transformers_model import TransformersModel
 from engine.worker_process import Hosted
 
@@ -41,10 +41,12 @@ CONFIGURATIONS = (
 WARM = Sampling(temperature=1.0, seed=3)
 
 
-def alone(seats: Any, request: Request) -> Run:
+def alone(seats: tuple[Player, Player], request: Request) -> Run:
+    target, draft = seats
     return generate(
         request.settings,
-        *seats,
+        target,
+        draft,
         request.prompt,
         max_tokens=request.max_tokens,
         end_tokens=request.end_tokens,
@@ -52,8 +54,8 @@ def alone(seats: Any, request: Request) -> Run:
     )
 
 
-def jobs(run: Run) -> list[tuple[str, int, int, int]]:
-    return sorted((job.round, job.model, job.forwards, job.tokens) for job in run.jobs)
+def jobs(run: Run) -> list[tuple[int, str, int, int]]:
+    return sorted((job.round, str(job.model), job.forwards, job.tokens) for job in run.jobs)
 
 
 def equal(got: Run, expected: Run) -> None:

@@ -156,5 +156,6 @@ def test_what_a_request_left_undone_is_forgotten() -> None:
     for request in range(3):
         scheduler.submit(Forward(request, "target", 1, 1, 0))
     scheduler.leave(1)
-    assert [forward.request for forward in scheduler.next_batch(("target",))] == [0, 2]
-    assert not scheduler.next_batch(("target",))
+    device: tuple[Model, ...] = ("target",)
+    assert [forward.request for forward in scheduler.next_batch(device)] == [0, 2]
+    assert not scheduler.next_batch(device)

@@ -14,7 +14,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies.settings import Settings
 from engine.record import Run
-from engine.scheduler import Budget, Discipline
+from engine.scheduler import Budget, Discipline, Model
 from engine.worker_process import Hosted
 from sim.acceptance import IndependentAcceptance
 from sim.costs import LinearCosts
@@ -23,10 +23,11 @@ from sim.serving import Arrival, LinearForwardCost, Served, serve
 from sim.work import Script
 from sim.world import Setting, simulate
 
+Costs = dict[Model, LinearForwardCost]
 DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")
 ALONE = Settings(policy="autoregressive")
-COSTS = {"target": LinearForwardCost(10.0, 0.25, 0.5, 0.0625), "draft": LinearForwardCost(2.0, 0.125)}
-CONSTANT = {"target": LinearForwardCost(10.0), "draft": LinearForwardCost(2.0)}
+COSTS: Costs = {"target": LinearForwardCost(10.0, 0.25, 0.5, 0.0625), "draft": LinearForwardCost(2.0, 0.125)}
+CONSTANT: Costs = {"target": LinearForwardCost(10.0), "draft": LinearForwardCost(2.0)}
 
 policies = st.sampled_from(
     [
@@ -165,6 +166,12 @@ def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:
     assert overlap(ready) > 0.0
 
 
+def test_serving_never_imports_torch() -> None:
+    code = "import sys, sim.serving; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
+
+
 def certain(repeating: int) -> torch.Tensor:
     """Logits of a target that goes round so many tokens."""
     table = torch.full((VOCABULARY, VOCABULARY, VOCABULARY), -9.0)
@@ -219,5 +226,6 @@ def test_the_engine_runs_the_same_batches(
     assert not engine.failures
     assert [(batch.model, len(batch.requests), batch.rows) for batch in served.batches] == engine.batches
     for number, run in enumerate(served.runs):
-        assert run.rounds == engine.runs[number].rounds
+        # At the end of its path the simulator does not know what else would have been accepted.
+        assert run.rounds[:-1] == engine.runs[number].rounds[:-1]
         assert work(run) == work(engine.runs[number])
