@@ -1,6 +1,9 @@
 """Requests that share simulated devices: closed forms, the rounds of each alone, and the engine's own batches."""
 
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
