@@ -50,6 +50,7 @@ test-all: lint
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 # In float32, every policy's text with every draft of the default pair against transformers' own, on 50 prompts.

@@ -3,9 +3,9 @@
 As a library, one imports from its modules; this package imports nothing by itself, and reading needs no torch:
 
 - `calibrate.artifact`: `load_artifact`, `save_artifact`, and `Artifact`, which they take and give.
-- `calibrate.run`: `calibrate` measures an open pair (`engine.pair.open_pair`) with one of `EFFORTS`.
+- `calibrate.run`: `calibrate` measures an open pair (`engine.runtime.pair.open_pair`) with one of `EFFORTS`.
 - `calibrate.prompts`: `choose_prompts`, `read_prompts`, and `Prompt`.
-- `calibrate.acceptance_statistics`: how often drafts are right, by position and by kind of text.
+- `calibrate.traces.acceptance_statistics`: how often drafts are right, by position and by kind of text.
 
 >>> from calibrate.artifact import load_artifact
 >>> from scenarios.shipped import REFERENCE

@@ -26,9 +26,9 @@ from calibrate.seal import seal, seal_of
 from calibrate.versions import History, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.models import TARGET, ModelSpec
-from engine.placement import Placement
+from engine.models.specs import TARGET, ModelSpec
 from engine.record import Run
+from engine.runtime.placement import Placement
 
 # 8 added the tokens that a draft's head keeps, 9 and 10 settings and what drafts guess by, 11 models' positions and the
 # engine's revision, 12 deepened targets and what has to be said of them; what a record lacks of these is what its
@@ -45,6 +45,9 @@ MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow eac
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
 TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
+# Operation, tokens and context of a model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must
+# be known better than others.
+STEP = ("forward", 1, 0)
 DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
 
 
@@ -57,7 +60,7 @@ class Cell(_Record):
     """Samples (seconds, in the order measured) of one operation over `tokens` tokens behind `context` tokens.
 
     `visits`: how many samples were taken at each visit; what is common to a visit is not independent. `excluded`:
-    samples of visits at which the machine was disturbed, by the rule of `calibrate.laps`.
+    samples of visits at which the machine was disturbed, by the rule of `calibrate.costs.sampling_plan`.
     """
 
     tokens: int = Field(ge=0)
@@ -137,6 +140,17 @@ class PlacementCosts(_Record):
     hand_over: tuple[float, ...] = Field(min_length=1)
 
 
+def step_of(costs: PlacementCosts, model: str) -> Cell:
+    """The cell that tells a model's pace. CalibrationError if it was not measured."""
+    known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
+    for cell in known:
+        if (cell.tokens, cell.context) == STEP[1:]:
+            return cell
+    raise CalibrationError(
+        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
+    )
+
+
 class ModelRecord(_Record):
     """A model as it was loaded; `sha256` of its weights' files.
 
@@ -168,7 +182,7 @@ class Rehearsal(_Record):
 
 class Calibration(_Record):
     """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded, `remarks`
-    what has to be said wherever a figure of it is shown (`engine.deepening`).
+    what has to be said wherever a figure of it is shown (`engine.models.deepening`).
 
     `engine_revision` of what was timed (`calibrate.revision`); None: it was not noted.
     `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
@@ -232,7 +246,7 @@ class DraftTrace:
     best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
     own greedy continuation behind that candidate (NaN chances where not recorded); `bounds` float32 [T] and
     `off_bounds` float32 [T, L]: AdaEDL's bound of the acceptance where `chances` and `off_chances` are. All of these
-    are of the logits that the draft goes by: with their noise where it draws (see `engine.sampling`).
+    are of the logits that the draft goes by: with their noise where it draws (see `engine.models.sampling`).
     `true_chance` float32 [T]: its probability of the target's token, q(y), without noise. `foreseen` float32
     [T, R + 1]: H-RAD's chances of how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or
     more, by a network that never saw the prompt; no rows where none was trained.
@@ -273,7 +287,7 @@ class Artifact:
 
     `traces` are of the target's greedy texts, `sampled` of texts at `calibration.temperature`, if there are any; the
     replay of a verification has but one of them.
-    `temperature`: of `traces`, where another was chosen to be replayed (see `sim.temperature`).
+    `temperature`: of `traces`, where another was chosen to be replayed (see `sim.acceptance.temperature`).
     """
 
     calibration: Calibration

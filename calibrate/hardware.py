@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.cores import allowed_cores, find_cores
 from engine.errors import SpecBranchError
-from engine.models import ModelSpec, weight_files
-from engine.placement import cuda_devices
+from engine.models.specs import ModelSpec, weight_files
+from engine.runtime.cores import allowed_cores, find_cores
+from engine.runtime.placement import cuda_devices
 
 PACKAGES = ("torch", "transformers", "numpy", "numba", "simpy", "safetensors")
 

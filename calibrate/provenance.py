@@ -10,7 +10,7 @@ from calibrate.artifact import Calibration
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.revision import engine_revision
 from engine.errors import SpecBranchError
-from engine.models import TARGET, ModelSpec
+from engine.models.specs import TARGET, ModelSpec
 
 COMPUTING = ("torch", "transformers", "numba")  # packages whose release may change a cost or a token
 

@@ -18,10 +18,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MEASURING = ("calibrate.operations", "calibrate.observation")  # what runs in a worker to time and to record
+MEASURING = (
+    "calibrate.costs.operations",
+    "calibrate.traces.observation",
+)  # what runs in a worker to time and to record
 PACKAGE, APART = (
     "engine.",
-    ("engine.policies", "engine.default_pair", "engine.distill", "engine.self_written"),
+    ("engine.policies", "engine.drafts.default_pair", "engine.drafts.distill", "engine.drafts.self_written"),
 )
 DIGITS = 12  # of the hash, in hex
 

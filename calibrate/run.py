@@ -17,23 +17,23 @@ from calibrate.artifact import (
     Trace,
     save_artifact,
 )
-from calibrate.costs import CostLaps, Laps, Measured, Reach, placements_of
+from calibrate.costs.lengths import check_context, check_lengths, with_positions, with_room
+from calibrate.costs.measurement import CostLaps, Measured, Reach, SamplingBudget, placements_of
 from calibrate.hardware import hardware, model_digest, software
-from calibrate.hrad_traces import foresee
 from calibrate.journal import Journal
-from calibrate.laps import Show
-from calibrate.lengths import check_context, check_lengths, with_positions, with_room
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
 from calibrate.revision import engine_revision
-from calibrate.texts import Author, Manner
+from calibrate.traces.hrad_traces import foresee
+from calibrate.traces.texts import Author, SamplingParams
 from engine.configuration import Configuration
-from engine.deepening import remarks
 from engine.errors import CalibrationError
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
-from engine.sampling import GREEDY, Sampling
-from engine.tokenizer import Tokenizer
+from engine.models.deepening import remarks
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.specs import TARGET, ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.progress import Show
+from engine.runtime.pair import Pair
 
 TEMPERATURE = 1.0  # of the sampled texts
 PROMPTS_BETWEEN = 4  # two looks at the machine's pace
@@ -51,7 +51,7 @@ class Effort:
     name: str
     prompts: int
     tokens: int
-    laps: Laps
+    laps: SamplingBudget
     sampled: int = 0
     rehearsals: int = 0
     hrad: bool = False
@@ -60,9 +60,11 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 12, 48, Laps(1, seconds=50.0, together_seconds=0.15), sampled=24, rehearsals=4),
-        Effort("default", 36, 96, Laps(3, seconds=150.0, together_seconds=0.2), 48, 8, hrad=True),
-        Effort("full", 36, 192, Laps(8, seconds=1200.0, together_seconds=0.4), 192, 36, hrad=True),
+        Effort(
+            "quick", 12, 48, SamplingBudget(1, seconds=50.0, together_seconds=0.15), sampled=24, rehearsals=4
+        ),
+        Effort("default", 36, 96, SamplingBudget(3, seconds=150.0, together_seconds=0.2), 48, 8, hrad=True),
+        Effort("full", 36, 192, SamplingBudget(8, seconds=1200.0, together_seconds=0.4), 192, 36, hrad=True),
     )
 }
 
@@ -210,7 +212,7 @@ def _measure(
     journal: Journal,
     show: Show,
 ) -> tuple[Measured, list[list[Trace]], list[Rehearsal]]:
-    """The costs, for each manner of writing a trace of each prompt, and real runs.
+    """The costs, for each of `params` a trace of each prompt, and real runs.
 
     A machine's speed changes over minutes. So the laps over the costs are spread over all of this, with the texts
     between the fewest of them and a look at the pace between some of the texts: costs then describe the time that the
@@ -227,17 +229,17 @@ def _measure(
         reach,
     )
     author = Author(pair, tokenizer, journal, show)
-    manners = [Manner(GREEDY, effort.tokens)]
+    params = [SamplingParams(GREEDY, effort.tokens)]
     if effort.sampled:
-        manners.append(Manner(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
-    written: list[list[Trace]] = [[] for _ in manners]
+        params.append(SamplingParams(Sampling(temperature=TEMPERATURE, seed=seed), effort.sampled))
+    written: list[list[Trace]] = [[] for _ in params]
     rehearsals = []
     for part in parts(len(prompts), effort.laps.fewest - 1):
         costs.run_next()
         for some in parts(len(part), len(part) // PROMPTS_BETWEEN):
             if some.start:
                 costs.look()
-            traces, runs = author.write(prompts, part[some.start : some.stop], manners)
+            traces, runs = author.write(prompts, part[some.start : some.stop], params)
             for mine, more in zip(written, traces, strict=True):
                 mine += more
             rehearsals += runs

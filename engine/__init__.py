@@ -4,8 +4,8 @@ As a library, one imports from its modules; this package imports nothing by itse
 
 - `engine.configuration`: `Configuration`, a policy with its settings, draft and placement (torch-free).
 - `engine.naming`: `in_words`, how it is called (torch-free).
-- `engine.default_drafts`: `choose_models`, a target and its drafts by name (torch-free).
-- `engine.pair`: `open_pair` starts their workers; `Pair.generate` writes a text and gives a `Run`.
+- `engine.drafts.default_drafts`: `choose_models`, a target and its drafts by name (torch-free).
+- `engine.runtime.pair`: `open_pair` starts their workers; `Pair.generate` writes a text and gives a `Run`.
 - `engine.record`: `Run`, what was written, and when which model computed (torch-free).
 - `engine.metrics`: what is counted of runs: `measure`, `speed`, `speed_up` (torch-free).
 - `engine.policies`: `load_policy`, `policy_names` (torch-free).

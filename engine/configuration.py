@@ -1,13 +1,14 @@
 """A whole configuration: a policy with its settings, the draft, and where the models run. Torch-free."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from engine.errors import ConfigurationError
-from engine.placement import Placement
 from engine.policies import uses
 from engine.policies.settings import Settings
+from engine.runtime.placement import Placement
 
 
 class Configuration(Settings):
@@ -58,20 +59,51 @@ class Configuration(Settings):
 
     def label(self) -> str:
         """A short name for tables and charts, with what the policy uses and nothing else."""
-        parts = {
-            "draft": self.draft or "",
-            "draft_length": f"g{self.draft_length}",
-            "branches": f"k{self.branches}" + ("a" if self.adaptive_branches else ""),
-            "min_confidence": f"c{self.min_confidence:g}" if self.min_confidence else "",
-            "min_bound": f"b{self.min_bound:g}",
-            "longest_match": f"m{self.longest_match}",
-            "first_match": "first" if self.first_match else "",
-            "guesses": f"n{self.guesses}" if self.guesses else "",
-            "repeats": f"r{self.repeats}" if self.repeats else "",
-            "second_under": f"s{self.second_under:g}" if self.second_under else "",
-            "hrad": "hrad" if self.hrad else "",
-            "redraft": "redraft" if self.redraft else "",
-            "draw_drafts": "drawn" if self.draw_drafts else "",
-        }
-        used = [part for name, part in parts.items() if name in self.uses]
-        return " ".join(part for part in [self.policy, *used, self.placement] if part)
+        used = [
+            name.short.format(value) + ("a" if name.field == "branches" and self.adaptive_branches else "")
+            for name, value in self.said()
+        ]
+        return " ".join([self.policy, *used, self.placement])
+
+    def said(self) -> Iterator[tuple["FieldName", Any]]:
+        """The fields that the policy uses and that change what it does, each with its value."""
+        for name in FIELD_NAMES:
+            value = getattr(self, name.field)
+            if name.field in self.uses and (value or name.field == "min_bound"):
+                yield name, value
+
+
+class FieldName(NamedTuple):
+    """How a field of a configuration is called, by formats of its value: `short` in a label, `words` for people.
+
+    `meaning`: of the letter that the short form begins with; none: it is a word.
+    """
+
+    field: str
+    short: str
+    words: str
+    meaning: str = ""
+
+
+FIELD_NAMES = (
+    FieldName("draft", "{}", "{} draft"),
+    FieldName("draft_length", "g{}", "length {}", "tokens of a draft"),
+    FieldName("branches", "k{}", "{} branch", "branches, with an a up to so many"),
+    FieldName(
+        "min_confidence", "c{:g}", "cut under {:g}", "drafts are cut before a token of less confidence"
+    ),
+    FieldName("min_bound", "b{:g}", "bound {:g}", "drafts are cut where the bound on acceptance is less"),
+    FieldName("longest_match", "m{}", "matching {}", "tokens to match at most"),
+    FieldName("first_match", "first", "first match"),
+    FieldName("guesses", "n{}", "guesses {}", "guesses that a draft forward checks at most"),
+    FieldName("repeats", "r{}", "repetitions {}", "tokens of repetitions that lengthen a line at most"),
+    FieldName(
+        "second_under",
+        "s{:g}",
+        "second choices under {:g}",
+        "second choices are judged where the first has less confidence",
+    ),
+    FieldName("hrad", "hrad", "H-RAD"),
+    FieldName("redraft", "redraft", "redrafting"),
+    FieldName("draw_drafts", "drawn", "drawn drafts"),
+)

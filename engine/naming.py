@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from engine.configuration import Configuration
+from engine.configuration import FIELD_NAMES, Configuration, FieldName
 
 NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
 METHODS = {
@@ -16,16 +16,6 @@ SEATS = {
     "threads": "two streams of one device",
 }
 PLACES = {"at-once": "at once", "in-turn": "in turn", "threads": "in threads"}
-LETTERS = {
-    "draft_length": ("g", "tokens of a draft"),
-    "branches": ("k", "branches, with an a up to so many"),
-    "min_confidence": ("c", "drafts are cut before a token of less confidence"),
-    "min_bound": ("b", "drafts are cut where the bound on acceptance is less"),
-    "longest_match": ("m", "tokens to match at most"),
-    "guesses": ("n", "guesses that a draft forward checks at most"),
-    "repeats": ("r", "tokens of repetitions that lengthen a line at most"),
-    "second_under": ("s", "second choices are judged where the first has less confidence"),
-}
 
 
 def policy_name(policy: str) -> str:
@@ -40,24 +30,16 @@ def method_name(policy: str) -> str:
 
 def in_words(c: Configuration, placed: bool = True) -> str:
     """A configuration for people: the method, what it is set to, and where it runs. Its own for each short form."""
-    said = {
-        "draft": c.draft if c.draft in (None, "draft") else f"{c.draft} draft",
-        "draft_length": f"length {c.draft_length}",
-        "branches": _branches(c),
-        "min_confidence": f"cut under {c.min_confidence:g}" if c.min_confidence else "",
-        "min_bound": f"bound {c.min_bound:g}",
-        "longest_match": f"matching {c.longest_match}",
-        "first_match": "first match" if c.first_match else "",
-        "guesses": f"guesses {c.guesses}" if c.guesses else "",
-        "repeats": f"repetitions {c.repeats}" if c.repeats else "",
-        "second_under": f"second choices under {c.second_under:g}" if c.second_under else "",
-        "hrad": "H-RAD" if c.hrad else "",
-        "redraft": "redrafting" if c.redraft else "",
-        "draw_drafts": "drawn drafts" if c.draw_drafts else "",
-    }
-    used = [words for name, words in said.items() if name in c.uses]
+    used = [_in_words(c, name, value) for name, value in c.said()]
     parts = [method_name(c.policy), *used, SEATS[c.placement] if placed else ""]
     return ", ".join(part for part in parts if part)
+
+
+def _in_words(c: Configuration, name: FieldName, value: object) -> str:
+    said = name.words.format(value)
+    if name.field == "branches":
+        return ("up to " if c.adaptive_branches else "") + said + ("es" if c.branches > 1 else "")
+    return "draft" if name.field == "draft" and value == "draft" else said
 
 
 def legend(configurations: Iterable[Configuration]) -> str:
@@ -68,9 +50,5 @@ def legend(configurations: Iterable[Configuration]) -> str:
         for word in c.label().removeprefix(c.policy).split()
         if word[1:2].isdigit() and word != c.draft
     }
-    return "; ".join(f"{letter}: {meaning}" for letter, meaning in LETTERS.values() if letter in shown)
-
-
-def _branches(c: Configuration) -> str:
-    count = f"{c.branches} branch" + ("es" if c.branches > 1 else "")
-    return f"up to {count}" if c.adaptive_branches else count
+    named = [(name.short[0], name.meaning) for name in FIELD_NAMES if name.meaning]
+    return "; ".join(f"{letter}: {meaning}" for letter, meaning in named if letter in shown)

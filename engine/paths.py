@@ -1,4 +1,4 @@
-"""What the paths that a user gives must be, said before any work begins. Torch-free."""
+"""Where models are kept, and what the paths that a user gives must be, said before any work begins. Torch-free."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,11 @@ from pathlib import Path
 from engine.errors import ConfigurationError
 
 HUB_ID_PARTS = 2  # an owner and a name, with one slash between them
+
+
+def cache_folder() -> Path:
+    """Where fetched and converted models are kept."""
+    return Path(os.environ.get("SPECBRANCH_CACHE", ".cache")).absolute()
 
 
 def looks_like_a_path(source: str) -> bool:

@@ -11,16 +11,17 @@ from rich.table import Table
 
 from calibrate.artifact import Artifact
 from engine.metrics import Estimate, Metrics
+from engine.naming import in_words
 from engine.record import Run
-from reports.fidelity import CRITERIA, QUESTIONS, Check, Fidelity, course, sentence
-from reports.parts import chosen_how, find_chosen, find_fastest, searched
-from reports.verification import Compared, Verification
-from reports.wording import has_interval, in_words, number, percent, stacked
+from reports.page.sections import chosen_how, searched
+from reports.verify.fidelity import CRITERIA, QUESTIONS, Check, Fidelity, course, sentence
+from reports.verify.verification import Compared, Verification, find_chosen, find_fastest
+from reports.wording import has_interval, number, percent, stacked
 from reports.wording import sentence as as_sentence
 from scenarios.schema import Scenario
-from sim.reach import MEANING, marked
-from sim.run import Outcome
-from sim.tune import Scored, Tuning
+from sim.search.tune import Scored, Tuning
+from sim.sweeps.run import Outcome
+from sim.world.reach import MEANING, marked
 
 WIDTH = 100  # where the output is not a terminal; every table fits it
 WIDE = 160  # what all columns of the wide ones take

@@ -5,14 +5,7 @@ from math import inf, isfinite
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
-from engine.naming import METHODS as METHODS
-from engine.naming import NAMES as NAMES
-from engine.naming import PLACES as PLACES
-from engine.naming import SEATS as SEATS
-from engine.naming import in_words as in_words
-from engine.naming import legend as legend
-from engine.naming import method_name as method_name
-from engine.naming import policy_name as policy_name
+from engine.naming import PLACES, policy_name
 
 LONG = 200  # characters; holds every configuration in words
 MINUS, TIMES = "\u2212", "\u00d7"

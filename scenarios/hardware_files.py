@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scenarios.files import Location, YamlFile, product
-from sim.hardware_costs import Device, ModelShape, Profile
+from scenarios.stated_hardware import Device, ModelShape, Profile
 
 SHIPPED = Path(__file__).parent / "hardware"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -93,7 +93,7 @@ def resolve_names(file: YamlFile, hardware: Any, place: Location = ("hardware",)
 
 
 def resolve_times(file: YamlFile, place: Location, times: Any) -> Any:
-    """The same of one model's times (`sim.hardware_costs.Timed`), which stand at a place of the file."""
+    """The same of one model's times (`scenarios.stated_hardware.Timed`), which stand at a place of the file."""
     for keys, folder, read in NAMES:
         times = _resolve(file, place, keys, folder, read, times)
     return times

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scenarios.files import Location, YamlFile
 from scenarios.hardware_files import SHIPPED, resolve_times
-from sim.hardware_costs import Timed
+from scenarios.stated_hardware import Timed
 
 LEVELS = SHIPPED / "levels.yaml"
 

@@ -4,18 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies import load_policy, policy_names
 from scenarios.files import Location, YamlFile, misplaced, product
 from scenarios.hardware_files import alternatives, resolve_names
-from sim.acceptance import IndependentAcceptance
-from sim.bursty import Bursty
-from sim.costs import LinearCosts
-from sim.hardware_costs import Hardware
-from sim.what_if import WhatIf
+from scenarios.stated import Acceptance, LinearCosts
+from scenarios.stated_hardware import Hardware
+from scenarios.what_if import WhatIf
 
 SWEEPS = ("configurations", "what_if")
 
@@ -32,28 +29,6 @@ class Workload(BaseModel):
     tokens: int | None = Field(default=None, ge=1, description="for each prompt; none: whole texts, or 128")
     prompt_tokens: int = Field(default=1, ge=1, description="for stated costs; a calibration has its own")
     seed: int = Field(default=0, ge=0)
-
-
-class Acceptance(BaseModel):
-    """How often the draft's first candidate is the target's token: independently at each position, or in runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    independent: float | None = Field(default=None, ge=0.0, le=1.0)
-    bursty: Bursty | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Acceptance":
-        if (self.independent is None) == (self.bursty is None):
-            raise PydanticCustomError("one_of", "needs either 'independent' or 'bursty'")
-        return self
-
-    def draw(self, length: int, seed: int) -> IndependentAcceptance:
-        """A path of `length` tokens from `seed`, and the draft's writing along it."""
-        if self.bursty is not None:
-            return self.bursty.draw(length, seed)
-        assert self.independent is not None
-        return IndependentAcceptance.draw(length, self.independent, seed)
 
 
 class Scenario(BaseModel):

@@ -2,19 +2,19 @@
 
 As a library, one imports from its modules; this package imports nothing by itself:
 
-- `sim.replay`: `Replay`, a calibration under a what-if; `Replay.runs` are those of any configuration over the texts.
-- `sim.what_if`: `WhatIf`, what is to be otherwise than measured.
-- `sim.tune`: `tune` searches a grid (`sim.grid.Grid`) and gives the best and what is tied with it.
-- `sim.run`: `run_scenario`, for the files that `scenarios.schema.load_scenarios` reads.
-- `sim.regime_map`: `regime_map`, which method wins over ratio and alignment.
+- `sim.world.replay`: `Replay`, a calibration under a `scenarios.what_if.WhatIf`; `Replay.runs` are those of any
+  configuration over the texts.
+- `sim.search.tune`: `tune` searches a grid (`sim.search.grid.Grid`) and gives the best and what is tied with it.
+- `sim.sweeps.run`: `run_scenario`, for the files that `scenarios.schema.load_scenarios` reads.
+- `sim.search.regime_map`: `regime_map`, which method wins over ratio and alignment.
 
-What is found is drawn by `reports`: `reports.page.write_page`, `reports.regime_page.write_map`.
+What is found is drawn by `reports`: `reports.page.report.write_page`, `reports.map.regime_page.write_map`.
 
 >>> from calibrate.artifact import load_artifact
 >>> from engine.configuration import Configuration
 >>> from engine.metrics import speed
 >>> from scenarios.shipped import REFERENCE
->>> from sim.replay import Replay
+>>> from sim.world.replay import Replay
 >>> world = Replay(load_artifact(REFERENCE), prompts=[0, 1], tokens=24)
 >>> plain, drafted = (
 ...     world.runs(Configuration(policy=policy, draft="int8", placement="in-turn"))

@@ -17,8 +17,8 @@ from calibrate.artifact import (
     Together,
     Trace,
 )
-from engine.models import ModelSpec
-from engine.placement import Placement
+from engine.models.specs import ModelSpec
+from engine.runtime.placement import Placement
 
 VOCABULARY = 1000
 CONTEXTS = (0, 384)

@@ -1,14 +1,14 @@
 """The timing of a calibration's cells, briefly: beside tiny models, what surrounds a sample takes nearly all the time.
 
 The reference operation is a matrix of 4 MB times a vector instead of 64, a burst has hardly a pause before it, and a
-sample is warmed up for once. Workers find these functions by their names, as they find `calibrate.operations`'s.
+sample is warmed up for once. Workers find these functions by their names, as they find `calibrate.costs.operations`'s.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from calibrate import operations
-from engine.worker_process import Host
+from calibrate.costs import operations
+from engine.runtime.worker_process import Host
 
 TRUE = operations.visit, operations.time_reference
 SIZE = 1024

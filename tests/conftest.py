@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from calibrate import operations, pace
 from calibrate.artifact import load_artifact
-from calibrate.costs import Laps
+from calibrate.costs import operations, remeasure
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.run import Effort, calibrate
-from engine import workers
-from engine.models import ModelSpec
-from engine.pair import Pair
+from engine.models.specs import ModelSpec
+from engine.runtime import workers
+from engine.runtime.pair import Pair
 
 if TYPE_CHECKING:
     from tiny_models import Calibrated
@@ -100,7 +100,7 @@ def brief_timings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "visit", brief.visit)
         patch.setattr(operations, "time_reference", brief.time_reference)
-        patch.setattr(pace, "CROWD_SECONDS", 0.01)
+        patch.setattr(remeasure, "CONTENTION_SECONDS", 0.01)
         yield
 
 
@@ -123,10 +123,10 @@ def tiny_calibrated(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -
     """The tiny pair with the draft 'near' alone, and its calibration, greedily and at temperature 1."""
     from tiny_models import Calibrated, only, word_prompts
 
-    from engine.tokenizer import Tokenizer
+    from engine.models.tokenizer import Tokenizer
 
     pair, tokenizer = only(tiny_pair, "near"), Tokenizer(tiny_pair.target)
     folder = tmp_path_factory.mktemp("calibration")
-    effort = Effort("tiny", 4, 24, Laps(1, seconds=0.0, together_seconds=0.01), sampled=40)
+    effort = Effort("tiny", 4, 24, SamplingBudget(1, seconds=0.0, together_seconds=0.01), sampled=40)
     calibrate(pair, tokenizer, word_prompts("calibration"), effort, folder)
     return Calibrated(pair, tokenizer, folder, load_artifact(folder))

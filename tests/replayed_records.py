@@ -9,8 +9,8 @@ from calibrate.artifact import Artifact, Calibration
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.record import Run
-from reports.verification import Compared, Sample, Side, Verification
-from sim.replay import Replay
+from reports.verify.verification import Compared, Sample, Side, Verification
+from sim.world.replay import Replay
 
 CONFIGURATIONS = (
     Configuration(policy="autoregressive", placement="in-turn"),

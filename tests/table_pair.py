@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.cached_model import CachedModel
-from engine.capabilities import Capabilities
-from engine.channel import Reply, Ticket
-from engine.distributions import distribution
-from engine.hrad import Predictor
-from engine.rows import Rows, arranged
-from engine.sampling import Sampling
-from engine.session import Player
-from engine.worker_process import Host, Hosted
+from engine.models.cached_model import CachedModel
+from engine.models.capabilities import Capabilities
+from engine.models.distributions import distribution
+from engine.models.hrad import Predictor
+from engine.models.rows import Rows, arranged
+from engine.models.sampling import Sampling
+from engine.runtime.channel import Reply, Ticket
+from engine.runtime.session import Player
+from engine.runtime.worker_process import Host, Hosted
 
 VOCABULARY, END = 4, 3
 PROMPT = [0, 1, 2, 0, 1, 2, 0, 1]  # repeats itself, for policies that go by that
 
 
 class TableDecoder:
-    """`engine.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to see."""
+    """`engine.models.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to."""
 
     def __init__(self, table: Tensor, kept_tokens: Tensor | None = None) -> None:
         self.table = table

@@ -13,21 +13,21 @@ from hypothesis import given
 from calibrate.artifact import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.ledger import Ledger
-from engine.ngrams import NONE, NGrams
+from engine.models.ledger import Ledger
 from engine.policies import load_policy
+from engine.policies.ngrams import NONE, NGrams
 from engine.policies.settings import Settings
 from engine.policies.words import Draft, DraftLimits, Line, Round, Verdict
-from sim.acceptance import REACH, IndependentAcceptance, TraceAcceptance, off_path_runs
-from sim.alignment import shift_alignment
-from sim.costs import LinearCosts
-from sim.durations import Operations
-from sim.replay import replay
-from sim.script import NO_TOKEN
-from sim.what_if import WhatIf
-from sim.world import Setting, simulate
+from scenarios.what_if import WhatIf
+from sim.acceptance.alignment import shift_alignment
+from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance, off_path_runs
+from sim.costs.durations import Operations
+from sim.costs.stated import StatedCosts
+from sim.scripts.script import NO_TOKEN
+from sim.world.replay import replay
+from sim.world.simulation import Setting, simulate
 
-COSTS = LinearCosts(draft_step_ms=5, target_forward_ms=17)
+COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17)
 PROMPT = 3
 
 
@@ -172,7 +172,7 @@ def test_replay_equals_the_plain_reference(trace: tuple[list[int], DraftTrace], 
     source = TraceAcceptance.of(np.array(path, dtype=np.int32), seen, off_path_runs([seen]), [1])
     forks: list[int] = []
 
-    class Counting(LinearCosts):
+    class Counting(StatedCosts):
         def fork(self, operations: Operations) -> float:
             forks.extend(operations.tokens.tolist())
             return 0.0

@@ -3,8 +3,8 @@
 import artifacts
 import pytest
 
-from calibrate.acceptance_statistics import RANKS, acceptance_statistics
-from reports.acceptance_page import acceptance
+from calibrate.traces.acceptance_statistics import RANKS, acceptance_statistics
+from reports.page.acceptance_page import acceptance
 
 STATISTICS = acceptance_statistics(artifacts.artifact(prompts=6))
 SECTION = acceptance(STATISTICS)

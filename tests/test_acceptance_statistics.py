@@ -8,7 +8,8 @@ import artifacts
 import numpy as np
 import pytest
 
-from calibrate.acceptance_statistics import (
+from calibrate.artifact import Artifact, Trace
+from calibrate.traces.acceptance_statistics import (
     DEPTH,
     RANKS,
     AcceptanceStatistics,
@@ -18,7 +19,6 @@ from calibrate.acceptance_statistics import (
     describe_temperature,
     first_token_shares,
 )
-from calibrate.artifact import Artifact, Trace
 
 DRAFT = {"d": (0.7, 0.01)}
 

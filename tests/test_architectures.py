@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from tiny_families import FAMILIES, RECURRENT, WINDOW, save_family, tiny
 from tiny_models import PROMPTS, TOKENS, VOCABULARY, own_text
 
-from engine.cached_model import CachedModel
-from engine.capabilities import position_limit
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import ModelSpec
-from engine.pair import Pair
-from engine.placement import usable_cores
-from engine.rows import Rows, row_count
-from engine.transformers_model import TransformersModel
+from engine.models.cached_model import CachedModel
+from engine.models.capabilities import position_limit
+from engine.models.rows import Rows, row_count
+from engine.models.specs import ModelSpec
+from engine.models.transformers_model import TransformersModel
+from engine.runtime.pair import Pair
+from engine.runtime.placement import usable_cores
 
 ROLLING = [family for family in FAMILIES if family not in RECURRENT]
 # A family of each way of reading trees and of each kind of mask, tried every time; all are for a landing.
@@ -87,7 +87,7 @@ def test_trees_and_rollback_equal_whole_texts(family: str, data: st.DataObject) 
 def test_a_long_prompt_is_read_in_parts(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many rows at once as are allowed, and the same in the end."""
     model, prompt = tiny(family, 1), [1 + (7 * i * i + i) % 47 for i in range(50)]
-    monkeypatch.setattr("engine.cached_model.MOST_ROWS", 8)
+    monkeypatch.setattr("engine.models.cached_model.MOST_ROWS", 8)
     parts: list[int] = []
     decoder = TransformersModel(model)
     read = decoder.forward
@@ -140,7 +140,7 @@ def workers() -> Iterator[Pair]:
 
 def family_pair(workers: Pair, folders: Path, family: str) -> Pair:
     """A target and another draft of one family in the workers that the family before had."""
-    from engine import worker_process
+    from engine.runtime import worker_process
 
     def spec(seed: int) -> ModelSpec:
         folder = folders / f"{family} {seed}"

@@ -17,7 +17,7 @@ from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.metrics import speed
 from scenarios.calibrations import REFERENCE
-from sim.replay import replay
+from sim.world.replay import replay
 
 DATA = Path(__file__).parent / "data"
 

@@ -7,14 +7,14 @@ import torch
 from tiny_models import PROMPTS, only, own_text
 from transformers import AutoModelForCausalLM
 
-from calibrate import observation
-from calibrate.observation import FARTHEST, Text
+from calibrate.traces import observation
+from calibrate.traces.observation import FARTHEST, Text
 from engine.configuration import Configuration
-from engine.noise import gumbel
-from engine.pair import Pair
-from engine.sampling import Sampling
-from engine.workers import Worker
-from reports.audit import LINE, TIES, audit
+from engine.kernels.noise import gumbel
+from engine.models.sampling import Sampling
+from engine.runtime.pair import Pair
+from engine.runtime.workers import Worker
+from reports.verify.audit import LINE, TIES, audit
 
 TOKENS = 12
 TIE = TIES["float32"]

@@ -6,7 +6,7 @@ import joblib  # type: ignore[import-untyped]
 import pytest
 
 from engine.errors import ConfigurationError
-from sim.backends import PACKAGES, backend
+from sim.search.backends import PACKAGES, backend
 
 
 def test_processes_of_this_machine() -> None:

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from sim.batch import parts
-from sim.grid import Grid
+from sim.search.batch import parts
+from sim.search.grid import Grid
 
 GRID = Grid().configurations(["one", "other"], ["in-turn", "at-once"])
 

@@ -15,17 +15,17 @@ from table_pair import VOCABULARY as TABLE_TOKENS
 from tiny_families import tiny
 from tiny_models import PROMPTS, TOKENS, tiny_llama
 
-from engine.batching import BatchEngine, Request
-from engine.cached_model import CachedModel
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, WorkerFailed
-from engine.llama import Llama
+from engine.models.cached_model import CachedModel
+from engine.models.llama import Llama
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.transformers_model import TransformersModel
 from engine.record import Run
-from engine.sampling import GREEDY, Sampling
-from engine.scheduler import Budget, Discipline
-from engine.session import Player, generate
-from engine.transformers_model import TransformersModel
-from engine.worker_process import Hosted
+from engine.runtime.batching import BatchEngine, Request
+from engine.runtime.scheduler import Budget, Discipline
+from engine.runtime.session import Player, generate
+from engine.runtime.worker_process import Hosted
 
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),

@@ -12,12 +12,12 @@ from tiny_models import save_tiny
 
 from calibrate.prompts import Prompt
 from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec
-from engine.pair import Pair
-from engine.tokenizer import Tokenizer
-from reports.benchmark import bench, count_steps
-from reports.benchmark_effort import Effort, Prompts
-from reports.benchmark_record import (
+from engine.models.specs import ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair
+from reports.bench.benchmark import bench, count_steps
+from reports.bench.benchmark_effort import BenchmarkEffort, Prompts
+from reports.bench.benchmark_record import (
     Benchmark,
     aims,
     baseline,
@@ -26,11 +26,11 @@ from reports.benchmark_record import (
     load_benchmark,
     rows_of,
 )
-from reports.benchmark_tables import print_benchmark, tables, write_markdown
-from reports.contestants import ENTRIES, MODES
+from reports.bench.benchmark_tables import print_benchmark, tables, write_markdown
+from reports.bench.contestants import ENTRIES, MODES
 from reports.tables import WIDTH
 
-EFFORT = Effort(
+EFFORT = BenchmarkEffort(
     "tiny",
     first=1,
     more=1,

@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.policies.settings import Settings
-from sim.bursty import Bursty, RoundsOfRuns
-from sim.closed_forms import speculative_tokens_per_round
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from scenarios.stated import Bursty
+from sim.acceptance.stated import RoundsOfRuns, draw_runs
+from sim.costs.stated import StatedCosts
+from sim.world.closed_forms import speculative_tokens_per_round
+from sim.world.simulation import Setting, simulate
 
-COSTS = LinearCosts(draft_step_ms=5, target_forward_ms=17)
+COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17)
 CASES = [(0.7, 10 / 3), (0.7, 12.0), (0.5, 1.0), (0.9, 40.0), (0.2, 6.0)]
 
 
 @pytest.mark.parametrize(("acceptance", "mean_run"), CASES)
 def test_share_and_mean_run(acceptance: float, mean_run: float) -> None:
     bursty = Bursty(acceptance=acceptance, mean_run=mean_run)
-    right = [token == 0 for token in bursty.draw(400_000, seed=1).path]
+    right = [token == 0 for token in draw_runs(bursty, 400_000, seed=1).path]
     runs = [len(list(run)) for good, run in itertools.groupby(right) if good]
     # A run's length is geometric: its standard deviation is below its mean. Shares vary as runs do.
     error = 5 * mean_run / math.sqrt(len(runs))
@@ -34,7 +35,7 @@ def test_share_and_mean_run(acceptance: float, mean_run: float) -> None:
 def test_more_candidates_take_their_share_of_what_is_left(
     acceptance: float, mean_run: float, rank: int
 ) -> None:
-    path = Bursty(acceptance=acceptance, mean_run=mean_run).draw(400_000, seed=2).path
+    path = draw_runs(Bursty(acceptance=acceptance, mean_run=mean_run), 400_000, seed=2).path
     wrong = [token for token in path if token > 0]
     within = sum(token <= rank for token in wrong) / len(wrong)
     expected = 1 - (1 - acceptance) ** rank
@@ -48,7 +49,7 @@ def test_speculative_tokens_a_round(acceptance: float, mean_run: float, length: 
     settings = Settings(policy="speculative", draft_length=length)
     means = []
     for seed in range(16):
-        run = simulate(settings, bursty.draw(1_500, seed), Setting(COSTS))
+        run = simulate(settings, draw_runs(bursty, 1_500, seed), Setting(COSTS))
         # The last round is cut by the end of the text.
         means.append(sum(r.emitted for r in run.rounds[:-1]) / (len(run.rounds) - 1))
     mean = sum(means) / len(means)

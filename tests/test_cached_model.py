@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_models import PROMPTS, tiny_llama
 
-from engine.cached_model import CachedModel
-from engine.llama import Llama
-from engine.transformers_model import TransformersModel
+from engine.models.cached_model import CachedModel
+from engine.models.llama import Llama
+from engine.models.transformers_model import TransformersModel
 
 
 def lean(model: Any) -> CachedModel:

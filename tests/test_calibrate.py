@@ -14,37 +14,38 @@ from hypothesis import strategies as st
 from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
-from calibrate.artifact import Artifact, load_artifact, write_whole
-from calibrate.costs import (
+from calibrate.artifact import STEP, Artifact, load_artifact, step_of, write_whole
+from calibrate.costs.lengths import ROOM
+from calibrate.costs.measurement import (
     BURSTS,
     FORWARD_CONTEXTS,
     TARGET_TOKENS,
     TOGETHER_BRANCHES,
     TOGETHER_TOKENS,
     CostLaps,
-    Laps,
     Reach,
+    SamplingBudget,
     prompt_tokens,
 )
-from calibrate.laps import SAMPLES, STEP, STEPS, STEPS_BETWEEN
-from calibrate.lengths import ROOM
-from calibrate.pace import step_of
+from calibrate.costs.sampling_plan import SAMPLES, STEPS, STEPS_BETWEEN
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe
-from calibrate.texts import WARM_UP_TOKENS, Author, Manner
-from engine import worker_process
+from calibrate.traces.texts import WARM_UP_TOKENS, Author, SamplingParams
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.specs import TARGET, ModelSpec
+from engine.models.tokenizer import Tokenizer
 from engine.policies.words import DraftLimits
 from engine.record import Run
-from engine.sampling import GREEDY, Sampling
-from engine.tokenizer import Tokenizer
-from sim.explained import explain
+from engine.runtime import worker_process
+from engine.runtime.pair import Pair
+from sim.world.explained import explain
 
-EFFORT = Effort("tiny", 2, 16, Laps(3, seconds=0.0, together_seconds=0.01), sampled=12, rehearsals=2)
+EFFORT = Effort(
+    "tiny", 2, 16, SamplingBudget(3, seconds=0.0, together_seconds=0.01), sampled=12, rehearsals=2
+)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
 COSTS, TEXTS, ROUNDS = "costs", "texts, seen by all", "real rounds, both models at once"
 ORDER = [COSTS, TEXTS, COSTS, TEXTS, ROUNDS, COSTS]
@@ -187,20 +188,20 @@ def test_costs_are_measured_as_far_as_is_wanted(
     """Every operation that grows with the context, of all models in every placement; other cells stay."""
     steps = journal.Journal(tmp_path, [])
     laps = CostLaps(pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, reach)
-    assert {course.model for course in laps.everything} == {TARGET, "rounded", "other"}
+    assert {plan.model for plan in laps.everything} == {TARGET, "rounded", "other"}
     branches = {32, *contexts[1:]}
-    for course in laps.everything:
+    for plan in laps.everything:
         found: dict[str, set[int]] = {}
-        for operation, _, context in course.plan:
+        for operation, _, context in plan.keys:
             found.setdefault(operation, set()).add(context)
         wanted = {"forward": set(contexts), "draw": {0}}
-        if course.model == TARGET:
+        if plan.model == TARGET:
             wanted["rollback"] = set(contexts)
         else:
             wanted |= {"branch": branches, "fork": branches}
-            wanted |= {"burst": {32}} if course.placement == "at-once" else {}
+            wanted |= {"burst": {32}} if plan.placement == "at-once" else {}
         assert found == wanted
-        assert (("forward", 700, 0) in course.plan) is (reach.prompt == 700)
+        assert (("forward", 700, 0) in plan.keys) is (reach.prompt == 700)
 
 
 def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
@@ -212,10 +213,10 @@ def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
         )
         laps.look()
         laps.look()
-        for course in laps.everything:
-            assert [visit.key for visit in course.visits] == [STEP] * STEPS_BETWEEN * 2
-            assert [visit.lap for visit in course.visits] == [0] * STEPS_BETWEEN + [1] * STEPS_BETWEEN
-        return [visit.seconds for course in laps.everything for visit in course.visits]
+        for plan in laps.everything:
+            assert [visit.key for visit in plan.visits] == [STEP] * STEPS_BETWEEN * 2
+            assert [visit.lap for visit in plan.visits] == [0] * STEPS_BETWEEN + [1] * STEPS_BETWEEN
+        return [visit.seconds for plan in laps.everything for visit in plan.visits]
 
     first, again = journal.Journal(tmp_path, []), journal.Journal(tmp_path, [])
     assert look(first) == look(again)
@@ -306,13 +307,13 @@ def test_the_first_run_behind_other_work_is_warmed_up(
     generate = pair.generate
     monkeypatch.setattr(pair, "generate", noted)
     steps = journal.Journal(tmp_path, [])
-    manners = [Manner(GREEDY, 16), Manner(Sampling(temperature=1.0), 12)]
+    params = [SamplingParams(GREEDY, 16), SamplingParams(Sampling(temperature=1.0), 12)]
 
     def write() -> list[int]:
         lengths.clear()
         author = Author(pair, Tokenizer(spec), steps, lambda what, done, total: None)
         for part in parts(2, 2):
-            author.write(PROMPTS, part, manners)
+            author.write(PROMPTS, part, params)
         return list(lengths)
 
     assert write() == [WARM_UP_TOKENS, 16, 12] * 2

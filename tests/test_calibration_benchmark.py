@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Calibration, Cell, PlacementCosts
-from calibrate.laps import STEP
-from calibrate.pace import step_of
+from calibrate.artifact import STEP, Calibration, Cell, PlacementCosts, step_of
 from calibrate.run import EFFORTS
-from engine.models import TARGET
-from reports.calibration_benchmark import (
+from engine.models.specs import TARGET
+from reports.bench.calibration_benchmark import (
     CalibrationBenchmark,
     Difference,
     cells_of,

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from tiny_models import PROMPTS, VOCABULARY, on_cuda, tiny_llama
 
-from engine.cached_model import CachedModel
-from engine.captured import FEW_ROWS, LAST_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces
-from engine.llama import Llama
-from engine.rows import line_of
+from engine.models.cached_model import CachedModel
+from engine.models.captured import FEW_ROWS, LAST_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces
+from engine.models.llama import Llama
+from engine.models.rows import line_of
 
 # Attention over a whole span adds up in another order than over what is there.
 assert_close = partial(torch.testing.assert_close, atol=1e-4, rtol=1e-4)

@@ -14,9 +14,9 @@ from engine.errors import SpecBranchError
 from engine.policies.settings import Settings
 from engine.record import Run
 from reports.chrome_trace import chrome_trace, save_trace
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.world.simulation import Setting, simulate
 
 simulated = st.builds(
     lambda policy, length, acceptance, costs, shared: simulate(
@@ -28,7 +28,7 @@ simulated = st.builds(
     st.integers(1, 6),
     st.floats(0.1, 0.9),
     st.builds(
-        LinearCosts,
+        StatedCosts,
         draft_step_ms=st.floats(0.01, 20),
         target_forward_ms=st.floats(0.01, 50),
         hand_over_ms=st.floats(0, 1),

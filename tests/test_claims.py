@@ -8,11 +8,11 @@ from hypothesis import given
 from verifications import artifact, at_speeds, verification
 
 from engine.metrics import Estimate
-from reports.claims import CLAIMS, Method, Row, finding, findings, region, settled
-from reports.regime_points import points_of
-from reports.settle import PUBLISHED, Claim, decide, settle
-from sim.replay import Replay
-from sim.what_if import WhatIf
+from reports.map.claims import CLAIMS, Method, Row, finding, findings, region, settled
+from reports.map.regime_points import points_of
+from reports.verify.settle import PUBLISHED, Claim, decide, settle
+from scenarios.what_if import WhatIf
+from sim.world.replay import Replay
 
 OVER_ALONE, OVER_PEARL, OVER_SPECULATIVE, ROLLBACK = CLAIMS
 METHOD = Method(draft_length=4, rollback=0.5, hedged=0.25)

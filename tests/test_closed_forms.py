@@ -7,14 +7,14 @@ import pytest
 
 from engine.policies.settings import Settings
 from engine.record import Run
-from sim.acceptance import IndependentAcceptance
-from sim.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.world.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
+from sim.world.simulation import Setting, simulate
 
 # Chains start anew with each path, so a path is long against the start that the closed forms leave out.
 PATHS, TOKENS = 10, 1_000
-COSTS = LinearCosts(draft_step_ms=5, target_forward_ms=17, hand_over_ms=1)
+COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17, hand_over_ms=1)
 
 
 def run(acceptance: float, **settings: object) -> list[Run]:

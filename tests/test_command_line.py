@@ -15,10 +15,10 @@ from tiny_models import save_tiny
 from calibrate.artifact import load_artifact
 from calibrate.run import EFFORTS
 from engine.metrics import speed
-from reports.fidelity import QUESTIONS
-from reports.tolerance import Tolerance
-from reports.verification import load_verification, replay_folder
-from sim.replay import Replay
+from reports.verify.fidelity import QUESTIONS
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import load_verification, replay_folder
+from sim.world.replay import Replay
 
 VERDICTS = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
@@ -188,7 +188,7 @@ def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path])
 
 
 def test_help_and_simulate_do_not_import_torch() -> None:
-    modules = "specbranch, sim.run, reports.tables, reports.regime_tables, scenarios.json_schema as schema"
+    modules = "specbranch, sim.sweeps.run, reports.tables, reports.map.regime_tables, scenarios.json_schema as schema"
     code = f"import sys, {modules}; schema.schema_text(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 

@@ -14,8 +14,8 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import measure
 from engine.naming import in_words
-from reports.compare import Comparison, compare
-from reports.verification import Compared, Sample, Verification
+from reports.compare.pairing import Comparison, compare
+from reports.verify.verification import Compared, Sample, Verification
 
 
 def made(seed: int = 5, prompts: int = 4, draft_cost: float = 1.0) -> Verification:

@@ -10,9 +10,9 @@ from rich.console import Console
 from verifications import verification
 
 from engine.errors import SpecBranchError
-from reports.compare import compare
-from reports.compare_page import render, sections, write_comparison
-from reports.compare_tables import print_comparisons
+from reports.compare.compare_page import render, sections, write_comparison
+from reports.compare.compare_tables import print_comparisons
+from reports.compare.pairing import compare
 
 HOSTILE = "<b>b</b> </script>"
 FIRST = verification(prompts=4, tokens=16, lengths=(2,), branches=(1,))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import compiled
-from engine.compiled import bits_as_float, exp, ordered
+from engine.kernels import compiled
+from engine.kernels.compiled import bits_as_float, exp, ordered
 
 FINITE = st.floats(width=32, allow_nan=False)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from calibrate.artifact import MOST_SLOW, Together
-from sim.contention import FREE, Contention
+from sim.costs.contention import FREE, Contention
 
 slow = st.floats(1.0, 3.0)
 GRID = [(n, b) for n in (1, 5) for b in (1, 4)]

@@ -1,7 +1,7 @@
 """Who competes: one row for what two budgets would run alike, and every row with the settings it should have."""
 
 from engine.configuration import Configuration
-from reports.contestants import MODES, Contestant, at_length, budgets_of, drawn, families
+from reports.bench.contestants import MODES, Contestant, at_length, budgets_of, drawn, families
 
 DRAFTS = ("int8", "distilled")
 

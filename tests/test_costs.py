@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from calibrate.artifact import Cell, DraftCosts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from sim.calibrated_costs import BLOCK, CalibratedCosts, Table, offset
-from sim.costs import LinearCosts
-from sim.durations import Operations, StartUp
-from sim.replay import Replay, replay
-from sim.what_if import WhatIf
+from scenarios.what_if import WhatIf
+from sim.costs.durations import Operations, StartUp
+from sim.costs.measured import BLOCK, CalibratedCosts, Table, offset
+from sim.costs.stated import StatedCosts
+from sim.world.replay import Replay, replay
 
 GRID = cells(0.04, (1, 2, 4, 8), None)
 MEASURED = artifact().calibration
@@ -195,7 +195,7 @@ def test_a_draft_that_waits_starts_slowly(chosen: Configuration, starts: bool) -
 
 
 def test_stated_costs_under_a_what_if() -> None:
-    stated = LinearCosts(
+    stated = StatedCosts(
         draft_step_ms=4,
         target_forward_ms=40,
         hand_over_ms=1,

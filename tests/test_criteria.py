@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from reports.criteria import Sides, findings, influences, log_speeds, paired, unpaired
-from reports.fidelity import _level, take_look
-from reports.looks import Looks, plan_looks
-from reports.tolerance import Tolerance
+from reports.verify.criteria import Sides, findings, influences, log_speeds, paired, unpaired
+from reports.verify.fidelity import _level, take_look
+from reports.verify.looks import Looks, plan_looks
+from reports.verify.tolerance import Tolerance
 
 Floats = NDArray[np.float64]
 KINDS = ("code", "chat", "maths")

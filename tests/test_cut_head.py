@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cut_head import ROOM, CutHead
+from engine.models.cut_head import ROOM, CutHead
 
 KEPT = torch.arange(0, 3000, 3)
 PROMPTS = st.lists(st.integers(0, 2999), max_size=60)

@@ -21,25 +21,27 @@ from calibrate.provenance import others
 from calibrate.run import calibrate
 from calibrate.summary import describe
 from engine.configuration import Configuration
-from engine.deepening import LAYER, deepened, parameters, remarks
 from engine.errors import SpecBranchError
-from engine.llama import Llama
-from engine.models import ModelSpec, load_model
-from engine.pair import open_pair
-from engine.peers import Peer, generate, load, transformers_model
-from engine.sampling import GREEDY
-from engine.worker_process import Host
-from reports import compare_page, page
-from reports.compare import compare
-from reports.compare_tables import print_comparisons
+from engine.models.deepening import LAYER, deepened, parameters, remarks
+from engine.models.llama import Llama
+from engine.models.sampling import GREEDY
+from engine.models.specs import ModelSpec
+from engine.runtime.loading import load_model
+from engine.runtime.pair import open_pair
+from engine.runtime.worker_process import Host
+from reports.bench.peers import Peer, generate, load, transformers_model
+from reports.compare import compare_page
+from reports.compare.compare_tables import print_comparisons
+from reports.compare.pairing import compare
+from reports.page import report
 from reports.tables import verified_summary
-from reports.verification import Verification, load_verification, save_verification
-from reports.verify import Plan, verify
+from reports.verify.run import Plan, verify
+from reports.verify.verification import Verification, load_verification, save_verification
 from scenarios.schema import Scenario
-from scenarios.tuned import TunedConfiguration, chosen_depth, load_tuned, other_depth, save_tuned
-from sim.grid import Grid
-from sim.run import run_scenario
-from sim.tune import tune
+from sim.search.grid import Grid
+from sim.search.tune import tune
+from sim.search.tuned import TunedConfiguration, chosen_depth, load_tuned, other_depth, save_tuned
+from sim.sweeps.run import run_scenario
 
 DEPTH = 3
 Known = tuple[Artifact, Path, TunedConfiguration, Verification]
@@ -206,7 +208,7 @@ def test_whatever_shows_figures_says_what_they_are_of(
     save_verification(tmp_path / "v.json", verification)
     verification = load_verification(tmp_path / "v.json")
     assert verification.remarks == (remark,)
-    html = page.render(verification)
+    html = report.render(verification)
     assert html.count(f'<p class="remark">{said.replace(chr(39), "&#39;")}</p>') == 1
     assert html.index('<p class="remark">') < html.index('class="finding"')
     compared = compare([verification, verification], ["a", "b"])

@@ -4,8 +4,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from sim.contention import Contention
-from sim.devices import DRAFT, TARGET, Devices, Handle
+from sim.costs.contention import Contention
+from sim.scripts.work import DRAFT, TARGET
+from sim.world.devices import Devices, Handle
 
 Plan = list[tuple[float, int, float]]  # when each job is submitted, to which model, its seconds at full speed
 

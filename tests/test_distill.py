@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_models import tiny_llama
 
-from engine import self_written
-from engine.distill import Recipe, Report, Stage, plan_batches, train
-from engine.distilled import EMBEDDING, load_distilled
+from engine.drafts import self_written
+from engine.drafts.distill import Recipe, Report, Stage, plan_batches, train
+from engine.drafts.distilled import EMBEDDING, load_distilled
+from engine.drafts.self_written import BatchWriter, Shard, TextPlan, held_out_text, written_text
+from engine.drafts.student import Agreement, Student, divergence, grow, judge, prune
+from engine.drafts.training_prompts import KINDS, TrainingPrompt, held_out_prompts, training_prompts
 from engine.errors import SpecBranchError
-from engine.self_written import BatchWriter, Shard, TextPlan, held_out_text, written_text
-from engine.student import Agreement, Student, divergence, grow, judge, prune
-from engine.training_prompts import KINDS, TrainingPrompt, held_out_prompts, training_prompts
 
 VOCABULARY = 64
 END = 2
@@ -162,7 +162,7 @@ def test_equal_states_do_not_diverge() -> None:
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.distill.CHECKPOINT_STEPS", 4)
+    monkeypatch.setattr("engine.drafts.distill.CHECKPOINT_STEPS", 4)
     target = tiny()
     whole = learn(target, tmp_path / "whole", tmp_path / "whole.safetensors")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.distilled import (
+from engine.drafts.distilled import (
     choose_kept,
     fingerprint,
     load_distilled,
@@ -17,7 +17,7 @@ from engine.distilled import (
     save_distilled,
 )
 from engine.errors import SpecBranchError
-from engine.rounding import dequantise, pack, quantise, unpack
+from engine.kernels.rounding import dequantise, pack, quantise, unpack
 from engine.tensor_files import save_tensors
 
 KEPT = torch.tensor([0, 2, 5, 7, 40])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from engine.distributions import acceptance_bound, distribution, perturb
-from engine.sampling import GREEDY, Sampling
+from engine.models.distributions import acceptance_bound, distribution, perturb
+from engine.models.sampling import GREEDY, Sampling
 
 WARM = Sampling(temperature=0.7, seed=5)
 DRAWS, LEVEL = 4000, 1e-4

@@ -26,17 +26,17 @@ from typer.main import get_command
 import calibrate.run
 import specbranch
 from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
-from calibrate.costs import Laps
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import SPLITS, read_prompts
 from calibrate.run import Effort
 from engine.configuration import Configuration
-from engine.models import ModelSpec
-from reports.verification import replay_folder, save_verification
+from engine.models.specs import ModelSpec
+from reports.verify.verification import replay_folder, save_verification
 from scenarios.calibrations import REFERENCE
-from scenarios.tuned import TunedConfiguration, save_tuned
-from sim.grid import Grid
-from sim.regime_map import regime_map
-from sim.replay import Replay
+from sim.search.grid import Grid
+from sim.search.regime_map import regime_map
+from sim.search.tuned import TunedConfiguration, save_tuned
+from sim.world.replay import Replay
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -188,9 +188,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, dict[str,
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, tiny: tuple[ModelSpec, dict[str, ModelSpec]]) -> None:
     """Small models and searches in place of those that a command would have."""
-    monkeypatch.setattr("engine.default_drafts.choose_models", lambda *given: tiny)
-    monkeypatch.setattr("sim.tune.Grid", lambda **given: Grid(**SMALL, **given))
-    monkeypatch.setattr("sim.regime_map.regime_map", partial(regime_map, **FEW))
+    monkeypatch.setattr("engine.drafts.default_drafts.choose_models", lambda *given: tiny)
+    monkeypatch.setattr("sim.search.tune.Grid", lambda **given: Grid(**SMALL, **given))
+    monkeypatch.setattr("sim.search.regime_map.regime_map", partial(regime_map, **FEW))
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting processes takes longer than the search
 
 
@@ -291,8 +291,8 @@ def python_of(text: str) -> list[str]:
 def test_what_is_measured_in_python_is_a_calibration(
     tiny: tuple[ModelSpec, dict[str, ModelSpec]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    brief = Effort("quick", 2, 8, Laps(1, seconds=0.0, together_seconds=0.01), sampled=4)
-    monkeypatch.setattr("engine.default_drafts.choose_models", lambda *given: tiny)
+    brief = Effort("quick", 2, 8, SamplingBudget(1, seconds=0.0, together_seconds=0.01), sampled=4)
+    monkeypatch.setattr("engine.drafts.default_drafts.choose_models", lambda *given: tiny)
     monkeypatch.setitem(calibrate.run.EFFORTS, "quick", brief)
     monkeypatch.chdir(tmp_path)
     measuring, *_ = python_of(IN_PYTHON.read_text())

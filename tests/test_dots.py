@@ -8,7 +8,7 @@ import pytest
 from llvmlite import binding
 from numpy.typing import NDArray
 
-from engine import dots
+from engine.kernels import dots
 
 STEPS = 24
 

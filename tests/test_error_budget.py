@@ -10,9 +10,9 @@ from hypothesis import settings as effort
 from replayed_records import ELSEWHERE, HERE, record, scaled, side
 
 from engine.errors import CalibrationError
-from reports.error_budget import ErrorBudget, split_error
-from reports.error_budget_page import error_budget, finding
-from reports.verification import Compared, Sample
+from reports.page.error_budget_page import error_budget, finding
+from reports.verify.error_budget import ErrorBudget, split_error
+from reports.verify.verification import Compared, Sample
 
 
 def parts_sum_to_the_error(budget: ErrorBudget) -> bool:

@@ -3,8 +3,8 @@
 import pytest
 from replayed_records import CONFIGURATIONS, ELSEWHERE, HERE, record, scaled
 
-from reports.error_budget import ErrorBudget, split_error
-from reports.error_budget_page import error_budget
+from reports.page.error_budget_page import error_budget
+from reports.verify.error_budget import ErrorBudget, split_error
 
 
 def test_the_section_shows_every_part() -> None:

@@ -12,12 +12,12 @@ from commands import call
 from calibrate.artifact import save_artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import ModelSpec
-from engine.placement import PLACEMENTS
+from engine.models.specs import ModelSpec
+from engine.runtime.placement import PLACEMENTS
 from scenarios.calibrations import REFERENCE
-from scenarios.exports import DRAFT, SYSTEMS, export, restriction
-from scenarios.tuned import load_tuned
-from sim.grid import Grid
+from sim.search.exports import DRAFT, SYSTEMS, export, restriction
+from sim.search.grid import Grid
+from sim.search.tuned import load_tuned
 
 SPECULATIVE = Configuration(policy="speculative", draft_length=5, placement="in-turn")
 LOOKUP = Configuration(policy="prompt-lookup", draft_length=4, longest_match=3, first_match=True)

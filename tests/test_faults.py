@@ -16,16 +16,16 @@ import torch
 from table_pair import PROMPT, players, tables
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from engine import worker_process
 from engine.configuration import Configuration
 from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
-from engine.local_session import Local
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
-from engine.placement import PLACEMENTS, Placement, usable_cores
-from engine.session import Player, generate
-from engine.worker_process import Host
-from engine.workers import Worker
+from engine.models.specs import TARGET, ModelSpec
+from engine.runtime import worker_process
+from engine.runtime.local_session import Local
+from engine.runtime.pair import Pair
+from engine.runtime.placement import PLACEMENTS, Placement, usable_cores
+from engine.runtime.session import Player, generate
+from engine.runtime.worker_process import Host
+from engine.runtime.workers import Worker
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 # Each starts processes of its own and ends them: one placement is tried every time, all of them for a landing.
@@ -143,7 +143,7 @@ def test_a_target_out_of_memory_is_an_error_and_leaves_no_process(
 
 def write_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pair, "_link", lambda self, target, drafter: False)
-    monkeypatch.setattr("engine.pair.generate_there", None)
+    monkeypatch.setattr("engine.runtime.pair.generate_there", None)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_a_hung_thread_beside_the_target_is_an_error(
 
     The process gives signs of life all the time, so it is found by how long it has been at one job.
     """
-    monkeypatch.setattr("engine.workers.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("engine.runtime.workers.BEAT_SECONDS", 0.1)
     _, drafter = pair.players("threads", "other")
     assert drafter is not None
     drafter.worker.call(let_jobs_be, names={"draft": "draft_for_ever"})
@@ -318,7 +318,7 @@ def test_a_hung_thread_beside_the_target_is_an_error(
 
 def limit_jobs(host: Host, seconds: float) -> None:
     """In a worker that runs the policy itself."""
-    vars(import_module("engine.session"))["JOB_SECONDS"] = seconds
+    vars(import_module("engine.runtime.session"))["JOB_SECONDS"] = seconds
 
 
 def members(session: int) -> list[str]:

@@ -13,11 +13,18 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau
 from verifications import at_speeds, verification
 
-from reports.fidelity import EXIT_CODES, course, judge, kendall_tau, ninth_in_ten, sentence, unsteadiness
-from reports.looks import Look, Looks
-from reports.parts import find_chosen
-from reports.tolerance import Tolerance
-from reports.verification import Compared, Foretold, Verification
+from reports.verify.fidelity import (
+    EXIT_CODES,
+    course,
+    judge,
+    kendall_tau,
+    ninth_in_ten,
+    sentence,
+    unsteadiness,
+)
+from reports.verify.looks import Look, Looks
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import Compared, Foretold, Verification, find_chosen
 
 BASE = verification(prompts=8)
 PLACE = BASE.compared.index(find_chosen(BASE.compared))

@@ -7,7 +7,7 @@ from verifications import verification
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
-from reports.frontier import Place, front, frontier, wasted
+from reports.page.frontier import Place, front, frontier, wasted
 
 AUTOREGRESSIVE = Configuration(policy="autoregressive")
 places = st.lists(

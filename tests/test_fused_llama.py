@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.cached_model import CachedModel
-from engine.fused_llama import FUSED_ROWS, block, has_instructions
-from engine.linear import round_weight
-from engine.llama import PASSES, Llama
-from engine.rows import line_of
+from engine.kernels.linear import round_weight
+from engine.models.cached_model import CachedModel
+from engine.models.fused_llama import FUSED_ROWS, block, has_instructions
+from engine.models.llama import PASSES, Llama
+from engine.models.rows import line_of
 
 PREFIX = [1 + (7 * i) % 60 for i in range(37)]
 needed = pytest.mark.skipif(not has_instructions(), reason="this processor has neither AVX2 nor AVX-512")
@@ -126,7 +126,7 @@ def test_two_threads_compute_what_one_does(
     decoder = lean(random_llama(), bits)
     texts = []
     for threads in (1, 2, 3):
-        monkeypatch.setattr("engine.fused_llama._threads", lambda threads=threads: threads)
+        monkeypatch.setattr("engine.models.fused_llama._threads", lambda threads=threads: threads)
         with torch.inference_mode():
             decoder.cache.zero_()
         read(decoder, PREFIX[:FUSED_ROWS], 0)

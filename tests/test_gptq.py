@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 from tiny_models import PROMPTS, tiny_llama
 
+from engine.drafts.gptq import load_codes, round_by_moments, save_codes, second_moments
 from engine.errors import SpecBranchError
-from engine.gptq import load_codes, round_by_moments, save_codes, second_moments
-from engine.linear import INT4_GROUP, round_weight
-from engine.llama import Llama
-from engine.models import ModelSpec
-from engine.rounding import Rounded, dequantise, stacked
-from engine.rows import line_of
+from engine.kernels.linear import INT4_GROUP, round_weight
+from engine.kernels.rounding import Rounded, dequantise, stacked
+from engine.models.llama import Llama
+from engine.models.rows import line_of
+from engine.models.specs import ModelSpec
 from engine.tensor_files import save_tensors
 
 MATRICES = ("_proj.weight", "lm_head.weight")

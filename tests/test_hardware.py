@@ -7,7 +7,7 @@ from tiny_models import save_tiny
 
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from engine.errors import SpecBranchError
-from engine.models import ModelSpec
+from engine.models.specs import ModelSpec
 
 
 def test_this_machine_is_itself_and_no_other() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from calibrate.costs import Laps
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import Prompt
 from calibrate.run import Effort
-from engine.models import ModelSpec
-from engine.random_pair import make_random_pair
-from reports.benchmark_record import Benchmark
-from reports.hardware_check import BENCHMARK, check
-from sim.grid import Grid
+from engine.drafts.random_pair import make_random_pair
+from engine.models.specs import ModelSpec
+from reports.bench.benchmark_record import Benchmark
+from reports.bench.hardware_check import BENCHMARK, check
+from sim.search.grid import Grid
 
 RACED = replace(
     BENCHMARK,
@@ -22,7 +22,7 @@ RACED = replace(
     tokens={"greedy": 6, "sampled": 6},
     candidates=1,
 )
-EFFORT = Effort("tiny", prompts=2, tokens=12, laps=Laps(1, seconds=0.0, together_seconds=0.01))
+EFFORT = Effort("tiny", prompts=2, tokens=12, laps=SamplingBudget(1, seconds=0.0, together_seconds=0.01))
 
 pytestmark = pytest.mark.slow
 

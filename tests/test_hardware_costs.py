@@ -10,9 +10,7 @@ from pydantic import ValidationError
 
 from engine.policies.settings import Settings
 from scenarios.hardware_files import SHIPPED, read_model
-from sim.acceptance import IndependentAcceptance
-from sim.durations import Costs, Operations
-from sim.hardware_costs import (
+from scenarios.stated_hardware import (
     Added,
     Device,
     Figure,
@@ -23,8 +21,11 @@ from sim.hardware_costs import (
     Roofline,
     Timed,
 )
-from sim.what_if import WhatIf
-from sim.world import Setting, simulate
+from scenarios.what_if import WhatIf
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.durations import Costs, Operations
+from sim.costs.hardware import hardware_costs
+from sim.world.simulation import Setting, simulate
 
 DEVICE = Device(
     title="D",
@@ -126,8 +127,8 @@ def operations(*pairs: tuple[int, int]) -> Operations:
 
 def test_costs_follow_a_what_if() -> None:
     hardware = HARDWARE.model_copy(update={"hand_over_ms": 2.0, "fork_ms": 1.0})
-    plain: Costs = hardware.under(WhatIf(), shared=False)
-    faster = hardware.under(WhatIf(target_speed=2, draft_speed=4, overheads=False), shared=False)
+    plain: Costs = hardware_costs(hardware, WhatIf(), shared=False)
+    faster = hardware_costs(hardware, WhatIf(target_speed=2, draft_speed=4, overheads=False), shared=False)
     one, two = operations((1, 0)), operations((3, 7), (2, 8))
     assert plain.target_forward(one) == pytest.approx(2 * faster.target_forward(one))
     assert plain.branch_step(two) == pytest.approx(4 * faster.branch_step(two))
@@ -141,7 +142,7 @@ def test_in_turn_the_draft_sits_on_the_targets_devices() -> None:
     wide = Timed(roofline=ROOFLINE.model_copy(update={"devices": 4}))
     hardware = Hardware(target=target, draft=wide)
     one = operations((1, 0))
-    own, shared = (hardware.under(WhatIf(), shared).draft_forward(one) for shared in (False, True))
+    own, shared = (hardware_costs(hardware, WhatIf(), shared).draft_forward(one) for shared in (False, True))
     assert own == pytest.approx(ROOFLINE.seconds(1, 0) / 4)
     assert shared == pytest.approx(2 * ROOFLINE.seconds(1, 0) / 2)  # half the bandwidth, half the devices
     assert "in turn" in " ".join(hardware.notes(shared=True, drafts=True))
@@ -162,7 +163,7 @@ def test_notes_say_that_times_are_extrapolated_from_where_and_without_what() -> 
 
 
 def test_forwards_beyond_a_profile_are_told() -> None:
-    costs = HARDWARE.under(WhatIf(), shared=False)
+    costs = hardware_costs(HARDWARE, WhatIf(), shared=False)
     costs.target_forward(operations((8, 0)))
     costs.draft_forward(operations((5000, 0)))
     assert costs.notes() == ()
@@ -172,7 +173,7 @@ def test_forwards_beyond_a_profile_are_told() -> None:
 
 
 def test_a_simulated_round_takes_the_draft_steps_and_one_forward() -> None:
-    costs = HARDWARE.under(WhatIf(), shared=True)
+    costs = hardware_costs(HARDWARE, WhatIf(), shared=True)
     source = IndependentAcceptance.draw(4, 1.0, 0)
     run = simulate(Settings(policy="speculative", draft_length=3), source, Setting(costs, shared=True))
     drafted = sum(ROOFLINE.seconds(1, context) for context in range(3))

@@ -11,7 +11,7 @@ from artifacts import artifact
 from engine.errors import ConfigurationError
 from scenarios.hardware_files import SHIPPED, read_device, read_model, read_profile
 from scenarios.schema import load_scenario, load_scenarios
-from sim.run import run_scenario
+from sim.sweeps.run import run_scenario
 
 SCENARIO = """\
 title: t

@@ -9,9 +9,9 @@ import torch
 from tiny_models import PROMPTS, tiny_llama
 from torch.nn import functional
 
-from engine.cached_model import WATCHED_LAYERS, CachedModel, Decoder
 from engine.errors import SpecBranchError
-from engine.hrad import (
+from engine.models.cached_model import WATCHED_LAYERS, CachedModel, Decoder
+from engine.models.hrad import (
     Predictor,
     draft_identity,
     load_predictor,
@@ -19,11 +19,11 @@ from engine.hrad import (
     save_predictor,
     watched,
 )
-from engine.hrad import fingerprint as fingerprint_of
-from engine.llama import Llama
-from engine.models import ModelSpec
+from engine.models.hrad import fingerprint as fingerprint_of
+from engine.models.llama import Llama
+from engine.models.specs import ModelSpec
+from engine.models.transformers_model import TransformersModel
 from engine.policies.outlook import classify
-from engine.transformers_model import TransformersModel
 
 DRAFT = ModelSpec(source="d", bits=8)
 WIDTH, LONGEST = 12, 16

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from tiny_models import own_text, save_tiny
 from torch import Tensor
 
-from calibrate.hrad_examples import gather, open_journal, unseen_prompts
-from calibrate.hrad_quality import auc, describe, quality
-from calibrate.hrad_run import train
-from calibrate.hrad_training import Plan, base_log_odds, cross_fit, fit, outcomes
 from calibrate.prompts import Prompt, builtin_prompts
-from engine.cached_model import CachedModel
+from calibrate.traces.hrad_examples import gather, open_journal, unseen_prompts
+from calibrate.traces.hrad_quality import auc, describe, quality
+from calibrate.traces.hrad_run import train
+from calibrate.traces.hrad_training import Plan, base_log_odds, cross_fit, fit, outcomes
 from engine.errors import ConfigurationError
-from engine.hrad import load_predictor, run_chances, watched
-from engine.models import ModelSpec, load_model
-from engine.pair import open_pair
+from engine.models.cached_model import CachedModel
+from engine.models.hrad import load_predictor, run_chances, watched
+from engine.models.specs import ModelSpec
+from engine.runtime.loading import load_model
+from engine.runtime.pair import open_pair
 
 LENGTH, WIDTH = 60, 10
 PLAN = Plan(hidden=32, dropout=0.1, weight_decay=0.01, rate=5e-3, epochs=25)
@@ -177,8 +178,8 @@ def test_a_line_longer_than_every_text_has_no_quality() -> None:
 
 
 def test_prompts_are_such_as_nothing_was_trained_or_is_judged_on() -> None:
-    from engine.self_written import TextPlan
-    from engine.training_prompts import KINDS, training_prompts
+    from engine.drafts.self_written import TextPlan
+    from engine.drafts.training_prompts import KINDS, training_prompts
 
     prompts = unseen_prompts(1000)
     texts = {p.text for p in prompts}

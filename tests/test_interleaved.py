@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from calibrate.costs import TOGETHER_BRANCHES, TOGETHER_TOKENS
+from calibrate.costs.measurement import TOGETHER_BRANCHES, TOGETHER_TOKENS
 from engine.configuration import Configuration
-from engine.models import TARGET, ModelSpec
-from engine.pair import Pair
-from engine.placement import usable_cores
-from engine.sampling import GREEDY
-from reports.interleaved import Course, Measured, Prompted, measure
+from engine.models.sampling import GREEDY
+from engine.models.specs import TARGET, ModelSpec
+from engine.runtime.pair import Pair
+from engine.runtime.placement import usable_cores
+from reports.verify.interleaved import Measured, Prompted, RunSchedule, run_interleaved
 
 pytestmark = pytest.mark.skipif(len(usable_cores()) < 2, reason="drafting at once needs two cores")
 
@@ -38,7 +38,7 @@ def pair(source: str) -> Iterator[Pair]:
 
 def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source: str) -> None:
     heard: list[str] = []
-    found = measure(pair, [ALONE, PEARL], PROMPTED, repeats=2, seed=3, advance=heard.append)
+    found = run_interleaved(pair, [ALONE, PEARL], PROMPTED, repeats=2, seed=3, advance=heard.append)
     for configuration in (ALONE, PEARL):
         mine = found.samples[configuration]
         assert [(s.repeat, s.prompt) for s in mine] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -86,8 +86,8 @@ def test_it_ends_by_the_clock_or_where_all_is_decided(pair: Pair) -> None:
             looks.append((seen, last))
             return seen == at
 
-        course = Course(planned, seconds, look, clock=lambda heard=heard: float(len(heard)))  # type: ignore[misc]
-        found = measure(pair, [ALONE], four, repeats, seed=0, advance=heard.append, course=course)
+        schedule = RunSchedule(planned, seconds, look, clock=lambda heard=heard: float(len(heard)))  # type: ignore[misc]
+        found = run_interleaved(pair, [ALONE], four, repeats, seed=0, advance=heard.append, schedule=schedule)
         assert (found.prompts, found.ended) == (prompts, ended)
         assert len(heard) == prompts * repeats
         assert [(s.repeat, s.prompt) for s in found.samples[ALONE]] == [
@@ -109,7 +109,7 @@ def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) ->
             process.join()
             killed.append(process.pid)
 
-    found = measure(pair, [PEARL], PROMPTED, repeats=1, seed=0, advance=kill)
+    found = run_interleaved(pair, [PEARL], PROMPTED, repeats=1, seed=0, advance=kill)
     assert killed
     (note,) = found.notes
     assert "timed at once one time less" in note

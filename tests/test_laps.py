@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.artifact import Cell
+from calibrate.artifact import STEP, Cell
+from calibrate.costs.sampling_plan import (
+    DISTURBED,
+    MOST,
+    STEPS_BETWEEN,
+    WANTED,
+    SamplingPlan,
+    add_lap,
+    without_drift,
+)
 from calibrate.intervals import half_width, uncertainty
-from calibrate.laps import DISTURBED, MOST, STEP, STEPS_BETWEEN, WANTED, Course, add_lap, at_one_pace
 
 KEYS = [("forward", n, 0) for n in (1, 2, 5)]
 
 
-def course(references: list[float]) -> Course:
+def plan(references: list[float]) -> SamplingPlan:
     """Laps over the same cells; `references` are the times of the reference operation, one more than visits."""
-    made = Course("in-turn", "target", KEYS)
+    made = SamplingPlan("in-turn", "target", KEYS)
     found = [[*KEYS[i % 3], [0.01 + i, 0.01 + i], r] for i, r in enumerate(references[:-1])]
     add_lap(made, [*found, ["", 0, 0, [], references[-1]]])
     return made
@@ -25,7 +33,7 @@ def course(references: list[float]) -> Course:
 
 @given(st.lists(st.floats(0.001, 0.1), min_size=4, max_size=40))
 def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
-    made = course(references)
+    made = plan(references)
     kept, apart = made.sifted()
     assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)  # in one lap
     assert len(apart) <= MOST * len(made.visits)
@@ -36,12 +44,12 @@ def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
 
 def test_only_what_was_slow_on_both_sides_is_apart() -> None:
     slow = 0.01 * DISTURBED * 1.01
-    made = course([0.01, 0.01, slow, 0.01, 0.01, slow, slow, 0.01, 0.01, 0.01])
+    made = plan([0.01, 0.01, slow, 0.01, 0.01, slow, slow, 0.01, 0.01, 0.01])
     assert [v.seconds[0] for v in made.sifted()[1]] == [pytest.approx(5.01)]
 
 
 def test_a_machine_that_is_slow_half_of_the_time_is_taken_as_it_is() -> None:
-    made = course([0.01] * 6 + [0.02] * 6)
+    made = plan([0.01] * 6 + [0.02] * 6)
     assert made.sifted()[1] == []
 
 
@@ -67,7 +75,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 
 
 def test_what_is_wide_stays_open() -> None:
-    made = Course("in-turn", "target", KEYS)
+    made = SamplingPlan("in-turn", "target", KEYS)
     for wobble in (1.0, 1.0 + 4 * WANTED, 1.0):
         add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[1:2]] + [["", 0, 0, [], 0.01]])
         add_lap(made, [[*key, [0.01], 0.01] for key in (*KEYS[:1], *KEYS[2:])] + [["", 0, 0, [], 0.01]])
@@ -80,7 +88,7 @@ def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: in
     rng = np.random.default_rng(seed)
     keys = [*KEYS, ("branch", 2, 32), ("burst", 4, 32)]
     more = dict(zip(keys, (0.0, 0.001, 0.004, 0.002, 0.0), strict=True))
-    made = Course("in-turn", "draft", [*keys, ("draw", 1, 0)])
+    made = SamplingPlan("in-turn", "draft", [*keys, ("draw", 1, 0)])
     for step in steps:
         lap = [[*key, [(4 if key[0] == "burst" else 1) * step + more[key]] * 2, 0.01] for key in keys]
         drawn = float(rng.uniform(0.001, 0.002))
@@ -100,10 +108,10 @@ def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: in
 )
 def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tuple[float, float]]) -> None:
     """However much slower a lap's steps were, and however much the two samples of a visit differ."""
-    made = Course("in-turn", "draft", KEYS)
+    made = SamplingPlan("in-turn", "draft", KEYS)
     for step, pair in zip(steps, samples, strict=False):
         add_lap(made, [[*KEYS[0], [step], 0.01], [*KEYS[2], list(pair), 0.01], ["", 0, 0, [], 0.01]])
-    found = at_one_pace(made.visits)
+    found = without_drift(made.visits)
     assert all(second > 0.0 for visit in found for second in visit.seconds)
     for before, after in zip(made.visits, found, strict=True):
         one, other = before.seconds[0] / before.seconds[-1], after.seconds[0] / after.seconds[-1]
@@ -111,16 +119,16 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
 
 
 def test_laps_without_a_step_are_as_they_were() -> None:
-    made = Course("in-turn", "target", KEYS)
+    made = SamplingPlan("in-turn", "target", KEYS)
     for seconds in (0.01, 0.02):
         add_lap(made, [[*KEYS[1], [seconds], 0.01], ["", 0, 0, [], 0.01]])
-    assert at_one_pace(made.visits) == made.visits
+    assert without_drift(made.visits) == made.visits
 
 
 @given(st.lists(st.floats(0.8, 1.6), min_size=1, max_size=12))
 def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
     """One whole lap while the machine is as it is first, then sittings over the step alone: each counts the same."""
-    made = Course("in-turn", "target", KEYS)
+    made = SamplingPlan("in-turn", "target", KEYS)
     base = {key: 0.01 + 0.002 * key[1] for key in KEYS}
     for lap, mood in enumerate(moods):
         keys = KEYS if lap == 0 else [STEP] * STEPS_BETWEEN

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from engine.ledger import Ledger
+from engine.models.ledger import Ledger
 
 tokens = st.integers(0, 2)
 lines = st.lists(tokens, min_size=1, max_size=6)

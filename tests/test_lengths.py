@@ -8,8 +8,7 @@ from hypothesis import given
 from tiny_models import tiny_llama
 
 from calibrate.artifact import ModelRecord
-from calibrate.costs import BRANCH_CONTEXTS, FORWARD_CONTEXTS
-from calibrate.lengths import (
+from calibrate.costs.lengths import (
     LEAST_POSITIONS,
     LONGER,
     ROOM,
@@ -19,8 +18,9 @@ from calibrate.lengths import (
     most_positions,
     with_positions,
 )
+from calibrate.costs.measurement import BRANCH_CONTEXTS, FORWARD_CONTEXTS
 from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec
+from engine.models.specs import ModelSpec
 
 
 def record(positions: int | None) -> ModelRecord:

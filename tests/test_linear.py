@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from engine.linear import (
+from engine.kernels.linear import (
     INT4_GROUP,
     PACKED_ROWS,
     SPARE_BYTES,
@@ -14,8 +14,8 @@ from engine.linear import (
     make_linear,
     round_weight,
 )
-from engine.llama import make_norm
-from engine.rounding import dequantise, quantise, quantise_spans
+from engine.kernels.rounding import dequantise, quantise, quantise_spans
+from engine.models.llama import make_norm
 
 
 @given(st.sampled_from([4, 8]), st.sampled_from([None, 16, 64]), st.integers(0, 2**31))

@@ -9,12 +9,12 @@ from tiny_models import PROMPTS, TOKENS, only
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
-from engine.local_session import write
-from engine.pair import Pair
-from engine.placement import usable_cores
-from engine.sampling import GREEDY, Sampling
-from engine.session import generate
-from engine.worker_process import Host
+from engine.models.sampling import GREEDY, Sampling
+from engine.runtime.local_session import write
+from engine.runtime.pair import Pair
+from engine.runtime.placement import usable_cores
+from engine.runtime.session import generate
+from engine.runtime.worker_process import Host
 
 CONFIGURATIONS = (
     Configuration(policy="autoregressive", placement="in-turn"),
@@ -64,8 +64,8 @@ def test_where_no_pipe_can_be_handed_on_the_driver_writes(
     if len(pair.cores) < 2:
         pytest.skip("drafting at once needs two cores")
     there = pair.generate(CONFIGURATIONS[5], PROMPTS[0], max_tokens=TOKENS)
-    monkeypatch.setattr("engine.pair.CAN_LINK", False)
-    monkeypatch.setattr("engine.pair.generate_there", None)
+    monkeypatch.setattr("engine.runtime.pair.CAN_LINK", False)
+    monkeypatch.setattr("engine.runtime.pair.generate_there", None)
     here = pair.generate(CONFIGURATIONS[5], PROMPTS[0], max_tokens=TOKENS)
     assert (here.tokens, here.rounds) == (there.tokens, there.rounds)
 

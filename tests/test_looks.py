@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from reports.looks import ERROR, Look, Looks, level_at, plan_looks, spent
+from reports.verify.looks import ERROR, Look, Looks, level_at, plan_looks, spent
 
 
 def test_bounds_are_the_published_ones() -> None:

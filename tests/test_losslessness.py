@@ -18,12 +18,12 @@ import torch
 from scipy.stats import chisquare
 from table_pair import END, PROMPT, exact_law, players, tables
 
-from engine import decoding
-from engine.cached_model import CachedModel, Forwards
 from engine.configuration import Configuration
-from engine.distributions import distribution, perturb
-from engine.sampling import Sampling
-from engine.session import generate
+from engine.models import decoding
+from engine.models.cached_model import CachedModel, Forwards
+from engine.models.distributions import distribution, perturb
+from engine.models.sampling import Sampling
+from engine.runtime.session import generate
 
 TEXTS, TOKENS, LEVEL = 4000, 3, 1e-4
 SEEDS = range(1000)  # of the texts that every policy has to write

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.messages import Watch, encode, pipe
+from engine.runtime.messages import Watch, encode, pipe
 
 leaves = st.one_of(
     st.none(),

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from tiny_models import VOCABULARY, save_tiny
 
+from engine.drafts.ngram_counting import count_of_target, judge, save_ngrams
+from engine.drafts.self_written import Shard, TextPlan
 from engine.errors import SpecBranchError
-from engine.models import ModelSpec, load_model
-from engine.ngram_counting import count_of_target, judge
-from engine.ngrams import NONE, NGrams, count_ngrams, load_ngrams, save_ngrams, vocabulary_of
+from engine.models.specs import ModelSpec
+from engine.policies.ngrams import NONE, NGrams, count_ngrams, load_ngrams, vocabulary_of
 from engine.policies.repetitions import Repetitions, guess_of
 from engine.policies.words import DraftLimits
-from engine.self_written import Shard, TextPlan
+from engine.runtime.loading import load_model
 
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=20), min_size=1, max_size=5)
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from tiny_models import on_cuda
 
-from engine import compiled_noise, noise
-from engine.noise import gumbel, with_noise
+from engine.kernels import compiled_noise, noise
+from engine.kernels.noise import gumbel, with_noise
 
 seeds, places = st.integers(0, 2**70), st.integers(0, 10**6)
 

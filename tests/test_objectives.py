@@ -10,7 +10,7 @@ from hypothesis import given
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from sim.objectives import OBJECTIVES, Bounds, Occupancy, compare, cost, front, within
+from sim.search.objectives import OBJECTIVES, Bounds, Occupancy, compare, cost, front, within
 
 SECONDS = st.lists(st.floats(0.1, 10.0), min_size=6, max_size=6)
 TOKENS = (10, 20, 30, 10, 20, 30)

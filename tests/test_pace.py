@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Artifact, Together
-from calibrate.pace import QUANTILES, Crowd, Pace, at_pace, paces, step_of
+from calibrate.artifact import Artifact, Together, step_of
+from calibrate.costs.drift import QUANTILES, ContentionSample, Drift, adjusted_for_drift, drifts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
-from engine.models import TARGET
-from engine.placement import PLACEMENTS, Placement
-from sim.replay import Replay
+from engine.models.specs import TARGET
+from engine.runtime.placement import PLACEMENTS, Placement
+from sim.world.replay import Replay
 
 HERE = artifact(jitter=False)
 PLACED = tuple(costs.placement for costs in HERE.calibration.placements)
 
 
-def everywhere(made: Artifact, by: dict[str, float]) -> tuple[Pace, ...]:
+def everywhere(made: Artifact, by: dict[str, float]) -> tuple[Drift, ...]:
     """Every model's step, in every placement, taking so many times as long."""
     now = {}
     for costs in made.calibration.placements:
         for model, factor in by.items():
             step = float(np.mean(step_of(costs, model).seconds))
             now[costs.placement, model] = [factor * step] * 3
-    return tuple(paces(made.calibration, now))
+    return tuple(drifts(made.calibration, now))
 
 
 def seconds(made: Artifact, configuration: Configuration) -> float:
@@ -34,7 +34,7 @@ def test_the_same_pace_changes_nothing() -> None:
     models = {TARGET: 1.0} | dict.fromkeys(HERE.calibration.drafts, 1.0)
     found = everywhere(HERE, models)
     assert [p.factor.value for p in found] == pytest.approx([1.0] * len(models) * len(PLACED))
-    again = at_pace(HERE, found)
+    again = adjusted_for_drift(HERE, found)
     for placement in PLACED:
         alone = Configuration(policy="autoregressive", placement=placement)
         assert seconds(again, alone) == pytest.approx(seconds(HERE, alone))
@@ -58,14 +58,14 @@ def test_each_forward_takes_longer_by_what_a_step_does(policy: str, factor: floa
         for run in Replay(HERE).runs(configuration)
         for job in run.jobs
     )
-    found = seconds(at_pace(HERE, everywhere(HERE, models)), configuration)
+    found = seconds(adjusted_for_drift(HERE, everywhere(HERE, models)), configuration)
     assert found == pytest.approx(seconds(HERE, configuration) + longer)
 
 
 def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
     """Where neither slowed the other and now each takes three times as long, PEARL's rounds do too, and no others."""
     first = next(iter(HERE.calibration.drafts))
-    calm, crowded = (
+    calm, contention = (
         Together(
             target_tokens=1,
             branches=1,
@@ -81,9 +81,11 @@ def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
     def made(together: Together) -> Artifact:
         silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.calibration.placements]
         base = Artifact(HERE.calibration.model_copy(update={"placements": tuple(silent)}), HERE.traces)
-        return at_pace(base, (), [Crowd(placement="at-once", draft=first, together=(together,))])
+        return adjusted_for_drift(
+            base, (), [ContentionSample(placement="at-once", draft=first, together=(together,))]
+        )
 
-    before, after = made(calm), made(crowded)
+    before, after = made(calm), made(contention)
     pearl = Configuration(policy="pearl", draft=first, draft_length=2, placement="at-once")
     ratio = seconds(after, pearl) / seconds(before, pearl)
     assert 1.5 < ratio <= 3.0  # what one model still does when the other is done is not slowed
@@ -94,7 +96,7 @@ def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
 def test_a_model_and_a_placement_change_on_their_own() -> None:
     first, *others = HERE.calibration.drafts
     pace = [p for p in everywhere(HERE, {first: 2.0}) if p.placement == "at-once"]
-    changed = at_pace(HERE, pace).calibration
+    changed = adjusted_for_drift(HERE, pace).calibration
     for before, after in zip(HERE.calibration.placements, changed.placements, strict=True):
         assert after.target == before.target
         assert [after.drafts[name] for name in others] == [before.drafts[name] for name in others]
@@ -111,11 +113,11 @@ def test_a_model_and_a_placement_change_on_their_own() -> None:
 
 
 def test_the_interval_holds_the_factor_as_often_as_it_says() -> None:
-    """Of 1,000 paces of 1.1, timed 12 times before and 40 times now: within 5 standard errors of 95%."""
+    """Of 1,000 drifts of 1.1, timed 12 times before and 40 times now: within 5 standard errors of 95%."""
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(1000):
-        made = Pace(
+        made = Drift(
             placement="in-turn",
             model=TARGET,
             calibrated=tuple(rng.normal(1.0, 0.05, 12)),
@@ -127,8 +129,8 @@ def test_the_interval_holds_the_factor_as_often_as_it_says() -> None:
 
 def test_a_disturbed_visit_counts_now_and_not_in_a_calibration() -> None:
     steady = (0.01,) * 9
-    then = Pace(placement="in-turn", model=TARGET, calibrated=(*steady, 0.1), now=steady)
-    now = Pace(placement="in-turn", model=TARGET, calibrated=steady, now=(*steady, 0.1))
+    then = Drift(placement="in-turn", model=TARGET, calibrated=(*steady, 0.1), now=steady)
+    now = Drift(placement="in-turn", model=TARGET, calibrated=steady, now=(*steady, 0.1))
     assert then.factor.value == pytest.approx(1.0)
     assert now.factor.value == pytest.approx(1.9)
 
@@ -137,18 +139,18 @@ def test_a_disturbed_visit_counts_now_and_not_in_a_calibration() -> None:
 def test_costs_vary_as_steps_do_now(timings: int) -> None:
     """In the mean they are the factor's, whether all timings are kept or quantiles of many."""
     now = tuple(np.random.default_rng(timings).lognormal(-4.0, 0.2, timings))
-    made = Pace(placement="in-turn", model=TARGET, calibrated=(0.01, 0.02, 0.03), now=now)
+    made = Drift(placement="in-turn", model=TARGET, calibrated=(0.01, 0.02, 0.03), now=now)
     assert len(made.longer) == min(timings, QUANTILES)
     assert 1.0 + np.mean(made.longer) / made.step == pytest.approx(made.factor.value, rel=0.01)
     assert np.std(made.longer) == pytest.approx(np.std(now), rel=0.1)
-    cell = at_pace(HERE, [made]).calibration.costs("in-turn").target[0]
+    cell = adjusted_for_drift(HERE, [made]).calibration.costs("in-turn").target[0]
     middle = np.median(HERE.calibration.costs("in-turn").target[0].seconds)
     share = min(1.0, middle / made.step)
     assert cell.seconds == pytest.approx([middle + share * more for more in made.longer])
 
 
 def test_one_timing_has_no_interval() -> None:
-    made = Pace(placement="in-turn", model=TARGET, calibrated=(0.01,), now=(0.02, 0.02))
+    made = Drift(placement="in-turn", model=TARGET, calibrated=(0.01,), now=(0.02, 0.02))
     assert made.factor.value == 2.0
     assert np.isnan(made.factor.low)
 
@@ -156,6 +158,6 @@ def test_one_timing_has_no_interval() -> None:
 def test_what_was_not_calibrated_has_no_pace() -> None:
     missing: Placement = next((p for p in PLACEMENTS if p not in PLACED), "threads")
     with pytest.raises(CalibrationError, match=missing):
-        list(paces(HERE.calibration, {(missing, TARGET): [0.01]}))
+        list(drifts(HERE.calibration, {(missing, TARGET): [0.01]}))
     with pytest.raises(CalibrationError, match="nobody"):
-        list(paces(HERE.calibration, {(PLACED[0], "nobody"): [0.01]}))
+        list(drifts(HERE.calibration, {(PLACED[0], "nobody"): [0.01]}))

@@ -28,12 +28,12 @@ from verifications import HOSTILE, artifact, at_speeds, verification
 
 from engine.errors import SpecBranchError
 from engine.naming import in_words
-from reports import charts, palette
-from reports.page import render, write_page
-from reports.settle import settle, summary
-from reports.tolerance import Tolerance
-from reports.verdict import verdict
-from reports.verification import Verification, load_verification
+from reports.page import charts, palette
+from reports.page.report import render, write_page
+from reports.page.verdict import verdict
+from reports.verify.settle import settle, summary
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import Verification, load_verification
 
 SECTIONS = {
     "speeds": ("speeds",),
@@ -359,7 +359,7 @@ def test_a_file_that_cannot_be_written(record: Verification, tmp_path: Path) -> 
 
 
 def test_torch_stays_out() -> None:
-    code = "import sys, reports.page; sys.exit('torch' in sys.modules)"
+    code = "import sys, reports.page.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -17,10 +17,11 @@ import specbranch
 from calibrate.artifact import load_artifact, save_artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec, load_model
+from engine.models.specs import ModelSpec
+from engine.models.tokenizer import Tokenizer
 from engine.paths import check_model, looks_like_a_path
-from engine.tokenizer import Tokenizer
-from scenarios.tuned import TunedConfiguration, save_tuned
+from engine.runtime.loading import load_model
+from sim.search.tuned import TunedConfiguration, save_tuned
 
 CLI: Any = get_command(specbranch.app)
 

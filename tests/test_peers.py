@@ -4,11 +4,12 @@ import pytest
 import torch
 from tiny_models import PROMPTS, TOKENS, own_text, tiny_llama
 
-from engine.distilled import save_distilled
-from engine.models import TARGET, ModelSpec, load_model
-from engine.peers import Peer, generate, load, transformers_model
-from engine.sampling import GREEDY, Sampling
-from engine.worker_process import Host
+from engine.drafts.distilled import save_distilled
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.specs import TARGET, ModelSpec
+from engine.runtime.loading import load_model
+from engine.runtime.worker_process import Host
+from reports.bench.peers import Peer, generate, load, transformers_model
 
 DRAFTS = ("same", "int8", "int4", "distilled")
 

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 
 from calibrate.hardware import hardware
-from engine.cores import allowed_cores, cpu_quota, find_cores
 from engine.errors import ConfigurationError
-from engine.placement import PLACEMENTS, Seat, candidate_placements, cuda_devices, seat_models, usable_cores
+from engine.runtime.cores import allowed_cores, cpu_quota, find_cores
+from engine.runtime.placement import (
+    PLACEMENTS,
+    Seat,
+    candidate_placements,
+    cuda_devices,
+    seat_models,
+    usable_cores,
+)
 
 cores = st.lists(st.integers(0, 63), min_size=2, max_size=16, unique=True)
 

@@ -16,15 +16,15 @@ from transformers.generation.candidate_generator import PromptLookupCandidateGen
 from engine import policies
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models import ModelSpec
-from engine.pair import Pair
+from engine.models.specs import ModelSpec
 from engine.policies import load_policy, policy_names, uses
 from engine.policies.outlook import classify
 from engine.policies.pearl import balanced_length
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, Draft, DraftLimits, Line, Outlook, Round, Verdict, settle
-from sim.run import replay
+from engine.runtime.pair import Pair
+from sim.sweeps.run import replay
 
 
 @dataclass

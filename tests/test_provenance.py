@@ -12,10 +12,10 @@ from calibrate.artifact import Calibration, ModelRecord
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.provenance import others, outdated
 from calibrate.revision import engine_revision
-from engine.models import ModelSpec
+from engine.models.specs import ModelSpec
 from scenarios.schema import Scenario
-from sim.run import run_scenario
-from sim.tune import Grid, tune
+from sim.search.tune import Grid, tune
+from sim.sweeps.run import run_scenario
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from engine.decoding import choices
-from engine.models import ModelSpec, load_model
-from engine.random_pair import make_random_pair
+from engine.drafts.random_pair import make_random_pair
+from engine.models.decoding import choices
+from engine.models.specs import ModelSpec
+from engine.runtime.loading import load_model
 
 TOKENS = 48
 

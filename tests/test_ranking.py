@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.ranking import best, entropies, ranked, ranked_by_torch
+from engine.kernels.ranking import best, entropies, ranked, ranked_by_torch
 
 # Few values, so that there are many ties; and one that no token has that can be drawn.
 LOGITS = st.lists(st.sampled_from([-3.5, -1.0, 0.0, 0.25, 2.0, 7.5, -math.inf]), min_size=1, max_size=400)

@@ -15,20 +15,20 @@ from verifications import verification
 
 from calibrate.artifact import Artifact, Cell, PlacementCosts
 from engine.configuration import Configuration
-from reports.compare import compare
-from reports.compare_page import render as render_comparison
-from reports.compare_tables import print_comparisons
-from reports.page import render
+from reports.compare.compare_page import render as render_comparison
+from reports.compare.compare_tables import print_comparisons
+from reports.compare.pairing import compare
+from reports.page.report import render
 from reports.tables import WIDTH, print_outcomes, print_tuned, verified_summary, verified_table
-from reports.verification import Verification, load_verification, save_verification
+from reports.verify.verification import Verification, load_verification, save_verification
 from scenarios.schema import Scenario
-from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
-from sim.grid import Grid
-from sim.reach import FAR, MARK, MEANING, is_far, measured_context
-from sim.replay import Replay
-from sim.results import merge, read_table, row_of, rows_of, write_table
-from sim.run import run_scenario
-from sim.tune import tune
+from sim.search.grid import Grid
+from sim.search.tune import tune
+from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.sweeps.results import merge, read_table, row_of, rows_of, write_table
+from sim.sweeps.run import run_scenario
+from sim.world.reach import FAR, MARK, MEANING, is_far, measured_context
+from sim.world.replay import Replay
 
 LONG = artifact(prompts=2, tokens=24, prompt_tokens=600)  # behind 384 tokens at most, texts of 624 and 625
 SHORT = artifact(prompts=2, tokens=24)
@@ -145,7 +145,7 @@ def test_verified_and_compared(tmp_path: Path) -> None:
 
 def test_replays_of_a_verification_carry_the_mark() -> None:
     """What `verify` simulates beside what it runs."""
-    from reports.suppositions import overheads, sweep
+    from reports.verify.what_if_runs import overheads, sweep
 
     for made, far in ((SHORT, False), (LONG, True)):
         int8 = {"int8": made.calibration.drafts["int8"]}

@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from calibrate.observation import Text
 from calibrate.prompts import builtin_prompts
+from calibrate.traces.observation import Text
 from engine.configuration import Configuration
-from engine.default_drafts import choose_models
-from engine.pair import Pair, open_pair
-from engine.placement import usable_cores
-from engine.tokenizer import Tokenizer
-from reports.audit import TIES, audit
+from engine.drafts.default_drafts import choose_models
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair, open_pair
+from engine.runtime.placement import usable_cores
+from reports.verify.audit import TIES, audit
 
 TOKENS = 20
 PROMPTS = (builtin_prompts("heldout") + builtin_prompts("calibration"))[

@@ -4,9 +4,9 @@ import pytest
 
 from engine.policies.settings import Settings
 from engine.record import Job, waited_together
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.world import Setting, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.world.simulation import Setting, simulate
 
 
 def test_jobs_that_are_waited_for_at_once() -> None:
@@ -25,7 +25,7 @@ def test_jobs_that_are_waited_for_at_once() -> None:
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("policy", ["speculative", "pearl"])
 def test_a_run_is_computing_and_handing_over(policy: str, shared: bool) -> None:
-    costs = LinearCosts(draft_step_ms=3, target_forward_ms=5, hand_over_ms=1)
+    costs = StatedCosts(draft_step_ms=3, target_forward_ms=5, hand_over_ms=1)
     path = IndependentAcceptance.draw(20, 0.5, 3)
     run = simulate(Settings(policy=policy, draft_length=2), path, Setting(costs, shared=shared))
     waits, gaps = zip(*run.hand_overs(), strict=True)

@@ -7,8 +7,8 @@ import torch
 from tiny_models import on_cuda
 from torch import Tensor
 
-from engine.ranking import LISTED, ranked
-from engine.recorded import Recorded
+from engine.kernels.cuda_graphs import Recorded
+from engine.kernels.ranking import LISTED, ranked
 
 
 def scaled(x: Tensor, y: Tensor) -> Tensor:

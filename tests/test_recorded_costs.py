@@ -10,12 +10,12 @@ from hypothesis import given
 from engine.configuration import Configuration
 from engine.policies.settings import Settings
 from engine.record import Job, Run
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.recorded_costs import recorded_durations, rerun, same_schedule
-from sim.replay import Replay
-from sim.script import PROMPT_TOKEN, write_script
-from sim.world import Setting, play, record, simulate
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.scripts.script import PROMPT_TOKEN, write_script
+from sim.world.measured_durations import recorded_durations, rerun, same_schedule
+from sim.world.replay import Replay
+from sim.world.simulation import Setting, play, record, simulate
 
 POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")
 settings = st.builds(
@@ -26,7 +26,7 @@ settings = st.builds(
     adaptive_branches=st.booleans(),
 )
 costs = st.builds(
-    LinearCosts,
+    StatedCosts,
     draft_step_ms=st.floats(0.1, 20),
     draft_branch_ms=st.floats(0, 5),
     target_forward_ms=st.floats(0.1, 50),
@@ -47,7 +47,7 @@ def retimed(s: Settings, path: IndependentAcceptance, run: Run) -> Run:
 
 @given(settings, costs, paths, st.booleans())
 def test_a_simulated_run_is_itself_again(
-    s: Settings, c: LinearCosts, path: IndependentAcceptance, shared: bool
+    s: Settings, c: StatedCosts, path: IndependentAcceptance, shared: bool
 ) -> None:
     """Whatever the costs were, slow-downs included: every job at its time, and the same end."""
     run = simulate(s, path, Setting(c, shared))
@@ -86,7 +86,7 @@ def shifted(run: Run, seconds: float, late: float = 0.0) -> Run:
 def test_what_the_simulator_has_no_place_for_is_the_error_of_scheduling() -> None:
     """Time before the first job is lost to it; so is a draft that starts late, where the round waits for it."""
     path = IndependentAcceptance.draw(20, 0.5, 3)
-    costs = LinearCosts(draft_step_ms=10, target_forward_ms=5, hand_over_ms=1)
+    costs = StatedCosts(draft_step_ms=10, target_forward_ms=5, hand_over_ms=1)
     run = simulate(Settings(policy="pearl", draft_length=2), path, Setting(costs))
 
     def again(real: Run) -> float:
@@ -102,7 +102,7 @@ def test_what_the_simulator_has_no_place_for_is_the_error_of_scheduling() -> Non
 @pytest.mark.parametrize("policy", ["speculative", "pearl"])
 def test_another_sequence_of_rounds_is_noticed(policy: str) -> None:
     settings = Settings(policy=policy, draft_length=3)
-    costs = LinearCosts(draft_step_ms=2, target_forward_ms=5)
+    costs = StatedCosts(draft_step_ms=2, target_forward_ms=5)
     run = simulate(settings, IndependentAcceptance.draw(20, 0.6, 3), Setting(costs))
     other = simulate(settings, IndependentAcceptance.draw(20, 0.6, 4), Setting(costs))
     assert same_schedule(run, run)

@@ -8,8 +8,8 @@ from replayed_records import CONFIGURATIONS, HERE, record
 
 from calibrate.artifact import JSON_NAME, save_artifact
 from engine.errors import SpecBranchError
-from reports.recorded_runs import find_compared, find_runs, open_replay
-from reports.verification import replay_folder
+from reports.verify.paired_runs import find_compared, find_runs, open_replay
+from reports.verify.verification import replay_folder
 
 
 def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:

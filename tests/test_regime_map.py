@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from calibrate.artifact import Artifact, Cell, DraftCosts, PlacementCosts
 from engine.errors import CalibrationError, ConfigurationError
-from sim.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
-from sim.grid import Aids, Grid
-from sim.regime_map import RegimeMap, regime_map, step_ratio
-from sim.replay import Replay
-from sim.what_if import WhatIf
+from scenarios.what_if import WhatIf
+from sim.search.grid import Aids, Grid
+from sim.search.regime_map import RegimeMap, regime_map, step_ratio
+from sim.world.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
+from sim.world.replay import Replay
 
 STEP = 0.004  # seconds of the ideal machine's draft
 PROMPTS, TOKENS = 8, 1500
@@ -314,5 +314,5 @@ def test_what_cannot_be_mapped_is_refused() -> None:
 
 
 def test_torch_stays_out() -> None:
-    code = "import sys, sim.regime_map; sys.exit('torch' in sys.modules)"
+    code = "import sys, sim.search.regime_map; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -15,16 +15,17 @@ from test_page import FAULTS, Browser, Parsed, start_browser
 from verifications import HOSTILE, artifact, verification
 
 from engine.metrics import Estimate
-from reports import palette
-from reports.claims import Row, findings, settled
-from reports.published import PAIRS, find_regimes
-from reports.regime_charts import lead_text, place_alignment, place_ratio
-from reports.regime_page import CODES, best_own, decide, document, published_view, render, write_map
-from reports.regime_points import MapPoint, points_of
-from reports.regime_tables import print_map
+from engine.naming import in_words, method_name
+from reports.map.claims import Row, findings, settled
+from reports.map.published import PAIRS, find_regimes
+from reports.map.regime_charts import lead_text, place_alignment, place_ratio
+from reports.map.regime_page import CODES, best_own, decide, document, published_view, render, write_map
+from reports.map.regime_points import MapPoint, points_of
+from reports.map.regime_tables import print_map
+from reports.page import palette
 from reports.tables import WIDTH
-from reports.wording import in_words, method_name, number, percent, times
-from sim.regime_map import RegimeMap, regime_map
+from reports.wording import number, percent, times
+from sim.search.regime_map import RegimeMap, regime_map
 
 SECTIONS = ("map", "ratios", "losses", "published", "points", "claims", "conditions")
 CHARTS = 5
@@ -240,7 +241,7 @@ def test_without_settlements_nothing_is_said_of_the_claims(
 
 
 def test_torch_stays_out() -> None:
-    code = "import sys, reports.regime_page; sys.exit('torch' in sys.modules)"
+    code = "import sys, reports.map.regime_page; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from verifications import Costs, artifact, at_speeds, verification
 
-from calibrate.acceptance_statistics import first_token_shares
+from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.errors import SpecBranchError
-from reports.parts import find_baseline
-from reports.regime_points import has_helpers, points_of, read_records
-from reports.verification import save_verification
+from reports.map.regime_points import has_helpers, points_of, read_records
+from reports.verify.verification import find_baseline, save_verification
 
 NAMES = [name for name, _, _ in Costs().draft]
 

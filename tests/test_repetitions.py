@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from table_pair import VOCABULARY, TableDecoder
 
-from engine.cached_model import CachedModel
-from engine.decoding import write_branches
-from engine.ngrams import NONE
+from engine.models.cached_model import CachedModel
+from engine.models.decoding import write_branches
+from engine.models.sampling import Sampling
+from engine.policies.ngrams import NONE
 from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
 from engine.policies.words import Draft, DraftLimits, Line
-from engine.sampling import Sampling
 
 TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
 

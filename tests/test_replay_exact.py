@@ -9,21 +9,22 @@ import pytest
 from tiny_models import VOCABULARY, own_text, save_tiny
 
 from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
-from calibrate.costs import Laps
-from calibrate.hrad_examples import outlooks
+from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
+from calibrate.traces.hrad_examples import outlooks
 from engine.configuration import Configuration
-from engine.hrad import LONGEST
-from engine.models import ModelSpec
-from engine.ngrams import count_ngrams, save_ngrams
-from engine.pair import Pair, find_predictors
-from engine.sampling import Sampling
-from engine.tokenizer import Tokenizer
-from sim.replay import Replay
-from sim.what_if import WhatIf
+from engine.drafts.ngram_counting import save_ngrams
+from engine.models.hrad import LONGEST
+from engine.models.sampling import Sampling
+from engine.models.specs import ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.policies.ngrams import count_ngrams
+from engine.runtime.pair import Pair, find_predictors
+from scenarios.what_if import WhatIf
+from sim.world.replay import Replay
 
-EFFORT = Effort("tiny", 4, 40, Laps(1, seconds=0.0, together_seconds=0.01), sampled=24, hrad=True)
+EFFORT = Effort("tiny", 4, 40, SamplingBudget(1, seconds=0.0, together_seconds=0.01), sampled=24, hrad=True)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(4))
 CONFIGURATIONS = (
     Configuration(policy="autoregressive"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.metrics import between
-from reports.resampling import draw_prompts, ratio
+from reports.verify.resampling import draw_prompts, ratio
 
 
 def test_every_resample_has_as_many_prompts_of_each_kind() -> None:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.errors import SpecBranchError
 from scenarios.schema import Scenario
-from sim.results import COLUMNS, KEY, Row, key_of, merge, read_table, row_key, row_of, write_table
-from sim.run import run_scenario
+from sim.sweeps.results import COLUMNS, KEY, Row, key_of, merge, read_table, row_key, row_of, write_table
+from sim.sweeps.run import run_scenario
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=8)
 

@@ -69,16 +69,20 @@ def test_a_string_that_is_used_is_no_docstring() -> None:
 def test_what_runs_in_a_worker_is_measured_and_policies_are_not() -> None:
     modules = measured_modules()
     computing = {
-        "llama",
-        "fused_llama",
-        "transformers_model",
-        "cached_model",
-        "decoding",
-        "distributions",
-        "dots",
+        "models.llama",
+        "models.fused_llama",
+        "models.transformers_model",
+        "models.cached_model",
+        "models.decoding",
+        "models.distributions",
+        "kernels.dots",
     }
     assert {f"engine.{name}" for name in computing} <= modules.keys()
-    assert {"calibrate.operations", "calibrate.observation", "engine.worker_process"} <= modules.keys()
-    apart = ("engine.policies", "reports", "sim", "calibrate.artifact", "engine.training_prompts")
+    assert {
+        "calibrate.costs.operations",
+        "calibrate.traces.observation",
+        "engine.runtime.worker_process",
+    } <= modules.keys()
+    apart = ("engine.policies", "reports", "sim", "calibrate.artifact", "engine.drafts.training_prompts")
     assert not [name for name in modules if name.startswith(apart)]
     assert engine_revision() == revision_of(modules)

@@ -5,8 +5,8 @@ import torch
 from pydantic import ValidationError
 from scipy.stats import kstest
 
-from engine.noise import gumbel
-from engine.sampling import Sampling
+from engine.kernels.noise import gumbel
+from engine.models.sampling import Sampling
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0.0}, {"top_k": 0}, {"seed": -1}])

@@ -12,9 +12,9 @@ from engine.metrics import measure
 from engine.policies import policy_names, uses
 from scenarios import calibrations
 from scenarios.schema import load_scenario, load_scenarios
-from sim.run import first_run, run_scenario
-from sim.script import ScriptSession
-from sim.what_if import Link, WhatIf
+from scenarios.what_if import Link, WhatIf
+from sim.scripts.script import ScriptSession
+from sim.sweeps.run import first_run, run_scenario
 
 SHIPPED = sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
 STATED = """\

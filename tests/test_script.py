@@ -9,15 +9,15 @@ from artifacts import artifact
 from hypothesis import given
 
 from engine.configuration import Configuration
-from engine.ledger import Ledger
+from engine.models.ledger import Ledger
 from engine.policies import Policy
 from engine.policies.settings import Settings
 from engine.policies.words import EMPTY, DraftLimits, Line, Session, Steps
-from sim.acceptance import IndependentAcceptance, agreement, draft_of
-from sim.replay import Replay
-from sim.script import Books, write_script
-from sim.what_if import WhatIf
-from sim.work import Scripts
+from scenarios.what_if import WhatIf
+from sim.acceptance.sources import IndependentAcceptance, agreement, draft_of
+from sim.scripts.script import Books, write_script
+from sim.scripts.work import Scripts
+from sim.world.replay import Replay
 
 C = Configuration(policy="specbranch", draft_length=3, branches=2)
 line_tokens = st.lists(st.integers(0, 2), max_size=5).map(tuple)

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from tiny_families import save_family
 from tiny_models import PROMPTS, TOKENS, VOCABULARY, own_text, save_tokenizer, tiny_llama
 
-from engine import self_check
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
-from engine.llama import Llama
-from engine.models import ModelSpec, load_model
-from engine.pair import open_pair
-from engine.rows import Sight
-from engine.tokenizer import Tokenizer
+from engine.models import self_check
+from engine.models.llama import Llama
+from engine.models.rows import Sight
+from engine.models.specs import ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.loading import load_model
+from engine.runtime.pair import open_pair
 
 PADDED = 64  # rows of a head whose tokenizer has 48 tokens
 
@@ -104,7 +105,7 @@ def test_rows_beyond_the_tokenizer_are_no_tokens(
     target, draft = (
         ModelSpec(source=source, precision="float32", general_path=general_path) for source in sources
     )
-    from engine.sampling import Sampling
+    from engine.models.sampling import Sampling
 
     with open_pair(target, {"other": draft}) as (pair, tokenizer):
         assert tokenizer.size == VOCABULARY

@@ -11,20 +11,20 @@ import torch
 from hypothesis import given, settings
 from table_pair import PROMPT, VOCABULARY, TableDecoder
 
-from engine.batching import BatchEngine, Request
-from engine.cached_model import CachedModel
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.models.cached_model import CachedModel
 from engine.policies.settings import Settings
 from engine.record import Run
-from engine.scheduler import Budget, Discipline, Model
-from engine.worker_process import Hosted
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.script import write_script
-from sim.serving import Arrival, LinearForwardCost, Served, serve
-from sim.work import Script
-from sim.world import Setting, simulate
+from engine.runtime.batching import BatchEngine, Request
+from engine.runtime.scheduler import Budget, Discipline, Model
+from engine.runtime.worker_process import Hosted
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.scripts.script import write_script
+from sim.scripts.work import Script
+from sim.world.serving import Arrival, LinearForwardCost, Served, serve
+from sim.world.simulation import Setting, simulate
 
 Costs = dict[Model, LinearForwardCost]
 DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")
@@ -71,7 +71,7 @@ def test_rounds_are_those_of_each_alone_and_devices_do_one_thing_at_a_time(
 ) -> None:
     arrivals = [Arrival(script(policy, path, prompt), at) for policy, path, prompt, at in wanted]
     served = serve(arrivals, COSTS, Budget(rows, 3), discipline, shared)
-    costs = LinearCosts(draft_step_ms=2, target_forward_ms=10)
+    costs = StatedCosts(draft_step_ms=2, target_forward_ms=10)
     for (policy, path, prompt, at), run, began in zip(wanted, served.runs, served.began, strict=True):
         alone = simulate(policy, path, Setting(costs, prompt=(0,) * prompt))
         assert (run.tokens, run.rounds, work(run)) == (alone.tokens, alone.rounds, work(alone))
@@ -93,7 +93,7 @@ def test_one_request_takes_the_sum_of_its_forwards(
     """Or, where both models compute at once, as in the world of one request."""
     arrival = Arrival(script(policy, path, prompt))
     alone = simulate(
-        policy, path, Setting(LinearCosts(draft_step_ms=2000, target_forward_ms=10000), prompt=(0,) * prompt)
+        policy, path, Setting(StatedCosts(draft_step_ms=2000, target_forward_ms=10000), prompt=(0,) * prompt)
     )
     ready = serve([arrival], CONSTANT)
     assert ready.runs[0].seconds == pytest.approx(alone.seconds)
@@ -170,7 +170,7 @@ def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:
 
 
 def test_serving_never_imports_torch() -> None:
-    code = "import sys, sim.serving; sys.exit('torch' in sys.modules)"
+    code = "import sys, sim.world.serving; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from calibrate.hrad_examples import identify
+from calibrate.traces.hrad_examples import identify
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError, WorkerLost
-from engine.hrad import Predictor, save_predictor
-from engine.models import ModelSpec
-from engine.pair import Pair, find_predictors, predictor_path
+from engine.models.hrad import Predictor, save_predictor
+from engine.models.sampling import Sampling
+from engine.models.specs import ModelSpec
 from engine.policies.words import Round
-from engine.sampling import Sampling
+from engine.runtime.pair import Pair, find_predictors, predictor_path
 
 CONFIGURATIONS = [
     Configuration(policy="autoregressive"),
@@ -228,7 +228,7 @@ def test_a_killed_draft_worker_costs_nothing_but_speed(pair: Pair, texts: list[t
 def test_a_hung_draft_worker_is_given_up(
     pair: Pair, texts: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.local_session.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("engine.runtime.local_session.SILENCE_SECONDS", 0.5)
     _, drafter = pair.players("at-once", "same")
     assert drafter is not None
     assert drafter.worker.process.pid

@@ -10,10 +10,10 @@ import pytest
 from verifications import at_speeds, verification
 
 from engine.errors import CalibrationError
-from reports.settle import HALF, PUBLISHED, Claim, choose_drafts, contestants, settle, settled_lines
-from reports.verification import Verification
-from sim.grid import Grid
-from sim.tune import tune
+from reports.verify.settle import HALF, PUBLISHED, Claim, choose_drafts, contestants, settle, settled_lines
+from reports.verify.verification import Verification
+from sim.search.grid import Grid
+from sim.search.tune import tune
 
 BASE = verification(prompts=6, settling=True)
 SPEEDS = {"autoregressive": 10.0, "speculative": 15.0, "pearl": 18.0, "specbranch": 20.0}

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from verifications import verification
 
-from reports.settle import HALF, PUBLISHED, settle, summary
-from reports.settlement_page import settlement
+from reports.page.settlement_page import settlement
+from reports.verify.settle import HALF, PUBLISHED, settle, summary
 
 FOUND = settle(verification(settling=True))
 assert FOUND

@@ -13,12 +13,12 @@ from tiny_families import RECURRENT, WINDOW, tiny
 from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 from torch import Tensor
 
-from engine.cached_model import CachedModel, Decoder, Forwards, SharedCache
-from engine.captured import CapturedForwards
 from engine.errors import ConfigurationError
-from engine.llama import Llama
-from engine.slot_pool import PoolExhausted
-from engine.transformers_model import TransformersModel
+from engine.models.cached_model import CachedModel, Decoder, Forwards, SharedCache
+from engine.models.captured import CapturedForwards
+from engine.models.llama import Llama
+from engine.models.slot_pool import PoolExhausted
+from engine.models.transformers_model import TransformersModel
 
 
 def lean() -> Decoder:
@@ -102,7 +102,7 @@ def together(decoder: Decoder, works: Sequence[Forwards[list[Tensor]]]) -> list[
 def _compiled_however_many_rows() -> Iterator[None]:
     """A compiled forward reads as many rows as there are, where PyTorch's would be faster from some number on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.llama.PASSES", 100)
+        patch.setattr("engine.models.llama.PASSES", 100)
         yield
 
 
@@ -164,7 +164,7 @@ def test_long_prompts_are_read_beside_other_rows(
     make: Callable[[], Decoder], to_the_bit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In parts, whose rows are more than those whose logits are wanted."""
-    monkeypatch.setattr("engine.cached_model.MOST_ROWS", 7)
+    monkeypatch.setattr("engine.models.cached_model.MOST_ROWS", 7)
     prompts = [[t % VOCABULARY for t in PREFIX], PROMPTS[1], [t % VOCABULARY for t in PREFIX[:20]]]
     shared, alone = SharedCache(make(), 400), make()
     models = [CachedModel(shared.decoder, shared) for _ in prompts]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from reports import sim_benchmark
-from reports.sim_benchmark import measure, repeated, search_grid
-from reports.sim_benchmark_tables import markdown
+from reports.bench import sim_benchmark
+from reports.bench.sim_benchmark import benchmark_simulator, repeated, search_grid
+from reports.bench.sim_benchmark_tables import markdown
 
 MADE = artifact(prompts=3, tokens=20)
 
@@ -34,7 +34,9 @@ def test_the_document_names_every_timing(monkeypatch: pytest.MonkeyPatch) -> Non
     for name, value in smaller.items():
         monkeypatch.setattr(sim_benchmark, name, value)
     told: list[str] = []
-    found = measure(MADE, "specbranch bench-sim", lambda what, done, total: told.append(what), quick=True)
+    found = benchmark_simulator(
+        MADE, "specbranch bench-sim", lambda what, done, total: told.append(what), quick=True
+    )
     assert told == [f"benchmark: {part}" for part in ("starting", "policies", "growth", "sweep")]
     assert all(timing.tokens == 100 for timing in found.policies)
     assert found.sweep.tokens == found.configurations * 100

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.slot_pool import PoolExhausted, SlotPool
+from engine.models.slot_pool import PoolExhausted, SlotPool
 
 SIZE = 12
 

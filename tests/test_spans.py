@@ -9,14 +9,13 @@ from artifacts import artifact
 from hypothesis import given
 
 from engine.configuration import Configuration
-from sim.contention import FREE, Contention
-from sim.devices import DRAFT, TARGET
-from sim.durations import Timings
-from sim.replay import Replay
-from sim.spans import total_seconds
-from sim.what_if import Link, WhatIf
-from sim.work import DRAFT_COLUMNS, TARGET_COLUMNS, Jobs, Script, Scripts
-from sim.world import play_all
+from scenarios.what_if import Link, WhatIf
+from sim.costs.contention import FREE, Contention
+from sim.costs.durations import Timings
+from sim.scripts.work import DRAFT, DRAFT_COLUMNS, TARGET, TARGET_COLUMNS, Jobs, Script, Scripts
+from sim.world.closed_form_time import total_seconds
+from sim.world.replay import Replay
+from sim.world.simulation import play_all
 
 Asked = tuple[int, float, float, float, int]  # model, seconds before, at full speed and after, width
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, StopStringCriteria
 
 from engine.configuration import Configuration
-from engine.models import DEFAULT, ModelSpec
-from engine.pair import Pair
-from engine.placement import usable_cores
-from engine.tokenizer import Tokenizer
+from engine.models.specs import DEFAULT, ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair
+from engine.runtime.placement import usable_cores
 
 SPEC = ModelSpec(source=DEFAULT, precision="float32")
 STOPS = ["the", ". ", "\n\n", "é", "wind power", "12"]

@@ -5,13 +5,13 @@ from dataclasses import replace
 import artifacts
 import pytest
 
-from calibrate.acceptance_statistics import first_token_shares
 from calibrate.artifact import Artifact
+from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
-from reports import suppositions
-from reports.suppositions import COUNTS, WORLDS
-from sim.temperature import at_temperature
-from sim.what_if import WhatIf
+from reports.verify import what_if_runs
+from reports.verify.what_if_runs import COUNTS, WORLDS
+from scenarios.what_if import WhatIf
+from sim.acceptance.temperature import at_temperature
 
 MADE = artifacts.artifact(prompts=4, tokens=32, slow_downs=(1.3, 1.2))
 SPECBRANCH = Configuration(policy="specbranch", draft="int4", draft_length=4, branches=2)
@@ -19,7 +19,7 @@ ALONE = Configuration(policy="autoregressive")
 
 
 def test_without_overheads_or_contention_everything_is_faster() -> None:
-    rows = suppositions.overheads(MADE, [SPECBRANCH, ALONE])
+    rows = what_if_runs.overheads(MADE, [SPECBRANCH, ALONE])
     own = {
         (r.configuration.policy, r.what_if): r.speed.value
         for r in rows
@@ -32,7 +32,7 @@ def test_without_overheads_or_contention_everything_is_faster() -> None:
 
 
 def test_branches_are_counted_in_every_world_against_one() -> None:
-    rows = [r for r in suppositions.overheads(MADE, [ALONE, SPECBRANCH, SPECBRANCH]) if r.over_one]
+    rows = [r for r in what_if_runs.overheads(MADE, [ALONE, SPECBRANCH, SPECBRANCH]) if r.over_one]
     assert [(r.what_if, r.configuration.branches) for r in rows] == [(w, k) for w in WORLDS for k in COUNTS]
     for r in rows:
         one = next(o for o in rows if (o.what_if, o.configuration.branches) == (r.what_if, 1))
@@ -44,11 +44,11 @@ def test_drawn_drafts_are_shifted_too() -> None:
     drawn = SPECBRANCH.model_copy(update={"draw_drafts": True})
     warm = at_temperature(artifacts.artifact(prompts=4, tokens=32, drawn=True), 1.0)
     for chosen in (SPECBRANCH, drawn):
-        assert len({r.what_if.alignment for r in suppositions.sensitivities(warm, chosen)}) == 3
+        assert len({r.what_if.alignment for r in what_if_runs.sensitivities(warm, chosen)}) == 3
 
 
 def test_sensitivities_go_the_way_they_must() -> None:
-    found = suppositions.sensitivities(MADE, SPECBRANCH)
+    found = what_if_runs.sensitivities(MADE, SPECBRANCH)
     mine, alone = ({r.what_if: r for r in found if r.configuration.drafts is d} for d in (True, False))
     base = mine[WhatIf()].speed.value
     share = first_token_shares(MADE)["int4"]
@@ -67,7 +67,7 @@ def test_sensitivities_go_the_way_they_must() -> None:
 
 
 def test_what_does_not_draft_with_a_model_is_asked_less() -> None:
-    changes = list(suppositions.changes(MADE, Configuration(policy="prompt-lookup")))
+    changes = list(what_if_runs.changes(MADE, Configuration(policy="prompt-lookup")))
     assert all(c.alignment is None and c.draft_speed == 1.0 and c.contention for c in changes)
 
 
@@ -78,29 +78,29 @@ def test_a_placement_occupies_its_seats() -> None:
     both = {"target_seat": "cpu cores 0,1,2", "draft_seat": "cpu cores 3"}
     placements = (at_once.model_copy(update=both), in_turn.model_copy(update=gpu))
     calibration = made.calibration.model_copy(update={"placements": placements})
-    found = suppositions.occupied(replace(made, calibration=calibration))
+    found = what_if_runs.occupied(replace(made, calibration=calibration))
     assert [(o.target, o.both, o.unit) for o in found] == [(3, 4, "core"), (1, 1, "device")]
 
 
 def test_the_sweep_covers_methods_drafts_and_alignments() -> None:
     few = artifacts.artifact(prompts=2, tokens=12, drafts={"a": (0.9, 0.01), "b": (0.5, 0.01)})
     heard: list[str] = []
-    points = suppositions.sweep(few, advance=heard.append)
-    assert len(heard) == suppositions.count_steps(few)
+    points = what_if_runs.sweep(few, advance=heard.append)
+    assert len(heard) == what_if_runs.count_steps(few)
     kinds = {(p.configuration.policy, p.configuration.draft, p.alignment) for p in points}
     assert kinds == {
         (policy, draft, alignment)
         for policy in ("speculative", "pearl", "specbranch")
         for draft in "ab"
-        for alignment in (None, *suppositions.ALIGNMENTS)
+        for alignment in (None, *what_if_runs.ALIGNMENTS)
     }
     assert len({(p.configuration, p.alignment) for p in points}) == len(points)
 
 
 def test_more_alignment_is_more_speed_in_the_sweep() -> None:
     made: Artifact = artifacts.artifact(prompts=3, tokens=24, drafts={"a": (0.7, 0.01)})
-    points = suppositions.sweep(made)
-    low, high = suppositions.ALIGNMENTS
+    points = what_if_runs.sweep(made)
+    low, high = what_if_runs.ALIGNMENTS
     speeds = {
         a: {
             p.configuration: p.speed.value

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from engine.configuration import Configuration
 from scenarios.schema import load_scenario
-from sim.run import run_scenario
-from sim.sweep import in_order, parts, sweep
-from sim.what_if import WhatIf
+from scenarios.what_if import WhatIf
+from sim.sweeps.run import run_scenario
+from sim.sweeps.sweep import in_order, parts, sweep
 
 TEXT = """
 title: a sweep

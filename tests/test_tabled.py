@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from scenarios.schema import load_scenarios
-from sim.results import read_table
-from sim.run import Outcome
-from sim.tabled import Tabled
+from sim.sweeps.results import read_table
+from sim.sweeps.run import Outcome
+from sim.sweeps.tabled import Tabled
 
 TEXT = """
 title: two devices

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from verifications import verification
 
-from reports.compare import compare
-from reports.compare_tables import print_comparisons
-from reports.conditions import conditions
-from reports.fidelity import judge
+from engine.naming import in_words
+from reports.compare.compare_tables import print_comparisons
+from reports.compare.pairing import compare
+from reports.page.conditions import conditions
 from reports.tables import (
     WIDE,
     WIDTH,
@@ -21,10 +21,10 @@ from reports.tables import (
     verified_summary,
     verified_table,
 )
-from reports.wording import in_words
+from reports.verify.fidelity import judge
 from scenarios.schema import load_scenarios
 from scenarios.shipped import find_scenario
-from sim.run import run_scenario
+from sim.sweeps.run import run_scenario
 
 
 def test_notes_that_differ_in_counts_alone_are_told_once() -> None:

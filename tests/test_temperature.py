@@ -5,10 +5,10 @@ from tiny_models import Calibrated, word_prompts
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.sampling import Sampling
-from sim.replay import Replay
-from sim.temperature import at_temperature
-from sim.what_if import WhatIf
+from engine.models.sampling import Sampling
+from scenarios.what_if import WhatIf
+from sim.acceptance.temperature import at_temperature
+from sim.world.replay import Replay
 
 PROMPTS = word_prompts("calibration")
 SAMPLED = WhatIf(temperature=1.0)

@@ -6,9 +6,9 @@ import pytest
 from tiny_models import save_tiny
 
 from engine.errors import ConfigurationError, SpecBranchError
-from engine.models import ModelSpec
-from engine.pair import open_pair
-from engine.tokenizer import Tokenizer
+from engine.models.specs import ModelSpec
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import open_pair
 
 
 def test_text_and_back(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigurationError
-from reports.tolerance import Tolerance, read_tolerance
+from reports.verify.tolerance import Tolerance, read_tolerance
 
 
 def test_nothing_given_is_the_standard() -> None:

@@ -14,11 +14,11 @@ from artifacts import artifact
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
-from sim.grid import Grid, simplicity
-from sim.objectives import OBJECTIVES, Bounds, Objective
-from sim.replay import Replay, replay
-from sim.tune import LEAD, Tuning, tune
+from sim.search.grid import Grid, simplicity
+from sim.search.objectives import OBJECTIVES, Bounds, Objective
+from sim.search.tune import LEAD, Tuning, tune
+from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.world.replay import Replay, replay
 
 SMALL = Grid(draft_lengths=(2, 4), branches=(1, 3), cuts=(0.0, 0.5), bounds=(0.4,))
 
@@ -264,7 +264,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, old: str, new: str, says: str) ->
 
 
 def test_simulating_and_tuning_never_import_torch() -> None:
-    modules = "sim.run, sim.tune, scenarios.calibrations, scenarios.tuned"
+    modules = "sim.sweeps.run, sim.search.tune, scenarios.calibrations, sim.search.tuned"
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0

@@ -13,11 +13,12 @@ from commands import ROOT, refusal, specbranch
 from typer.main import get_command
 
 import specbranch as command_line
+from engine import command_line as options
 from engine.policies import policy_names
 from scenarios import shipped
-from scenarios.exports import SYSTEMS
 from scenarios.schema import load_scenarios
-from sim.objectives import OBJECTIVES
+from sim.search.exports import SYSTEMS
+from sim.search.objectives import OBJECTIVES
 
 CLI: Any = get_command(command_line.app)
 # Flags whose help says what is peculiar to a verb: what it writes, counts, reads or takes for granted.
@@ -116,9 +117,9 @@ specbranch.main()
 
 
 def test_what_a_shell_offers_is_what_there_is() -> None:
-    assert sorted(command_line.POLICIES) == sorted(policy_names())
-    assert sorted(command_line.OBJECTIVES) == sorted(OBJECTIVES)
-    assert sorted(command_line.SYSTEMS) == sorted(SYSTEMS)
+    assert sorted(options.POLICIES) == sorted(policy_names())
+    assert sorted(options.OBJECTIVES) == sorted(OBJECTIVES)
+    assert sorted(options.SYSTEMS) == sorted(SYSTEMS)
 
 
 def test_what_comes_along_goes_by_name_anywhere(tmp_path: Path) -> None:

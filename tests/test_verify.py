@@ -9,28 +9,28 @@ from tiny_models import Calibrated, word_prompts
 from verifications import verification
 
 from calibrate.artifact import save_artifact
+from calibrate.costs.drift import Drift, adjusted_for_drift
 from calibrate.hardware import hardware
-from calibrate.pace import Pace, at_pace
 from calibrate.prompts import Prompt
 from calibrate.revision import engine_revision
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import speed
-from reports.error_budget import split_error
-from reports.fidelity import judge
-from reports.looks import Looks, plan_looks
-from reports.page import render
-from reports.recorded_runs import find_runs, open_replay
+from reports.page.report import render
 from reports.tables import verified_summary
-from reports.tolerance import Tolerance
-from reports.verification import Settling, load_verification, replay_folder, save_verification
-from reports.verify import Plan, _changed, configurations, is_verified, longest_text, verify
-from scenarios.tuned import TunedConfiguration, load_tuned, save_tuned
-from sim.grid import Grid
-from sim.replay import Replay
-from sim.temperature import at_temperature
-from sim.tune import tune
-from sim.what_if import WhatIf
+from reports.verify.error_budget import split_error
+from reports.verify.fidelity import judge
+from reports.verify.looks import Looks, plan_looks
+from reports.verify.paired_runs import find_runs, open_replay
+from reports.verify.run import Plan, _changed, configurations, is_verified, longest_text, verify
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import Settling, load_verification, replay_folder, save_verification
+from scenarios.what_if import WhatIf
+from sim.acceptance.temperature import at_temperature
+from sim.search.grid import Grid
+from sim.search.tune import tune
+from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
+from sim.world.replay import Replay
 
 DATA = Path(__file__).parent / "data"
 CHOSEN = Configuration(policy="pearl", draft="int8")
@@ -51,8 +51,8 @@ def test_every_configuration_is_run_once_and_the_chosen_one_stays_so() -> None:
 
 
 def test_a_change_of_pace_is_told_with_its_size() -> None:
-    def pace(model: str, by: float) -> Pace:
-        return Pace(
+    def pace(model: str, by: float) -> Drift:
+        return Drift(
             placement="in-turn",
             model=model,
             calibrated=(0.01, 0.01),
@@ -153,7 +153,9 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(
     }
     assert all(len(p.now) >= len(word_prompts("heldout")) for p in made.pace)
     for pace, crowds, known in ((made.pace, made.crowds, True), ((), (), False)):
-        world = Replay(at_pace(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=plan.max_tokens)
+        world = Replay(
+            adjusted_for_drift(at_temperature(artifact, 1.0), pace, crowds), seed=5, tokens=plan.max_tokens
+        )
         for one in made.compared:
             told = one.predicted.speed if known else one.as_calibrated
             assert told == speed(world.runs(one.configuration))

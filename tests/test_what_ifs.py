@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from verifications import verification
 
-from reports import what_ifs
-from reports.verification import Supposed, Verification
-from sim.what_if import WhatIf
+from reports.page import what_ifs
+from reports.verify.verification import Supposed, Verification
+from scenarios.what_if import WhatIf
 
 BASE = verification(prompts=5)
 

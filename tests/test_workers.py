@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import faults
-from engine.channel import Channel
 from engine.errors import ConfigurationError, OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
-from engine.messages import End, encode, pipe
-from engine.placement import Seat, usable_cores
-from engine.worker_process import Host
-from engine.workers import Worker, link, start
+from engine.runtime import faults
+from engine.runtime.channel import Channel
+from engine.runtime.messages import End, encode, pipe
+from engine.runtime.placement import Seat, usable_cores
+from engine.runtime.worker_process import Host
+from engine.runtime.workers import Worker, link, start
 
 HERE_TOGETHER = threading.Barrier(2)
 FAILURES = {
@@ -142,7 +142,7 @@ def worker() -> Iterator[Worker]:
 @pytest.fixture
 def lively(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker that gives many signs of life."""
-    monkeypatch.setattr("engine.workers.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("engine.runtime.workers.BEAT_SECONDS", 0.05)
     (worker,) = start("test")
     worker.call(echo, value=0)
     yield worker

@@ -6,11 +6,11 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from engine.policies.settings import Settings
-from sim.acceptance import IndependentAcceptance
-from sim.costs import LinearCosts
-from sim.what_if import Link
-from sim.work import MODELS
-from sim.world import Setting, simulate
+from scenarios.what_if import Link
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.scripts.work import MODELS
+from sim.world.simulation import Setting, simulate
 
 settings = st.builds(
     Settings,
@@ -21,7 +21,7 @@ settings = st.builds(
     adaptive_branches=st.booleans(),
 )
 costs = st.builds(
-    LinearCosts,
+    StatedCosts,
     draft_step_ms=st.floats(0.1, 20),
     draft_branch_ms=st.floats(0, 5),
     draft_token_ms=st.floats(0, 5),
@@ -38,7 +38,7 @@ links = st.none() | st.builds(Link, latency_ms=st.floats(0, 20), megabits_per_se
 
 @given(settings, costs, paths, st.booleans(), st.integers(1, 50), links)
 def test_counts_and_clock(
-    s: Settings, c: LinearCosts, path: IndependentAcceptance, shared: bool, prompt: int, link: Link | None
+    s: Settings, c: StatedCosts, path: IndependentAcceptance, shared: bool, prompt: int, link: Link | None
 ) -> None:
     run = simulate(s, path, Setting(c, shared, (0,) * prompt, link))
     assert run.tokens == path.path
@@ -55,7 +55,7 @@ def test_counts_and_clock(
 
 
 @given(settings, costs, paths)
-def test_every_drafted_token_has_one_fate(s: Settings, c: LinearCosts, path: IndependentAcceptance) -> None:
+def test_every_drafted_token_has_one_fate(s: Settings, c: StatedCosts, path: IndependentAcceptance) -> None:
     """Drafted = accepted + rolled back + hedged + hits at branch points + still pending at the end."""
     run = simulate(s, path, Setting(c))
     drafted = sum(r.drafted for r in run.rounds)
@@ -67,7 +67,7 @@ def test_every_drafted_token_has_one_fate(s: Settings, c: LinearCosts, path: Ind
 
 @given(settings, costs, paths, st.integers(1, 60))
 def test_each_model_reads_the_prompt_once_and_then_what_is_new(
-    s: Settings, c: LinearCosts, path: IndependentAcceptance, prompt: int
+    s: Settings, c: StatedCosts, path: IndependentAcceptance, prompt: int
 ) -> None:
     run = simulate(s, path, Setting(c, prompt=(0,) * prompt))
     target = [job for job in run.jobs if job.model == "target"]
@@ -82,7 +82,7 @@ def test_each_model_reads_the_prompt_once_and_then_what_is_new(
 
 
 @given(costs, paths, st.integers(1, 8))
-def test_one_shared_device_is_never_faster(c: LinearCosts, path: IndependentAcceptance, length: int) -> None:
+def test_one_shared_device_is_never_faster(c: StatedCosts, path: IndependentAcceptance, length: int) -> None:
     alone = c.model_copy(update={"target_slow_down": 1.0, "draft_slow_down": 1.0})
     pearl = Settings(policy="pearl", draft_length=length)
     apart = simulate(pearl, path, Setting(alone))
@@ -91,7 +91,7 @@ def test_one_shared_device_is_never_faster(c: LinearCosts, path: IndependentAcce
 
 @given(settings, costs, paths)
 def test_contention_changes_the_clock_and_nothing_else(
-    s: Settings, c: LinearCosts, path: IndependentAcceptance
+    s: Settings, c: StatedCosts, path: IndependentAcceptance
 ) -> None:
     free = c.model_copy(update={"target_slow_down": 1.0, "draft_slow_down": 1.0})
     slowest = max(c.target_slow_down, c.draft_slow_down)
@@ -102,7 +102,7 @@ def test_contention_changes_the_clock_and_nothing_else(
 
 def test_a_link_costs_a_message_each_way() -> None:
     path = IndependentAcceptance.draw(1, 1.0, seed=0)
-    c = LinearCosts(draft_step_ms=5, target_forward_ms=10)
+    c = StatedCosts(draft_step_ms=5, target_forward_ms=10)
     s = Settings(policy="speculative", draft_length=3)
     link = Link(latency_ms=2, megabits_per_second=0.008)  # a byte takes a millisecond
     near, far = (simulate(s, path, Setting(c, prompt=(0,) * 7, link=x)) for x in (None, link))

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from calibrate.artifact import Artifact
 from calibrate.prompts import Prompt
-from engine.pair import Pair
-from engine.tokenizer import Tokenizer as PairTokenizer
+from engine.models.tokenizer import Tokenizer as PairTokenizer
+from engine.runtime.pair import Pair
 
 VOCABULARY = 48
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -15,17 +15,16 @@ import artifacts
 import numpy as np
 
 from calibrate.artifact import Artifact, PromptRecord
-from calibrate.pace import Pace
+from calibrate.costs.drift import Drift
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
-from engine.ngrams import NONE, NGrams
-from engine.placement import Placement
 from engine.policies import load_policy
+from engine.policies.ngrams import NONE, NGrams
 from engine.policies.words import Draft, DraftLimits, Handle, Line, Round, Verdict
 from engine.record import Job, Run
-from reports.suppositions import COUNTS, WORLDS
-from reports.tolerance import Tolerance
-from reports.verification import (
+from engine.runtime.placement import Placement
+from reports.verify.tolerance import Tolerance
+from reports.verify.verification import (
     Compared,
     Foretold,
     Occupied,
@@ -37,7 +36,8 @@ from reports.verification import (
     Timeline,
     Verification,
 )
-from sim.what_if import WhatIf
+from reports.verify.what_if_runs import COUNTS, WORLDS
+from scenarios.what_if import WhatIf
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -375,7 +375,7 @@ def verification(
         notes=("synthetic note </script>: one run made again",),
         reference_seconds=tuple(0.0031 * noise.lognormvariate(0.0, 0.05) for _ in range(24)),
         pace=tuple(
-            Pace(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
+            Drift(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
             for placement in ("at-once", "in-turn")
             for model in ("target", *names)
         ),

@@ -8,7 +8,7 @@ itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from engine.ngrams import LONGEST, NGrams
+from engine.policies.ngrams import LONGEST, NGrams
 from engine.policies.words import DraftLimits, Line, Session
 
 # A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol, TypeVar
 
-from engine.ngrams import NGrams
+from engine.policies.ngrams import NGrams
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,8 +23,8 @@ Outlook = Literal[0, 1, 2]
 class Line:
     """Consecutive drafted tokens (ids), n of them, and the draft's `confidences` [n]: the probability of each.
 
-    Of a drawn token, the probability after its logits got their noise (see `engine.sampling`). A policy may go by
-    tokens and confidences as it likes: what is accepted is the target's own text in any case. `seconds`: at each of
+    Of a drawn token, the probability after its logits got their noise (see `engine.models.sampling`). A policy may go
+    by tokens and confidences as it likes: what is accepted is the target's own text in any case. `seconds`: at each of
     the first places, the draft's second choice, which the target is to judge as well, or none.
     """
 
@@ -143,7 +143,7 @@ class DraftLimits:
 
     `length` forwards at most (tokens a branch); up to `branches` candidates for the first token; a branch
     ends before a place where the draft's highest probability is under `min_confidence`, or AdaEDL's bound of the
-    acceptance (`engine.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
+    acceptance (`engine.models.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
     branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). At a temperature, tokens are
     the draft's most likely ones or, with `drawn`, drawn from its distribution. Each forward that writes a branch alone
     checks up to `guesses` tokens too (see `engine.policies.repetitions`), so the branch may have more, `most` of them.

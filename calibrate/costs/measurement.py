@@ -1,0 +1,427 @@
+"""What operations cost in each placement: laps over all cells, both models at once, and the hand-over."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from calibrate.artifact import STEP, DraftCosts, PlacementCosts, Together
+from calibrate.costs import operations
+from calibrate.costs.lengths import LONGER, contexts
+from calibrate.costs.sampling_plan import (
+    STEPS_BETWEEN,
+    Key,
+    SamplingPlan,
+    add_lap,
+    due_in,
+    run_lap,
+    steps_by_lap,
+)
+from calibrate.journal import Journal
+from engine.configuration import Configuration
+from engine.models.specs import TARGET
+from engine.progress import Show
+from engine.runtime.channel import Ticket
+from engine.runtime.pair import Pair
+from engine.runtime.placement import Placement, candidate_placements
+from engine.runtime.session import Player
+
+# What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
+# many in a round. Any model that is timed has positions for it (`calibrate.costs.lengths.LEAST_POSITIONS`).
+TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT, TOGETHER_STEPS = (1, 5), (1, 4), 128, 4
+HAND_OVER_TOKENS = 24  # of text in each lap
+
+# Tokens x context. Past four rows other kernels may take over (engine.kernels.linear), and time may fall there, hence 4
+# beside 5; nine are read by `engine.models.fused_llama` in one pass, ten in two, and no more than 18 so.
+TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 10, 18)
+DRAFT_TOKENS = (1, 2, 4, 5, 9, 10, 18)
+SHORTEST_PROMPT = 33  # what is longer than a line is only ever read behind nothing
+FORWARD_CONTEXTS = (0, 384)  # as far as usual texts reach; see `calibrate.costs.lengths`
+BRANCHES = (1, 2, 3, 4, 5, 8)
+BRANCH_CONTEXTS = (32, 384)
+BURSTS = (1, 2, 4, 8)  # steps in a row
+
+
+# Samples of both models at once, and of each alone: by tokens and branches, and then as `Together` names them.
+ContentionTimes = dict[tuple[int, int], dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class SamplingBudget:
+    """How long costs are measured: `fewest` laps, then more over what is not known well enough, for `seconds` in all.
+
+    `together_seconds`: how long each pair of operations runs at once in each lap.
+    """
+
+    fewest: int
+    seconds: float
+    together_seconds: float
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far costs are measured: behind up to `tokens` of context, or as far as usual texts reach if that is more.
+
+    `prompt`: the longest prompt, if a longer one than those given is wanted; `positions`: of the models, at most.
+    """
+
+    tokens: int
+    prompt: int = 0
+    positions: int | None = None
+
+    def contexts(self, usual: Sequence[int]) -> tuple[int, ...]:
+        """Those to measure behind, where `usual` ones are told."""
+        return contexts(usual, self.tokens, self.positions)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Costs by placement, times of the reference operation by placement, and what a reader has to know."""
+
+    placements: tuple[PlacementCosts, ...]
+    reference: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Beside:
+    """What a lap finds beside the cells: both models at once, by draft, and the hand-over."""
+
+    together: dict[str, ContentionTimes] = field(default_factory=dict)
+    hand_over: list[float] = field(default_factory=list)
+
+
+def placements_of(pair: Pair) -> tuple[Placement, ...]:
+    """The placements worth measuring on this machine."""
+    return candidate_placements(pair.cores, pair.cuda_devices)
+
+
+@dataclass
+class CostLaps:
+    """Laps over all costs of a pair, for prompts as long as `prompts` are, made when they are asked for.
+
+    A machine's speed changes over minutes, and laps in a row would describe their own few minutes alone. So the caller
+    makes them between its other work, all through the calibration, and `finish` makes those that are left. `show`
+    hears of the time spent and how many cells are still open; `hrad`: whether H-RAD's inference is timed too; `reach`:
+    behind how long a context.
+    """
+
+    pair: Pair
+    prompts: Sequence[Sequence[int]]
+    laps: SamplingBudget
+    seed: int
+    journal: Journal
+    show: Show
+    hrad: bool
+    reach: Reach
+    made: int = 0
+    looks: int = 0
+    spent: float = 0.0  # seconds
+    plans: dict[Placement, list[SamplingPlan]] = field(init=False)
+    beside: dict[Placement, _Beside] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = prompt_tokens(self.prompts, self.reach.prompt)
+        self.plans = {
+            placement: [
+                SamplingPlan(
+                    placement,
+                    model,
+                    _plan(
+                        model,
+                        lengths,
+                        self.reach,
+                        hrad=self.hrad,
+                        alone=not self.pair.seating(placement).shared,
+                    ),
+                )
+                for model in (TARGET, *self.pair.drafts)
+            ]
+            for placement in placements_of(self.pair)
+        }
+        self.beside = {placement: _Beside() for placement in self.plans}
+
+    @property
+    def everything(self) -> list[SamplingPlan]:
+        """The plans of all placements."""
+        return [plan for some in self.plans.values() for plan in some]
+
+    @property
+    def over(self) -> bool:
+        """Whether no further lap is due."""
+        return not any(map(self._due, self.everything))
+
+    def _due(self, plan: SamplingPlan) -> bool:
+        return self.made < self.laps.fewest or (self.spent < self.laps.seconds and bool(plan.open()))
+
+    def run_next(self) -> None:
+        """The next lap, over all plans that are due. Raises WorkerLost if a worker dies."""
+        for plan in self.everything:
+            if not self._due(plan):
+                continue
+            found = self.journal.step(
+                f"costs.{plan.placement}.{plan.model}.{self.made}",
+                lambda plan=plan: _lap(  # type: ignore[misc]
+                    self.pair, self.prompts[0], plan, self.made, self.laps, self.seed
+                ),
+            )
+            add_lap(plan, found["visits"])
+            _note(self.beside[plan.placement], plan.model, found)
+            self.spent += found["seconds"]
+            floor = round(self.spent / (self.made + 1) * max(self.laps.fewest, self.made + 1))
+            self._tell(max(round(self.laps.seconds), floor, 1))
+        self.made += 1
+
+    def look(self) -> None:
+        """A short lap over the step of each model in each placement. Raises WorkerLost if a worker dies."""
+        for plan in self.everything:
+            visits = self.journal.step(
+                f"pace.{plan.placement}.{plan.model}.{self.looks}",
+                lambda plan=plan: _visits(  # type: ignore[misc]
+                    self.pair, plan, [STEP] * STEPS_BETWEEN, f"{self.seed} look {self.looks}"
+                ),
+            )
+            add_lap(plan, visits)
+        self.looks += 1
+
+    def finish(self) -> Measured:
+        """All laps that are left, and what all of them found. Raises WorkerLost if a worker dies."""
+        while not self.over:
+            self.run_next()
+        self._tell(round(self.spent))
+        return Measured(
+            tuple(
+                _placement_costs(self.pair, placement, some, self.beside[placement])
+                for placement, some in self.plans.items()
+            ),
+            {
+                placement: tuple(visit.before for plan in some for visit in plan.visits)
+                for placement, some in self.plans.items()
+            },
+            tuple(_notes(self.everything)),
+        )
+
+    def _tell(self, seconds: int) -> None:
+        """Show how far the laps are, of `seconds` in all."""
+        left = sum(len(plan.open()) for plan in self.everything)
+        cells = sum(len(plan.keys) for plan in self.everything)
+        self.show(f"costs: {left} of {cells} cells open", round(self.spent), seconds)
+
+
+def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[int, ...]:
+    """How many tokens the prompts have that are timed: as many as the median and the longest of those given.
+
+    And `longer`, if that is more.
+    """
+    found = [SHORTEST_PROMPT]
+    for tokens in [*np.quantile([len(prompt) for prompt in prompts], (0.5, 1.0)).tolist(), longer]:
+        if tokens >= LONGER * found[-1]:
+            found.append(round(tokens))
+    return tuple(found)
+
+
+def _plan(model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, alone: bool) -> list[Key]:
+    """What is timed of a model; `alone`: a draft has a device of its own, on which it may have to wait."""
+
+    def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
+        return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
+
+    forwards, branches = reach.contexts(FORWARD_CONTEXTS), reach.contexts(BRANCH_CONTEXTS)
+    plan = grid("forward", lengths, (0,))
+    if model == TARGET:
+        plan += grid("forward", TARGET_TOKENS, forwards)
+        plan += grid("rollback", (8,), forwards) + grid("draw", (1, 5, 17), (0,))
+        return plan + grid("foresight", (8,), (0,)) if hrad else plan
+    plan += grid("forward", DRAFT_TOKENS, forwards) + grid("branch", BRANCHES, branches)
+    plan += grid("burst", BURSTS, branches[:1]) if alone else []
+    return plan + grid("fork", (2, 8), branches) + grid("draw", (1, 4), (0,))
+
+
+def _lap(
+    pair: Pair, prompt: Sequence[int], plan: SamplingPlan, number: int, laps: SamplingBudget, seed: int
+) -> dict[str, Any]:
+    """One lap of a model in a placement, as JSON."""
+    placement = plan.placement
+    draft = None if plan.model == TARGET else plan.model
+    target, other = pair.players(placement, draft)
+    shared = pair.seating(placement).shared
+    began = time.monotonic()
+    found: dict[str, Any] = {"visits": _visits(pair, plan, due_in(plan, number), f"{seed} {number}")}
+    if not shared and other is not None:
+        found["together"] = time_together(target, other, laps.together_seconds)
+    if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
+        found["hand_over"] = _hand_over(pair, prompt, placement, draft)
+    return {**found, "seconds": time.monotonic() - began}
+
+
+def _visits(pair: Pair, plan: SamplingPlan, due: Sequence[Key], seed: str) -> list[list[Any]]:
+    """A lap over the cells that are `due`, the models seated, as JSON."""
+    draft = None if plan.model == TARGET else plan.model
+    target, other = pair.players(plan.placement, draft)
+    after = TARGET if other and pair.seating(plan.placement).shared else None
+    return run_lap(other or target, plan, due, seed, after)
+
+
+def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
+    beside.hand_over += found.get("hand_over", [])
+    if "together" in found:
+        add_together(beside.together.setdefault(model, {}), found["together"])
+
+
+def add_together(known: ContentionTimes, found: Sequence[Sequence[Any]]) -> None:
+    """Note what `time_together` found."""
+    for tokens, branches, sampled in found:
+        pair = known.setdefault((tokens, branches), {})
+        for key, samples in sampled.items():
+            pair.setdefault(key, []).extend(samples)
+
+
+def as_together(known: ContentionTimes) -> tuple[Together, ...]:
+    """What was noted, as a record."""
+    return tuple(
+        Together.model_validate(
+            {
+                "target_tokens": tokens,
+                "branches": branches,
+                "context": TOGETHER_CONTEXT,
+                "steps": TOGETHER_STEPS,
+                **sampled,
+            }
+        )
+        for (tokens, branches), sampled in known.items()
+    )
+
+
+def time_together(
+    target: Player, draft: Player, seconds: float
+) -> list[tuple[int, int, dict[str, list[float]]]]:
+    """Rounds of a target forward and some steps of the draft: alone, at the same time, and alone again, `seconds` each.
+
+    Rounds begin and end as those of a generation do: while the draft waits for the target, its weights leave the
+    processor's caches, which steps without a pause beside the target's would never let go.
+    """
+    plan = {"context": TOGETHER_CONTEXT, "repeats": 1, "warm_ups": 0}
+
+    def forward(tokens: int) -> Ticket:
+        return target.worker.submit(operations.time_forward, name=target.model, tokens=tokens, **plan)
+
+    def steps(branches: int) -> Ticket:
+        at = {"tokens": TOGETHER_STEPS, "branches": branches, "pause": 0.0}
+        return draft.worker.submit(operations.time_burst, name=draft.model, **at, **plan)
+
+    def rounds(*jobs: Callable[[], Ticket]) -> list[list[float]]:
+        """The seconds of each job, round for round, behind a round that warms up."""
+        found: list[list[float]] = []
+        until = math.inf
+        while time.monotonic() < until or len(found) < 3:
+            tickets = [job() for job in jobs]
+            found.append([ticket.wait().value[0] for ticket in tickets])
+            until = min(until, time.monotonic() + seconds)
+        return [list(samples) for samples in zip(*found[1:], strict=True)]
+
+    def of_steps(samples: Sequence[float]) -> list[float]:
+        return [sample / TOGETHER_STEPS for sample in samples]
+
+    def alone() -> tuple[dict[int, list[float]], dict[int, list[float]]]:
+        return (
+            {tokens: rounds(partial(forward, tokens))[0] for tokens in TOGETHER_TOKENS},
+            {branches: of_steps(rounds(partial(steps, branches))[0]) for branches in TOGETHER_BRANCHES},
+        )
+
+    before, both = alone(), {}
+    for pair in itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES):
+        both[pair] = rounds(partial(forward, pair[0]), partial(steps, pair[1]))
+    after = alone()
+    return [
+        (
+            tokens,
+            branches,
+            {
+                "target_alone": before[0][tokens] + after[0][tokens],
+                "target_together": together[0],
+                "draft_alone": before[1][branches] + after[1][branches],
+                "draft_together": of_steps(together[1]),
+            },
+        )
+        for (tokens, branches), together in both.items()
+    ]
+
+
+def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement, draft: str | None) -> list[float]:
+    """From the end of what is waited for together to the start of the next job, in a real run: all but computing.
+
+    Where models take turns, of autoregressive decoding; where they compute at once, of a draft that does beside the
+    target.
+    """
+    policy = "pearl" if draft else "autoregressive"
+    configuration = Configuration(policy=policy, draft=draft, draft_length=2, placement=placement)
+    run = pair.generate(configuration, prompt, max_tokens=HAND_OVER_TOKENS)
+    return [seconds for _, seconds in run.hand_overs()][:-1]
+
+
+def _placement_costs(
+    pair: Pair, placement: Placement, plans: Sequence[SamplingPlan], beside: _Beside
+) -> PlacementCosts:
+    seating = pair.seating(placement)
+    target, *drafts = plans
+    return PlacementCosts(
+        placement=placement,
+        target_seat=str(seating.target),
+        draft_seat=str(seating.draft),
+        target=target.cells("forward"),
+        rollback=target.cells("rollback"),
+        draw=target.cells("draw"),
+        foresight=target.cells("foresight"),
+        drafts={
+            plan.model: DraftCosts(
+                forward=plan.cells("forward"),
+                branch=plan.cells("branch"),
+                burst=plan.cells("burst"),
+                fork=plan.cells("fork"),
+                draw=plan.cells("draw"),
+                together=as_together(beside.together.get(plan.model, {})),
+            )
+            for plan in drafts
+        },
+        hand_over=tuple(beside.hand_over),
+    )
+
+
+def _moods(plans: Sequence[SamplingPlan]) -> list[str]:
+    """How far the machine's pace went up and down while it was calibrated, by the model that felt it most."""
+    sittings = [(plan, list(steps_by_lap(plan.visits).values())) for plan in plans]
+    plan, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
+    if len(steps) < 2:
+        return []
+    low, high = min(steps) / fmean(steps), max(steps) / fmean(steps)
+    return [
+        f"over {len(steps)} sittings a step took from {low:.2f} to {high:.2f} of its mean ({plan.placement} "
+        f"{plan.model}, which varied most)"
+    ]
+
+
+def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
+    """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
+    visits = sum(len(plan.visits) for plan in plans)
+    disturbed = sum(len(plan.sifted()[1]) for plan in plans)
+    left = [(plan, key) for plan in plans for key in plan.open()]
+    cells = sum(len(plan.keys) for plan in plans)
+    notes = [
+        f"{disturbed} of {visits} visits were disturbed and are excluded"
+        if disturbed
+        else f"none of {visits} visits was excluded"
+    ]
+    if left:
+        shown = ", ".join(
+            f"{plan.placement} {plan.model} {operation} {tokens}@{context}"
+            for plan, (operation, tokens, context) in left[:6]
+        )
+        more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+        notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
+    return notes + _moods(plans)

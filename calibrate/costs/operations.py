@@ -1,0 +1,276 @@
+"""What is timed, as it runs inside a worker: the engine's own operations on the engine's own models.
+
+Every function's first parameter is the worker's `Host`; times are seconds of the monotonic clock. Each sample
+ends with the choice of tokens on the host or waits, so that device work is over when the clock is read.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from calibrate.artifact import PAUSE
+from engine.models.specs import TARGET
+from engine.runtime.worker_process import Host, Hosted
+
+# A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
+LONGEST_LINE = 32
+CANDIDATES = 4
+FORK_DEPTH = 3
+SLOW = 0.3  # seconds; what takes longer is dear to repeat
+QUICK = 0.02  # seconds; what takes less is warmed up WARM_UPS times, until caches keep it
+WARM_UPS = 4
+FILLED = 64  # context of the model that goes before
+REFERENCES = 7  # of the reference operation, of which the median counts
+
+
+def _filler(tokens: int) -> list[int]:
+    """Token ids that any vocabulary has; what they say does not change what they cost."""
+    return [3 + (7 * i) % 29 for i in range(tokens)]
+
+
+def _fill(hosted: Hosted, context: int) -> Any:
+    """The model with exactly `context` filler tokens in its cache."""
+    hosted.text, hosted.trusted = [], 0
+    model = hosted.model
+    unread = model.rewind([*_filler(context), 0])[:-1]
+    if unread:
+        model.read(unread, last=1)
+    return model
+
+
+def _repeat(sample: Callable[[], float], repeats: int, warm_ups: int = WARM_UPS) -> list[float]:
+    """Warm-ups, then `repeats` samples, but one of a slow operation."""
+    took = 0.0
+    for _ in range(warm_ups):
+        if (took := sample()) > QUICK:
+            break
+    return [sample() for _ in range(1 if took > SLOW else repeats)]
+
+
+def time_forward(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    after: str | None = None,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """Reading `tokens` in a row behind `context`: rewind, forward, and the choice of tokens.
+
+    A prompt's follows a forward of a single token, as it does where another text ended with some: what computes many
+    rows may keep weights of its own, and finds little of them in the processor's cache.
+
+    `after` names a model of the same worker that makes a forward before each sample, as it does where models
+    take turns: it leaves nothing of a small draft's weights in the processor's cache.
+    """
+    from engine.models.decoding import candidates, choices
+
+    other = _fill(host.models[after], FILLED) if after else None
+    model = _fill(host.models[name], context)
+    line = _filler(context + tokens)
+    last = tokens if tokens <= LONGEST_LINE else 1
+
+    def sample() -> float:
+        start = time.perf_counter()
+        unread = model.rewind(line, context)
+        logits = model.read(unread, last=last)
+        choices(model, logits) if name == TARGET else candidates(model, logits[-1:], CANDIDATES)
+        return time.perf_counter() - start
+
+    def again() -> float:
+        if other:
+            choices(other, other.read(_filler(1), last=1))
+            other.rewind([*_filler(FILLED), 0], FILLED)
+        elif tokens > LONGEST_LINE:
+            choices(model, model.read(_filler(1), last=1))
+            model.rewind([*line[:context], 0], context)
+        took = sample()
+        model.rewind([*line[:context], 0], context)
+        return took
+
+    return _repeat(again, repeats, 1 if after else warm_ups)
+
+
+def time_branches(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """One step of `tokens` branches behind `context`, a token each.
+
+    With one of the `warm_ups` it is as a draft's further steps are where models take turns: not the first behind the
+    target's forward, nor one of many.
+    """
+    from engine.models.decoding import candidates
+
+    model = _fill(host.models[name], context)
+    rows = [(branch, 5 + branch) for branch in range(tokens)]
+
+    def sample() -> float:
+        start = time.perf_counter()
+        candidates(model, model.read_branches(rows), 1)
+        took = time.perf_counter() - start
+        model.rewind([*_filler(context), 0], context)
+        return took
+
+    return _repeat(sample, repeats, warm_ups)
+
+
+def time_burst(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    repeats: int,
+    branches: int = 1,
+    pause: float = PAUSE,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """`tokens` steps of one or more branches in a row, a token each, behind `context` and a pause in seconds, or none.
+
+    Other work then takes the place of a small draft's weights in the processor's caches, and they fill again.
+    """
+    from engine.models.decoding import candidates
+
+    model = _fill(host.models[name], context)
+
+    def sample() -> float:
+        if pause:
+            time.sleep(pause)
+        start = time.perf_counter()
+        for step in range(tokens):
+            candidates(
+                model, model.read_branches([(branch, 5 + branch + step) for branch in range(branches)]), 1
+            )
+        took = time.perf_counter() - start
+        model.rewind([*_filler(context), 0], context)
+        return took
+
+    return _repeat(sample, repeats, warm_ups)
+
+
+def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Selecting the last of `tokens` branches, each `FORK_DEPTH` tokens deep, behind `context`."""
+    model = _fill(host.models[name], context)
+
+    def sample() -> float:
+        for depth in range(FORK_DEPTH):
+            model.read_branches([(branch, 5 + branch + depth) for branch in range(tokens)])
+        chosen = [5 + tokens - 1 + depth for depth in range(FORK_DEPTH)]
+        host.synchronise()
+        start = time.perf_counter()
+        model.rewind([*_filler(context), *chosen, 0], context)
+        host.synchronise()
+        took = time.perf_counter() - start
+        model.rewind([*_filler(context), 0], context)
+        return took
+
+    return _repeat(sample, repeats)
+
+
+def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Forgetting the last `tokens` behind `context`."""
+    model = _fill(host.models[name], context)
+    line = _filler(context + tokens)
+
+    def sample() -> float:
+        model.read(model.rewind([*line, 0], context)[:-1], last=1)
+        host.synchronise()
+        start = time.perf_counter()
+        model.rewind([*line[:context], 0], context)
+        host.synchronise()
+        return time.perf_counter() - start
+
+    return _repeat(sample, repeats)
+
+
+def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """Adding noise to the logits of `tokens` rows at temperature 1: of so many places in the target, of one in a draft,
+    whose branches are side by side."""
+    from engine.models.distributions import perturb
+    from engine.models.sampling import Sampling
+
+    model = _fill(host.models[name], context)
+    logits = model.read(_filler(1), last=1).expand(tokens, -1).contiguous()
+    model.rewind([*_filler(context), 0], context)
+    places = range(tokens) if name == TARGET else [0] * tokens
+
+    def sample() -> float:
+        host.synchronise()
+        start = time.perf_counter()
+        perturb(logits, Sampling(temperature=1.0), places, model.decoder.kept_tokens)
+        host.synchronise()
+        return time.perf_counter() - start
+
+    return _repeat(sample, repeats)
+
+
+def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
+    """H-RAD's inference behind a forward of the target: an untrained network takes as long as a trained one."""
+    import torch
+
+    from calibrate.traces.hrad_training import Plan
+    from engine.models.hrad import LONGEST, Predictor, watched
+    from engine.policies.outlook import classify
+
+    model = _fill(host.models[name], context)
+    model.decoder.watch = True
+    model.read(_filler(tokens), last=1)
+    features = watched(model.decoder, [0], [0])
+    wide, hidden = features.shape[-1], Plan().hidden
+    shapes = {"mean": (wide,), "scale": (wide,), "inner": (hidden, wide), "inner_bias": (hidden,)}
+    shapes |= {"outer": (LONGEST, hidden), "outer_bias": (LONGEST,)}
+    network = Predictor(**{key: torch.zeros(shape, device=features.device) for key, shape in shapes.items()})
+
+    def sample() -> float:
+        start = time.perf_counter()
+        (chances,) = network.outlook(watched(model.decoder, [0], [0])).tolist()
+        classify(chances, tokens)
+        return time.perf_counter() - start
+
+    samples = _repeat(sample, repeats)
+    model.decoder.watch = False
+    model.rewind([*_filler(context), 0], context)
+    return samples
+
+
+def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float]:
+    """Samples of the operation `time_OPERATION`, and the reference operation's time just before them."""
+    reference = time_reference(host)
+    samples: list[float] = _OPERATIONS[operation](host, **arguments)
+    return samples, reference
+
+
+_OPERATIONS: dict[str, Callable[..., list[float]]] = {
+    "forward": time_forward,
+    "branch": time_branches,
+    "burst": time_burst,
+    "fork": time_fork,
+    "rollback": time_rollback,
+    "draw": time_draw,
+    "foresight": time_foresight,
+}
+
+
+def time_reference(host: Host) -> float:
+    """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models.
+
+    The median of several in a row, since the first ones tell more of what lay in the caches than of the machine.
+    """
+    import torch
+
+    def sample(matrix: torch.Tensor, vector: torch.Tensor) -> float:
+        start = time.perf_counter()
+        float((matrix @ vector)[0])
+        return time.perf_counter() - start
+
+    with torch.inference_mode():
+        if host.reference is None:
+            host.reference = torch.ones(4096, 4096, device=host.device), torch.ones(4096, device=host.device)
+            sample(*host.reference)
+        return median(sample(*host.reference) for _ in range(REFERENCES))

@@ -1,0 +1,33 @@
+"""Timing again, at any time, what tells how a machine drifted since its calibration (`calibrate.costs.drift`)."""
+
+from statistics import fmean
+
+from calibrate.artifact import STEP
+from calibrate.costs.drift import PlacedModel
+from calibrate.costs.measurement import ContentionTimes, add_together, time_together
+from calibrate.costs.sampling_plan import time_cell
+from engine.models.specs import TARGET
+from engine.runtime.pair import Pair
+from engine.runtime.placement import Placement
+
+CONTENTION_SECONDS = 0.08  # of each operation, when both models are timed at once again
+
+
+def time_contention(pair: Pair, placement: Placement, draft: str, known: ContentionTimes) -> None:
+    """Time the target and a draft at once, and note it; nothing where they take turns."""
+    if pair.seating(placement).shared:
+        return
+    target, drafter = pair.players(placement, draft)
+    assert drafter is not None
+    add_together(known, time_together(target, drafter, CONTENTION_SECONDS))
+
+
+def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:
+    """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
+    target, drafter = pair.players(placement, draft)
+    samples, reference = time_cell(target, STEP, None)
+    found: dict[PlacedModel, float] = {(placement, TARGET): fmean(samples)}
+    if drafter is not None:
+        after = TARGET if pair.seating(placement).shared else None
+        found[placement, drafter.model] = fmean(time_cell(drafter, STEP, after)[0])
+    return found, reference

@@ -1,0 +1,205 @@
+"""Timing all operations of a model, lap after lap, until each is known well enough.
+
+A lap visits the cells (operation, tokens, context) in a random order, and a fixed reference operation is timed
+before each visit. Laps of all models and placements alternate, so that a slow stretch of the machine falls on
+all of them, and no cell's samples come from one stretch alone.
+
+Exclusion, by a rule fixed beforehand: a visit was disturbed if the reference operation took more than `DISTURBED`
+times its median, over all laps of that model and placement, on both sides of it. Its samples are kept apart and
+counted, and used for nothing. If more than `MOST` of the visits are, then this is the machine's state and no
+disturbance: all count.
+
+A machine's memory may be half as fast in one minute as in the next, and a cell that met more slow laps than another
+would seem to cost more. So each lap times the model's step several times, and what its steps took longer than those of
+all laps in the mean is taken off each of its forwards (see `calibrate.costs.drift`, which adds what they take longer
+later). Between two laps there are short ones over the step alone, so that the mean is of all the machine's moods that a
+calibration meets, and not of the few minutes that whole laps fall on.
+"""
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, median
+from typing import Any
+
+from calibrate.artifact import STEP, Cell
+from calibrate.costs import operations
+from calibrate.costs.drift import share_of_step
+from calibrate.intervals import half_width
+from engine.runtime.placement import Placement
+from engine.runtime.session import Player
+
+SAMPLES = 2  # of each visit, behind one warm-up
+DISTURBED = 1.25
+MOST = 1 / 3
+WANTED = 0.02  # of a time, either side: what is sought
+NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
+
+Key = tuple[str, int, int]  # operation, tokens, context
+
+STEPS = 4  # visits to it in a lap
+STEPS_BETWEEN = 2  # in a short one between laps
+FORWARDS = (
+    "forward",
+    "branch",
+    "burst",
+)  # operations that read a model's weights, the last one once for each token
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Samples of a cell, and the reference operation's time just before and just after them; seconds."""
+
+    key: Key
+    seconds: tuple[float, ...]
+    before: float
+    after: float
+    lap: int = 0
+
+    @property
+    def reference(self) -> float:
+        """The quicker of the two: a disturbance that lasted through the visit slows both."""
+        return min(self.before, self.after)
+
+
+@dataclass
+class SamplingPlan:
+    """A model in one placement, the cells it is timed on, and the visits made so far.
+
+    `once`: operations whose set-up costs far more than they do; they are left out from the third lap on.
+    """
+
+    placement: Placement
+    model: str
+    keys: Sequence[Key]
+    once: frozenset[str] = frozenset({"fork", "rollback"})
+    visits: list[Visit] = field(default_factory=list)
+    laps: int = 0
+
+    def sifted(self) -> tuple[list[Visit], list[Visit]]:
+        """The visits that count, and those that were disturbed, all at one pace."""
+        if not self.visits:
+            return [], []
+        visits = without_drift(self.visits)
+        limit = DISTURBED * median(visit.before for visit in visits)
+        disturbed = [visit for visit in visits if visit.reference > limit]
+        if len(disturbed) > MOST * len(visits):
+            return visits, []
+        return [visit for visit in visits if visit.reference <= limit], disturbed
+
+    def open(self) -> list[Key]:
+        """The cells that are not known well enough yet."""
+        kept: dict[Key, list[tuple[float, ...]]] = {key: [] for key in self.keys}
+        for visit in self.sifted()[0]:
+            kept[visit.key].append(visit.seconds)
+        return [key for key, visits in kept.items() if not well_known(visits)]
+
+    def cells(self, operation: str) -> tuple[Cell, ...]:
+        """What was found of an operation."""
+        kept, disturbed = self.sifted()
+        cells = []
+        for key in (key for key in self.keys if key[0] == operation):
+            mine = [visit.seconds for visit in kept if visit.key == key]
+            apart = [visit.seconds for visit in disturbed if visit.key == key]
+            if not mine:  # every visit of this cell was disturbed, which is better than nothing
+                mine, apart = apart, []
+            cells.append(
+                Cell(
+                    tokens=key[1],
+                    context=key[2],
+                    seconds=tuple(second for samples in mine for second in samples),
+                    visits=tuple(map(len, mine)),
+                    excluded=tuple(second for samples in apart for second in samples),
+                )
+            )
+        return tuple(cells)
+
+
+def steps_by_lap(visits: Sequence[Visit]) -> dict[int, float]:
+    """What a step took in each lap that timed it, in seconds, in the laps' order."""
+    timed: dict[int, list[float]] = {}
+    for visit in visits:
+        if visit.key == STEP:
+            timed.setdefault(visit.lap, []).append(fmean(visit.seconds))
+    return {lap: median(seconds) for lap, seconds in timed.items()}
+
+
+def without_drift(visits: Sequence[Visit]) -> list[Visit]:
+    """The visits as if all laps had been as fast as they were in the mean, by what their own steps took longer."""
+    steps = steps_by_lap(visits)
+    if not steps:
+        return list(visits)
+    mean = fmean(steps.values())
+    found = []
+    for visit in visits:
+        operation, tokens, _ = visit.key
+        longer = steps.get(visit.lap, mean) - mean
+        if longer and operation in FORWARDS:
+            took = fmean(visit.seconds)
+            kept = 1.0 - share_of_step(operation, tokens, took, mean + longer) * longer / took
+            # Each sample in proportion: less the same from each, a short one would have taken less than no time.
+            visit = replace(visit, seconds=tuple(kept * second for second in visit.seconds))
+        found.append(visit)
+    return found
+
+
+def well_known(visits: Sequence[Sequence[float]]) -> bool:
+    """Whether the interval of these samples is as narrow as is wanted."""
+    if len(visits) < 2:
+        return False
+    width = half_width(visits)
+    return width <= NEGLIGIBLE or width <= WANTED * fmean(fmean(samples) for samples in visits)
+
+
+def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float], float]:
+    """A visit to a cell: its samples, and the reference operation's time just before them; seconds.
+
+    `after`: the target, where a draft takes turns with it (see `operations.time_forward`).
+    """
+    operation, tokens, context = key
+    arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
+    if after and operation == "forward":
+        arguments["after"] = after
+    if after and operation == "branch":
+        arguments["warm_ups"] = 1
+    samples, reference = player.worker.call(
+        operations.visit, operation=operation, repeats=SAMPLES, **arguments
+    )
+    return samples, reference
+
+
+def due_in(plan: SamplingPlan, number: int) -> list[Key]:
+    """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
+    due = [key for key in plan.keys if number < 2 or key[0] not in plan.once]
+    if number >= 2:
+        wanted = set(plan.open())
+        due = [key for key in due if key in wanted]
+    return due + ([STEP] * (STEPS - due.count(STEP)) if due and STEP in plan.keys else [])
+
+
+def run_lap(
+    player: Player, plan: SamplingPlan, due: Sequence[Key], seed: str, after: str | None
+) -> list[list[Any]]:
+    """One lap over the cells that are `due`, as JSON; see `add_lap`.
+
+    A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
+    """
+    rng = random.Random(f"{seed} {plan.placement} {plan.model}")
+    contexts = sorted({context for _, _, context in due})
+    visits: list[list[Any]] = []
+    for context in rng.sample(contexts, len(contexts)):
+        keys = [key for key in due if key[2] == context]
+        for operation, tokens, _ in rng.sample(keys, len(keys)):
+            samples, reference = time_cell(player, (operation, tokens, context), after)
+            visits.append([operation, tokens, context, samples, reference])
+    closing = player.worker.call(operations.time_reference) if visits else 0.0
+    return [*visits, ["", 0, 0, [], closing]]
+
+
+def add_lap(plan: SamplingPlan, found: Sequence[Sequence[Any]]) -> None:
+    """Note the visits of a lap."""
+    for (operation, tokens, context, samples, before), following in itertools.pairwise(found):
+        key = operation, tokens, context
+        plan.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=plan.laps))
+    plan.laps += 1

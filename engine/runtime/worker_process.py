@@ -1,0 +1,390 @@
+"""The process that hosts models: takes jobs from pipes, one at a time from each, and answers with value and times.
+
+A message (`engine.runtime.messages`) is a function by its module and name, and its arguments. The function's first
+parameter is the pipe's `Host`. Times are of the monotonic clock, which all processes of a machine share.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib import import_module
+from multiprocessing import current_process
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import SpecBranchError, spelled
+from engine.models.sampling import Sampling
+from engine.models.specs import ModelSpec
+from engine.policies.ngrams import NONE, NGrams, load_ngrams
+from engine.policies.outlook import classify
+from engine.policies.repetitions import Repetitions, for_drafts, guess_of
+from engine.policies.words import DraftLimits, Outlook
+from engine.runtime.channel import Channel
+from engine.runtime.faults import explain, said, words_of
+from engine.runtime.loading import load_model
+from engine.runtime.messages import End, Watch, encode
+
+if TYPE_CHECKING:
+    from engine.models.cached_model import Forwards
+
+BEAT = encode({})  # says that the worker lives
+
+
+@dataclass
+class Hosted:
+    """A model and the text it was told; `trusted` tokens of its cache are known to agree with the text.
+
+    As a draft, it guesses by the text's `repetitions` and by `ngrams`.
+    """
+
+    model: Any
+    ngrams: NGrams = NONE
+    text: list[int] = field(default_factory=list)
+    trusted: int = 0
+    foresight: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
+    repetitions: Repetitions = field(default_factory=for_drafts)
+
+    def hear(self, base: int, news: list[int]) -> None:
+        """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
+        if base == 0:
+            self.model.clear(news)
+            self.text, self.trusted, self.repetitions = [], 0, for_drafts()
+        self.text[base:] = news
+
+    def noted(self) -> int:
+        """The tokens known to agree before this job; from now on, the whole text."""
+        trusted, self.trusted = self.trusted, len(self.text)
+        return trusted
+
+
+@dataclass
+class Host:
+    """The models of one worker, by name.
+
+    `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
+    hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
+    hear something before a job has ended. `callers`: who sends jobs, the driver first, and
+    `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another worker's job.
+    `caller`: who waits for the job that is being done, the last of `jobs`.
+    """
+
+    device: str = "cpu"
+    models: dict[str, Hosted] = field(default_factory=dict)
+    stream: Any = None
+    threads: set[int] = field(default_factory=set)
+    beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
+    reference: Any = None
+    tell: Callable[[Any], None] = field(default=lambda news: None, repr=False, compare=False)
+    callers: tuple[End, ...] = field(default=(), repr=False, compare=False)
+    watch: Watch = field(default_factory=Watch, repr=False, compare=False)
+    linked: Channel | None = field(default=None, repr=False, compare=False)
+    spin: float = 0.0
+    caller: End | None = field(default=None, repr=False, compare=False)
+    jobs: int = 0
+
+    def listen(self, *callers: End) -> None:
+        """From now on, these send jobs."""
+        self.callers, self.watch = callers, Watch(*callers)
+
+    def wanted(self) -> bool:
+        """Whether the driver has sent another job, so that it does not wait for this one any more."""
+        return any(caller is self.callers[0] for caller in self.watch.wait(0.0))
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Where a job is run."""
+        if self.stream is None:
+            return nullcontext()
+        import torch
+
+        return torch.cuda.stream(self.stream)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done all that it was given, without which no time means anything."""
+        if self.stream is not None:
+            self.stream.synchronize()
+
+
+def sit(host: Host, device: str, cores: list[int]) -> None:
+    """Compute on `device`; on the CPU with one thread on each of `cores`.
+
+    SpecBranchError if there is a CUDA device that this torch cannot use.
+    """
+    import torch
+
+    host.device = device
+    if device != "cpu":
+        if not torch.cuda.is_available():
+            raise SpecBranchError(
+                "there is an NVIDIA device, but torch cannot use it: install torch built for CUDA, or set "
+                "CUDA_VISIBLE_DEVICES= to compute on the CPU."
+            )
+        # On streams of their own, two workers of one process can share a device at the same time.
+        host.stream = torch.cuda.Stream(torch.device(device))  # type: ignore[no-untyped-call]
+    if cores:
+        torch.get_num_threads()  # a thread takes the whole process's number when it first asks, so before its own
+        torch.set_num_threads(len(cores))
+        torch.ones(256, 256).matmul(torch.ones(256, 256))  # the pool's threads exist before they are pinned
+        _pin(host, cores)
+
+
+def _pin(host: Host, cores: list[int]) -> None:
+    """Pin the process's threads, but those of the hosts beside; libraries have made some that nobody counts."""
+    if not os.path.isdir("/proc/self/task"):
+        return
+    others = {thread for other in host.beside if other is not host for thread in other.threads}
+    host.threads = {int(thread) for thread in os.listdir("/proc/self/task")} - others
+    for thread in host.threads:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(thread, cores)
+
+
+def load(
+    host: Host, name: str, spec: dict[str, Any], vocabulary: int | None = None
+) -> tuple[int | None, bool, bool]:
+    """Load a model under a name, unless it is there already; the fields of its `Capabilities`."""
+    if name not in host.models:
+        made_of = ModelSpec.model_validate(spec)
+        ngrams = load_ngrams(made_of.ngrams_file) if made_of.ngrams_file else NONE
+        host.models[name] = Hosted(load_model(made_of, host.device, vocabulary), ngrams)
+    found = host.models[name].model.decoder.capabilities
+    return found.positions, found.rolls_back, found.trees
+
+
+def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) -> None:
+    """Give the target H-RAD's network for a draft."""
+    from pathlib import Path
+
+    from engine.models.hrad import load_predictor
+
+    hosted = host.models[name]
+    hosted.foresight[draft] = load_predictor(Path(path), hosted.model.decoder, ModelSpec.model_validate(spec))
+
+
+def verify(host: Host, name: str, **job: Any) -> tuple[int, int, int, Outlook | None, int | None]:
+    """As `verifying`, by forwards of this text alone."""
+    verdict: tuple[int, int, int, Outlook | None, int | None]
+    verdict = host.models[name].model.compute(verifying(host, name, **job))
+    return verdict
+
+
+def verifying(
+    host: Host,
+    name: str,
+    base: int,
+    news: list[int],
+    line: list[int],
+    seconds: list[tuple[int, int]],
+    sampling: dict[str, Any] | None = None,
+    foresee: int = 0,
+    draft: str = "",
+) -> "Forwards[tuple[int, int, int, Outlook | None, int | None]]":
+    """Accepted tokens, the target's own token, how many the model read, the outlook, and what is behind that token.
+
+    The outlook, for the next `foresee` tokens of `draft`, if that is not 0 and the whole line was accepted: else what
+    the draft wrote meanwhile is lost anyway.
+    """
+    from engine.models import decoding
+    from engine.models.hrad import watched
+
+    hosted = host.models[name]
+    hosted.hear(base, news)
+    before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
+    decoder.watch = foresee > 0
+    accepted, token, further = yield from decoding.verify(
+        hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted(), seconds
+    )
+    read, outlook = hosted.model.ledger.tokens_read - before, None
+    if foresee and accepted == len(line):
+        (chances,) = hosted.foresight[draft].outlook(watched(decoder, [accepted], [token])).tolist()
+        outlook = classify(chances, foresee)
+    return accepted, token, read, outlook, further
+
+
+Written = tuple[list[tuple[list[int], list[float], list[int | None]]], int, int]
+
+
+def draft(host: Host, name: str, **job: Any) -> Written:
+    """As `drafting`, by forwards of this text alone."""
+    written: Written = host.models[name].model.compute(drafting(host, name, **job))
+    return written
+
+
+def drafting(
+    host: Host,
+    name: str,
+    base: int,
+    news: list[int],
+    line: list[int],
+    limits: list[Any],
+    sampling: dict[str, Any] | None = None,
+) -> "Forwards[Written]":
+    """Branches as (tokens, confidences, second choices), how many forwards they took, and how many tokens were read."""
+    from engine.models import decoding
+
+    hosted = host.models[name]
+    hosted.hear(base, news)
+    before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
+    within = DraftLimits(*limits)
+    guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
+    written = yield from decoding.write_branches(
+        hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
+    )
+    branches = [
+        (list(branch.tokens), list(branch.confidences), list(branch.seconds)) for branch in written.branches
+    ]
+    return branches, written.steps, hosted.model.ledger.tokens_read - before
+
+
+def unload(host: Host, name: str) -> None:
+    """Drop a model and give its memory back."""
+    host.models.pop(name, None)
+    if host.stream is not None:
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def serve(beat: float, environment: dict[str, str], *sockets: socket.socket) -> None:
+    """Take jobs until the other ends of the pipes are closed; each pipe has a thread and a host of its own.
+
+    Whoever waits for a job hears every `beat` seconds that the process lives. `environment`: the driver's variables,
+    which may have changed since the process was made that this one is a fork of.
+    """
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle; it closes the pipes
+    hosts: list[Host] = []
+    hosts += [Host(beside=hosts) for _ in sockets]
+    ends = [End(socket_) for socket_ in sockets]
+    threading.Thread(target=_live, args=(hosts, beat), daemon=True).start()
+    hosts[0].threads.add(threading.get_native_id())
+    for host, end in zip(hosts[1:], ends[1:], strict=True):
+        thread = threading.Thread(target=_answer, args=(host, end))
+        thread.start()
+        host.threads.add(thread.native_id or 0)
+    _answer(hosts[0], ends[0])
+
+
+def _live(hosts: list[Host], beat: float) -> None:
+    """Every `beat` seconds, tell whoever waits for a job that has lasted since the last time that the process lives.
+
+    The thread gets its turn while a forward computes, since PyTorch and the compiled forwards give the interpreter
+    free. A process that is stopped or deadlocked in its interpreter tells nothing.
+    """
+    before = [0] * len(hosts)
+    while True:
+        time.sleep(beat)
+        for place, host in enumerate(hosts):
+            caller, jobs = host.caller, host.jobs
+            if caller is not None and jobs == before[place]:
+                with suppress(OSError, ValueError):  # it has just gone, and its pipe is closed
+                    caller.send_if_idle(BEAT)
+            before[place] = jobs
+
+
+def take_end(host: Host) -> End:
+    """The end of a pipe that the driver sends for a job (`engine.runtime.workers.Worker.give`)."""
+    host.tell("ready")  # what it sends earlier is taken for a part of its message
+    _, (descriptor,), _, _ = socket.recv_fds(host.callers[0].socket, 1, 1)
+    return End(socket.socket(fileno=descriptor))
+
+
+def ask(host: Host, name: str, beside: bool, spin: float) -> None:
+    """Take the end of a pipe to the worker of this name, perhaps a thread `beside` this one, to send it jobs.
+
+    It looks for a reply for `spin` seconds before it sleeps.
+    """
+    if host.linked is not None:
+        host.linked.close()
+    end = take_end(host)
+    host.linked = Channel(name, end, process=current_process() if beside else None, spin=spin)
+
+
+def hear(host: Host, spin: float) -> None:
+    """Take the end of a pipe from another worker, to do its jobs as well, which are looked for `spin` seconds."""
+    host.listen(*host.callers, take_end(host))
+    host.spin = spin
+
+
+def _answer(host: Host, driver: End) -> None:
+    """Do the jobs of one pipe, which closes with this thread: so the driver hears if it ends."""
+    host.tell = partial(_tell, driver)
+    host.listen(driver)
+    caller = driver
+    with driver.socket:
+        while True:
+            caller = host.watch.wait(None, 0.0 if caller is driver else host.spin)[0]
+            try:
+                message = caller.receive()
+                host.caller = caller
+                host.jobs += 1
+                reply = answer(host, partial(_call, host, **message), message["name"])
+                host.caller = None
+                caller.send(reply)
+            except (EOFError, OSError):
+                if caller is driver:
+                    return
+                caller.close()
+                host.listen(*[other for other in host.callers if other is not caller])
+                caller = driver
+
+
+def _tell(driver: End, news: Any) -> None:
+    """SpecBranchError if nobody is there to hear it."""
+    try:
+        driver.send(encode({"news": news}))
+    except OSError as error:
+        raise SpecBranchError("the driver is gone.") from error
+
+
+@cache
+def _function(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+def _call(host: Host, module: str, name: str, arguments: dict[str, Any]) -> Any:
+    return _function(module, name)(host, **arguments)
+
+
+def answer(host: Host, job: Callable[[], Any], name: str) -> bytes:
+    """Do a job of this name, and encode what `do` says of it."""
+    reply = do(host, job, name)
+    try:
+        return encode(reply)
+    except (TypeError, OverflowError) as error:  # a value that no message takes, such as an array
+        del reply["value"]
+        return encode(reply | {"failed": explain(error, name)})
+
+
+def do(host: Host, job: Callable[[], Any], name: str) -> dict[str, Any]:
+    """Do a job of this name: its value, or what was wrong, and when it began and ended.
+
+    `engine.runtime.channel.Ticket.answer` understands it. The traceback of what nobody expected is kept
+    (`engine.runtime.faults`).
+    """
+    start = time.perf_counter()
+    reply: dict[str, Any] = {}
+    try:
+        with host.computing():
+            reply["value"] = job()
+        host.synchronise()
+    except SpecBranchError as error:
+        reply["error"] = spelled(error)
+    except Exception as error:  # a model's code may raise anything; the driver reports it
+        if _lacks_memory(error):
+            reply["out_of_memory"] = said(error)
+        else:
+            reply["failed"] = explain(error, name)
+    return reply | {"start": start, "end": time.perf_counter()}
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether that is why a job failed; torch's allocators and CUDA's libraries only say so in words."""
+    words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+    told = words_of(error).lower()
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return isinstance(error, MemoryError) or named or any(word in told for word in words)

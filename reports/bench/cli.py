@@ -1,0 +1,217 @@
+"""Verbs that benchmark the program itself, and check a machine."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.command_line import (
+    BENCHMARK,
+    CALIBRATION_BENCHMARK,
+    HRAD,
+    AsJson,
+    Deepen,
+    DraftModel,
+    Full,
+    HradNetworks,
+    Markdown,
+    NGrams,
+    OwnPrompts,
+    Precision_,
+    Quick,
+    Remote,
+    Seed,
+    Target,
+    calibration_folder,
+    output_file,
+    output_folder,
+    precision_of,
+    progress,
+    stages,
+    verb,
+)
+from engine.errors import SpecBranchError
+
+app = typer.Typer()
+
+
+@verb(app, "bench", "specbranch bench --quick", "specbranch bench --show runs/bench.json")
+def bench(
+    out: Annotated[Path, typer.Option(help="the record to write", callback=output_file)] = BENCHMARK,
+    quick: Quick = False,
+    full: Full = False,
+    memory: Annotated[bool, typer.Option("--memory", help="the caches' memory alone, in seconds")] = False,
+    shown: Annotated[
+        Path | None, typer.Option("--show", help="run nothing: the tables of an earlier record")
+    ] = None,
+    own: OwnPrompts = None,
+    hrad_networks: HradNetworks = HRAD,
+    target: Target = None,
+    deepen: Deepen = 1,
+    draft_model: DraftModel = None,
+    ngrams: NGrams = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    seed: Seed = 0,
+    markdown: Markdown = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every policy at its best setting with transformers, on the same cores, in one interleaved run.
+
+    Interrupted, it resumes.
+    """
+    from calibrate.prompts import choose_prompts
+    from engine.drafts.default_drafts import choose_models
+    from engine.runtime.pair import find_predictors, open_pair
+    from reports.bench.benchmark import bench as run
+    from reports.bench.benchmark import count_steps
+    from reports.bench.benchmark_effort import EFFORTS, Prompts
+    from reports.bench.benchmark_record import load_benchmark
+    from reports.bench.benchmark_tables import print_benchmark, print_memory, write_markdown
+    from reports.bench.cache_memory import measure_memory
+    from reports.tables import console
+
+    models = choose_models(target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen)
+    if memory:
+        with open_pair(*models) as (pair, _):
+            print_memory(console(), measure_memory(pair, list(pair.drafts)[-1]))
+        return
+    if shown:
+        benchmark = load_benchmark(shown)
+    else:
+        effort = EFFORTS["quick" if quick else "full" if full else "default"]
+        prompts = Prompts(
+            choose_prompts(own, "calibration", effort.first + effort.more),
+            choose_prompts(own, "heldout", max(effort.prompts.values())),
+        )
+        with (
+            open_pair(*models, find_predictors(hrad_networks, models[1])) as (pair, tokenizer),
+            progress(count_steps(pair, effort, prompts)) as advance,
+        ):
+            benchmark = run(
+                pair,
+                tokenizer,
+                prompts,
+                effort,
+                out,
+                command=" ".join(["specbranch", *sys.argv[1:]]),
+                seed=seed,
+                advance=advance,
+            )
+    if markdown:
+        write_markdown(markdown, benchmark)
+    if as_json:
+        print(benchmark.model_dump_json())
+        return
+    print_benchmark(console(), benchmark)
+
+
+@verb(app, "bench-calibration", "specbranch bench-calibration --quick")
+def bench_calibration(
+    out: Annotated[
+        Path, typer.Option(help="where the three calibrations go", callback=output_folder)
+    ] = CALIBRATION_BENCHMARK,
+    quick: Quick = False,
+    target: Target = None,
+    deepen: Deepen = 1,
+    draft_model: DraftModel = None,
+    ngrams: NGrams = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    markdown: Markdown = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate twice, and once more under load: do the intervals hold, and do the parts explain real rounds?"""
+    from calibrate.artifact import write_whole
+    from calibrate.prompts import choose_prompts
+    from calibrate.run import EFFORTS
+    from engine.drafts.default_drafts import choose_models
+    from reports.bench.calibration_benchmark import benchmark_calibration, with_few_texts
+    from reports.bench.calibration_benchmark import markdown as describe
+
+    effort = with_few_texts(EFFORTS["quick" if quick else "default"])
+    models = choose_models(target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen)
+    with stages() as show:
+        found = benchmark_calibration(
+            *models, choose_prompts(None, "calibration", effort.prompts), effort, out, show
+        )
+    text = describe(found, " ".join(["specbranch", *sys.argv[1:]]))
+    if markdown:
+        write_whole(markdown, text.encode())
+    print(found.model_dump_json() if as_json else text)
+
+
+@verb(app, "bench-sim", "specbranch bench-sim --quick")
+def bench_sim(
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="the calibration's folder; none: the one that comes along",
+            callback=calibration_folder,
+        ),
+    ] = None,
+    quick: Quick = False,
+    markdown: Markdown = None,
+    as_json: AsJson = False,
+) -> None:
+    """How fast the simulator starts and replays, by policy, and how that grows."""
+    from calibrate.artifact import load_artifact, write_whole
+    from reports.bench.sim_benchmark import benchmark_simulator
+    from reports.bench.sim_benchmark_tables import markdown as describe
+    from scenarios.shipped import REFERENCE
+
+    command = " ".join(["specbranch bench-sim", *(["--quick"] if quick else [])])
+    artifact = load_artifact(calibration or REFERENCE)
+    with stages() as show:
+        found = benchmark_simulator(artifact, command, show, quick)
+    text = describe(found)
+    if markdown:
+        write_whole(markdown, text.encode())
+    print(found.model_dump_json() if as_json else text)
+
+
+@verb(
+    app,
+    "hardware-check",
+    "specbranch hardware-check",
+    "specbranch hardware-check --cpu --layers 2 --width 256 --heads 4",
+)
+def hardware_check(
+    out: Annotated[Path, typer.Option(help="the JSON file to write", callback=output_file)] = Path(
+        "runs/hardware-check.json"
+    ),
+    layers: Annotated[int, typer.Option(min=1, help="of the random target")] = 24,
+    width: Annotated[int, typer.Option(min=64, help="hidden size of the random target")] = 2048,
+    heads: Annotated[int, typer.Option(min=1, help="attention heads of the random target")] = 16,
+    default_pair: Annotated[
+        bool, typer.Option("--default-pair", help="check with the default pair instead")
+    ] = False,
+    deepen: Deepen = 1,
+    cpu: Annotated[bool, typer.Option("--cpu", help="run even though there is no CUDA device")] = False,
+) -> None:
+    """Check exactness, calibrate, tune, verify and race transformers on this machine's GPUs; one JSON file."""
+    from calibrate.prompts import Prompt, builtin_prompts
+    from engine.drafts.default_drafts import choose_models
+    from engine.drafts.random_pair import make_random_pair
+    from engine.paths import cache_folder
+    from engine.runtime.placement import cuda_devices
+    from reports.bench.hardware_check import EFFORT, check
+
+    if not cuda_devices() and not cpu:
+        raise SpecBranchError("there is no CUDA device here; --cpu runs the check on this machine's cores.")
+    count = 2 * EFFORT.prompts
+    if default_pair:
+        target, drafts = choose_models(None, None, "bfloat16", deepen=deepen)
+        prompts = builtin_prompts("calibration", EFFORT.prompts) + builtin_prompts("heldout", EFFORT.prompts)
+    else:
+        folder = cache_folder() / f"random-pair-{layers}x{width}x{heads}"
+        source, small = map(str, make_random_pair(folder, layers=layers, width=width, heads=heads))
+        target, rounded = choose_models(source, None, "bfloat16", deepen=deepen)
+        # On a GPU int8 saves nothing (docs/gpu.md).
+        drafts = {"small": target.model_copy(update={"source": small, "deepen": 1}), "int4": rounded["int4"]}
+        texts = [" ".join(f"w{5 + (17 * i + 7 * j * j) % 997}" for j in range(24)) for i in range(count)]
+        prompts = tuple(Prompt(f"words-{i}", "words", "check", text) for i, text in enumerate(texts))
+    record = check(target, drafts, prompts, out, lambda line: print(line, file=sys.stderr))
+    print(f"{out}: {record['seconds']:.0f} s")

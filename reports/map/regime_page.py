@@ -1,0 +1,757 @@
+"""The page of a map of regimes: who wins where, by how much and why, what was published, and what was measured.
+
+    write_map(regime_map(artifact), points, Path("map.html"))
+
+It is made of the report's own parts, style and template (`reports/page/html.py`).
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from engine.metrics import Estimate
+from engine.naming import SEATS, in_words, method_name
+from reports.map import claims_page, regime_charts
+from reports.map.claims import Row
+from reports.map.published import SOURCE, Regime, find_regimes
+from reports.map.regime_charts import METHODS, lead_text
+from reports.map.regime_points import MapPoint
+from reports.page import html
+from reports.page.figure import Chart, Choice, View
+from reports.page.sections import Section, Table, pairs, single
+from reports.page.verdict import Tile
+from reports.verify.fidelity import ninth_in_ten
+from reports.wording import (
+    has_interval,
+    interval,
+    listing,
+    number,
+    percent,
+    plural,
+    ranged,
+    sentence,
+    signed,
+    times,
+)
+from sim.search.regime_map import Cell, Own, Part, RegimeMap, Where
+from sim.search.regime_map import View as MapView
+
+PLACED = {"best": "each method where it is fastest", **SEATS}
+CODES = {
+    "specbranch": "SB",
+    "pearl": "PEARL",
+    "speculative": "SD",
+    "prompt-lookup": "PL",
+    "autoregressive": "AR",
+}
+CODED = (
+    ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items() if p != "pearl")
+    + f"; {regime_charts.TIE}: a tie."
+)
+HELPERS = ("as published", "with helpers")
+# In words, and how many times as fast SpecBranch would be without it where its colour is full.
+PARTS: dict[Part, tuple[str, float]] = {
+    "overheads": ("overheads (hand-over, fork, start-up, spread of durations)", 1.5),
+    "contention": ("contention", 1.5),
+    "rollback": ("rollback (every draft token right)", 3.0),
+}
+PUBLISHED_IN = ("at-once", "threads", "in-turn", "best")  # where the published methods ran, or the next best
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the page begins with."""
+
+    tone: str
+    headline: str
+    sentences: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+
+
+def write_map(found: RegimeMap, points: Sequence[MapPoint], out: Path, settled: Sequence[Row] = ()) -> None:
+    """Write the page to `out`. SpecBranchError if the file cannot be written."""
+    html.write(out, render(found, points, settled))
+
+
+def render(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> str:
+    """The page as HTML; `settled`: what the points' records say of the published claims."""
+    return html.fill(
+        "map.html",
+        sections(found, points, settled),
+        json.dumps(document(found, points, settled)),
+        found=found,
+        opening=decide(found),
+        remarks=said(found, points),
+    )
+
+
+def said(found: RegimeMap, points: Sequence[MapPoint]) -> list[str]:
+    """What has to be said of the targets that were calibrated and measured, each once, in sentences."""
+    remarks = dict.fromkeys([*found.remarks, *(remark for p in points for remark in p.remarks)])
+    return [sentence(remark) for remark in remarks]
+
+
+def document(found: RegimeMap, points: Sequence[MapPoint], settled: Sequence[Row] = ()) -> dict[str, Any]:
+    """The map, its points, where the published pairs lie, and how the published claims fell, as JSON."""
+    regimes = find_regimes(found, published_view(found))
+    return {
+        **claims_page.document(settled),
+        "map": json.loads(found.model_dump_json(exclude_defaults=True)),
+        "points": [json.loads(p.model_dump_json(exclude_defaults=True)) for p in points],
+        "published": [
+            {
+                "pair": r.pair.name,
+                "published": {"pearl": r.pair.pearl, "specbranch": r.pair.specbranch},
+                "ratios": r.pair.ratios,
+                "places": [vars(p) for p in r.places],
+            }
+            for r in regimes
+        ],
+    }
+
+
+def sections(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> list[Section]:
+    """Who wins, by how much, what of it is lost, what was published and measured, and what is assumed."""
+    return [
+        winners(found, points),
+        ratios(found),
+        losses(found),
+        published(found),
+        measured(found, points),
+        *claims_page.claims(settled),
+        assumptions(found),
+    ]
+
+
+def best_own(found: RegimeMap, helpers: bool = False) -> tuple[Own, Cell]:
+    """The calibration's own draft with which its greedy texts are fastest, and its cell."""
+    there = [(o, o.cell(found.placements[0], helpers)) for o in found.own if not o.temperature]
+    return max(there, key=lambda one: one[1].winner.speed_up.value)
+
+
+def decide(found: RegimeMap) -> Opening:
+    """The decision for the calibration's own pair, in words."""
+    own, cell = best_own(found)
+    winner, runner_up = cell.winner, cell.runner_up
+    config = winner.configuration
+    gain = times(winner.speed_up.value)
+    tied = [method_name(policy) for policy in cell.tied[1:]]
+    lies = f"At this pair's ratio of {number(own.ratio)} and alignment of {percent(own.alignment, 0)}"
+    if not config.drafts:
+        headline = f"{lies} ({own.draft} draft) do not speculate: autoregressive decoding is the fastest."
+        tone = "bad"
+    elif "autoregressive" in cell.tied:
+        headline = f"{lies} no gain can be told: {in_words(config)} is tied with autoregressive decoding."
+        tone = "even"
+    else:
+        headline = f"{lies} use {in_words(config)}: {gain} autoregressive decoding."
+        tone = "good"
+    sentences = []
+    if config.drafts and runner_up:
+        said = (
+            f"It is tied with {listing(tied)}."
+            if tied
+            else "The runner-up is autoregressive decoding itself."
+            if not runner_up.configuration.drafts
+            else f"It leads {in_words(runner_up.configuration)} by {percent(cell.lead.value - 1.0, 0)} "
+            f"({_span(cell.lead)})."
+        )
+        sentences.append(
+            f"The gain is {ranged(winner.speed_up, 2)} times the best autoregressive set-up. {said}"
+        )
+    sentences += _branches(cell)
+    if any(v.helpers for v in own.views):
+        _, other = best_own(found, helpers=True)
+        sentences.append(
+            f"With helpers the fastest is {in_words(other.winner.configuration)}, at "
+            f"{ranged(other.winner.speed_up, 2)} times."
+        )
+    sentences.append("All of this is simulated from the calibration.")
+    branched = cell.over.get("speculative")
+    tiles = (
+        Tile("ratio of a target step to a draft step", number(own.ratio), f"with the {own.draft} draft"),
+        Tile("alignment", percent(own.alignment, 0), "positions where its first token is right"),
+        Tile("speed-up", gain, f"{interval(winner.speed_up, 2)} (95%)"),
+        *(
+            [Tile("SpecBranch over speculative", times(branched.value), f"{interval(branched, 2)} (95%)")]
+            if branched
+            else []
+        ),
+    )
+    return Opening(tone, headline, tuple(sentences), tiles)
+
+
+def _branches(cell: Cell) -> list[str]:
+    """Whether branches pay in a cell."""
+    rivals = [(policy, gain) for policy, gain in cell.over.items() if has_interval(gain)]
+    if not rivals:
+        return []
+    said = [
+        f"{number(gain.value, 2)} times as fast as {method_name(policy)} ({interval(gain, 2)})"
+        for policy, gain in rivals
+    ]
+    pays = all(gain.low > 1.0 for _, gain in rivals)
+    loses = any(gain.high < 1.0 for _, gain in rivals)
+    word = (
+        "Branches pay here"
+        if pays
+        else "Branches do not pay here"
+        if loses
+        else "Whether branches pay is not told"
+    )
+    return [f"{word}: SpecBranch would be {listing(said)}."]
+
+
+def _counted(view: MapView) -> str:
+    """How many cells each method wins."""
+    counts = Counter(c.winner.policy for c in view.cells)
+    won = listing([f"{method_name(p)} wins {counts[p]}" for p in METHODS if counts[p]])
+    return f"{won} of {plural(len(view.cells), 'cell')}, {sum(c.is_tie for c in view.cells)} of them ties"
+
+
+def _where(view: MapView, policy: str) -> str:
+    """Where a method wins beyond a tie, in a sentence's end."""
+    mine = [c for c in view.cells if c.winner.policy == policy and not c.is_tie]
+    if not mine:
+        return f"{method_name(policy)} leads nowhere beyond a tie."
+    ratios, shares = [c.ratio for c in mine], [c.alignment for c in mine]
+    return (
+        f"{method_name(policy)} leads beyond a tie in {len(mine)}, at ratios of {min(ratios):g} to {max(ratios):g} and "
+        f"alignments of {percent(min(shares), 0)} to {percent(max(shares), 0)}."
+    )
+
+
+def _span(lead: Estimate) -> str:
+    if not has_interval(lead):
+        return interval(lead)
+    return f"{percent(lead.low - 1.0, 0)} to {percent(lead.high - 1.0, 0)}"
+
+
+def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice], list[tuple[str, MapView]]]:
+    """The switches that a map has, and each view by the places of their options; `first`: the first placement."""
+    options = (
+        tuple(sorted(found.placements, key=lambda p: p != first)),
+        found.temperatures,
+        tuple(sorted({v.helpers for v in found.views})),
+    )
+    labels = (
+        Choice("Placement", tuple(_capital(PLACED[p]) for p in options[0])),
+        Choice("Texts", tuple(_texts(t) for t in options[1])),
+        Choice("Methods", tuple(_capital(HELPERS[h]) for h in options[2])),
+    )
+    switched = [len(some) > 1 for some in options]
+    views = []
+    for places in itertools.product(*(range(len(some)) for some in options)):
+        placement, temperature, helpers = (some[at] for some, at in zip(options, places, strict=True))
+        key = ",".join(str(at) for at, there in zip(places, switched, strict=True) if there)
+        views.append((key, found.view(placement, temperature, helpers=bool(helpers))))  # type: ignore[arg-type]
+    return [label for label, there in zip(labels, switched, strict=True) if there], views
+
+
+def _texts(temperature: float) -> str:
+    return f"Temperature {temperature:g}" if temperature else "Greedy"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _name(view: MapView) -> str:
+    """A view in a few words."""
+    return f"{_texts(view.temperature).lower()}, {HELPERS[view.helpers]}, {PLACED[view.placement]}"
+
+
+def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
+    """The map itself."""
+    choices, views = _choices(found)
+    charts, tables, listed = {}, [], []
+    for key, view in views:
+        own = [o for o in found.own if o.temperature == view.temperature]
+        # A point's methods ran in the placements that were predicted to be their best.
+        placed = points if view.placement == found.placements[0] else ()
+        mine = [p for p in placed if p.temperature == view.temperature and p.helpers == view.helpers]
+        regimes = find_regimes(found, view) if not view.helpers and not view.temperature else ()
+        figure = regime_charts.winners(found, view, own, regimes, mine)
+        charts[key] = View(figure, _caption(view, regimes, mine))
+        tables.append(replace(matrix(found, view), shown=True, of=("map", key)))
+        listed.append(_listed(view, key))
+    said = [
+        f"{_capital(_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
+        for view in (found.view(p, found.temperatures[0], helpers=False) for p in found.placements[:2])
+    ]
+    finding = (
+        "Colour tells which method is the fastest, each at its own best setting; its strength and the number tell by "
+        "how many "
+        f"percent it leads the runner-up. {' '.join(said)}"
+    )
+    label = "Heat map of the fastest method over the ratio of steps and the alignment; the table below has the same"
+    return Section(
+        "map",
+        "The map",
+        "Which method wins, and by how much",
+        finding,
+        (Chart("map", label, charts, tuple(choices)),),
+        tuple(itertools.chain.from_iterable(zip(tables, listed, strict=True))),
+        "Ratio: what a target step takes over what a draft step takes, where each has a device of its own. Alignment: "
+        "the "
+        "share of positions where the draft's first token is the target's. Helpers: repetitions, n-grams and second "
+        "choices for every method that drafts, redrafting for SpecBranch, and prompt lookup. In each placement the "
+        f"autoregressive baseline runs there too. In the table {CODED}",
+    )
+
+
+def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint]) -> str:
+    parts = [f"{_capital(_name(view))}. Hatched and {regime_charts.TIE}: not told from another method."]
+    if drawn := [r for r in regimes if r.places]:
+        names = "; ".join(f"{r.pair.letter}: {r.pair.name}" for r in drawn)
+        parts.append(f"Letters: where published pairs may lie, by estimate ({names}); dotted: their range.")
+    parts.append("Stars: the calibrated pair with its drafts.")
+    if points:
+        parts.append(
+            "Dots: measured pairs with 95% intervals, coloured by the winner; a cross where it was not predicted."
+        )
+    return " ".join(parts)
+
+
+def matrix(found: RegimeMap, view: MapView) -> Table:
+    """Alignment by ratio: the winner and its lead."""
+    by_place = {(c.alignment, c.ratio): c for c in view.cells}
+    rows = tuple(
+        (
+            percent(alignment, 0),
+            *(_said(by_place[alignment, ratio]) for ratio in found.ratios),
+        )
+        for alignment in reversed(found.alignments)
+    )
+    columns = ("alignment \\ ratio", *(f"{ratio:g}" for ratio in found.ratios))
+    return Table(f"Winner and its lead in percent: {_name(view)}", columns, rows)
+
+
+def _said(cell: Cell) -> str:
+    return f"{CODES[cell.winner.policy]} {lead_text(cell)}"
+
+
+LISTED = (
+    "ratio",
+    "alignment",
+    "winner",
+    "speed-up over the best autoregressive (95%)",
+    "runner-up",
+    "lead (95%)",
+    "tied with",
+    "SpecBranch over PEARL (95%)",
+    "SpecBranch over speculative (95%)",
+    "rollback tokens a token of text: winner, SpecBranch",
+)
+LISTED_WORDS = ("winner", "runner-up", "tied with")
+
+
+def _listed(view: MapView, key: str) -> Table:
+    rows = []
+    for c in view.cells:
+        branched = c.entry("specbranch")
+        rows.append(
+            (
+                f"{c.ratio:g}",
+                percent(c.alignment, 0),
+                in_words(c.winner.configuration),
+                ranged(c.winner.speed_up, 2),
+                in_words(c.runner_up.configuration) if c.runner_up else "",
+                ranged(c.lead, 2),
+                listing([method_name(p) for p in c.tied[1:]]) if c.is_tie else "",
+                ranged(c.over["pearl"], 2) if "pearl" in c.over else "",
+                ranged(c.over["speculative"], 2) if "speculative" in c.over else "",
+                f"{number(c.winner.rollback, 2)}, {number(branched.rollback, 2) if branched else ''}",
+            )
+        )
+    return Table(f"Every cell: {_name(view)}", LISTED, tuple(rows), LISTED_WORDS, of=("map", key))
+
+
+# What a surface shows, and from which ratio on in full colour.
+_RATIOS: tuple[tuple[str, Callable[[Cell], Estimate | None], float], ...] = (
+    ("SpecBranch over PEARL", lambda c: c.over.get("pearl"), 1.2),
+    ("SpecBranch over standard speculative decoding", lambda c: c.over.get("speculative"), 1.6),
+    (
+        "SpecBranch over autoregressive decoding",
+        lambda c: e.speed_up if (e := c.entry("specbranch")) else None,
+        4.0,
+    ),
+    ("The winner over autoregressive decoding", lambda c: c.winner.speed_up, 4.0),
+)
+
+
+def ratios(found: RegimeMap) -> Section:
+    """The surfaces of ratios."""
+    view = published_view(found)
+    choices, views = _choices(found, view.placement)
+    charts = {}
+    for (place, (title, of, full)), (key, shown) in itertools.product(enumerate(_RATIOS), views):
+        figure = regime_charts.surface(found, shown, title, of, full)
+        caption = f"{title}: {_name(shown)}. Blue: faster; orange: slower. Hover for the interval."
+        charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
+    found_gains = [
+        (policy, [g for c in view.cells if (g := c.over.get(policy))]) for policy in ("pearl", "speculative")
+    ]
+    said = []
+    for policy, gains in found_gains:
+        if not gains:
+            continue
+        best = max(gains, key=lambda g: g.value)
+        at = next(c for c in view.cells if c.over.get(policy) is best)
+        said.append(
+            f"over {method_name(policy)} SpecBranch gains beyond its interval in {sum(g.low > 1.0 for g in gains)} of "
+            f"{plural(len(gains), 'cell')} and loses in {sum(g.high < 1.0 for g in gains)}; the most it gains is "
+            f"{number(best.value, 2)} times, at ratio {at.ratio:g} and alignment {percent(at.alignment, 0)}"
+        )
+    label = "Heat maps of ratios of speeds over the ratio of steps and the alignment"
+    choice = Choice("Quantity", tuple(title for title, *_ in _RATIOS))
+    return Section(
+        "ratios",
+        "SpecBranch over its rivals",
+        "SpecBranch over PEARL, and over standard speculative decoding",
+        f"{_capital(_name(view))}: {'; '.join(said)}."
+        if said
+        else "SpecBranch could not be tried on this calibration.",
+        (Chart("ratios", label, charts, (choice, *choices)),),
+        (),
+        "At high ratios drafting takes little time beside verification, so to overlap the two gains little, while a "
+        "parallel method has nothing to verify in the round behind a rejection. "
+        "Each at its own best setting in the cell. SpecBranch has two branches or more, or a cut: with one branch and "
+        "no "
+        "cut it is PEARL. The list of every cell above has these numbers with their intervals.",
+    )
+
+
+def losses(found: RegimeMap) -> Section:
+    """What overheads, contention and rollback take of SpecBranch's speed-up."""
+    view = published_view(found)
+    choices, views = _choices(found, view.placement)
+    charts, tables = {}, []
+
+    def of(part: Part) -> Callable[[Cell], Estimate | None]:
+        def share(cell: Cell) -> Estimate | None:
+            value = cell.without.get(part)
+            return None if value is None else Estimate(value, float("nan"), float("nan"))
+
+        return share
+
+    for (place, (part, (name, full))), (key, shown) in itertools.product(enumerate(PARTS.items()), views):
+        figure = regime_charts.surface(
+            found, shown, f"as fast without {part}, times:", of(part), full, two_sided=False
+        )
+        caption = f"How many times as fast SpecBranch would be without {name}: {_name(shown)}."
+        charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
+    middles = {part: [c.without[part] for c in view.cells if part in c.without] for part in PARTS}
+    said = [f"without {part} {number(median(values), 2)} times" for part, values in middles.items() if values]
+    rows = []
+    for cell in view.cells:
+        mine = cell.entry("specbranch")
+        if mine:
+            rows.append(
+                (
+                    f"{cell.ratio:g}",
+                    percent(cell.alignment, 0),
+                    in_words(mine.configuration, placed=False),
+                    number(mine.speed_up.value, 2),
+                    *(number(cell.without[part], 2) for part in PARTS),
+                )
+            )
+    columns = (
+        "ratio",
+        "alignment",
+        "SpecBranch as",
+        "its speed-up",
+        *(f"times as fast without {part}" for part in PARTS),
+    )
+    tables.append(Table(f"Every cell: {_name(view)}", columns, tuple(rows), ("SpecBranch as",)))
+    label = "Heat maps of what SpecBranch's speed-up would be without overheads, contention and rollback"
+    choice = Choice("Without", tuple(_capital(name) for name, _ in PARTS.values()))
+    return Section(
+        "losses",
+        "What a gain is made of",
+        "How much of the gain overheads, contention and rollback take",
+        f"{_capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
+        "take is a "
+        f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, "
+        "rollback "
+        f"{number(max(middles['rollback']), 2)}."
+        if said
+        else "SpecBranch could not be tried on this calibration.",
+        (Chart("losses", label, charts, (choice, *choices)),),
+        tuple(tables),
+        "Tokens/s of SpecBranch without a part over those with everything, each part switched off alone, at the "
+        "setting that "
+        "is its best with everything. The factors do not add up. Without rollback every first token of a draft is "
+        "right, as "
+        "no draft's is: it bounds what better alignment, or better hedging, could bring.",
+    )
+
+
+def published_view(found: RegimeMap) -> MapView:
+    """The view that is nearest to how the published methods ran: greedy, each model on a device of its own."""
+    placement: Where = next(p for p in PUBLISHED_IN if p in found.placements)
+    return found.view(placement, found.temperatures[0], helpers=False)
+
+
+def published(found: RegimeMap) -> Section:
+    """Whether the published averages would hold in the published regimes."""
+    view = published_view(found)
+    regimes = find_regimes(found, view)
+    rows, said = [], []
+    for r in regimes:
+        low, middle, high = r.pair.ratios
+        gains, speeds, shares, reach = (
+            [getattr(p, name) for p in r.places] for name in ("gain", "specbranch", "alignment", "ratio")
+        )
+        if not r.places:
+            there = ("the map gives PEARL its average nowhere", "", "", "")
+        else:
+            there = (
+                f"{number(min(reach))} to {number(max(reach))}",
+                f"{percent(min(shares), 0)} to {percent(max(shares), 0)}",
+                f"{number(min(speeds), 2)} to {number(max(speeds), 2)}",
+                f"{number(min(gains), 2)} to {number(max(gains), 2)}",
+            )
+            word = "more" if r.pair.gain > max(gains) else "less" if r.pair.gain < min(gains) else "as much"
+            said.append((r.pair.letter, word))
+        rows.append(
+            (
+                f"{r.pair.letter}: {r.pair.name}",
+                r.pair.alignment,
+                f"{number(low)} to {number(high)}, middle {number(middle)}",
+                *there[:2],
+                number(r.pair.pearl, 2),
+                number(r.pair.specbranch, 2),
+                there[2],
+                number(r.pair.gain, 2),
+                there[3],
+            )
+        )
+    columns = (
+        "pair",
+        "published as",
+        "ratio of steps, by layers to by parameters",
+        "of these on the map",
+        "alignment that gives PEARL its average",
+        "PEARL, published",
+        "SpecBranch, published",
+        "SpecBranch, the map there",
+        "over PEARL, published",
+        "over PEARL, the map there",
+    )
+    words = (columns[0], columns[1])
+    compared = [
+        f"{words_of} for {listing([letter for letter, word in said if word == kind])}"
+        for kind, words_of in (
+            ("more", "larger than the map's"),
+            ("as much", "within the map's range"),
+            ("less", "smaller"),
+        )
+        if any(word == kind for _, word in said)
+    ]
+    finding = (
+        "A published pair is placed by PEARL's published average. There SpecBranch's published gain over PEARL is "
+        f"{listing(compared)}."
+        if said
+        else "The map gives PEARL the published averages nowhere."
+    )
+    caption = f"Diamonds: published. Bars: the map wherever the pair may lie, {_name(view)}. Dashed: no gain."
+    label = "SpecBranch over PEARL for each published pair: published, and on the map"
+    return Section(
+        "published",
+        "Published pairs",
+        "Where the published pairs lie, and what the map says there",
+        finding,
+        (single("published", label, regime_charts.published_gains(regimes), caption),),
+        (Table("Published pairs on the map", columns, tuple(rows), words, shown=True),),
+        f"Published: {SOURCE}. Neither ratio nor alignment of these pairs was measured here: the ratio lies between "
+        "that of "
+        "the models' layers (a step waits for kernels) and that of their parameters (it waits for memory), and the "
+        "alignment "
+        "is read from the map by PEARL's average. Machine, texts and implementation are others than those of the "
+        "publication, and H-RAD is left out, so a difference is no refutation.",
+    )
+
+
+def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
+    """Predicted and measured ratios."""
+    short, title = "Measured points", "What the engine measured, beside what was predicted"
+    if not points:
+        return Section(
+            "points",
+            short,
+            title,
+            "No measurement was given; 'specbranch map --points' takes the records of 'specbranch verify'.",
+        )
+    errors = [r.error for p in points for r in p.ratios]
+    right = sum(p.winner.policy == p.predicted_winner for p in points)
+    tied = sum(p.is_tie for p in points if p.winner.policy != p.predicted_winner)
+    finding = (
+        f"Over {plural(len(errors), 'measured ratio')} of two methods' speeds at {plural(len(points), 'point')}, the "
+        "median "
+        f"absolute error of the prediction is {percent(median(map(abs, errors)))}, and nine in ten keep within "
+        f"{percent(float(ninth_in_ten(np.array(errors))))}. The method that was predicted to win did so at {right} of "
+        "them" + (f", and at {tied} more it was not told from the one that did." if tied else ".")
+    )
+    rows = tuple(
+        (
+            p.draft,
+            HELPERS[p.helpers],
+            _texts(p.temperature).lower(),
+            ranged(p.ratio),
+            f"{percent(p.alignment.value)}"
+            + (f" ({_shares(p.alignment)})" if has_interval(p.alignment) else ""),
+            method_name(p.winner.policy) + (" (tie)" if p.is_tie else ""),
+            method_name(p.predicted_winner),
+            _on_map(found, p),
+            ranged(p.lead, 2),
+            p.record,
+            p.target,
+        )
+        for p in points
+    )
+    columns = (
+        "draft",
+        "methods",
+        "texts",
+        "ratio (95%)",
+        "alignment (95%)",
+        "measured winner",
+        "predicted winner",
+        "winner of the nearest cell",
+        "lead over the second (95%)",
+        "record",
+        "target",
+    )
+    words = (
+        "draft",
+        "methods",
+        "texts",
+        "measured winner",
+        "predicted winner",
+        "winner of the nearest cell",
+        "record",
+        "target",
+    )
+    quotients = tuple(
+        (
+            p.draft,
+            number(p.ratio.value),
+            in_words(r.method),
+            in_words(r.rival),
+            ranged(r.measured, 2),
+            number(r.predicted, 2),
+            signed(r.error),
+            p.record,
+        )
+        for p in points
+        for r in p.ratios
+    )
+    names = ("draft", "ratio", "method", "over", "measured (95%)", "predicted", "error", "record")
+    caption = (
+        "On the dashed line a prediction is right. Bars: 95% intervals of a paired bootstrap over prompts. Filled: "
+        "over "
+        "autoregressive decoding; open: SpecBranch over another method."
+    )
+    label = "Measured ratios of two methods' speeds over the predicted ones"
+    origins = listing(
+        sorted(
+            {f"the ratio by {p.ratio_from}" for p in points}
+            | {f"alignment by {p.alignment_from}" for p in points}
+        )
+    )
+    return Section(
+        "points",
+        short,
+        title,
+        finding,
+        (single("points", label, regime_charts.predicted_ratios(points), caption),),
+        (
+            Table("Every point", columns, rows, words, shown=True),
+            Table("Every ratio", names, quotients, ("draft", "method", "over", "record")),
+        ),
+        f"Each method with the setting that was predicted to be its best; predictions are the records' own, at the "
+        f"machine's pace of the run. Taken from the records: {origins}.",
+    )
+
+
+def _shares(e: Estimate) -> str:
+    return f"{percent(e.low)} to {percent(e.high)}"
+
+
+def _on_map(found: RegimeMap, p: MapPoint) -> str:
+    """The winner of the cell of the map that is nearest to a point, if it has such a view."""
+    if (p.temperature not in found.temperatures) or not np.isfinite([p.ratio.value, p.alignment.value]).all():
+        return ""
+    view = found.view(found.placements[0], p.temperature, helpers=p.helpers)
+    x, y = (
+        regime_charts.place_ratio(found, p.ratio.value),
+        regime_charts.place_alignment(found, p.alignment.value),
+    )
+    ratio = found.ratios[max(0, min(len(found.ratios) - 1, round(x)))]
+    alignment = found.alignments[max(0, min(len(found.alignments) - 1, round(y)))]
+    cell = next(c for c in view.cells if (c.ratio, c.alignment) == (ratio, alignment))
+    return method_name(cell.winner.policy) + (" (tie)" if cell.is_tie else "")
+
+
+def assumptions(found: RegimeMap) -> Section:
+    """What the map rests on, and what it was made of."""
+    sources = [
+        f"{_texts(float(t)).lower()}: "
+        + ", ".join(
+            f"{percent(float(a), 0)} from {draft} ({percent(own, 0)})" for a, (draft, own) in some.items()
+        )
+        for t, some in found.sources.items()
+    ]
+    assumed = (
+        ("other ratios", "the target's every forward takes so many times longer or shorter; the draft, hand-overs, "
+        "forks "
+         "and start-ups take what they were measured to take"),
+        ("contention", "the measured factors by which target and draft slow each other, at every ratio"),
+        ("other placements", "a target dearer by a factor is dearer by the same factor in every placement"),
+        ("costs", f"those of the {found.draft} draft, in every cell"),
+        ("other alignments", "recorded traces, shifted: hits become misses, or misses hits, first where the draft was "
+         "unsure, so that runs of hits keep their shape; confidences stay as they were recorded"),
+        ("shifted from", "; ".join(sources)),
+        ("drawn texts", "drafts draw their tokens too, where the calibration recorded that"),
+        ("H-RAD", "left out: its foresight was recorded for the alignment that was"),
+        ("settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's "
+         "best is chosen on the texts that it is shown on"),
+        ("intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the texts that "
+         "are simulated alone, not of the model's error"),
+        ("lengths of text", f"{number(found.tokens / found.prompts, 0)} tokens in the mean behind prompts, whose "
+         "reading counts"),
+    )  # fmt: skip
+    made = (
+        ("calibration", f"{found.calibration} ({found.calibration_digest[:12]}), {found.calibrated}"),
+        (
+            "machine",
+            ", ".join(
+                f"{k}: {v}" for k, v in found.hardware.items() if k in ("processor", "cores", "memory")
+            ),
+        ),
+        ("target", found.target),
+        ("ratio measured in", SEATS[found.measured_in]),
+        (
+            "worked out in",
+            f"{number(found.seconds)} s by {plural(found.processes, 'process')}, of which a processor worked "
+            f"{number(found.processor_seconds)} s in all; seed {found.seed}",
+        ),
+    )
+    return Section(
+        "conditions",
+        "What is assumed",
+        "What is assumed, and what it was made of",
+        "Only the calibrated pair's own place was measured; every cell is a supposition about another pair on this "
+        "machine, "
+        "which holds as far as the following does.",
+        (),
+        (pairs("What is assumed", assumed), pairs("What it was made of", made)),
+    )

@@ -1,0 +1,64 @@
+"""One self-contained page from a verification: charts, tables, findings, and the raw record to download.
+
+write_page(load_verification(path), Path("report.html"))
+"""
+
+from pathlib import Path
+
+from calibrate.artifact import Artifact
+from calibrate.traces.acceptance_statistics import acceptance_statistics
+from engine.naming import legend
+from reports.page import comparison, conditions, html, replays, what_ifs
+from reports.page.acceptance_page import acceptance
+from reports.page.error_budget_page import error_budget
+from reports.page.frontier import frontier
+from reports.page.settlement_page import settlement
+from reports.page.verdict import verdict
+from reports.verify.error_budget import ErrorBudget
+from reports.verify.settle import settle
+from reports.verify.verification import Verification
+
+
+def write_page(
+    verification: Verification,
+    out: Path,
+    artifact: Artifact | None = None,
+    budget: ErrorBudget | None = None,
+) -> None:
+    """Write the page of a verification to `out`; with the calibration it shows costs too, and the error's parts.
+
+    SpecBranchError if the file cannot be written.
+    """
+    html.write(out, render(verification, artifact, budget))
+
+
+def render(
+    verification: Verification, artifact: Artifact | None = None, budget: ErrorBudget | None = None
+) -> str:
+    """The page as HTML."""
+    calibration = artifact.calibration if artifact else None
+    settled = settle(verification)
+    sections = [
+        *([settlement(settled)] if settled else []),
+        comparison.speeds(verification),
+        comparison.prediction(verification),
+        *([error_budget(budget)] if budget else []),
+        replays.tradeoff(verification),
+        frontier(verification),
+        what_ifs.overheads(verification),
+        what_ifs.sensitivities(verification),
+        replays.timeline(verification),
+        comparison.shares(verification),
+        comparison.dropped(verification),
+        *([acceptance(acceptance_statistics(artifact))] if artifact else []),
+        *([conditions.costs(calibration)] if calibration else []),
+        conditions.conditions(verification, calibration),
+    ]
+    return html.fill(
+        "template.html",
+        sections,
+        verification.model_dump_json(),
+        legend([c.configuration for c in verification.compared]),
+        verification=verification,
+        verdict=verdict(verification),
+    )
