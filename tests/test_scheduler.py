@@ -110,9 +110,9 @@ def test_what_waited_longest_goes_first(wanted: list[tuple[Model, int]], budget:
 @given(st.integers(1, 5), st.integers(1, 4), st.booleans())
 def test_in_lockstep_all_draft_and_then_all_are_verified(requests: int, rounds: int, shared: bool) -> None:
     """Requests that draft unequally long."""
-    plan: list[tuple[int, list[tuple[Model, int]]]] = [
-        (1, ([("draft", 1)] * (1 + request) + [("target", 2)]) * rounds) for request in range(requests)
-    ]
+    step: tuple[Model, int] = ("draft", 1)
+    judged: tuple[Model, int] = ("target", 2)
+    plan = [(1, ([step] * (1 + request) + [judged]) * rounds) for request in range(requests)]
     driver = driven(plan, Budget(), "lockstep", shared)
     sizes = [(batch[0].model, len(batch)) for batch in driver.log]
     one_round = [("draft", requests - step) for step in range(requests)] + [("target", requests)]

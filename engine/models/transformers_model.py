@@ -47,6 +47,8 @@ class TransformersModel:
         )
         self.watch, self.features = False, torch.empty(0)
         self.kept_tokens, self.kept_rows = None, 0
+        self._positions: NDArray[np.int64] = np.zeros(0, np.int64)  # by slot
+        self._tokens = 0  # of the only text, where no slots hold it
         self.clear()
 
     @torch.inference_mode()
@@ -166,8 +168,8 @@ class TransformersModel:
         self.cache: Any = (
             SlotCache() if self.capabilities.rolls_back else DynamicCache(config=self.model.config)
         )
-        self._positions: NDArray[np.int64] = np.zeros(0, np.int64)  # by slot
-        self._tokens: int = 0
+        self._positions = np.zeros(0, np.int64)
+        self._tokens = 0
 
 
 def _holds_tokens(model: Any) -> bool:

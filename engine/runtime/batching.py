@@ -221,7 +221,7 @@ class BatchEngine:
 
     def _begin(self, number: int, request: Request, asked: float) -> None:
         """Start a request's policy, over texts of its own in the caches."""
-        models = {
+        models: dict[str, Hosted] = {
             name: Hosted(
                 CachedModel(hosted.model.decoder, self.caches[name]),
                 hosted.ngrams,
@@ -229,7 +229,7 @@ class BatchEngine:
             )
             for name, hosted in self._models.items()
         }
-        seat = cast(Worker, _Seat(self, number, Host(models={**models})))
+        seat = cast(Worker, _Seat(self, number, Host(models=models)))
         session = EngineSession(
             Player(seat, "target"),
             Player(seat, "draft") if self.draft else None,

@@ -6,8 +6,9 @@ from typing import Any
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.naming import in_words
 from reports.page import palette as colour
-from reports.wording import capital, has_interval, in_words, wrapped
+from reports.wording import capital, has_interval, wrapped
 
 Figure = dict[str, Any]
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
