@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -14,7 +15,7 @@ from engine.models.cached_model import CachedModel
 from engine.models.decoding import write_draft
 from engine.models.sampling import Sampling
 from engine.policies.ngrams import NONE
-from engine.policies.protocol import DraftLimits
+from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
 from engine.policies.tree import EMPTY, TokenTree, line_of
 
@@ -24,6 +25,10 @@ TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
 def circling() -> torch.Tensor:
     """Logits after which 0, 1, 2, 3 follow one another, nearly always, whatever came before."""
     return torch.eye(VOCABULARY).roll(1, dims=1).mul(6.0).expand(VOCABULARY, -1, -1).clone()
+
+
+def written(draft: CachedModel, *given: Any, **options: Any) -> Draft:
+    return draft.compute(write_draft(draft, *given, **options))
 
 
 @given(TEXTS, TEXTS, st.integers(1, 5))
@@ -62,13 +67,13 @@ def test_a_draft_writes_the_same_with_guesses(
     for more in ([], [1], [1, 2]):  # the cache is what it would be, too
         limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
         guess = guess_of(Repetitions(3, 2), NONE, text, more, limits)
-        got = write_draft(guessing, text + more, limits, sampling=sampling, guess=guess)
+        got = written(guessing, text + more, limits, sampling=sampling, guess=guess)
         without = replace(limits, guesses=0)
-        want = write_draft(plain, text + more, without, sampling=sampling)
+        want = written(plain, text + more, without, sampling=sampling)
         if not want.tree.is_chain:
             assert got == want
             continue
-        longer = write_draft(plain, text + more, replace(without, length=limits.most), sampling=sampling)
+        longer = written(plain, text + more, replace(without, length=limits.most), sampling=sampling)
         line = got.tree
         assert line == longer.tree.until(len(line))
         assert len(want.tree) <= len(line) <= limits.most
@@ -83,7 +88,7 @@ def test_a_draft_writes_the_same_with_guesses(
 def test_right_guesses_spare_forwards(length: int, guesses: int, tokens: int, steps: int) -> None:
     text = [0, 1, 2, 3] * 4  # four tokens follow the latest earlier occurrence of its last ones
     limits = DraftLimits(length, guesses=guesses)
-    draft = write_draft(
+    draft = written(
         CachedModel(TableDecoder(circling())),
         text,
         limits,

@@ -106,7 +106,7 @@ def plain_text(sampling: Sampling, count: int) -> list[int]:
     target = CachedModel(TableDecoder(tables(seed=7)[0]))
     text = list(PROMPT)
     for _ in range(count):
-        text.append(decoding.verify(target, text, EMPTY, sampling)[1])
+        text.append(target.compute(decoding.verify(target, text, EMPTY, sampling))[1])
     return text
 
 
@@ -118,7 +118,7 @@ def test_any_trees_leave_the_target_its_own_text(warm: bool, judged: Sequence[To
     sampling = Sampling(temperature=1.0, seed=seed) if warm else GREEDY
     target, text, read = CachedModel(TableDecoder(tables(seed=7)[0])), list(PROMPT), 0
     for tree in judged:
-        path, token = decoding.verify(target, text, tree, sampling)
+        path, token = target.compute(decoding.verify(target, text, tree, sampling))
         text += [*tree.along(path), token]
         read += len(tree)
     assert text == plain_text(sampling, len(text) - len(PROMPT))

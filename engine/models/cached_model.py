@@ -4,49 +4,23 @@ The nodes of a tree lie behind one another in a single sequence and share the pr
 ancestors and itself alone. So memory grows with the nodes of a tree, never with branches x context.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from array import array
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from engine.models.cache_state import CacheState
-from engine.models.capabilities import Capabilities
+from engine.models.capabilities import Capabilities, check_shares
+from engine.models.rows import WHOLE_CACHE, Rows, Sight
+from engine.models.slot_pool import SlotPool
 from engine.policies.tree import EMPTY, TokenTree
+
+T = TypeVar("T")
 
 MOST_ROWS = 512  # of a text in one forward
 WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
-
-
-class Sight(NamedTuple):
-    """What each row of a forward sees: its first `prefixes` [row] slots and its `own` ones, the new one among them."""
-
-    prefixes: Sequence[int]
-    own: Sequence[Sequence[int]]
-
-    def visible(self, slots: int) -> Tensor:
-        """Bool [rows, slots]: whether a row sees a slot."""
-        visible = torch.zeros((len(self.own), slots), dtype=torch.bool)
-        for row, (prefix, own) in enumerate(zip(self.prefixes, self.own, strict=True)):
-            visible[row, :prefix] = True
-            visible[row, list(own)] = True
-        return visible
-
-    def mask(self, slots: int) -> Tensor:
-        """Float32 [rows, slots]: 0 where a row sees a slot, and minus infinity where it does not."""
-        return torch.zeros((len(self.own), slots)).masked_fill_(~self.visible(slots), float("-inf"))
-
-    def before(self, row: int, slot: int) -> list[int]:
-        """The slots that a row sees beside its own `slot`, in the order of their tokens."""
-        return [*range(self.prefixes[row]), *(own for own in self.own[row] if own != slot)]
-
-    def leading_line(self, start: int) -> int:
-        """How many of the first rows, written from slot `start` on, just follow one another."""
-        seen = enumerate(zip(self.prefixes, self.own, strict=True), start)
-        return next(
-            (slot - start for slot, (prefix, own) in seen if prefix != slot or list(own) != [slot]),
-            len(self.own),
-        )
 
 
 class Decoder(Protocol):
@@ -58,7 +32,8 @@ class Decoder(Protocol):
     are no layers of their own. Otherwise `features` mean nothing and cost next to nothing. `capabilities` say what it
     cannot do.
 
-    `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score; None where rows are ids.
+    `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score, of which the first `kept_rows`
+    are always there, the others for a prompt; None where rows are ids.
     """
 
     watch: bool
@@ -68,19 +43,18 @@ class Decoder(Protocol):
     @property
     def kept_tokens(self) -> Tensor | None: ...
 
-    def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-    ) -> Tensor:
-        """Read n tokens into slots start ..; logits [last, rows of the head]. `sight` None: causal."""
+    @property
+    def kept_rows(self) -> int: ...
+
+    def forward(self, batch: Sequence[Rows]) -> Tensor:
+        """Read rows of one or more texts; logits [wanted, rows of the head] of those that are wanted, in their order.
+
+        What a row gets does not depend on the other texts, but for sums in another order where the decoder says so.
+        """
         ...
 
-    def move(self, slots: Sequence[int], start: int) -> None:
-        """Copy the cache of `slots` to start, start + 1, ..."""
+    def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
+        """Copy the cache of `slots` to as many others."""
         ...
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
@@ -92,50 +66,151 @@ class Decoder(Protocol):
         ...
 
 
-class CachedModel:
-    """A decoder and the state of its cache."""
+Forwards = Generator[Rows, Tensor, T]
+"""Work that asks for forwards by their rows, and is sent the logits of each."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+
+class SharedCache:
+    """A decoder whose cache several texts share, each a `CachedModel`, in `size` slots."""
+
+    def __init__(self, decoder: Decoder, size: int) -> None:
+        """ConfigurationError if the decoder can only hold one text."""
+        check_shares(decoder.capabilities)
+        self.decoder, self.pool = decoder, SlotPool(size)
+        self._prompts: dict[CachedModel, Sequence[int]] = {}
+        self.heard = 0  # how often the tokens that a cut head scores have changed
+
+    def hear(self, text: "CachedModel", prompt: Sequence[int] | None) -> None:
+        """A text begins with `prompt`, or (None) there is no such text any more.
+
+        A cut head has room for so many tokens of all prompts as for those of one (`engine.models.cut_head.ROOM`).
+        """
+        if prompt is None:
+            self._prompts.pop(text, None)
+        else:
+            self._prompts[text] = prompt
+        if self.decoder.kept_tokens is not None:
+            self.decoder.clear([token for known in self._prompts.values() for token in known])
+            self.heard += 1
+
+
+class CachedModel:
+    """A decoder and the state of one text in its cache, which may be `shared` with other texts.
+
+    The slots of `cache` are places of the text: `slots` are those of the cache that they lie in.
+    """
+
+    def __init__(self, decoder: Decoder, shared: SharedCache | None = None) -> None:
+        self.decoder, self.shared = decoder, shared
+        self.slots: range | array[int] = WHOLE_CACHE if shared is None else range(0)
         self.clear()
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything read. A text that begins with `prompt` is to come: see `Decoder.clear`."""
-        self.decoder.clear(prompt)
         self.cache = CacheState()
+        if self.shared is None:
+            self.decoder.clear(prompt)
+            kept = self.decoder.kept_tokens
+            self._ids: list[int] | None = None if kept is None else kept.tolist()
+            return
+        self._give_back(self.shared)
+        self.shared.hear(self, prompt)
+        self._prompt, self._heard = prompt, -1
+
+    def leave(self) -> None:
+        """Give all slots of a shared cache back; `clear` begins anew."""
+        if self.shared is not None:
+            self._give_back(self.shared)
+            self.shared.hear(self, None)
+
+    def _give_back(self, shared: SharedCache) -> None:
+        shared.pool.give_back(self.slots)
+        self.slots = range(0)
+
+    def compute(self, forwards: Forwards[T]) -> T:
+        """Do work by forwards of this text alone."""
+        try:
+            rows = next(forwards)
+            while True:
+                rows = forwards.send(self.decoder.forward((rows,)))
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+    def _forward(
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
+    ) -> Forwards[Tensor]:
+        """Ask for a forward of rows that are written to places `start`, ...; logits [last, rows of the head]."""
+        if self.shared is not None:
+            self._own(self.shared, start + len(tokens))
+        logits = yield Rows(tokens, positions, start, sight, last, self.slots)
+        return logits if self.shared is None else self._mine(self.shared, logits)
+
+    def _own(self, shared: SharedCache, places: int) -> None:
+        """Take as many slots as there are to be places."""
+        missing = places - len(self.slots)
+        if missing <= 0:
+            return
+        taken = shared.pool.take(missing)
+        slots = self.slots or range(taken[0], taken[0])
+        if isinstance(slots, array):
+            slots.extend(taken)
+        elif taken == list(range(slots.stop, slots.stop + missing)):
+            self.slots = range(slots.start, slots.stop + missing)
+        else:
+            self.slots = array("q", [*slots, *taken])
+
+    @torch.inference_mode()
+    def _mine(self, shared: SharedCache, logits: Tensor) -> Tensor:
+        """Logits without what a cut head only scores for other texts; changed in place."""
         kept = self.decoder.kept_tokens
-        self._ids: list[int] | None = None if kept is None else kept.tolist()
+        if kept is None:
+            self._ids = None
+            return logits
+        if self._heard != shared.heard:
+            self._heard, self._ids = shared.heard, kept.tolist()
+            own, always = set(self._prompt), self.decoder.kept_rows
+            others = [row for row, token in enumerate(self._ids[always:], always) if token not in own]
+            self._others = torch.tensor(others, dtype=torch.int64, device=kept.device)
+        return logits.index_fill_(1, self._others, float("-inf"))
 
     def rewind(self, context: Sequence[int], trusted: int = 0) -> tuple[int, ...]:
         """Drop what `context` does not continue; returns its tokens still to read (at least the last)."""
         rewound = self.cache.rewind(context, trusted)
         if rewound.slots:
-            self.decoder.move(rewound.slots, rewound.start)
+            to = self.slots[rewound.start : rewound.start + len(rewound.slots)]
+            self.decoder.move([self.slots[place] for place in rewound.slots], to)
         return rewound.unread
 
     def read(self, tokens: Sequence[int], last: int | None = None, tree: TokenTree = EMPTY) -> Tensor:
+        """As `reading`, by forwards of this text alone."""
+        return self.compute(self.reading(tokens, last, tree))
+
+    def reading(
+        self, tokens: Sequence[int], last: int | None = None, tree: TokenTree = EMPTY
+    ) -> Forwards[Tensor]:
         """Append `tokens` to the prefix and read `tree` behind them, in one forward.
 
         Float32 logits [last + n, rows]: of the last tokens (None: of all), then of the tree's n nodes. A chain becomes
         a part of the prefix; of another tree, the next rewind keeps the path that its context goes on with.
         """
-        last = last or len(tokens)
-        if tree.is_chain:
-            if tree:
-                tokens, last = (*tokens, *tree.tokens), last + len(tree)
-            tokens = self._read_ahead(tokens, last)
-            start = self.cache.slots
-            logits = self.decoder.forward(tokens, range(start, start + len(tokens)), start, None, last)
+        last, line = last or len(tokens), tree.is_chain
+        if line and tree:
+            tokens, last = (*tokens, *tree.tokens), last + len(tree)
+        if len(tokens) > MOST_ROWS:
+            tokens = yield from self._reading_ahead(tokens, last)
+        start = self.cache.slots
+        own = start + len(tokens)
+        if line:
+            logits = yield from self._forward(tokens, range(start, own), start, None, last)
             self.cache.read(tokens)
             return logits.float()
-        tokens = self._read_ahead(tokens, last)
-        start = self.cache.slots
         self.cache.read(tokens)
-        own = self.cache.slots
         positions = [*range(start, own), *self.cache.read_nodes(tree.tokens, tree.parents)]
         sight = self._sight(start, own, len(tree))
         rows = (*tokens, *tree.tokens)
-        return self.decoder.forward(rows, positions, start, sight, last + len(tree)).float()
+        logits = yield from self._forward(rows, positions, start, sight, last + len(tree))
+        return logits.float()
 
     def _sight(self, start: int, end: int, nodes: int) -> Sight:
         """Of tokens in the slots from `start` to `end`, and of the last so many nodes.
@@ -152,7 +227,7 @@ class CachedModel:
             own.append(path[along:])
         return Sight(prefixes, own)
 
-    def _read_ahead(self, tokens: Sequence[int], last: int) -> Sequence[int]:
+    def _reading_ahead(self, tokens: Sequence[int], last: int) -> Forwards[Sequence[int]]:
         """Read a long text in parts, for what its rows see of one another grows with its square.
 
         Returns what is left to read, the `last` tokens among it.
@@ -160,12 +235,16 @@ class CachedModel:
         while len(tokens) > max(MOST_ROWS, last) and self.decoder.capabilities.rolls_back:
             part = tokens[: min(MOST_ROWS, len(tokens) - last)]
             start = self.cache.slots
-            self.decoder.forward(part, range(start, start + len(part)), start, None, 1)
+            yield from self._forward(part, range(start, start + len(part)), start, None, 1)
             self.cache.read(part)
             tokens = tokens[len(part) :]
         return tokens
 
     def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Tensor:
+        """As `reading_nodes`, by a forward of this text alone."""
+        return self.compute(self.reading_nodes(tokens, parents))
+
+    def reading_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Forwards[Tensor]:
         """Read one token behind each of some nodes of the tree behind the prefix; float32 logits [n, rows].
 
         `parents` [n]: numbers in the order in which the tree's nodes were read; -1: behind the prefix.
@@ -173,7 +252,8 @@ class CachedModel:
         start, count = self.cache.slots, len(tokens)
         positions = self.cache.read_nodes(tokens, parents)
         sight = None if count == 1 and positions[0] == start else self._sight(start, start, count)
-        return self.decoder.forward(tokens, positions, start, sight, count).float()
+        logits = yield from self._forward(tokens, positions, start, sight, count)
+        return logits.float()
 
     def token_ids(self, rows: Sequence[int]) -> list[int]:
         """Token ids of rows of the head."""

@@ -1,4 +1,8 @@
-"""The two jobs of decoding: the target verifies a tree of tokens, the draft writes one."""
+"""The two jobs of decoding: the target verifies a tree of tokens, the draft writes one.
+
+Each is a generator of forwards (`engine.models.cached_model.Forwards`): one text's are run by `CachedModel.compute`,
+those of several texts together by `engine.runtime.batching`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from engine.kernels.ranking import best, ranked
-from engine.models.cached_model import CachedModel
+from engine.models.cached_model import CachedModel, Forwards
 from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies.protocol import Draft, DraftLimits
@@ -55,14 +59,14 @@ def verify(
     tree: TokenTree,
     sampling: Sampling = GREEDY,
     trusted: int = 0,
-) -> tuple[tuple[int, ...], int]:
+) -> Forwards[tuple[tuple[int, ...], int]]:
     """The nodes of `tree` that are accepted behind `text`, and the target's own token behind them, by one forward.
 
     A node is accepted if it is what the target itself takes there: its argmax or, at a temperature, its draw (see
     `engine.models.sampling`). So every token of the text is the target's, wherever the draft's came from. A tree is
     read as in SpecInfer (arXiv 2305.09781): each node sees the text, its ancestors and itself.
     """
-    logits = target.read(target.rewind(text, trusted), last=1, tree=tree)
+    logits = yield from target.reading(target.rewind(text, trusted), last=1, tree=tree)
     places = [len(text), *(len(text) + 1 + above for above in depths(tree.parents))]
     return accept(tree, choices(target, perturb(logits, sampling, places)))
 
@@ -74,7 +78,7 @@ def write_draft(
     trusted: int = 0,
     sampling: Sampling = GREEDY,
     guess: Guess = no_guess,
-) -> Draft:
+) -> Forwards[Draft]:
     """Branch at the end of `context`, then extend every branch until it is long enough or unsure.
 
     A branch that is alone gets more tokens from as many forwards where `guess` is right. With `limits.drawn` tokens are
@@ -91,19 +95,21 @@ def write_draft(
 
     unread = draft.rewind(context, trusted)
     if limits.branches == 1:
-        return _write_line(draft, limits, see, guess, unread, Branch())
-    ((first, chances),) = candidates(draft, see(draft.read(unread, last=1), [0]), limits.branches)
+        return (yield from _write_line(draft, limits, see, guess, unread, Branch()))
+    logits = yield from draft.reading(unread, last=1)
+    ((first, chances),) = candidates(draft, see(logits, [0]), limits.branches)
     count = limits.branch_count(chances[0])
     if count == 1:
         begun = Branch()
         begun.add((first, chances), limits)
-        return _write_line(draft, limits, see, guess, first[:1], begun)
+        return (yield from _write_line(draft, limits, see, guess, first[:1], begun))
     branches = [Branch([token], [chance]) for token, chance in zip(first, chances, strict=True)][:count]
     active, last, steps = list(range(count)), [-1] * count, 1
     while active and steps < limits.length:
         read = len(draft.cache.nodes)
         tokens, parents = [branches[b].tokens[-1] for b in active], [last[b] for b in active]
-        logits = see(draft.read_nodes(tokens, parents), [steps] * len(active))
+        logits = yield from draft.reading_nodes(tokens, parents)
+        logits = see(logits, [steps] * len(active))
         likely = _likely(draft, logits, limits)
         going = _sure(logits, likely, limits)
         for row, (branch, found, on) in enumerate(zip(active, likely, going, strict=True)):
@@ -121,14 +127,15 @@ def _write_line(
     guess: Guess,
     unread: Sequence[int],
     branch: Branch,
-) -> Draft:
+) -> Forwards[Draft]:
     """Extend the only branch, whose last token is `unread`, as what it may be the first of."""
     steps, going = len(branch.tokens), True
     while going and steps < limits.length and len(branch.tokens) < limits.most:
         begin = len(branch.tokens)
         guessed = guess(branch.tokens, limits.most - begin - 1)
         ahead = range(begin, begin + len(guessed) + 1)
-        logits = see(draft.read((*unread, *guessed), last=len(ahead)), ahead)
+        logits = yield from draft.reading((*unread, *guessed), last=len(ahead))
+        logits = see(logits, ahead)
         likely = _likely(draft, logits, limits)
         sure = _sure(logits, likely, limits)
         rows = [(tokens[0], on) for (tokens, _), on in zip(likely, sure, strict=True)]

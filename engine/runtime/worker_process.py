@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
 from multiprocessing import current_process
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import SpecBranchError, spelled
 from engine.models.sampling import Sampling
@@ -29,6 +29,9 @@ from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model
 from engine.runtime.messages import End, Watch, encode
+
+if TYPE_CHECKING:
+    from engine.models.cached_model import Forwards
 
 BEAT = encode({})  # says that the worker lives
 
@@ -165,7 +168,17 @@ def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) ->
     )
 
 
-def verify(
+Judged = tuple[tuple[int, ...], int, int, Prediction | None]
+
+
+def verify(host: Host, name: str, **job: Any) -> Judged:
+    """As `verifying`, by forwards of this text alone."""
+    verdict: Judged
+    verdict = host.models[name].model.compute(verifying(host, name, **job))
+    return verdict
+
+
+def verifying(
     host: Host,
     name: str,
     base: int,
@@ -175,7 +188,7 @@ def verify(
     sampling: dict[str, Any] | None = None,
     predict: int = 0,
     draft: str = "",
-) -> tuple[tuple[int, ...], int, int, Prediction | None]:
+) -> "Forwards[Judged]":
     """Of a tree, the nodes accepted, the target's own token behind them, how many the model read, and the prediction.
 
     `parents`: None for a chain. The prediction, for the next `predict` tokens of `draft`, if that is not 0 and the
@@ -189,7 +202,9 @@ def verify(
     before, decoder = hosted.model.cache.tokens_read, hosted.model.decoder
     decoder.watch = predict > 0
     tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else tuple(parents))
-    path, token = decoding.verify(hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted())
+    path, token = yield from decoding.verify(
+        hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted()
+    )
     read, prediction = hosted.model.cache.tokens_read - before, None
     if predict and follows(tree, path):
         row = path[-1] + 1 if path else 0
@@ -198,7 +213,16 @@ def verify(
     return path, token, read, prediction
 
 
-def draft(
+Written = tuple[tuple[int, ...], tuple[int, ...] | None, tuple[float, ...], tuple[int, ...], int, int]
+
+
+def draft(host: Host, name: str, **job: Any) -> Written:
+    """As `drafting`, by forwards of this text alone."""
+    written: Written = host.models[name].model.compute(drafting(host, name, **job))
+    return written
+
+
+def drafting(
     host: Host,
     name: str,
     base: int,
@@ -206,7 +230,7 @@ def draft(
     line: list[int],
     limits: list[Any],
     sampling: dict[str, Any] | None = None,
-) -> tuple[tuple[int, ...], tuple[int, ...] | None, tuple[float, ...], tuple[int, ...], int, int]:
+) -> "Forwards[Written]":
     """A tree's tokens, parents (None for a chain), confidences and sources; forwards made, and tokens read."""
     from engine.models import decoding
 
@@ -215,7 +239,7 @@ def draft(
     before, context = hosted.model.cache.tokens_read, [*hosted.text, *line]
     within = DraftLimits(*limits)
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
-    written = decoding.write_draft(
+    written = yield from decoding.write_draft(
         hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
     )
     tree, read = written.tree, hosted.model.cache.tokens_read - before
