@@ -26,7 +26,11 @@ def default_target() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             _convert(_fetch(Path(scratch)), Path(scratch) / "model")
-            (Path(scratch) / "model").rename(folder)
+            try:
+                (Path(scratch) / "model").rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was there first, with the same files
+                    raise
     return folder
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from engine.drafts.distilled import fingerprint
 from engine.drafts.training_prompts import TrainingPrompt, held_out_prompts, training_prompts
+from engine.kernels.linear import computes_bfloat16
 from engine.tensor_files import load_tensors, save_tensors
 
 TEMPERATURES = (0.0, 0.0, 0.0, 0.5, 0.8, 1.0)  # of the answers, drawn with equal chances
@@ -113,7 +114,9 @@ def held_out_text(target: Any, encode: Encode, ends: Sequence[int], cache: Path,
 
 
 class BatchWriter:
-    """Writes many answers at once with a bfloat16 copy of a Llama model, and keeps them in a folder.
+    """Writes many answers at once with a copy of a Llama model, and keeps them in a folder.
+
+    The copy is of bfloat16, or of float32 where the processor has no products of bfloat16.
 
     transformers' own loop copies the whole cache for every token; here it lies in place, and rows that have
     ended are dropped from it now and then.
@@ -126,7 +129,8 @@ class BatchWriter:
         self.folder = folder
         self.fingerprint = fingerprint(target.state_dict())
 
-        state = {name: tensor.to(torch.bfloat16) for name, tensor in target.state_dict().items()}
+        self.dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
+        state = {name: tensor.to(self.dtype) for name, tensor in target.state_dict().items()}
         with torch.device("meta"):
             model: Any = LlamaForCausalLM(target.config)
         model.load_state_dict(state, assign=True)
@@ -164,8 +168,7 @@ class BatchWriter:
         ids = torch.tensor([[0] * (longest - len(p)) + list(p[shared:]) for p in prompts])
         size = (rows, self.groups, longest + length, self.embedding.shape[1] // self.heads)
         caches = [
-            (torch.zeros(size, dtype=torch.bfloat16), torch.zeros(size, dtype=torch.bfloat16))
-            for _ in self.layers
+            (torch.zeros(size, dtype=self.dtype), torch.zeros(size, dtype=self.dtype)) for _ in self.layers
         ]
         slots = torch.arange(longest + length)
 
@@ -181,7 +184,7 @@ class BatchWriter:
             self._forward(first, slots[None, :shared], part, 0, visible(none, 0, shared))
             for cache in (cache for pair in caches for cache in pair):
                 cache[1:, :, :shared] = cache[:1, :, :shared]
-        hidden = torch.empty(rows, self.embedding.shape[1], dtype=torch.bfloat16)
+        hidden = torch.empty(rows, self.embedding.shape[1], dtype=self.dtype)
         for begin, end in spans([len(p) - shared for p in prompts], PREFILL_TOKENS):
             at = shared + int(padding[begin:end].min())
             part = [(k[begin:end], v[begin:end]) for k, v in caches]
@@ -216,7 +219,7 @@ class BatchWriter:
             tokens=torch.tensor([t for text in texts for t in text]),
             starts=torch.tensor([0, *(len(t) for t in texts)]).cumsum(0),
             prompt_lengths=torch.tensor([len(p) for p in prompts]),
-            hidden=torch.stack([s for row in states for s in row]),
+            hidden=torch.stack([s for row in states for s in row]).bfloat16(),
         )
 
     def _choose(self, hidden: Tensor, heat: Tensor, generator: torch.Generator) -> Tensor:

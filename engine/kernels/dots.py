@@ -1,7 +1,10 @@
-"""Dot products of a few rows at once, by the instructions that processors have for bfloat16 and for 8 bits.
+"""Dot products of a few rows at once, of weights in bfloat16, 8 or 4 bits.
+
+By the instructions that processors have for them where there is AVX-512 with BF16 and VNNI; with AVX2, numbers of
+bfloat16 are widened and multiplied in float32, and codes by 16 bits or, of 4 bits, by 8.
 
 These are intrinsics for numba's compiled functions, loops with all sums kept in registers. PyTorch's own products of
-few rows reach a quarter to a half of a core's memory bandwidth on such processors; these reach it (docs/design.md,
+few rows reach a quarter to a half of a core's memory bandwidth; these reach it (docs/design.md,
 "Speed on CPU cores"). A sum is of the same numbers in the same order, however many rows are read at once.
 
 Addresses and strides are int64, in bytes.
@@ -10,10 +13,10 @@ Addresses and strides are int64, in bytes.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, reduce
+from typing import Any, Literal
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -25,12 +28,32 @@ HALVES = 2  # registers of outputs that a loop reads at once
 OUTPUTS = HALVES * LANES  # weight rows of a block
 AHEAD = 8192  # bytes that weights are fetched before they are read: a quarter of the nearest cache
 MOST_ROWS = 9  # that are read at once
-ROWS_OF_A_PASS = {8: 6, 4: 4}  # whose sums have room in the registers, by the weight's bits
+# Rows and registers of outputs whose sums have room in the processor's registers, by the weight's bits.
+SUMS_OF_A_PASS = {
+    "avx512": {16: (MOST_ROWS, HALVES), 8: (6, HALVES), 4: (4, HALVES)},
+    "avx2": {16: (5, 1), 8: (3, HALVES), 4: (3, HALVES)},
+}
 HALF = 128  # an activation's code is HALF times its high part, and a low one
 ZERO = {8: 128, 4: 8}  # the code of a weight of 0, by the weight's bits
 
-INT32, INT64, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+INT16, INT32, INT64, FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORDS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
+HALF_WORDS, HALF_SHORTS = ir.VectorType(INT32, LANES // 2), ir.VectorType(INT16, LANES)  # of AVX2's registers
+HALF_BYTES = ir.VectorType(ir.IntType(8), 2 * LANES)
+
+Instructions = Literal["avx512", "avx2"]
+# What each kind of processor must have, by LLVM's names.
+NEEDED: dict[Instructions, tuple[str, ...]] = {
+    "avx512": ("avx512bf16", "avx512vnni"),
+    "avx2": ("avx2", "fma"),
+}
+
+
+@cache
+def instructions() -> Instructions | None:
+    """The best instructions that the loops below are written for and this processor has."""
+    features = binding.get_host_cpu_features()
+    return next((kind for kind, names in NEEDED.items() if all(features.get(n, False) for n in names)), None)
 
 
 @dataclass(frozen=True)
@@ -116,10 +139,62 @@ class Emitter:
         nibble, four = (ir.Constant(WORDS, [value] * LANES) for value in (0x0F0F0F0F, 4))
         return [self.builder.and_(read, nibble), self.builder.and_(self.builder.lshr(read, four), nibble)]
 
-    def add_dots(self, to: Any, instruction: str, weights: Any, x: Any) -> None:
-        """Products of each lane's numbers, added up in `to`."""
+    def add_pairs(self, to: Any, weights: Any, pair: Any, kind: Instructions) -> None:
+        """Products of each lane's two numbers of bfloat16, added up in `to`."""
+        if kind == "avx512":
+            self._add(to, "avx512bf16.dpbf16ps.512", weights, pair)
+            return
+        for weight, x in zip(self.halves(weights), self.halves(pair), strict=True):
+            self.add_product(to, weight, x)
+
+    def add_codes(
+        self, to: Any, codes: Sequence[Any], x: Sequence[Any], bits: int, kind: Instructions
+    ) -> None:
+        """Products of each lane's unsigned codes and as many signed ones of `x`, added up in `to`, exactly."""
+        if kind == "avx512":
+            for some, signed in zip(codes, x, strict=True):
+                self._add(to, "avx512.vpdpbusd.512", some, signed)
+            return
+        so_far, halves = self.builder.load(to), []
+        for half in range(2):
+            lanes = range(half * LANES // 2, (half + 1) * LANES // 2)
+            parts = [[self.chosen(one, one, lanes) for one in given] for given in (codes, x)]
+            products = self._of_small(*parts) if bits == 4 else self._of_bytes(*parts)
+            total = self.chosen(so_far, so_far, lanes)
+            for product in products:
+                total = self.builder.add(total, product)
+            halves.append(total)
+        low, high = halves
+        self.builder.store(self.chosen(low, high, range(LANES)), to)
+
+    def _of_small(self, codes: Sequence[Any], x: Sequence[Any]) -> list[Any]:
+        """Each lane's products with codes of 4 bits, whose sums have room in 16 bits."""
+        name, sums = "llvm.x86.avx2.pmadd.ub.sw", []
+        for some, signed in zip(codes, x, strict=True):
+            bytes_ = [self.builder.bitcast(value, HALF_BYTES) for value in (some, signed)]
+            sums.append(self.call(name, HALF_SHORTS, *bytes_))
+        return [self._pairs(reduce(self.builder.add, sums), ir.Constant(HALF_SHORTS, [1] * LANES))]
+
+    def _of_bytes(self, codes: Sequence[Any], x: Sequence[Any]) -> list[Any]:
+        """Each lane's products with codes of 8 bits, which go by 16 bits: the even ones and the odd ones."""
+        eight, products = ir.Constant(HALF_SHORTS, [8] * LANES), []
+        for some, signed in zip(codes, x, strict=True):
+            unsigned, numbers = (self.builder.bitcast(value, HALF_SHORTS) for value in (some, signed))
+            even = self.builder.and_(unsigned, ir.Constant(HALF_SHORTS, [0xFF] * LANES))
+            low = self.builder.ashr(self.builder.shl(numbers, eight), eight)
+            products += [
+                self._pairs(even, low),
+                self._pairs(self.builder.lshr(unsigned, eight), self.builder.ashr(numbers, eight)),
+            ]
+        return products
+
+    def _pairs(self, a: Any, b: Any) -> Any:
+        """Products of 16 bits, two of them added up in each lane."""
+        return self.call("llvm.x86.avx2.pmadd.wd", HALF_WORDS, a, b)
+
+    def _add(self, to: Any, instruction: str, weights: Any, x: Any) -> None:
         so_far = self.builder.load(to)
-        self.builder.store(self.call(f"llvm.x86.{instruction}.512", so_far.type, so_far, weights, x), to)
+        self.builder.store(self.call(f"llvm.x86.{instruction}", so_far.type, so_far, weights, x), to)
 
     def zeros(self, kind: Any, count: int) -> list[Any]:
         """Sums that are 0 from here on, which LLVM keeps in registers."""
@@ -183,7 +258,7 @@ def _generate(emit: Callable[..., None]) -> Generate:
 
 
 @cache
-def make_dots(bits: int) -> Any:
+def make_dots(bits: int, kind: Instructions) -> Any:
     """Products of a block of weights of 16, 8 or 4 bits and up to `MOST_ROWS` rows of x, into y [rows, OUTPUTS].
 
     A lane has one output, so sums never have to be added up across a register. `weights` [steps, OUTPUTS, 4 bytes]: two
@@ -197,42 +272,51 @@ def make_dots(bits: int) -> Any:
     an offset, both bfloat16. A weight is scale x (code - ZERO[bits]) + offset.
     """
 
-    def dots_16(to: Emitter, given: Product, rows: int) -> None:
-        sums = [to.zeros(FLOATS, HALVES) for _ in range(rows)]
+    def dots_16(to: Emitter, given: Product, rows: range, halves: range) -> None:
+        sums = {row: to.zeros(FLOATS, HALVES) for row in rows}
         with to.repeated(given.steps) as step:
-            to.fetch_ahead(given.weights, step)
-            read = [to.load(given.weights, to.register(step, half)) for half in range(HALVES)]
-            for row in range(rows):
+            if rows.start == 0 and halves.start == 0:
+                to.fetch_ahead(given.weights, step)
+            read = {half: to.load(given.weights, to.register(step, half)) for half in halves}
+            for row in rows:
                 pair = to.spread(to.load_from(given.x, row, given.x_stride, step), WORDS)
-                for half in range(HALVES):
-                    to.add_dots(sums[row][half], "avx512bf16.dpbf16ps", read[half], pair)
-        for row in range(rows):
-            for half in range(HALVES):
+                for half in halves:
+                    to.add_pairs(sums[row][half], read[half], pair, kind)
+        for row in rows:
+            for half in halves:
                 to.store(to.builder.load(sums[row][half]), given, row, half)
 
-    def dots_8_or_4(to: Emitter, given: Product, rows: range) -> None:
+    def dots_8_or_4(to: Emitter, given: Product, rows: range, halves: range) -> None:
         builder, parts = to.builder, range(2 * rows.start, 2 * rows.stop)
         totals = {row: to.zeros(FLOATS, HALVES) for row in rows}
         sums = {part: to.zeros(WORDS, HALVES) for part in parts}
         with to.repeated(given.groups) as group:
             starts = {p: to.load_from(given.starts, p, given.starts_stride, group) for p in parts}
             for part in parts:
-                for half in range(HALVES):
+                for half in halves:
                     builder.store(to.spread(starts[part], WORDS), sums[part][half])
             with to.repeated(given.steps) as in_group:
                 step = builder.add(builder.mul(group, given.steps), in_group)
-                if rows.start == 0:
+                if rows.start == 0 and halves.start == 0:
                     to.fetch_ahead(given.weights, step)
-                read = [
-                    to.codes(to.load(given.weights, to.register(step, half)), bits) for half in range(HALVES)
-                ]
-                for four in range(8 // bits):
-                    place = builder.add(builder.mul(step, INT64(8 // bits)), INT64(four))
+                read = {
+                    half: to.codes(to.load(given.weights, to.register(step, half)), bits) for half in halves
+                }
+                # AVX2 adds up the products of both halves of a byte before it widens them.
+                fours = 8 // bits
+                together = fours if kind == "avx2" else 1
+                for first in range(0, fours, together):
+                    some = range(first, first + together)
+                    places = [builder.add(builder.mul(step, INT64(fours)), INT64(four)) for four in some]
                     for part in parts:
-                        codes = to.spread(to.load_from(given.x, part, given.x_stride, place), WORDS)
-                        for half in range(HALVES):
-                            to.add_dots(sums[part][half], "avx512.vpdpbusd", read[half][four], codes)
-            for half in range(HALVES):
+                        x = [
+                            to.spread(to.load_from(given.x, part, given.x_stride, place), WORDS)
+                            for place in places
+                        ]
+                        for half in halves:
+                            codes = [read[half][four] for four in some]
+                            to.add_codes(sums[part][half], codes, x, bits, kind)
+            for half in halves:
                 scale = to.load(given.scales, to.register(group, half), FLOATS if bits == 8 else WORDS)
                 if bits == 4:
                     offset, scale = to.halves(scale)
@@ -248,17 +332,18 @@ def make_dots(bits: int) -> Any:
                         to.add_product(totals[row][half], to.spread(sum_), offset)
         for row in rows:
             unit = to.spread(to.load(given.units, INT64(4 * row), FLOAT))
-            for half in range(HALVES):
+            for half in halves:
                 to.store(builder.fmul(builder.load(totals[row][half]), unit), given, row, half)
 
     def emit_rows(to: Emitter, given: Product, rows: int) -> None:
-        if bits == 16:
-            dots_16(to, given, rows)
-            return
-        # More rows go over the block again, which is near by then: the registers have no room for their sums.
-        passes = -(-rows // ROWS_OF_A_PASS[bits])
+        # More go over the block again, which is near by then: the registers have no room for their sums.
+        at_once, halves_at_once = SUMS_OF_A_PASS[kind][bits]
+        passes = -(-rows // at_once)
+        dots = dots_16 if bits == 16 else dots_8_or_4
         for one in range(passes):
-            dots_8_or_4(to, given, range(rows * one // passes, rows * (one + 1) // passes))
+            for half in range(0, HALVES, halves_at_once):
+                some = range(rows * one // passes, rows * (one + 1) // passes)
+                dots(to, given, some, range(half, half + halves_at_once))
 
     def emit(to: Emitter, rows: Any, *addresses: Any) -> None:
         given, done = Product(*addresses), to.builder.append_basic_block("done")

@@ -20,18 +20,18 @@ from engine.kernels.dots import (
     arrive,
     arrived,
     give_way,
+    instructions,
     make_dots,
     make_mix,
     make_scores,
 )
 
 Array = Any  # an array, as numba takes it: its dtype is in each docstring that cares
-INSTRUCTIONS = ("avx512bf16", "avx512vnni")  # by LLVM's names
 TOP = 127 * HALF  # the largest rounded activation
 SPINS = 2000  # looks for the others before the core is offered to another thread
 
 # Compiled functions find these as globals, or they could not be kept on disk.
-_dots_16, _dots_8, _dots_4 = make_dots(16), make_dots(8), make_dots(4)
+_dots_16, _dots_8, _dots_4 = (make_dots(bits, instructions() or "avx2") for bits in (16, 8, 4))
 _zero_8, _zero_4 = ZERO[8], ZERO[4]
 _scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
 _mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))

@@ -28,13 +28,11 @@ FUSED_ROWS = 9  # that it reads at most in one pass (`engine.kernels.dots.MOST_R
 def has_instructions() -> bool:
     """Whether this processor has the instructions of `engine.kernels.dots`, and numba compiles them here."""
     try:
-        from llvmlite import binding
-
         import engine.kernels.fused_step
+        from engine.kernels.dots import instructions
     except (ImportError, RuntimeError):  # RuntimeError: there is nowhere to keep what was compiled
         return False
-    features = binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in engine.kernels.fused_step.INSTRUCTIONS)
+    return engine.kernels.fused_step is not None and instructions() is not None
 
 
 Floats = NDArray[np.float32]
