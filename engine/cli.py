@@ -70,6 +70,13 @@ def generate(
     second_under: Annotated[
         float, typer.Option(help="the target judges the draft's second choice, too, where its first has less")
     ] = 0.0,
+    tree_nodes: Annotated[int, typer.Option(help="tree: nodes that are drafted, at most")] = 12,
+    rank_acceptance: Annotated[
+        str,
+        typer.Option(
+            help="tree: shares at which the target's token is the draft's first candidate, second, ..."
+        ),
+    ] = "0.75/0.12/0.05/0.03",
     placement: Annotated[
         str,
         typer.Option(
@@ -133,6 +140,8 @@ def generate(
                 guesses=guesses,
                 repeats=repeats,
                 second_under=second_under,
+                tree_nodes=tree_nodes,
+                rank_acceptance=rank_acceptance,
                 placement=placement,  # type: ignore[arg-type]  # checked by the model
             )
         except ValidationError as error:

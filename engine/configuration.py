@@ -93,6 +93,13 @@ FIELD_NAMES = (
         "min_confidence", "c{:g}", "cut under {:g}", "drafts are cut before a token of less confidence"
     ),
     FieldName("min_bound", "b{:g}", "bound {:g}", "drafts are cut where the bound on acceptance is less"),
+    FieldName("tree_nodes", "t{}", "{} nodes", "nodes of a tree at most"),
+    FieldName(
+        "rank_acceptance",
+        "p{}",
+        "for ranks accepted {}",
+        "shares at which the target's token is the draft's first candidate, second, and so on",
+    ),
     FieldName("longest_match", "m{}", "matching {}", "tokens to match at most"),
     FieldName("first_match", "first", "first match"),
     FieldName("guesses", "n{}", "guesses {}", "guesses that a draft forward checks at most"),

@@ -9,6 +9,7 @@ METHODS = {
     "autoregressive": "autoregressive decoding",
     "speculative": "standard speculative decoding",
     "prompt-lookup": "prompt lookup",
+    "tree": "a static token tree",
 }
 SEATS = {
     "at-once": "separate devices",

@@ -19,7 +19,7 @@ def branches(*lines: tuple[int, ...]) -> TokenTree:
 
 def with_leaves(tokens: Sequence[int], leaves: Sequence[tuple[int, int]]) -> TokenTree:
     """A line with leaves beside it, as (place in the line, token)."""
-    return side_by_side([(tokens, (0.5,) * len(tokens))], [[(*leaf, 0.25) for leaf in leaves]])
+    return side_by_side([(tuple(tokens), (0.5,) * len(tokens))], [[(*leaf, 0.25) for leaf in leaves]])
 
 
 def contexts_of(tree: TokenTree, text: Sequence[int]) -> list[list[int]]:

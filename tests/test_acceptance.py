@@ -119,7 +119,11 @@ class Reference:
                     still.append(b)
             active = still
         self.jobs.append(("draft", steps, cache.tokens_read - before))
-        return Done(Draft(side_by_side([*zip(tokens, confidences, strict=True)]), steps))
+        return Done(
+            Draft(
+                side_by_side([(tuple(t), tuple(c)) for t, c in zip(tokens, confidences, strict=True)]), steps
+            )
+        )
 
     def emit(self, tokens: Sequence[int]) -> int:
         fits = min(len(tokens), len(self.path) - self.position)

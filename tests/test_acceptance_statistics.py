@@ -102,7 +102,11 @@ def test_the_bins_hold_every_position_once() -> None:
 
 
 def test_a_summary_names_every_draft() -> None:
-    lines = "\n".join(describe_acceptance(acceptance_statistics(artifacts.artifact())))
+    statistics = acceptance_statistics(artifacts.artifact())
+    for one in statistics:
+        among = [sum(one.by_rank[:count]) for count in RANKS]
+        assert among == pytest.approx([e.value for e in one.overall.within])
+    lines = "\n".join(describe_acceptance(statistics))
     for name in artifacts.DRAFTS:
         assert f"{name}: right at" in lines
 

@@ -37,6 +37,7 @@ WITH_DRAFT = (
     Configuration(policy="adaedl", placement="in-turn", draft="other", draft_length=4),
     Configuration(policy="specbranch", placement="in-turn", draft="other", branches=3, redraft=True, **AIDS),
     Configuration(policy="speculative", placement="at-once", draft="other", draft_length=3),
+    Configuration(policy="tree", placement="at-once", draft="other", tree_nodes=9, rank_acceptance="0.4 0.3"),
     Configuration(policy="pearl", placement="at-once", draft="other", **AIDS),
     Configuration(policy="specbranch", placement="at-once", draft="other", branches=3, **AIDS),
 )

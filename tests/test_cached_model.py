@@ -11,7 +11,7 @@ from tiny_models import PROMPTS, tiny_llama
 from engine.models.cached_model import CachedModel
 from engine.models.llama import Llama
 from engine.models.transformers_model import TransformersModel
-from engine.policies.tree import TokenTree
+from engine.policies.tree import Parents, TokenTree
 
 
 def lean(model: Any) -> CachedModel:
@@ -47,7 +47,7 @@ def test_branches_equal_separate_reads(make: Callable[[Any], CachedModel]) -> No
     torch.testing.assert_close(shared.read([2])[-1], expected(9, 2), atol=1e-4, rtol=1e-4)
 
 
-TREE = TokenTree((3, 9, 4, 8, 5, 6, 7, 2, 1), (-1, 0, 1, -1, 1, 4, 3, 6, 0), (0.5,) * 9)
+TREE = TokenTree((3, 9, 4, 8, 5, 6, 7, 2, 1), Parents((-1, 0, 1, -1, 1, 4, 3, 6, 0)), (0.5,) * 9)
 
 
 @pytest.mark.parametrize("make", [lean, general])

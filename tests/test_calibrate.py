@@ -38,7 +38,7 @@ from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.models.tokenizer import Tokenizer
 from engine.policies.protocol import DraftLimits
-from engine.policies.tree import roots
+from engine.policies.tree import Parents
 from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.pair import Pair
@@ -385,7 +385,7 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
             sampling=sampling.model_dump(),
         )
         assert steps == limits.length
-        begun = roots(tuple(parents))
+        begun = Parents(parents).roots
         assert [tokens[node] for node in begun] == seen.tokens[position, :3].tolist()
         sure = [confidences[node] for node in begun]
         np.testing.assert_allclose(sure, seen.chances[position, :3], rtol=1e-4)

@@ -26,6 +26,7 @@ CONFIGURATIONS = (
     Configuration(policy="specbranch", draft_length=4, branches=2, second_under=0.5, placement="at-once"),
     Configuration(policy="speculative", draft_length=3, placement="threads"),
     Configuration(policy="pearl", draft_length=3, guesses=2, placement="threads"),
+    Configuration(policy="tree", draft_length=3, placement="in-turn"),
 )
 
 

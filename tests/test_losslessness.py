@@ -50,6 +50,7 @@ POLICIES = [
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, guesses=2, repeats=2),
     Configuration(policy="speculative", draft_length=3, second_under=0.9),
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, repeats=2, second_under=1.0),
+    Configuration(policy="tree", draft_length=3, tree_nodes=7, rank_acceptance="0.5 0.2 0.1"),
     Configuration(policy="specbranch", draft_length=3, branches=3, min_confidence=0.5, hrad=True),
 ]
 CASES = POLICIES + [c.model_copy(update={"draw_drafts": True}) for c in POLICIES[2:]]

@@ -18,6 +18,8 @@ def configurations() -> list[Configuration]:
         "guesses": (0, 2),
         "repeats": (0, 7),
         "second_under": (0.0, 0.5),
+        "tree_nodes": (12, 20),
+        "rank_acceptance": ("0.7/0.1", "0.6/0.2"),
         "longest_match": (3, 5),
         "first_match": (False, True),
         "hrad": (False, True),

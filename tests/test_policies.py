@@ -175,6 +175,8 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "guesses": 3,
         "repeats": 5,
         "second_under": 0.6,
+        "tree_nodes": 5,
+        "rank_acceptance": "0.5 0.3",
         "hrad": True,
         "redraft": True,
     }
@@ -189,7 +191,7 @@ def test_adaptive_branch_count() -> None:
     assert [limits.branch_count(q) for q in (0.0, 0.3, 0.5, 0.9, 1.0)] == [4, 2, 2, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["perl", "tree", "no-such", "settings", "../errors"])
+@pytest.mark.parametrize("name", ["perl", "protocol", "no-such", "settings", "../errors"])
 def test_unknown_policy(name: str) -> None:
     with pytest.raises(ConfigurationError, match="there is no policy"):
         load_policy(name)

@@ -59,6 +59,11 @@ CONFIGURATIONS = (
     Configuration(policy="pearl", draft_length=4, repeats=6, second_under=0.8),
     Configuration(policy="specbranch", draft_length=5, branches=3, redraft=True, guesses=2, second_under=0.7),
     Configuration(policy="specbranch", draft_length=4, branches=4, hrad=True, second_under=1.0),
+    Configuration(policy="tree", draft_length=1, tree_nodes=3),
+    Configuration(policy="tree", draft_length=4, tree_nodes=12, rank_acceptance="0.4 0.2 0.15 0.1"),
+    Configuration(
+        policy="tree", draft_length=6, tree_nodes=40, rank_acceptance="0.7 0.1", placement="in-turn"
+    ),
 )
 
 

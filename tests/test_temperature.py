@@ -24,6 +24,7 @@ SAMPLED = WhatIf(temperature=1.0)
         Configuration(policy="adaedl", draft_length=6, min_bound=0.2),
         Configuration(policy="pearl", draft_length=3),
         Configuration(policy="specbranch", draft_length=4, branches=4, adaptive_branches=False),
+        Configuration(policy="tree", draft_length=4, tree_nodes=12, rank_acceptance="0.4 0.2 0.15 0.1"),
     ],
     ids=lambda c: c.label(),
 )

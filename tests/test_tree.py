@@ -16,14 +16,12 @@ from engine.policies.tree import (
     DRAFTED,
     EMPTY,
     SIBLING,
+    Parents,
     TokenTree,
     accept,
     books,
     chain,
-    depths,
-    first_line,
     follows,
-    roots,
     side_by_side,
 )
 
@@ -37,7 +35,7 @@ def trees(draw: st.DrawFn, most: int = 10, least: int = 0) -> TokenTree:
     for number in range(draw(st.integers(least, most))):
         made[draw(st.integers(-1, min(number, len(made)) - 1)), draw(tokens)] = None
     sources = tuple(draw(st.sampled_from([DRAFTED, SIBLING])) for _ in made) if draw(st.booleans()) else ()
-    return TokenTree(tuple(t for _, t in made), tuple(p for p, _ in made), (0.5,) * len(made), sources)
+    return TokenTree(tuple(t for _, t in made), Parents(p for p, _ in made), (0.5,) * len(made), sources)
 
 
 @given(trees(), st.data())
@@ -50,7 +48,7 @@ def test_the_accepted_path_is_as_long_as_it_can_be(tree: TokenTree, data: st.Dat
     last = path[-1] if path else -1
     assert token == chosen[last + 1]
     assert token not in [t for t, parent in zip(tree.tokens, tree.parents, strict=True) if parent == last]
-    assert follows(tree, path) == (path == first_line(tree.parents))
+    assert follows(tree, path) == (path == tree.parents.first_line)
 
 
 @given(trees(least=1), st.data())
@@ -63,8 +61,8 @@ def test_what_is_below_a_node_sees_what_it_saw(tree: TokenTree, data: st.DataObj
     ]
     depth = data.draw(st.integers(0, 6))
     assert contexts_of(tree.until(depth), []) == [c for c in contexts if len(c) <= depth]
-    assert [len(c) - 1 for c in contexts] == list(depths(tree.parents))
-    assert tree.first_line == tuple(contexts[first_line(tree.parents)[-1]])
+    assert [len(c) - 1 for c in contexts] == list(tree.parents.depths)
+    assert tree.first_line == tuple(contexts[tree.parents.first_line[-1]])
 
 
 @given(trees(), trees(), st.data())
@@ -77,8 +75,8 @@ def test_the_books_account_for_every_node(judged: TokenTree, ahead: TokenTree, d
         path.append(data.draw(st.sampled_from(options)))
     alone = books(judged, tuple(path), len(path) + 1)
     assert alone.drafted == alone.verified == len(judged) == alone.accepted + alone.rollback + alone.hedge
-    assert alone.rollback == len(set(first_line(judged.parents)) - set(path))
-    taken = [node for node in roots(ahead.parents) if not ahead.sources or ahead.sources[node] == DRAFTED]
+    assert alone.rollback == len(set(judged.parents.first_line) - set(path))
+    taken = [node for node in ahead.parents.roots if not ahead.sources or ahead.sources[node] == DRAFTED]
     node = data.draw(st.sampled_from([None, *taken]))
     survived = None if node is None else ahead.below(node)
     pending = survived.until(data.draw(st.integers(0, 3))) if survived is not None else EMPTY
@@ -129,7 +127,7 @@ def test_any_trees_leave_the_target_its_own_text(warm: bool, judged: Sequence[To
 def test_a_table_sees_what_it_is_told_to_see() -> None:
     """The decoder of these tests would notice a mask that is wrong."""
     target = CachedModel(TableDecoder(tables(seed=7)[0]))
-    tree = TokenTree((0, 1, 2, 1), (-1, -1, 0, 2), (0.5,) * 4)
+    tree = TokenTree((0, 1, 2, 1), Parents((-1, -1, 0, 2)), (0.5,) * 4)
     logits = target.read(target.rewind(PROMPT), last=1, tree=tree)
     for row, context in zip(logits, [PROMPT, *contexts_of(tree, PROMPT)], strict=True):
         alone = CachedModel(TableDecoder(tables(seed=7)[0]))

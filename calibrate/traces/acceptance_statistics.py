@@ -63,11 +63,13 @@ class AtConfidence:
 
 @dataclass(frozen=True)
 class AcceptanceStatistics:
-    """One draft over all traces. `overall` is of kind "all"; `miscalibration` the mean gap between confidence and
-    share right, weighted by positions."""
+    """One draft over all traces. `overall` is of kind "all"; `by_rank`: the share of positions at which the target's
+    token is the candidate of each rank, best first; `miscalibration` the mean gap between confidence and share right,
+    weighted by positions."""
 
     draft: str
     overall: OfKind
+    by_rank: tuple[float, ...]
     by_depth: tuple[AtDepth, ...]
     run_lengths: tuple[RunLength, ...]
     by_kind: tuple[OfKind, ...]
@@ -145,6 +147,8 @@ def describe_acceptance(statistics: Sequence[AcceptanceStatistics]) -> Iterator[
         )
         among = [f"{e.value:.1%} in {k}" for k, e in zip(RANKS, one.overall.within, strict=False)]
         yield f"  the target's token among the first candidates: {', '.join(among)}"
+        shares = "/".join(f"{share:.3g}" for share in one.by_rank)
+        yield f"  by rank, as a static tree's 'rank_acceptance' has it: {shares}"
         kinds = [f"{k.kind} {k.within[0].value:.0%}" for k in one.by_kind]
         yield f"  right by kind of text: {', '.join(kinds)}"
 
@@ -182,6 +186,7 @@ def _of_draft(artifact: Artifact, name: str) -> AcceptanceStatistics:
     return AcceptanceStatistics(
         draft=name,
         overall=_of_kind("all", ranks),
+        by_rank=tuple(float((np.concatenate(ranks) == rank).mean()) for rank in range(RANKS[-1])),
         by_depth=tuple(_by_depth(hits)),
         run_lengths=tuple(_run_lengths(hits)),
         by_kind=tuple(

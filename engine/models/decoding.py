@@ -15,7 +15,7 @@ from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.repetitions import Guess, no_guess, take
-from engine.policies.tree import Sibling, TokenTree, accept, depths, side_by_side
+from engine.policies.tree import Shape, Sibling, TokenTree, accept, side_by_side
 
 
 def choices(model: CachedModel, logits: Tensor) -> list[int]:
@@ -45,7 +45,8 @@ class Branch:
 
 
 def _tree(branches: Sequence[Branch]) -> TokenTree:
-    return side_by_side([(b.tokens, b.confidences) for b in branches], [b.siblings for b in branches])
+    written = [(tuple(branch.tokens), tuple(branch.confidences)) for branch in branches]
+    return side_by_side(written, [branch.siblings for branch in branches])
 
 
 def candidates(model: CachedModel, logits: Tensor, count: int) -> list[Candidates]:
@@ -67,7 +68,7 @@ def verify(
     read as in SpecInfer (arXiv 2305.09781): each node sees the text, its ancestors and itself.
     """
     logits = yield from target.reading(target.rewind(text, trusted), last=1, tree=tree)
-    places = [len(text), *(len(text) + 1 + above for above in depths(tree.parents))]
+    places = [len(text), *(len(text) + 1 + above for above in tree.parents.depths)]
     return accept(tree, choices(target, perturb(logits, sampling, places)))
 
 
@@ -94,6 +95,8 @@ def write_draft(
         return perturb(logits, sampling, places, draft.decoder.kept_tokens)
 
     unread = draft.rewind(context, trusted)
+    if limits.shape.ranks:
+        return (yield from _fill(draft, limits.shape, see, unread))
     if limits.branches == 1:
         return (yield from _write_line(draft, limits, see, guess, unread, Branch()))
     logits = yield from draft.reading(unread, last=1)
@@ -146,6 +149,31 @@ def _write_line(
         draft.cache.forget(len(guessed) - right)
         unread, steps = written[-1:], steps + 1
     return Draft(_tree([branch]), steps)
+
+
+def _fill(
+    draft: CachedModel, shape: Shape, see: Callable[[Tensor, Sequence[int]], Tensor], unread: Sequence[int]
+) -> Forwards[Draft]:
+    """Give a shape its tokens, level by level; a node with children is read in the forward that finds these."""
+    parents, ranks = shape
+    levels, inside = parents.levels, set(parents)
+    logits = yield from draft.reading(unread, last=1)
+    found = {-1: candidates(draft, see(logits, [0]), shape.candidates)[0]}
+    number = {-1: -1}  # of each node that was read, among those
+    tokens, confidences = [0] * len(ranks), [0.0] * len(ranks)
+    for above, nodes in enumerate(levels, 1):
+        for node in nodes:
+            there, chances = found[parents[node]]
+            tokens[node], confidences[node] = there[ranks[node]], chances[ranks[node]]
+        inner = [node for node in nodes if node in inside]
+        if inner:
+            number.update({node: len(draft.cache.nodes) + row for row, node in enumerate(inner)})
+            logits = yield from draft.reading_nodes(
+                [tokens[node] for node in inner], [number[parents[node]] for node in inner]
+            )
+            rows = candidates(draft, see(logits, [above] * len(inner)), shape.candidates)
+            found.update(zip(inner, rows, strict=True))
+    return Draft(TokenTree(tuple(tokens), parents, tuple(confidences)), len(levels))
 
 
 def _likely(draft: CachedModel, logits: Tensor, limits: DraftLimits) -> list[Candidates]:

@@ -111,7 +111,7 @@ def _readings(model: CachedModel, tokens: int) -> Iterator[tuple[str, Tensor, li
         yield "token by token", torch.cat(logits), [[*prompt, *line[:end]] for end in range(LINE + 1)]
         return
     leaves = [(place, token) for place, token in enumerate(some(LINE)) if token != line[place]]
-    tree = side_by_side([(line, [1.0] * LINE)], [[(place, token, 0.0) for place, token in leaves]])
+    tree = side_by_side([(tuple(line), (1.0,) * LINE)], [[(place, token, 0.0) for place, token in leaves]])
     logits_ = model.read(model.rewind(prompt), last=1, tree=tree)
     yield "a line", logits_[: LINE + 1], [[*prompt, *line[:end]] for end in range(LINE + 1)]
     yield (

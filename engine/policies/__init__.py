@@ -1,7 +1,7 @@
 """Decoding policies: one file each. A module here that defines `decode(session, settings)` is a policy.
 
-Its `USES` names the fields of a configuration that it depends on, `draft` among them if it drafts with a model;
-without it, these are the draft and its length.
+It is called `NAME` or, without one, as its file is. Its `USES` names the fields of a configuration that it depends on,
+`draft` among them if it drafts with a model; without it, these are the draft and its length.
 """
 
 import difflib
@@ -23,7 +23,7 @@ DEFAULT_USES = frozenset({"draft", "draft_length"})
 
 def policy_names() -> tuple[str, ...]:
     """The policies there are, as a configuration names them."""
-    return tuple(name.replace("_", "-") for name in _modules() if hasattr(_import(name), "decode"))
+    return tuple(_policies())
 
 
 def load_policy(name: str) -> Policy:
@@ -40,17 +40,18 @@ def uses(name: str) -> frozenset[str]:
 
 @cache
 def _policy_module(name: str) -> ModuleType:
-    wanted = name.replace("-", "_")
-    if wanted in _modules() and hasattr(_import(wanted), "decode"):
-        return _import(wanted)
+    if found := _policies().get(name.replace("_", "-")):
+        return found
     nearest = difflib.get_close_matches(name, policy_names(), n=1)
     hint = f", did you mean '{nearest[0]}'" if nearest else ""
     raise ConfigurationError(f"there is no policy '{name}'{hint}; policies live in engine/policies/")
 
 
-def _modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(__path__)]
-
-
-def _import(module: str) -> ModuleType:
-    return import_module(f"{__name__}.{module}")
+def _policies() -> dict[str, ModuleType]:
+    files = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = {name: import_module(f"{__name__}.{name}") for name in files}
+    return {
+        getattr(module, "NAME", name.replace("_", "-")): module
+        for name, module in modules.items()
+        if hasattr(module, "decode")
+    }

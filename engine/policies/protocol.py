@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from engine.policies.ngrams import NGrams
-from engine.policies.tree import EMPTY, SIBLING, Prediction, Round, TokenTree, Verdict, books, follows
+from engine.policies.tree import (
+    EMPTY,
+    NO_SHAPE,
+    SIBLING,
+    Prediction,
+    Round,
+    Shape,
+    TokenTree,
+    Verdict,
+    books,
+    follows,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -76,6 +87,7 @@ class DraftLimits:
     the draft's most likely ones or, with `drawn`, drawn from its distribution. Each forward that writes a branch alone
     checks up to `guesses` tokens too (see `engine.policies.repetitions`), so the branch may have more, `most` of them.
     Where a token has a probability under `second_under`, the second choice is its sibling, unless both begin a branch.
+    A `shape` takes the place of all that: one forward for each of its levels writes the candidates that it names.
     """
 
     length: int
@@ -86,6 +98,7 @@ class DraftLimits:
     drawn: bool = False
     guesses: int = 0
     second_under: float = 0.0
+    shape: Shape = NO_SHAPE
 
     @property
     def most(self) -> int:

@@ -2,9 +2,18 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 LONGEST_DRAFT = 64
+MOST_RANKS = 8  # candidates at a place, as many as a calibration records
+LATER = ("first_match", "tree_nodes", "rank_acceptance")  # settings that older records do not have
 
 
 class Settings(BaseModel):
@@ -47,16 +56,41 @@ class Settings(BaseModel):
         le=1.0,
         description="where the draft gave its token less, the target judges its second choice, too",
     )
+    tree_nodes: int = Field(default=12, ge=1, le=256, description="tree: nodes that are drafted, at most")
+    rank_acceptance: str = Field(
+        default="0.75/0.12/0.05/0.03",
+        description="tree: how often the target's own token is the draft's first candidate, its second, and so on",
+    )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")
     first_match: bool = Field(
         default=False,
         description="prompt lookup: go by where they occurred first, as serving systems do, not last",
     )
 
+    @field_validator("rank_acceptance", mode="before")
+    @classmethod
+    def _are_chances(cls, said: object) -> str:
+        try:
+            chances = [float(word) for word in str(said).replace("/", " ").split()]
+        except ValueError:
+            chances = []
+        likely = all(0.0 <= chance <= 1.0 for chance in chances) and 0.0 < sum(chances) <= 1.0 + 1e-9
+        if not likely or len(chances) > MOST_RANKS:
+            raise ValueError(
+                f"1 to {MOST_RANKS} shares, such as 0.7/0.1, which sum to more than 0 and at most 1"
+            )
+        return "/".join(f"{chance:g}" for chance in chances)
+
+    @property
+    def rank_chances(self) -> tuple[float, ...]:
+        """`rank_acceptance` as numbers."""
+        return tuple(float(word) for word in self.rank_acceptance.split("/"))
+
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `first_match` where it is not set, so that records from before there was one keep their bytes."""
+        """Without later settings where they are not set, so that records from before them keep their bytes."""
         written: dict[str, Any] = dump(self)
-        if not self.first_match:
-            written.pop("first_match", None)
+        for name in LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                written.pop(name, None)
         return written

@@ -1,12 +1,9 @@
 """Trees of drafted tokens, the rule by which the target accepts a path of one, and a round's books. Torch-free."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Literal
-
-Parents = tuple[int, ...]
+from functools import cache, cached_property, lru_cache
+from typing import Literal, NamedTuple
 
 Prediction = Literal[0, 1, 2]
 """What H-RAD predicts of a draft's next tokens: 0, the first is rejected; 2, all are accepted; 1, neither."""
@@ -16,10 +13,80 @@ Prediction = Literal[0, 1, 2]
 DRAFTED, SIBLING, FOUND = range(3)
 
 
+class Parents(tuple[int, ...]):
+    """Of each node of a tree the one that it follows, which stands before it; -1: it follows the text.
+
+    What depends on these alone is worked out once, since a policy makes trees of few forms: they share their parents.
+    """
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether each node follows the one before."""
+        return self == tuple(range(-1, len(self) - 1))
+
+    @cached_property
+    def first_line(self) -> tuple[int, ...]:
+        """The nodes from the text to its first child, from there to that one's first, and so on."""
+        nodes, last = [], -1
+        for node, parent in enumerate(self):
+            if parent == last:
+                nodes.append(node)
+                last = node
+        return tuple(nodes)
+
+    @cached_property
+    def roots(self) -> tuple[int, ...]:
+        """The nodes that follow the text."""
+        return tuple(node for node, parent in enumerate(self) if parent < 0)
+
+    @cached_property
+    def depths(self) -> tuple[int, ...]:
+        """How many ancestors each node has."""
+        found: list[int] = []
+        for parent in self:
+            found.append(found[parent] + 1 if parent >= 0 else 0)
+        return tuple(found)
+
+    @cached_property
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes with no ancestors, with one, and so on."""
+        count = max(self.depths, default=-1) + 1
+        return tuple(
+            tuple(node for node, above in enumerate(self.depths) if above == level) for level in range(count)
+        )
+
+    def below(self, top: int) -> "tuple[tuple[int, ...], Parents]":
+        """The nodes below `top`, and their parents in a tree of their own."""
+        if top not in self._below:
+            number = {top: -1}
+            nodes: list[int] = []
+            kept: list[int] = []
+            for node in range(top + 1, len(self)):
+                if self[node] in number:
+                    kept.append(number[self[node]])
+                    number[node] = len(nodes)
+                    nodes.append(node)
+            self._below[top] = tuple(nodes), shared(tuple(kept))
+        return self._below[top]
+
+    @cached_property
+    def _below(self) -> "dict[int, tuple[tuple[int, ...], Parents]]":
+        return {}
+
+
 @cache
 def chain(count: int) -> Parents:
-    """The parents of `count` nodes of which each is the child of the one before."""
-    return tuple(range(-1, count - 1))
+    """The parents of `count` nodes of which each follows the one before."""
+    return Parents(range(-1, count - 1))
+
+
+NO_PARENTS = chain(0)
+
+
+@lru_cache(maxsize=1 << 16)
+def shared(parents: tuple[int, ...]) -> Parents:
+    """These parents, as one object for all trees that have them."""
+    return Parents(parents)
 
 
 @cache
@@ -28,22 +95,41 @@ def first_nodes(count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
+class Shape(NamedTuple):
+    """A tree without tokens: of each node its parent, and its rank among a place's candidates."""
+
+    parents: Parents = NO_PARENTS
+    ranks: tuple[int, ...] = ()
+
+    @property
+    def levels(self) -> int:
+        """How many forwards of a draft fill it."""
+        return len(self.parents.levels)
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates of a place it takes, at most."""
+        return max(self.ranks, default=-1) + 1
+
+
+NO_SHAPE = Shape()
+
+
 # Trees are not frozen, though nobody changes one: a frozen one takes more than twice as long to make, and a search
-# makes millions. What depends on the parents alone is worked out once for each shape there is, since there are few.
+# makes millions.
 @dataclass(slots=True)
 class TokenTree:
     """Drafted tokens (ids), n of them, of which each goes on behind an earlier one.
 
-    `parents` [n]: the node that each follows, which stands before it; -1: it follows the text. Children of one node
-    have different tokens, and their order is that of preference: the *first line* goes from the text to its first
-    child, from there to that one's first, and so on. `confidences` [n]: the draft's probability of each; of a drawn
-    token, the probability after its logits got their noise (see `engine.models.sampling`). A policy may go by tokens
-    and confidences as it likes: what is accepted is the target's own text in any case. `sources` [n]: DRAFTED, SIBLING
-    or FOUND; none: all were drafted.
+    `parents` [n]: the node that each follows. Children of one node have different tokens, and their order is that of
+    preference: the *first line* goes from first child to first child. `confidences` [n]: the draft's probability of
+    each; of a drawn token, the probability after its logits got their noise (see `engine.models.sampling`). A policy
+    may go by tokens and confidences as it likes: what is accepted is the target's own text in any case. `sources` [n]:
+    DRAFTED, SIBLING or FOUND; none: all were drafted.
     """
 
     tokens: tuple[int, ...] = ()
-    parents: Parents = ()
+    parents: Parents = NO_PARENTS
     confidences: tuple[float, ...] = ()
     sources: tuple[int, ...] = ()
 
@@ -53,12 +139,12 @@ class TokenTree:
     @property
     def is_chain(self) -> bool:
         """Whether each node is the child of the one before."""
-        return self.parents == chain(len(self.tokens))
+        return self.parents.is_chain
 
     @property
     def first_line(self) -> tuple[int, ...]:
         """The tokens of the first line."""
-        return self.along(first_line(self.parents))
+        return self.along(self.parents.first_line)
 
     @property
     def drafted(self) -> int:
@@ -74,20 +160,20 @@ class TokenTree:
 
     def first_unsure(self, least: float) -> int:
         """The first place of the first line with a confidence under `least`; the line's length if there is none."""
-        line = first_line(self.parents)
+        line = self.parents.first_line
         return next((i for i, node in enumerate(line) if self.confidences[node] < least), len(line))
 
     def until(self, depth: int) -> "TokenTree":
         """The nodes with fewer than `depth` ancestors."""
         if self.is_chain:
             return self._cut(slice(depth), chain(min(depth, len(self.tokens))))
-        nodes = tuple(node for node, above in enumerate(depths(self.parents)) if above < depth)
+        nodes = tuple(node for node, above in enumerate(self.parents.depths) if above < depth)
         number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
-        return self._picked(nodes, tuple(number[self.parents[node]] for node in nodes))
+        return self._picked(nodes, shared(tuple([number[self.parents[node]] for node in nodes])))
 
     def below(self, node: int) -> "TokenTree":
         """What follows a node, as a tree of its own."""
-        nodes, parents = _below(self.parents, node)
+        nodes, parents = self.parents.below(node)
         if not nodes or nodes[-1] == node + len(nodes):
             return self._cut(slice(node + 1, node + 1 + len(nodes)), parents)
         return self._picked(nodes, parents)
@@ -97,7 +183,7 @@ class TokenTree:
         tokens = self.tokens
         if tokens and tokens[0] == token:
             return 0
-        return next((node for node in roots(self.parents) if tokens[node] == token), None)
+        return next((node for node in self.parents.roots if tokens[node] == token), None)
 
     def _picked(self, nodes: Sequence[int], parents: Parents) -> "TokenTree":
         return TokenTree(
@@ -121,7 +207,7 @@ def line_of(
     return TokenTree(tokens, chain(len(tokens)), confidences, sources)
 
 
-Written = tuple[Sequence[int], Sequence[float]]
+Branch = tuple[tuple[int, ...], tuple[float, ...]]
 """Tokens of which each follows the one before, and their confidences."""
 
 
@@ -129,15 +215,17 @@ Sibling = tuple[int, int, float]
 """A further candidate at a place of a branch: the place, its token and its confidence."""
 
 
-def side_by_side(branches: Sequence[Written], siblings: Sequence[Sequence[Sibling]] = ()) -> TokenTree:
+def side_by_side(branches: Sequence[Branch], siblings: Sequence[Sequence[Sibling]] = ()) -> TokenTree:
     """A tree of branches behind the text, one after another, and behind all of them each one's `siblings`."""
     if len(branches) == 1:
-        ((tokens, confidences),) = branches
-        tree = line_of(tuple(tokens), tuple(confidences))
+        tree = line_of(*branches[0])
     else:
-        lines, sure = zip(*branches, strict=True)
-        joined = itertools.chain.from_iterable
-        tree = TokenTree(tuple(joined(lines)), _forest(tuple(map(len, lines))), tuple(joined(sure)))
+        tokens: tuple[int, ...] = ()
+        confidences: tuple[float, ...] = ()
+        lengths: tuple[int, ...] = ()
+        for line, sure in branches:
+            tokens, confidences, lengths = tokens + line, confidences + sure, (*lengths, len(line))
+        tree = TokenTree(tokens, _forest(lengths), confidences)
     if not any(siblings):
         return tree
     first, parents = 0, list[int]()
@@ -148,7 +236,7 @@ def side_by_side(branches: Sequence[Written], siblings: Sequence[Sequence[Siblin
         first += len(tokens)
     return TokenTree(
         tree.tokens + tuple([token for _, token, _ in more]),
-        (*tree.parents, *parents),
+        shared((*tree.parents, *parents)),
         tree.confidences + tuple([confidence for _, _, confidence in more]),
         (DRAFTED,) * first + (SIBLING,) * len(more),
     )
@@ -161,7 +249,7 @@ def _forest(lengths: tuple[int, ...]) -> Parents:
     for length in lengths:
         first = len(parents)
         parents += [-1, *range(first, first + length - 1)]
-    return tuple(parents)
+    return Parents(parents)
 
 
 def lengthened(tree: TokenTree, more: tuple[int, ...]) -> TokenTree:
@@ -169,53 +257,13 @@ def lengthened(tree: TokenTree, more: tuple[int, ...]) -> TokenTree:
     if not more:
         return tree
     count = len(tree.tokens)
-    last = count - 1 if tree.is_chain else first_line(tree.parents)[-1]
+    last = count - 1 if tree.is_chain else tree.parents.first_line[-1]
     return TokenTree(
         tree.tokens + more,
-        (*tree.parents, last, *range(count, count + len(more) - 1)),
+        shared((*tree.parents, last, *range(count, count + len(more) - 1))),
         tree.confidences + (1.0,) * len(more),
         (tree.sources or (DRAFTED,) * count) + (FOUND,) * len(more),
     )
-
-
-@lru_cache(maxsize=1 << 16)
-def first_line(parents: Parents) -> tuple[int, ...]:
-    """The nodes of the first line."""
-    nodes, last = [], -1
-    for node, parent in enumerate(parents):
-        if parent == last:
-            nodes.append(node)
-            last = node
-    return tuple(nodes)
-
-
-@lru_cache(maxsize=1 << 16)
-def roots(parents: Parents) -> tuple[int, ...]:
-    """The nodes that follow the text."""
-    return tuple(node for node, parent in enumerate(parents) if parent < 0)
-
-
-@lru_cache(maxsize=1 << 16)
-def depths(parents: Parents) -> tuple[int, ...]:
-    """How many ancestors each node has."""
-    found: list[int] = []
-    for parent in parents:
-        found.append(found[parent] + 1 if parent >= 0 else 0)
-    return tuple(found)
-
-
-@lru_cache(maxsize=1 << 16)
-def _below(parents: Parents, top: int) -> tuple[tuple[int, ...], Parents]:
-    """The nodes below `top`, and their parents in a tree of their own."""
-    number = {top: -1}
-    nodes: list[int] = []
-    kept: list[int] = []
-    for node in range(top + 1, len(parents)):
-        if parents[node] in number:
-            kept.append(number[parents[node]])
-            number[node] = len(nodes)
-            nodes.append(node)
-    return tuple(nodes), tuple(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +298,7 @@ def accept(tree: TokenTree, chosen: Sequence[int]) -> tuple[tuple[int, ...], int
 
 def follows(tree: TokenTree, path: tuple[int, ...]) -> bool:
     """Whether the path is the whole first line, behind which a draft goes on while the tree is judged."""
-    return path == first_line(tree.parents)
+    return path == tree.parents.first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +333,7 @@ def books(
     the tree below the child of the text that was the target's own token has `survived`, if any; `pending` is what is
     left of it to be judged next. `redrafted`: what `judged` was cut from, if it was drafted in this round too.
     """
-    count, accepted, line = len(judged.tokens), len(path), first_line(judged.parents)
+    count, accepted, line = len(judged.tokens), len(path), judged.parents.first_line
     on_line = accepted if line[:accepted] == path else sum([a == b for a, b in zip(line, path, strict=False)])
     rolled, others = len(line) - on_line, count - len(line) - accepted + on_line
     if ahead is None:
@@ -298,7 +346,7 @@ def books(
         written = redrafted.drafted
         cut = written - judged.drafted
     if survived is None:
-        line = first_line(ahead.parents)
+        line = ahead.parents.first_line
         lost = sum([ahead.sources[node] == DRAFTED for node in line]) if ahead.sources else len(line)
     else:
         there = survived.drafted

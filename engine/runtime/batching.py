@@ -56,8 +56,9 @@ class Request:
         settings = self.settings
         written = settings.draft_length + settings.guesses  # of a branch
         line = max(written, settings.repeats)
-        # A line and its second choices, or a line and the branches behind it.
-        return len(self.prompt) + self.max_tokens + line + max(line, settings.branches * written)
+        # A line and its second choices, or a line and the branches or the tree behind it.
+        beyond = max(line, settings.branches * written, settings.tree_nodes)
+        return len(self.prompt) + self.max_tokens + line + beyond
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from engine.policies.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.prediction import classify
 from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of
-from engine.policies.tree import Prediction, TokenTree, chain, follows
+from engine.policies.tree import NO_SHAPE, Parents, Prediction, Shape, TokenTree, chain, follows
 from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model
@@ -201,7 +201,7 @@ def verifying(
     hosted.hear(base, news)
     before, decoder = hosted.model.cache.tokens_read, hosted.model.decoder
     decoder.watch = predict > 0
-    tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else tuple(parents))
+    tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else Parents(parents))
     path, token = yield from decoding.verify(
         hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted()
     )
@@ -237,7 +237,9 @@ def drafting(
     hosted = host.models[name]
     hosted.hear(base, news)
     before, context = hosted.model.cache.tokens_read, [*hosted.text, *line]
-    within = DraftLimits(*limits)
+    *plain, (above, ranks) = limits
+    shape = Shape(Parents(above), tuple(ranks)) if ranks else NO_SHAPE
+    within = DraftLimits(*[*plain, shape])
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
     written = yield from decoding.write_draft(
         hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess

@@ -14,12 +14,10 @@ from calibrate.artifact import DraftTrace
 from engine.errors import ConfigurationError
 from engine.policies.prediction import classify
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.tree import Prediction, Sibling, side_by_side
+from engine.policies.tree import Branch, Prediction, Shape, Sibling, TokenTree, side_by_side
 
 # Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128
-
-Branch = tuple[tuple[int, ...], tuple[float, ...]]  # consecutive tokens and their confidences
 
 
 class AcceptanceSource(Protocol):
@@ -124,6 +122,10 @@ class IndependentAcceptance:
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         sure, rest = self.acceptance, limits.length - 1
+        if limits.shape.ranks:
+            parents, ranks = limits.shape
+            tree = TokenTree(ranks, parents, tuple([sure * (1.0 - sure) ** rank for rank in ranks]))
+            return Draft(tree, limits.length)
         branches = [
             cut((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest), limits)
             for rank in range(limits.branch_count(sure))
@@ -215,7 +217,14 @@ class TraceAcceptance:
                 "second choices are to be judged, but the calibration recorded one candidate a position; calibrate "
                 "with more."
             )
+        if limits.shape.candidates > self.recorded:
+            raise ConfigurationError(
+                f"{limits.shape.candidates} candidates of a place are asked for, but the calibration recorded "
+                f"{self.recorded}; ask for {self.recorded} at most, or calibrate with more."
+            )
         start, end = position + len(line), len(self.path)
+        if limits.shape.ranks:
+            return Draft(self._filled(limits.shape, start, right=agreed == len(line)), limits.length)
         if agreed == len(line) and start < end:
             return self._on_path(start, limits)
         wrong = min(position + agreed, end)
@@ -226,6 +235,22 @@ class TraceAcceptance:
             begin = start - wrong
         span = slice(begin, begin + limits.length)
         return self._off_path(start, tokens[span], confidences[span], limits)
+
+    def _filled(self, shape: Shape, start: int, right: bool) -> TokenTree:
+        """A shape's tokens behind `start`, where what is before it is `right`: by rank, behind the path's tokens.
+
+        Behind others nothing was recorded: tokens that match nothing, and confidences that were drawn for the rank.
+        """
+        end, found = len(self.path), list[tuple[int, float]]()
+        on_path: list[bool] = []  # of each node, whether it and all before it are the path's
+        for node, (parent, rank, above) in enumerate(zip(*shape, shape.parents.depths, strict=True)):
+            place = start + above
+            known = place < end and (on_path[parent] if parent >= 0 else right)
+            token = self.tokens[place][rank] if known else -1 - node
+            on_path.append(known and token == self.path[place])
+            found.append((token, self.chances[place][rank] if known else self.drawn[rank][place]))
+        tokens, confidences = zip(*found, strict=True)
+        return TokenTree(tokens, shape.parents, confidences)
 
     def _on_path(self, start: int, limits: DraftLimits) -> Draft:
         """The draft behind the path's first `start` tokens."""

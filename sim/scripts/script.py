@@ -7,10 +7,9 @@ both models as a worker keeps its `CacheState` (see `engine.runtime.worker_proce
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from engine.policies import Policy, load_policy
@@ -20,16 +19,16 @@ from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
 from engine.policies.settings import Settings
 from engine.policies.tree import (
     EMPTY,
+    NO_PARENTS,
     Parents,
     Round,
     TokenTree,
     Verdict,
     accept,
     chain,
-    depths,
     first_nodes,
     follows,
-    roots,
+    shared,
 )
 from sim.acceptance.sources import AcceptanceSource, agreement
 from sim.scripts.work import DRAFT, TARGET, Jobs, Script
@@ -54,30 +53,43 @@ class Order(NamedTuple):
     how many each forward read."""
 
     nodes: tuple[int, ...] = ()
-    parents: Parents = ()
+    parents: Parents = NO_PARENTS
     counts: tuple[int, ...] = ()
 
 
 NOTHING = Order()
 
 
+@cache
+def _in_a_row(count: int) -> Order:
+    """The first nodes of a chain."""
+    return Order(first_nodes(count), chain(count), (1,) * count)
+
+
 @lru_cache(maxsize=1 << 16)
-def _by_depth(parents: Parents, levels: int) -> Order:
-    """Level after level, so many of them."""
-    above = depths(parents)
-    nodes = sorted((node for node in range(len(parents)) if above[node] < levels), key=above.__getitem__)
+def _by_depth(parents: Parents, levels: int, inner: bool) -> Order:
+    """Level after level, so many of them; of `inner` nodes, those that have children."""
+    wanted = set(parents) if inner else range(len(parents))
+    read = [[node for node in level if node in wanted] for level in parents.levels[:levels]]
+    nodes = [node for level in read for node in level]
     number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
-    counts = Counter(above[node] for node in nodes)
     return Order(
         tuple(nodes),
-        tuple(number[parents[node]] for node in nodes),
-        tuple(counts[level] for level in range(len(counts))),
+        Parents(number[parents[node]] for node in nodes),
+        tuple(len(level) for level in read),
     )
 
 
 def _branches(tree: TokenTree) -> Parents:
     """The parents of a draft's branches, behind which its siblings stand."""
-    return tree.parents[: tree.drafted] if tree.sources else tree.parents
+    return shared(tree.parents[: tree.drafted]) if tree.sources else tree.parents
+
+
+def _drawn(draft: Draft, limits: DraftLimits) -> int:
+    """How many tokens each forward of a draft draws that draws them."""
+    if limits.shape.ranks:  # in the mean: all together draw behind the text and every node that has children
+        return max(1, round(len(set(draft.tree.parents)) / draft.steps))
+    return len(_branches(draft.tree).roots)
 
 
 @dataclass(slots=True)
@@ -122,7 +134,7 @@ class SimulatedCache:
     def _along(self, following: tuple[int, ...]) -> tuple[int, bool]:
         """How many of these tokens the longest path among the nodes read goes on with, and whether it lies in place."""
         tokens, (nodes, parents, _) = self.tree.tokens, self.order
-        if parents == chain(len(parents)):
+        if parents.is_chain:
             return agreement(following, 0, self.tree.along(nodes)), True
         agree, best, ahead = {-1: 0}, -1, 0
         for number, (node, parent) in enumerate(zip(nodes, parents, strict=True)):
@@ -137,13 +149,15 @@ class SimulatedCache:
         """Note a tree behind the line, read in one forward."""
         self.tree, self.order = tree, Order(first_nodes(len(tree)), tree.parents)
 
-    def write(self, draft: Draft) -> tuple[int, ...]:
+    def write(self, draft: Draft, *, inner: bool = False) -> tuple[int, ...]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
 
-        Each reads what the one before wrote, but for siblings (see `engine.models.decoding.write_draft`).
+        Each reads what the one before wrote, but for siblings and, with `inner`, for what nothing follows (see
+        `engine.models.decoding.write_draft`).
         """
+        branches, levels = _branches(draft.tree), draft.steps - 1
         self.tree = draft.tree
-        self.order = order = _by_depth(_branches(draft.tree), draft.steps - 1)
+        self.order = order = _in_a_row(levels) if branches.is_chain else _by_depth(branches, levels, inner)
         return order.counts
 
 
@@ -225,7 +239,7 @@ class ScriptSession:
         """The target's own token behind the text, and behind each node that is on the path."""
         ahead = self._path[self.position : self.position + len(tree) + 1]
         ahead += (NO_TOKEN,) * (len(tree) + 1 - len(ahead))
-        return [ahead[0], *(ahead[above + 1] for above in depths(tree.parents))]
+        return [ahead[0], *(ahead[above + 1] for above in tree.parents.depths)]
 
     def draft(self, tree: TokenTree, limits: DraftLimits) -> Known:
         tokens, position, job, cache = tree.first_line, self.position, self.asked, self._draft
@@ -241,7 +255,7 @@ class ScriptSession:
         alone = bool(limits.guesses) and limits.branches == 1
         draft = self.source.write(position, tokens, agreed, _alone(limits) if alone else limits)
         read, forwards = unread, draft.steps
-        if limits.guesses and (written := _branches(draft.tree)) == chain(len(written)):
+        if limits.guesses and _branches(draft.tree).is_chain:
             if not alone:  # that there is one branch only is known behind the first forward
                 draft = self.source.write(position, tokens, agreed, _alone(limits))
             guesses, draft = self._guess(draft.tree, tokens, limits)
@@ -253,16 +267,15 @@ class ScriptSession:
             for guessed, held in rows:
                 self._steps.extend((job, 1 + guessed, end + held, 1))
                 read += 1 + guessed
-        elif active := cache.write(draft):
+        elif active := cache.write(draft, inner=bool(limits.shape.ranks)):
             end, steps = context + unread, len(active)
-            if active[-1] == active[0]:  # a branch that has stopped does not go on, so they never grow
+            if active.count(active[0]) == steps:
                 self._steps.extend((job, active[0], end, steps))
                 read += active[0] * steps
             else:
                 for step, count in enumerate(active):
                     self._steps.extend((job, count, end + step, 1))
                 read += sum(active)
-        branches = _branches(draft.tree)
         self._models.append(DRAFT)
         self._draft_jobs.extend(
             (
@@ -271,11 +284,11 @@ class ScriptSession:
                 context,
                 forwards,
                 read,
-                len(roots(_branches(before))) if moved else 0,
+                len(_branches(before).roots) if moved else 0,
                 moved,
-                len(roots(branches)) if limits.drawn else 0,
+                _drawn(draft, limits) if limits.drawn else 0,
                 sent,
-                len(branches),
+                len(_branches(draft.tree)),
             )
         )
         self.asked = job + 1

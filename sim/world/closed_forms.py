@@ -1,11 +1,26 @@
 """Throughput in closed form, for independent acceptance and constant durations."""
 
+from collections.abc import Sequence
+
+from engine.policies.tree import Shape
+
 
 def speculative_tokens_per_round(acceptance: float, draft_length: int) -> float:
     """(1 - a^(g+1)) / (1 - a): Leviathan et al. 2023, equation 1."""
     if acceptance == 1.0:
         return draft_length + 1.0
     return (1.0 - acceptance ** (draft_length + 1)) / (1.0 - acceptance)
+
+
+def tree_tokens_per_round(shape: Shape, chances: Sequence[float]) -> float:
+    """1 + the sum over nodes of the product of their paths' chances, of which there is one for each rank.
+
+    A node is accepted if it and all before it are (Sequoia, arXiv 2402.12374).
+    """
+    worth: list[float] = []
+    for parent, rank in zip(*shape, strict=True):
+        worth.append((worth[parent] if parent >= 0 else 1.0) * chances[rank])
+    return 1.0 + sum(worth)
 
 
 def parallel_tokens_per_round(acceptance: float, draft_length: int, hit: float) -> float:
