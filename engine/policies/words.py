@@ -79,7 +79,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Token counts of one verification; see docs/design.md for the definitions."""
+    """Token counts of one verification; see docs/design.md, "Counts of a round: rollback and hedge"."""
 
     drafted: int  # tokens drafted in this round, on every branch, and second choices judged in it
     verified: int  # tokens that the target judged: the line's and second choices
