@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check setup format
+.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check page-image setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -78,6 +78,13 @@ gpu-check:
 	$(GPU_PYTHON) -c "import joblib, msgspec, pydantic, simpy, torch, transformers, typer, yaml" \
 	|| $(GPU_PYTHON) -m pip install --quiet --target $(GPU_PACKAGES) joblib msgspec pydantic pyyaml simpy typer
 	$(GPU_PYTHON) specbranch.py hardware-check $(GPU_FLAGS)
+
+# The first screen of a page, as a reader sees it; writes docs/images/page.png.
+PAGE ?= runs/report.html
+CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome) chromium)
+page-image:
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,900 \
+	--virtual-time-budget=20000 --screenshot=$(abspath docs/images/page.png) file://$(abspath $(PAGE))
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -1,11 +1,10 @@
 """How the page writes numbers and names."""
 
+import textwrap
 from html import escape
 from math import inf, isfinite
 
-from engine.configuration import Configuration
 from engine.metrics import Estimate
-from engine.naming import PLACES, policy_name
 
 LONG = 200  # characters; holds every configuration in words
 MINUS, TIMES = "\u2212", "\u00d7"
@@ -87,13 +86,14 @@ def plain(text: str, longest: int = 60) -> str:
     return escape(text if len(text) <= longest else text[: longest - 1] + "\u2026", quote=False)
 
 
-def two_lines(configuration: Configuration) -> str:
-    """A configuration's label as an axis shows it, the policy and draft above the rest."""
-    name = policy_name(configuration.policy)
-    if not configuration.drafts:
-        return f"{plain(name)}<br>{PLACES[configuration.placement]}"
-    rest = configuration.label().removeprefix(configuration.policy).strip()
-    draft = configuration.draft or ""
-    rest = rest.removeprefix(draft).strip().removesuffix(configuration.placement).strip()
-    head = f"{name} \u00b7 {draft}" if draft else name
-    return f"{plain(head, 24)}<br>{plain(f'{rest} {PLACES[configuration.placement]}', 28)}"
+def wrapped(text: str, width: int) -> str:
+    """Someone's text inside a chart, broken into lines of `width` characters at most; a very long one is cut."""
+    # What stands between two commas is kept together, if a line has room for it.
+    parts = (p.replace(" ", "\xa0") if len(p) < width else p for p in " ".join(text.split()).split(", "))
+    lines = textwrap.wrap(", ".join(parts), width, max_lines=8, placeholder="\u2026")
+    return "<br>".join(plain(line, LONG) for line in lines)
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]

@@ -39,6 +39,7 @@ PROCESSES = (
     "test_deepening",
     "test_replay_exact",
     "test_regime_page",
+    "test_page_access",
     "test_self_check",
     "test_workers",
     "test_hrad_training",

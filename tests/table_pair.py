@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.models.cached_model import CachedModel, Sight
+from engine.models.cached_model import CachedModel
 from engine.models.capabilities import Capabilities
 from engine.models.distributions import distribution
 from engine.models.hrad import Predictor
+from engine.models.rows import Rows, arranged
 from engine.models.sampling import Sampling
 from engine.runtime.channel import Reply, Ticket
 from engine.runtime.session import Player
@@ -33,6 +34,7 @@ class TableDecoder:
         self.table = table
         self.rows = [list(of_one) for of_one in table]  # many times as fast to look up as in a tensor
         self.watch, self.features, self.kept_tokens = False, torch.empty(0), kept_tokens
+        self.kept_rows = 0 if kept_tokens is None else len(kept_tokens)
         self.capabilities = Capabilities()
         self.clear()
 
@@ -40,21 +42,27 @@ class TableDecoder:
         return torch.eye(len(self.table))[list(tokens)]
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
-        self.slots: list[tuple[int, int]] = []  # token and position
+        self.slots: dict[int, tuple[int, int]] = {}  # token and position
 
-    def move(self, slots: Sequence[int], start: int) -> None:
-        self.slots[start:] = [self.slots[slot] for slot in slots]
+    def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
+        self.slots |= dict(zip(to, [self.slots[slot] for slot in slots], strict=True))
 
-    def forward(
-        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
-    ) -> Tensor:
-        self.slots[start:] = list(zip(tokens, positions, strict=True))
-        rows = []
-        for row, position in list(enumerate(positions))[-last:]:
-            seen = range(start + row) if sight is None else [*range(sight.prefixes[row]), *sight.own[row]]
-            before = {self.slots[slot][1]: self.slots[slot][0] for slot in seen}
-            rows.append(self.rows[before.get(position - 1, 0)][tokens[row]])
-        logits = torch.stack(rows)
+    def forward(self, batch: Sequence[Rows]) -> Tensor:
+        found = []
+        for rows in arranged(batch):
+            self.slots |= dict(zip(rows.written, zip(rows.tokens, rows.positions, strict=True), strict=True))
+            sight = rows.sight
+            for row, position in list(enumerate(rows.positions))[len(rows) - rows.last :]:
+                places = (
+                    range(rows.start + row)
+                    if sight is None
+                    else [*range(sight.prefixes[row]), *sight.own[row]]
+                )
+                before = {
+                    self.slots[slot][1]: self.slots[slot][0] for slot in (rows.slots[p] for p in places)
+                }
+                found.append(self.rows[before.get(position - 1, 0)][rows.tokens[row]])
+        logits = torch.stack(found)
         self.features = logits
         return logits
 

@@ -3,7 +3,7 @@
 The reference is always transformers' own forward over the whole text, without a cache, in float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models.cached_model import CachedModel
 from engine.models.capabilities import position_limit
+from engine.models.rows import Rows, row_count
 from engine.models.specs import ModelSpec
 from engine.models.transformers_model import TransformersModel
 from engine.runtime.pair import Pair
@@ -91,9 +92,9 @@ def test_a_long_prompt_is_read_in_parts(family: str, monkeypatch: pytest.MonkeyP
     decoder = TransformersModel(model)
     read = decoder.forward
 
-    def noted(tokens: list[int], *rest: Any) -> torch.Tensor:
-        parts.append(len(tokens))
-        return read(tokens, *rest)
+    def noted(batch: Sequence[Rows]) -> torch.Tensor:
+        parts.append(row_count(batch))
+        return read(batch)
 
     monkeypatch.setattr(decoder, "forward", noted)
     logits = CachedModel(decoder).read(prompt, last=3, beside=[(len(prompt), 5)])

@@ -1,16 +1,16 @@
 """The page and the table of a comparison."""
 
 import json
-import re
 from pathlib import Path
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 from rich.console import Console
+from test_page import Parsed
 from verifications import verification
 
 from engine.errors import SpecBranchError
-from reports.compare.compare_page import render, sections, write_comparison
+from reports.compare.compare_page import answers, render, write_comparison
 from reports.compare.compare_tables import print_comparisons
 from reports.compare.pairing import compare
 
@@ -29,9 +29,7 @@ def test_the_page_is_one_file_of_the_reports_machinery(tmp_path: Path) -> None:
         assert f'<section id="{key}"' in html
     assert HOSTILE not in html
     assert "</script>64" not in html
-    found = re.search(r'<script type="application/json" id="record">(.*?)</script>', html, re.DOTALL)
-    assert found
-    assert [one["second"] for one in json.loads(found[1])] == [HOSTILE, "c"]
+    assert [one["second"] for one in json.loads(Parsed(html).data("record"))] == [HOSTILE, "c"]
     write_comparison(COMPARED, tmp_path / "p.html")
     assert (tmp_path / "p.html").read_text() == html
     with pytest.raises(SpecBranchError, match="cannot be written"):
@@ -39,7 +37,7 @@ def test_the_page_is_one_file_of_the_reports_machinery(tmp_path: Path) -> None:
 
 
 def test_charts_hold_every_row_and_are_plotlys() -> None:
-    ratios, errors, _ = sections(COMPARED)
+    (ratios,), (errors,) = answers(COMPARED).run, answers(COMPARED).trust
     figure = ratios.charts[0].views[""].figure
     go.Figure(figure)  # refuses what plotly.js does not know
     for trace, one in zip(figure["data"], COMPARED, strict=True):
@@ -56,7 +54,7 @@ def test_a_condition_that_differs_is_a_warning_everywhere() -> None:
         print_comparisons(out, COMPARED)
     told = " ".join(said.get().split())
     assert "Warning: hardware cores: 2 in the first, </script>64 in the second." in told
-    conditions = sections(COMPARED)[2]
+    (conditions,) = answers(COMPARED).conditions
     assert ("hardware cores", "2", "</script>64") in conditions.tables[0].rows
     assert conditions.tables[1].rows == (("nothing", "", ""),)
     assert "were not made under the same conditions" in render(COMPARED)

@@ -11,6 +11,7 @@ over all texts, and 1 in 300 at best, where it falls on the rarest one that is c
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from table_pair import END, PROMPT, exact_law, players, tables
 
 from engine.configuration import Configuration
 from engine.models import decoding
-from engine.models.cached_model import CachedModel
+from engine.models.cached_model import CachedModel, Forwards
 from engine.models.distributions import distribution, perturb
 from engine.models.sampling import Sampling
 from engine.runtime.session import generate
@@ -194,7 +195,13 @@ def behind_the_first_choice(
     return accepted, token, int(wrong.argmax())
 
 
-right_verify = decoding.verify
+right_rule = decoding.verify
+
+
+def right_verify(target: CachedModel, *given: Any) -> Verdict:
+    return target.compute(right_rule(target, *given))
+
+
 WRONG = [(p_over_q, {}), (drawn_anew, {}), (behind_the_first_choice, {"second_under": 1.0})]
 
 
@@ -202,7 +209,12 @@ def break_rule(
     monkeypatch: pytest.MonkeyPatch, wrong: Verify, policy: str, help: dict[str, float]
 ) -> Configuration:
     """A configuration that has to do with a rule, which is wrong from now on."""
-    monkeypatch.setattr(decoding, "verify", wrong)
+
+    def rule(*given: Any) -> Forwards[Verdict]:
+        yield from ()
+        return wrong(*given)
+
+    monkeypatch.setattr(decoding, "verify", rule)
     fixed = {} if help else {"branches": 2, "adaptive_branches": False}
     return Configuration(policy=policy, draft_length=3, **fixed, **help)  # type: ignore[arg-type]
 

@@ -18,8 +18,8 @@ from engine.metrics import Estimate
 from engine.naming import in_words, method_name
 from reports.map.claims import Row, findings, settled
 from reports.map.published import PAIRS, find_regimes
-from reports.map.regime_charts import lead_text, place_alignment, place_ratio
-from reports.map.regime_page import CODES, best_own, decide, document, published_view, render, write_map
+from reports.map.regime_charts import CODES, lead_text, place_alignment, place_ratio
+from reports.map.regime_page import best_own, decide, document, published_view, render, write_map
 from reports.map.regime_points import MapPoint, points_of
 from reports.map.regime_tables import print_map
 from reports.page import palette
@@ -27,7 +27,14 @@ from reports.tables import WIDTH
 from reports.wording import number, percent, times
 from sim.search.regime_map import RegimeMap, regime_map
 
-SECTIONS = ("map", "ratios", "losses", "published", "points", "claims", "conditions")
+QUESTIONS = {
+    "run": ("map",),
+    "trust": ("points", "published", "claims"),
+    "why": ("losses",),
+    "what-if": ("ratios",),
+    "under": ("conditions",),
+}
+SECTIONS = [section for sections in QUESTIONS.values() for section in sections]
 CHARTS = 5
 RATIOS, ALIGNMENTS = (2.0, 8.0, 30.0), (0.5, 0.8, 0.95)
 
@@ -62,7 +69,8 @@ def page(html: str) -> Parsed:
 
 
 def test_every_section_is_there_with_a_finding(html: str, page: Parsed) -> None:
-    assert [g["id"] for t, g in page.elements if t == "section"] == ["verdict", *SECTIONS]
+    made = [g["id"] for t, g in page.elements if t == "section"]
+    assert made == [key for question, sections in QUESTIONS.items() for key in (question, *sections)]
     for key in SECTIONS:
         assert page.finding(html, key).strip().endswith(".")
 
@@ -139,7 +147,7 @@ def test_the_table_says_what_the_heat_map_says(found: RegimeMap, page: Parsed, h
             for t in views["0,0"]["figure"]["data"]
             if t["type"] == "heatmap"
         } - {""}
-        assert text == lead_text(cell)
+        assert text == f"{CODES[cell.winner.policy]}<br>{lead_text(cell)}"
 
 
 def test_plotly_accepts_every_view_in_both_schemes(page: Parsed) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -15,7 +16,7 @@ from engine.models.decoding import write_branches
 from engine.models.sampling import Sampling
 from engine.policies.ngrams import NONE
 from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
-from engine.policies.words import DraftLimits, Line
+from engine.policies.words import Draft, DraftLimits, Line
 
 TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
 
@@ -23,6 +24,10 @@ TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
 def circling() -> torch.Tensor:
     """Logits after which 0, 1, 2, 3 follow one another, nearly always, whatever came before."""
     return torch.eye(VOCABULARY).roll(1, dims=1).mul(6.0).expand(VOCABULARY, -1, -1).clone()
+
+
+def written(draft: CachedModel, *given: Any, **options: Any) -> Draft:
+    return draft.compute(write_branches(draft, *given, **options))
 
 
 @given(TEXTS, TEXTS, st.integers(1, 5))
@@ -61,13 +66,13 @@ def test_a_draft_writes_the_same_with_guesses(
     for more in ([], [1], [1, 2]):  # the cache is what it would be, too
         limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
         guess = guess_of(Repetitions(3, 2), NONE, text, more, limits)
-        got = write_branches(guessing, text + more, limits, sampling=sampling, guess=guess)
+        got = written(guessing, text + more, limits, sampling=sampling, guess=guess)
         without = replace(limits, guesses=0)
-        want = write_branches(plain, text + more, without, sampling=sampling)
+        want = written(plain, text + more, without, sampling=sampling)
         if len(want.branches) > 1:
             assert got == want
             continue
-        longer = write_branches(plain, text + more, replace(without, length=limits.most), sampling=sampling)
+        longer = written(plain, text + more, replace(without, length=limits.most), sampling=sampling)
         (line,) = got.branches
         assert line == longer.branches[0].until(len(line))
         assert len(want.branches[0]) <= len(line) <= limits.most
@@ -82,7 +87,7 @@ def test_a_draft_writes_the_same_with_guesses(
 def test_right_guesses_spare_forwards(length: int, guesses: int, tokens: int, steps: int) -> None:
     text = [0, 1, 2, 3] * 4  # four tokens follow the latest earlier occurrence of its last ones
     limits = DraftLimits(length, guesses=guesses)
-    draft = write_branches(
+    draft = written(
         CachedModel(TableDecoder(circling())),
         text,
         limits,

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tiny_families import save_family
 from tiny_models import PROMPTS, TOKENS, VOCABULARY, own_text, save_tokenizer, tiny_llama
 
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models import self_check
-from engine.models.cached_model import Sight
 from engine.models.llama import Llama
+from engine.models.rows import Sight
 from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.loading import load_model
@@ -21,9 +23,9 @@ from engine.runtime.pair import open_pair
 PADDED = 64  # rows of a head whose tokenizer has 48 tokens
 
 
-def blind(sight: Sight, slots: int) -> torch.Tensor:
+def blind(sight: Sight, places: int) -> NDArray[np.bool_]:
     """A mask that hides nothing."""
-    return torch.ones((len(sight.own), slots), dtype=torch.bool)
+    return np.ones((len(sight.own), places), np.bool_)
 
 
 def turned(rotation: Any) -> Any:

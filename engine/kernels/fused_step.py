@@ -262,12 +262,12 @@ def _attend(
     cosine: Array,
     sine: Array,
     cache: Array,
-    start: int,
+    slots: Array,
     seen: Array,
     counts: Array,
     mixed: Array,
 ) -> None:
-    """One KV head: its keys and values into the cache's slots from `start`, what its queries mix into `mixed`."""
+    """One KV head: its keys and values into the cache's `slots`, what its queries mix into `mixed`."""
     kv_heads, width = len(cache) // 2, cache.shape[2]
     group = heads // kv_heads
     keys, values = cache[head], cache[kv_heads + head]
@@ -275,23 +275,23 @@ def _attend(
     for row in range(len(fused)):
         at = (heads + head) * width
         _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
-        _narrow(turned, keys[start + row])
+        _narrow(turned, keys[slots[row]])
         at += kv_heads * width
-        _narrow(fused[row, at : at + width], values[start + row])
+        _narrow(fused[row, at : at + width], values[slots[row]])
     scores = np.empty((group, seen.shape[1] + FOUR), np.float32)
     parted = np.empty((group, width), np.float32)
     shrink = np.float32(1.0) / np.sqrt(np.float32(width))
     for row in range(len(fused)):
-        count, slots = counts[row], seen[min(row, len(seen) - 1)]
+        count, visible = counts[row], seen[min(row, len(seen) - 1)]
         for query in range(group):
             at = (head * group + query) * width
             _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
             turned *= shrink
             _part_halves(turned, parted[query])
-        _score(keys, slots, count, parted, scores)
+        _score(keys, visible, count, parted, scores)
         for query in range(group):
             _soften(scores[query, :count])
-        _mix(values, slots, count, scores, parted)
+        _mix(values, visible, count, scores, parted)
         for query in range(group):
             at = (head * group + query) * width
             _join_halves(parted[query], mixed[row, at : at + width])
@@ -328,7 +328,7 @@ def step(
     epsilon: float,
     tokens: Array,
     positions: Array,
-    start: int,
+    slots: Array,
     seen: Array,
     counts: Array,
     cache: Array,
@@ -357,7 +357,7 @@ def step(
 ) -> None:
     """The part of thread `rank` of `size`; `meeting` int64 [1] is 0 at the beginning.
 
-    Reads `tokens` int64 [rows] at `positions` int64 [rows] into slots from `start` of `cache` uint16 [layers, 2 x KV
+    Reads `tokens` int64 [rows] at `positions` int64 [rows] into `slots` int64 [rows] of `cache` uint16 [layers, 2 x KV
     heads, slots, head's width]. Row r sees the first `counts` [r] of slots `seen` int64 [rows, ..], its own included;
     where all of them see slots in the same order, `seen` has one row. `cosine` and `sine` float32 [positions, head's
     width], `embedding` uint16 [vocabulary, width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks,
@@ -387,7 +387,7 @@ def step(
         _multiply(qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until)
         round_ = _meet(meeting, size, round_)
         for kv_head in range(rank, kv_heads, size):
-            _attend(fused, kv_head, heads, positions, cosine, sine, cache[layer], start, seen, counts, mixed)
+            _attend(fused, kv_head, heads, positions, cosine, sine, cache[layer], slots, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
         _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)

@@ -49,11 +49,11 @@ def make_linear(weight: Weight, dtype: torch.dtype, bits: int | None = None, *, 
     """
     if isinstance(weight, Tensor) and (bits is None or (bits == 4 and weight.shape[1] % INT4_GROUP)):
         weight = weight.to(dtype).contiguous()
-        return _by_rows(WIDE_ROWS, _dense(weight), _widened(weight, dtype)) if wide else _dense(weight)
+        return _by_rows(WIDE_ROWS, _dense(weight), widened(weight, dtype)) if wide else _dense(weight)
     codes = rounded(weight, bits)
     exact = dequantise(*codes)
     bits = 8 if len(codes) == 2 else 4
-    dense = _widened(exact, dtype) if wide else _dense(exact.to(dtype))
+    dense = widened(exact, dtype) if wide else _dense(exact.to(dtype))
     if dtype != torch.bfloat16:
         return dense
     if weight.device.type == "cuda":
@@ -103,7 +103,8 @@ def _laid_out(weight: Tensor) -> Linear:
     return lambda x: product(x, packed, None, "none", [], "")
 
 
-def _widened(weight: Tensor, dtype: torch.dtype) -> Linear:
+def widened(weight: Tensor, dtype: torch.dtype) -> Linear:
+    """Products with `weight` [out, in] computed in float32 and rounded to `dtype`, as a bfloat16 unit does."""
     wide = weight.float().contiguous()
     return lambda x: functional.linear(x.float(), wide).to(dtype)
 

@@ -4,48 +4,22 @@ Branches lie behind one another in a single sequence and share the prefix's KV; 
 prefix and its own tokens alone. So memory grows with branches x draft length, never with branches x context.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from array import array
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from engine.models.capabilities import Capabilities
+from engine.models.capabilities import Capabilities, check_shares
 from engine.models.ledger import Ledger
+from engine.models.rows import WHOLE_CACHE, Rows, Sight
+from engine.models.slot_pool import SlotPool
+
+T = TypeVar("T")
 
 MOST_ROWS = 512  # of a text in one forward
 WATCHED_LAYERS = 4  # whose outputs are a row's features, as in SpecBranch (arXiv 2506.01979)
-
-
-class Sight(NamedTuple):
-    """What each row of a forward sees: its first `prefixes` [row] slots and its `own` ones, the new one among them."""
-
-    prefixes: Sequence[int]
-    own: Sequence[Sequence[int]]
-
-    def visible(self, slots: int) -> Tensor:
-        """Bool [rows, slots]: whether a row sees a slot."""
-        visible = torch.zeros((len(self.own), slots), dtype=torch.bool)
-        for row, (prefix, own) in enumerate(zip(self.prefixes, self.own, strict=True)):
-            visible[row, :prefix] = True
-            visible[row, list(own)] = True
-        return visible
-
-    def mask(self, slots: int) -> Tensor:
-        """Float32 [rows, slots]: 0 where a row sees a slot, and minus infinity where it does not."""
-        return torch.zeros((len(self.own), slots)).masked_fill_(~self.visible(slots), float("-inf"))
-
-    def before(self, row: int, slot: int) -> list[int]:
-        """The slots that a row sees beside its own `slot`, in the order of their tokens."""
-        return [*range(self.prefixes[row]), *(own for own in self.own[row] if own != slot)]
-
-    def leading_line(self, start: int) -> int:
-        """How many of the first rows, written from slot `start` on, just follow one another."""
-        seen = enumerate(zip(self.prefixes, self.own, strict=True), start)
-        return next(
-            (slot - start for slot, (prefix, own) in seen if prefix != slot or list(own) != [slot]),
-            len(self.own),
-        )
 
 
 class Decoder(Protocol):
@@ -57,7 +31,8 @@ class Decoder(Protocol):
     are no layers of their own. Otherwise `features` mean nothing and cost next to nothing. `capabilities` say what it
     cannot do.
 
-    `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score; None where rows are ids.
+    `kept_tokens` int64 [rows of the head] are the tokens that a cut head's rows score, of which the first `kept_rows`
+    are always there, the others for a prompt; None where rows are ids.
     """
 
     watch: bool
@@ -67,19 +42,18 @@ class Decoder(Protocol):
     @property
     def kept_tokens(self) -> Tensor | None: ...
 
-    def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-    ) -> Tensor:
-        """Read n tokens into slots start ..; logits [last, rows of the head]. `sight` None: causal."""
+    @property
+    def kept_rows(self) -> int: ...
+
+    def forward(self, batch: Sequence[Rows]) -> Tensor:
+        """Read rows of one or more texts; logits [wanted, rows of the head] of those that are wanted, in their order.
+
+        What a row gets does not depend on the other texts, but for sums in another order where the decoder says so.
+        """
         ...
 
-    def move(self, slots: Sequence[int], start: int) -> None:
-        """Copy the cache of `slots` to start, start + 1, ..."""
+    def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
+        """Copy the cache of `slots` to as many others."""
         ...
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
@@ -91,52 +65,154 @@ class Decoder(Protocol):
         ...
 
 
-class CachedModel:
-    """A decoder and the ledger of its cache."""
+Forwards = Generator[Rows, Tensor, T]
+"""Work that asks for forwards by their rows, and is sent the logits of each."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+
+class SharedCache:
+    """A decoder whose cache several texts share, each a `CachedModel`, in `size` slots."""
+
+    def __init__(self, decoder: Decoder, size: int) -> None:
+        """ConfigurationError if the decoder can only hold one text."""
+        check_shares(decoder.capabilities)
+        self.decoder, self.pool = decoder, SlotPool(size)
+        self._prompts: dict[CachedModel, Sequence[int]] = {}
+        self.heard = 0  # how often the tokens that a cut head scores have changed
+
+    def hear(self, text: "CachedModel", prompt: Sequence[int] | None) -> None:
+        """A text begins with `prompt`, or (None) there is no such text any more.
+
+        A cut head has room for so many tokens of all prompts as for those of one (`engine.models.cut_head.ROOM`).
+        """
+        if prompt is None:
+            self._prompts.pop(text, None)
+        else:
+            self._prompts[text] = prompt
+        if self.decoder.kept_tokens is not None:
+            self.decoder.clear([token for known in self._prompts.values() for token in known])
+            self.heard += 1
+
+
+class CachedModel:
+    """A decoder and the ledger of one text in its cache, which may be `shared` with other texts.
+
+    The ledger's slots are places of the text: `slots` are those of the cache that they lie in.
+    """
+
+    def __init__(self, decoder: Decoder, shared: SharedCache | None = None) -> None:
+        self.decoder, self.shared = decoder, shared
+        self.slots: range | array[int] = WHOLE_CACHE if shared is None else range(0)
         self.clear()
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything read. A text that begins with `prompt` is to come: see `Decoder.clear`."""
-        self.decoder.clear(prompt)
         self.ledger = Ledger()
+        if self.shared is None:
+            self.decoder.clear(prompt)
+            kept = self.decoder.kept_tokens
+            self._ids: list[int] | None = None if kept is None else kept.tolist()
+            return
+        self._give_back(self.shared)
+        self.shared.hear(self, prompt)
+        self._prompt, self._heard = prompt, -1
+
+    def leave(self) -> None:
+        """Give all slots of a shared cache back; `clear` begins anew."""
+        if self.shared is not None:
+            self._give_back(self.shared)
+            self.shared.hear(self, None)
+
+    def _give_back(self, shared: SharedCache) -> None:
+        shared.pool.give_back(self.slots)
+        self.slots = range(0)
+
+    def compute(self, forwards: Forwards[T]) -> T:
+        """Do work by forwards of this text alone."""
+        try:
+            rows = next(forwards)
+            while True:
+                rows = forwards.send(self.decoder.forward((rows,)))
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+    def _forward(
+        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
+    ) -> Forwards[Tensor]:
+        """Ask for a forward of rows that are written to places `start`, ...; logits [last, rows of the head]."""
+        if self.shared is not None:
+            self._own(self.shared, start + len(tokens))
+        logits = yield Rows(tokens, positions, start, sight, last, self.slots)
+        return logits if self.shared is None else self._mine(self.shared, logits)
+
+    def _own(self, shared: SharedCache, places: int) -> None:
+        """Take as many slots as there are to be places."""
+        missing = places - len(self.slots)
+        if missing <= 0:
+            return
+        taken = shared.pool.take(missing)
+        slots = self.slots or range(taken[0], taken[0])
+        if isinstance(slots, array):
+            slots.extend(taken)
+        elif taken == list(range(slots.stop, slots.stop + missing)):
+            self.slots = range(slots.start, slots.stop + missing)
+        else:
+            self.slots = array("q", [*slots, *taken])
+
+    @torch.inference_mode()
+    def _mine(self, shared: SharedCache, logits: Tensor) -> Tensor:
+        """Logits without what a cut head only scores for other texts; changed in place."""
         kept = self.decoder.kept_tokens
-        self._ids: list[int] | None = None if kept is None else kept.tolist()
+        if kept is None:
+            self._ids = None
+            return logits
+        if self._heard != shared.heard:
+            self._heard, self._ids = shared.heard, kept.tolist()
+            own, always = set(self._prompt), self.decoder.kept_rows
+            others = [row for row, token in enumerate(self._ids[always:], always) if token not in own]
+            self._others = torch.tensor(others, dtype=torch.int64, device=kept.device)
+        return logits.index_fill_(1, self._others, float("-inf"))
 
     def rewind(self, context: Sequence[int], trusted: int = 0) -> tuple[int, ...]:
         """Drop what `context` does not continue; returns its tokens still to read (at least the last)."""
         rewound = self.ledger.rewind(context, trusted)
         if rewound.slots:
-            self.decoder.move(rewound.slots, rewound.start)
+            to = self.slots[rewound.start : rewound.start + len(rewound.slots)]
+            self.decoder.move([self.slots[place] for place in rewound.slots], to)
         return rewound.unread
 
     def read(
         self, tokens: Sequence[int], last: int | None = None, beside: Sequence[tuple[int, int]] = ()
     ) -> Tensor:
+        """As `reading`, by forwards of this text alone."""
+        return self.compute(self.reading(tokens, last, beside))
+
+    def reading(
+        self, tokens: Sequence[int], last: int | None = None, beside: Sequence[tuple[int, int]] = ()
+    ) -> Forwards[Tensor]:
         """Append `tokens` to the prefix; float32 logits [last, rows] of the last ones (None: of all).
 
         `beside`: tokens that are read in the same forward and forgotten, as (place in `tokens`, token): each sees what
         is before that place and itself. Their logits [len(beside), rows] are behind the others.
         """
         count, last = len(tokens), last or len(tokens)
-        tokens = self._read_ahead(tokens, last)
+        if count > MOST_ROWS:
+            tokens = yield from self._reading_ahead(tokens, last)
         beside = [(place - count + len(tokens), token) for place, token in beside]
         start, count = self.ledger.slots, len(tokens)
         positions: Sequence[int] = range(start, start + count)
         if not beside:
-            logits = self.decoder.forward(tokens, positions, start, None, last)
+            logits = yield from self._forward(tokens, positions, start, None, last)
         else:
             positions = [*positions, *(start + place for place, _ in beside)]
             sight = Sight(positions, [[slot] for slot in range(start, start + len(positions))])
             rows = [*tokens, *(token for _, token in beside)]
-            logits = self.decoder.forward(rows, positions, start, sight, last + len(beside))
+            logits = yield from self._forward(rows, positions, start, sight, last + len(beside))
         self.ledger.read(tokens)
         self.ledger.tokens_read += len(beside)
         return logits.float()
 
-    def _read_ahead(self, tokens: Sequence[int], last: int) -> Sequence[int]:
+    def _reading_ahead(self, tokens: Sequence[int], last: int) -> Forwards[Sequence[int]]:
         """Read a long text in parts, for what its rows see of one another grows with its square.
 
         Returns what is left to read, the `last` tokens among it.
@@ -144,19 +220,24 @@ class CachedModel:
         while len(tokens) > max(MOST_ROWS, last) and self.decoder.capabilities.rolls_back:
             part = tokens[: min(MOST_ROWS, len(tokens) - last)]
             start = self.ledger.slots
-            self.decoder.forward(part, range(start, start + len(part)), start, None, 1)
+            yield from self._forward(part, range(start, start + len(part)), start, None, 1)
             self.ledger.read(part)
             tokens = tokens[len(part) :]
         return tokens
 
     def read_branches(self, tokens: Sequence[tuple[int, int]]) -> Tensor:
+        """As `reading_branches`, by a forward of this text alone."""
+        return self.compute(self.reading_branches(tokens))
+
+    def reading_branches(self, tokens: Sequence[tuple[int, int]]) -> Forwards[Tensor]:
         """Append one token to each given branch, as (branch index, token); float32 logits [n, rows]."""
         start, prefix, count = self.ledger.slots, len(self.ledger.tokens), len(tokens)
         positions = self.ledger.read_branches(tokens)
         sight: Sight | None = None
         if count > 1 or start != positions[0]:
             sight = Sight([prefix] * count, [self.ledger.branches[branch][1] for branch, _ in tokens])
-        return self.decoder.forward([token for _, token in tokens], positions, start, sight, count).float()
+        logits = yield from self._forward([token for _, token in tokens], positions, start, sight, count)
+        return logits.float()
 
     def token_ids(self, rows: Sequence[int]) -> list[int]:
         """Token ids of rows of the head."""

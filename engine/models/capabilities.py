@@ -20,7 +20,8 @@ class Capabilities:
 
     `positions`: how many tokens a text may have, as the model was made; None where no limit is known. `rolls_back`:
     whether it can forget its last tokens, which every rejected draft asks for. `trees`: whether tokens that do not
-    follow one another are read in one forward; else each takes a forward of its own, with the same result.
+    follow one another, and those of several texts, are read in one forward; else each takes a forward of its own, with
+    the same result.
     """
 
     positions: int | None = None
@@ -63,6 +64,14 @@ def check_rolls_back(found: Capabilities, source: str, role: str) -> None:
         raise ConfigurationError(
             f"the {role} '{source}' keeps a recurrent state, which cannot be rolled back behind a rejected token: such "
             "a model can be a target under the policy autoregressive, and nothing else."
+        )
+
+
+def check_shares(found: Capabilities) -> None:
+    """ConfigurationError unless several texts can share a model's cache."""
+    if not found.rolls_back:
+        raise ConfigurationError(
+            "a model that keeps a recurrent state holds one text at a time: it cannot be part of a batch."
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.kernels.cuda_graphs import Record
-from engine.models.cached_model import Sight
+from engine.models.rows import Rows, between, joined, line_of, row_count, spans, wanted_count
 
 FEW_ROWS = 16  # up to which every number of rows has a graph of its own, which gives all of their logits
 MANY_ROWS = (32, 64, 128, 256)  # of the graphs for longer lines, which give the logits of the last LAST_ROWS
@@ -27,18 +27,28 @@ READY_SPANS = (SPAN, 2 * SPAN)  # whose graphs are there from the start; further
 Outputs = tuple[Tensor, Tensor]  # logits and features of all rows
 
 
+class View(NamedTuple):
+    """What the rows `rows` of a forward see: slots `seen`, int64 [m] or a slice.
+
+    `mask` [n, m] is added to their scores (None: all are seen).
+    """
+
+    rows: slice
+    mask: Tensor | None
+    seen: slice | Tensor
+
+
 class Reading(NamedTuple):
     """What a forward of n rows reads and where it writes, on the device.
 
-    `tokens`, `positions` and `slots` int64 [n]; `mask` [n, `seen`] is added to the scores of the first `seen` slots
-    (None: all are seen). Logits are wanted of the rows `wanted`, int64 [m] or a slice.
+    `tokens`, `positions` and `slots` int64 [n]; `views` of all rows in their order. Logits are wanted of the rows
+    `wanted`, int64 [m] or a slice.
     """
 
     tokens: Tensor
     positions: Tensor
     slots: Tensor
-    mask: Tensor | None
-    seen: int
+    views: Sequence[View]
     wanted: Tensor | slice
 
 
@@ -61,11 +71,6 @@ def pieces(count: int) -> Iterator[tuple[int, int, int]]:
         end = min(first + MANY_ROWS[-1], count)
         rows = end - first
         yield first, end, rows if rows <= FEW_ROWS else next(most for most in MANY_ROWS if most >= rows)
-
-
-def room_of(count: int) -> int:
-    """How many slots of the cache a forward of `count` rows writes to."""
-    return max((first + rows for first, _, rows in pieces(count)), default=0)
 
 
 def span_of(end: int, capacity: int) -> int:
@@ -91,68 +96,47 @@ class CapturedForwards:
         """Record what no text should wait for; the first slots of the cache are overwritten."""
         for span, rows in product(READY_SPANS, (*range(1, FEW_ROWS + 1), *MANY_ROWS)):
             if max(span, rows) <= capacity:
-                self._read([0] * rows, [0] * rows, 0, None, 1, rows=rows, span=span, watch=False)
+                self._read([line_of([0] * rows, 0, 1)], 1, rows, span, capacity, watch=False)
 
     @torch.inference_mode()
-    def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-        *,
-        capacity: int,
-        watch: bool,
-    ) -> Outputs:
-        """Logits [last, head rows] and features of the last rows; arguments as of `engine.models.cached_model.Decoder`.
+    def forward(self, batch: Sequence[Rows], *, capacity: int, watch: bool) -> Outputs:
+        """Logits [last, head rows] and features of the last rows, those that are wanted, LAST_ROWS at most.
 
-        `last` is LAST_ROWS at most. `room_of` the rows are written to from `start` on, of `capacity` slots.
+        The cache has `capacity` slots and one more, which is written to where rows fill a graph up.
         """
+        count, last = row_count(batch), wanted_count(batch)
         outputs: list[Outputs] = []
-        for first, end, rows in pieces(len(tokens)):
-            seen = None if sight is None else Sight(sight.prefixes[first:end], sight.own[first:end])
-            wanted = max(1, last - (len(tokens) - end))  # of this piece; one that is not is dropped below
-            span = span_of(start + first + rows, capacity)
-            outputs.append(
-                self._read(
-                    tokens[first:end],
-                    positions[first:end],
-                    start + first,
-                    seen,
-                    min(wanted, end - first),
-                    rows=rows,
-                    span=span,
-                    watch=watch,
-                )
-            )
+        for first, end, rows in pieces(count):
+            piece = between(batch, first, end)
+            wanted = max(1, last - (count - end))  # of this piece; one that is not is dropped below
+            span = span_of(max(part.slots_end for part in piece), capacity)
+            outputs.append(self._read(piece, min(wanted, end - first), rows, span, capacity, watch=watch))
         logits, features = (torch.cat(parts)[-last:] for parts in zip(*outputs, strict=True))
         return logits, features
 
     def _read(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-        *,
-        rows: int,
-        span: int,
-        watch: bool,
+        self, batch: Sequence[Rows], last: int, rows: int, span: int, capacity: int, *, watch: bool
     ) -> Outputs:
         """One graph of `rows` rows that sees `span` slots; what it has more than there are tokens means nothing."""
-        count = len(tokens)
-        more = rows - count
-        if sight is None:
-            shown = torch.full((rows, span), float("-inf"), dtype=self.dtype).triu_(start + 1)
-        else:
-            shown = torch.zeros(rows, span, dtype=self.dtype)
-            shown[:count] = sight.mask(span)
-        numbers = [*tokens, *[0] * more, *positions, *[0] * more, *range(start, start + rows)]
+        count = row_count(batch)
+        shown = torch.zeros((rows, span), dtype=self.dtype)
+        shown[:count] = float("-inf")
+        for part, mine in spans(batch):
+            offset = part.offset
+            if part.sight is None and offset is not None:
+                shown[mine, : offset + part.end].triu_(offset + part.start + 1)
+                if offset:
+                    shown[mine, :offset] = float("-inf")
+            else:
+                seen = torch.from_numpy(part.visible())
+                hidden = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, float("-inf"))
+                shown[mine, torch.from_numpy(part.held())] = hidden
+        ids = torch.zeros((3, rows), dtype=torch.int64)
+        ids[2] = capacity
+        ids[:, :count] = torch.from_numpy(joined(batch))
+        ids = ids.view(-1)
         if rows > FEW_ROWS:
-            numbers += [max(0, row) for row in range(count - LAST_ROWS, count)]
-        ids = torch.tensor(numbers)
+            ids = torch.cat([ids, torch.arange(count - LAST_ROWS, count).clamp_(min=0)])
         graph = self.graphs.get((rows, span, watch))
         if graph is None:
             graph = self.graphs[rows, span, watch] = self._recorded(
@@ -171,7 +155,9 @@ class CapturedForwards:
 
         def work() -> Outputs:
             tokens, positions, slots = ids[: 3 * rows].view(3, rows)
-            return self.compute(Reading(tokens, positions, slots, mask, span, wanted))
+            return self.compute(
+                Reading(tokens, positions, slots, [View(slice(None), mask, slice(span))], wanted)
+            )
 
         work()  # what libraries set up when they first see such a shape is no part of a graph
         return Graph(ids, mask, *self.record(work))

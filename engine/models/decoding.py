@@ -1,4 +1,8 @@
-"""The two jobs of decoding: the target verifies a line, the draft writes branches."""
+"""The two jobs of decoding: the target verifies a line, the draft writes branches.
+
+Each is a generator of forwards (`engine.models.cached_model.Forwards`): one text's are run by `CachedModel.compute`,
+those of several texts together by `engine.runtime.batching`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from engine.kernels.ranking import best, ranked
-from engine.models.cached_model import CachedModel
+from engine.models.cached_model import CachedModel, Forwards
 from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies.repetitions import Guess, no_guess, take
@@ -56,7 +60,7 @@ def verify(
     sampling: Sampling = GREEDY,
     trusted: int = 0,
     seconds: Sequence[tuple[int, int]] = (),
-) -> tuple[int, int, int | None]:
+) -> Forwards[tuple[int, int, int | None]]:
     """How many tokens of `line` are accepted, the target's own token behind them, and perhaps the one behind that.
 
     Draft tokens are accepted while they are what the target itself takes there: its argmax or, at a temperature, its
@@ -67,7 +71,7 @@ def verify(
     """
     unread = target.rewind(text, trusted)
     beside = [(len(unread) + place, token) for place, token in seconds]
-    logits = target.read((*unread, *line), last=len(line) + 1, beside=beside)
+    logits = yield from target.reading((*unread, *line), last=len(line) + 1, beside=beside)
     places = [*range(len(line) + 1), *(place + 1 for place, _ in seconds)]
     chosen = choices(target, perturb(logits, sampling, [len(text) + place for place in places]))
     accepted = next((i for i, token in enumerate(line) if token != chosen[i]), len(line))
@@ -83,7 +87,7 @@ def write_branches(
     trusted: int = 0,
     sampling: Sampling = GREEDY,
     guess: Guess = no_guess,
-) -> Draft:
+) -> Forwards[Draft]:
     """Branch at the end of `context`, then extend every branch until it is long enough or unsure.
 
     A branch that is alone gets more tokens from as many forwards where `guess` is right. With `limits.drawn` tokens are
@@ -100,21 +104,21 @@ def write_branches(
 
     unread = draft.rewind(context, trusted)
     if limits.branches == 1:
-        return _write_line(draft, limits, see, guess, unread, Branch())
-    ((first, chances),) = candidates(draft, see(draft.read(unread, last=1), [0]), limits.branches)
+        return (yield from _write_line(draft, limits, see, guess, unread, Branch()))
+    logits = yield from draft.reading(unread, last=1)
+    ((first, chances),) = candidates(draft, see(logits, [0]), limits.branches)
     count = limits.branch_count(chances[0])
     if count == 1:
         begun = Branch()
         begun.add((first, chances), limits)
-        return _write_line(draft, limits, see, guess, first[:1], begun)
+        return (yield from _write_line(draft, limits, see, guess, first[:1], begun))
     branches = [Branch([token], [chance], [None]) for token, chance in zip(first, chances, strict=True)][
         :count
     ]
     active, steps = list(range(count)), 1
     while active and steps < limits.length:
-        logits = see(
-            draft.read_branches([(b, branches[b].tokens[-1]) for b in active]), [steps] * len(active)
-        )
+        logits = yield from draft.reading_branches([(b, branches[b].tokens[-1]) for b in active])
+        logits = see(logits, [steps] * len(active))
         likely = _likely(draft, logits, limits)
         going = _sure(logits, likely, limits)
         for branch, found, on in zip(active, likely, going, strict=True):
@@ -131,14 +135,15 @@ def _write_line(
     guess: Guess,
     unread: Sequence[int],
     branch: Branch,
-) -> Draft:
+) -> Forwards[Draft]:
     """Extend the only branch, whose last token is `unread`, as what it may be the first of."""
     steps, going = len(branch.tokens), True
     while going and steps < limits.length and len(branch.tokens) < limits.most:
         begin = len(branch.tokens)
         guessed = guess(branch.tokens, limits.most - begin - 1)
         ahead = range(begin, begin + len(guessed) + 1)
-        logits = see(draft.read((*unread, *guessed), last=len(ahead)), ahead)
+        logits = yield from draft.reading((*unread, *guessed), last=len(ahead))
+        logits = see(logits, ahead)
         likely = _likely(draft, logits, limits)
         sure = _sure(logits, likely, limits)
         rows = [(tokens[0], on) for (tokens, _), on in zip(likely, sure, strict=True)]

@@ -19,7 +19,8 @@ from torch.nn.functional import pad
 
 from engine.kernels.linear import SPARE_BYTES, rounded
 from engine.kernels.rounding import Weight
-from engine.models.cached_model import WATCHED_LAYERS, Sight
+from engine.models.cached_model import WATCHED_LAYERS
+from engine.models.rows import Rows, joined, spans, wanted_count
 
 FUSED_ROWS = 9  # that it reads at most in one pass (`engine.kernels.dots.MOST_ROWS`)
 
@@ -150,27 +151,18 @@ class FusedLlama:
     scratch: dict[int, Scratch] = field(default_factory=dict)
 
     def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-        slots: Slots,
-        *,
-        watch: bool,
-        shown: int | None = None,
+        self, batch: Sequence[Rows], slots: Slots, *, watch: bool, shown: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Logits float32 [last, head rows] of the last rows, and if they are watched their features.
+        """Logits float32 [last, head rows] of the last rows, those that are wanted, and if watched their features.
 
-        Features are [last, watched layers x width]; arguments as of `engine.models.cached_model.Decoder`. Rows of the
-        head from `shown` on mean nothing, and get minus infinity.
+        Features are [last, watched layers x width]. Rows of the head from `shown` on mean nothing, and get minus
+        infinity.
         """
         from engine.kernels.fused_step import step
 
-        rows, width = len(tokens), self.embedding.shape[1]
-        read, at = np.array((tokens, positions), np.int64)
-        seen, counts = _seen(sight, start, rows)
+        read, at, to = joined(batch)
+        rows, last, width = len(read), wanted_count(batch), self.embedding.shape[1]
+        seen, counts = _seen(batch, at)
         watched = min(WATCHED_LAYERS * self.blocks, len(self.norms)) if watch else 0
         features = np.empty((watched, last, width), np.float32)
         logits = np.empty((last, len(self.head.weights)), np.float32)
@@ -187,7 +179,7 @@ class FusedLlama:
                 self.epsilon,
                 read,
                 at,
-                start,
+                to,
                 seen,
                 counts,
                 *slots,
@@ -294,12 +286,16 @@ def _threads() -> int:
     return min(threads, cores)
 
 
-def _seen(sight: Sight | None, start: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The slots that each row sees, int64 [rows or 1, slots], and how many of them."""
-    if sight is None:
-        return np.arange(start + rows)[None], np.arange(start + 1, start + rows + 1)
-    longest = start + rows
-    seen = np.tile(np.arange(longest), (rows, 1))
-    for row, (prefix, own) in enumerate(zip(sight.prefixes, sight.own, strict=True)):
-        seen[row, prefix : prefix + len(own)] = own
-    return seen, np.array([prefix + len(own) for prefix, own in zip(*sight, strict=True)])
+def _seen(batch: Sequence[Rows], positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The slots that each row sees in the order of their tokens, int64 [rows or 1, slots], and how many of them."""
+    if len(batch) == 1 and batch[0].sight is None:
+        return batch[0].held()[None], positions + 1
+    counts = positions + 1  # as many as there are tokens up to its own
+    seen = np.zeros((len(counts), max(rows.end for rows in batch)), np.int64)
+    for rows, mine in spans(batch):
+        held = rows.held()
+        seen[mine, : rows.end] = held
+        if rows.sight is not None:
+            for row, (prefix, own) in enumerate(zip(*rows.sight, strict=True), mine.start):
+                seen[row, prefix : prefix + len(own)] = held[list(own)]
+    return seen, counts

@@ -16,15 +16,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.kernels.cuda_graphs import cuda_graph
-from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_weight
+from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_weight, widened
 from engine.kernels.noise import with_noise
 from engine.kernels.ranking import best, ranked
 from engine.kernels.rounding import Weight, stacked
-from engine.models.cached_model import WATCHED_LAYERS, Sight
+from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.capabilities import Capabilities, position_limit
-from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, room_of
+from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, View
 from engine.models.cut_head import CutHead
 from engine.models.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
+from engine.models.rows import Rows, arranged, between, joined, line_of, row_count, spans, wanted_count
 
 PASSES = 2  # of a compiled forward, which are faster than PyTorch's operations over as many rows
 
@@ -68,7 +69,7 @@ def is_lean(config: Any) -> bool:
 
 
 class Llama:
-    """A decoder over slots: row i of a forward is written to slot `start + i` of every layer's cache."""
+    """A decoder over slots: each row of a forward is written to its slot of every layer's cache."""
 
     def __init__(
         self,
@@ -147,9 +148,12 @@ class Llama:
             )
 
         def linear(weight: Weight) -> Linear:
-            if fused and bits:  # few rows never come here
-                return make_linear(round_weight(weight, bits), dtype)
-            return make_linear(weight, dtype, bits, wide=wide)
+            if not fused:
+                return make_linear(weight, dtype, bits, wide=wide)
+            # Few rows never come here.
+            exact = round_weight(weight, bits) if bits else weight
+            assert isinstance(exact, Tensor), "what is rounded already has its bits"
+            return widened(exact, dtype) if wide else make_linear(exact, dtype)
 
         self.layers = [
             Layer(norm(a), linear(qkv), linear(out), norm(b), linear(gate_up), linear(down))
@@ -174,11 +178,12 @@ class Llama:
         if self.captured:
             self.captured.prepare(self.capacity)
         for rows in range(1, FEW_ROWS + 1 if self.captured else 2):
-            logits = self.forward([0] * rows, range(rows), 0, None, rows).float()
+            logits = self.forward([line_of([0] * rows, 0)]).float()
             best(logits), ranked(logits, 1), with_noise(logits, 0, range(rows), 1.0, self.kept_tokens)
 
     def _allocate(self, capacity: int) -> None:
-        shape = (len(self.layers), 2 * self.kv_heads, capacity, self.width)
+        # The last slot is nobody's: rows that fill up a graph are written there.
+        shape = (len(self.layers), 2 * self.kv_heads, capacity + 1, self.width)
         # Positions can never outrun slots: branches use more slots than positions.
         self.cosine, self.sine = self._rotation(capacity)
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -212,90 +217,81 @@ class Llama:
         return self.cut.tokens if self.cut else None
 
     @property
+    def kept_rows(self) -> int:
+        return self.cut.kept if self.cut else 0
+
+    @property
     def capacity(self) -> int:
-        return int(self.cache.shape[2])
+        """How many slots there are; more when they are written to."""
+        return int(self.cache.shape[2]) - 1
 
-    def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-    ) -> Tensor:
-        """Logits [last, head rows] of the last rows: in the model's dtype, or float32 where nothing rounded them.
+    def forward(self, batch: Sequence[Rows]) -> Tensor:
+        """Logits [wanted, head rows]: in the model's dtype, or float32 where nothing rounded them.
 
-        Writes n tokens to slots start .. start + n - 1. `sight` None means causal.
+        A compiled forward gives a row the same whatever is read beside it; PyTorch may add up in another order.
         """
-        graphs = self.captured is not None and last <= LAST_ROWS
-        end = start + (room_of(len(tokens)) if graphs else len(tokens))
+        batch = arranged(batch)
+        end = max([max(rows.written) for rows in batch]) + 1
         if end > self.capacity:
             self._grow(end)
-        if self.fused and len(tokens) <= PASSES * FUSED_ROWS:
-            return self._forward_fused(tokens, positions, start, sight, last)
-        logits = self._forward_by_torch(tokens, positions, start, sight, last)
+        if self.fused and (count := row_count(batch)) <= PASSES * FUSED_ROWS:
+            return self._forward_fused(batch, count)
+        logits = self._forward_by_torch(batch)
         return self.cut.hide(logits) if self.cut else logits
 
-    def _forward_fused(
-        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
-    ) -> Tensor:
-        """In as few passes as have room for all rows, which are about as many in each."""
+    def _forward_fused(self, batch: Sequence[Rows], count: int) -> Tensor:
+        """In as few passes as have room for all `count` rows, which are about as many in each."""
         assert self.fused is not None
-        count, shown = len(tokens), self.cut.used if self.cut else None
+        shown = self.cut.used if self.cut else None
         passes = -(-count // FUSED_ROWS)
-        ends = [count * done // passes for done in range(passes + 1)]
-        found = []
-        for first, end in itertools.pairwise(ends):
-            mine = Sight(sight.prefixes[first:end], sight.own[first:end]) if sight else None
-            wanted = max(0, min(end - first, last - (count - end)))
-            found.append(
-                self.fused.forward(
-                    tokens[first:end],
-                    positions[first:end],
-                    start + first,
-                    mine,
-                    wanted,
-                    self.slots,
-                    watch=self.watch,
-                    shown=shown,
-                )
-            )
         if passes == 1:
-            ((logits, self.features),) = found
+            logits, self.features = self.fused.forward(batch, self.slots, watch=self.watch, shown=shown)
             return logits
+        ends = [count * done // passes for done in range(passes + 1)]
+        found = [
+            self.fused.forward(between(batch, *both), self.slots, watch=self.watch, shown=shown)
+            for both in itertools.pairwise(ends)
+        ]
         logits, self.features = (torch.cat(parts) for parts in zip(*found, strict=True))
         return logits
 
     @torch.inference_mode()
-    def _forward_by_torch(
-        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
-    ) -> Tensor:
-        count, end = len(tokens), start + len(tokens)
+    def _forward_by_torch(self, batch: Sequence[Rows]) -> Tensor:
+        last = wanted_count(batch)
         if self.captured and last <= LAST_ROWS:
-            logits, self.features = self.captured.forward(
-                tokens, positions, start, sight, last, capacity=self.capacity, watch=self.watch
-            )
+            logits, self.features = self.captured.forward(batch, capacity=self.capacity, watch=self.watch)
             return logits
-        mask = None if sight is None else sight.mask(end)
-        if sight is None and count > 1:
-            mask = torch.full((count, end), float("-inf"), dtype=self.dtype, device=self.device).triu(
-                start + 1
-            )
-        read, at, slots = torch.tensor([tokens, positions, range(start, end)], device=self.device)
-        hidden = None if mask is None else mask.to(self.device, self.dtype)
-        logits, self.features = self._compute(Reading(read, at, slots, hidden, end, slice(-last, None)))
+        tokens, positions, slots = torch.from_numpy(joined(batch)).to(self.device)
+        views = [View(mine, self._mask(rows), self._held(rows)) for rows, mine in spans(batch)]
+        wanted = slice(len(tokens) - last, None)
+        logits, self.features = self._compute(Reading(tokens, positions, slots, views, wanted))
         return logits
+
+    def _mask(self, rows: Rows) -> Tensor | None:
+        """What is added to the scores of a text's places; None: nothing, all are seen."""
+        if rows.sight is None:
+            if len(rows) == 1:
+                return None
+            shape, hidden = (len(rows), rows.end), float("-inf")
+            return torch.full(shape, hidden, dtype=self.dtype, device=self.device).triu_(rows.start + 1)
+        hidden_places = torch.from_numpy(~rows.sight.visible(rows.end))
+        mask = torch.zeros(hidden_places.shape).masked_fill_(hidden_places, float("-inf"))
+        return mask.to(self.device, self.dtype)
+
+    def _held(self, rows: Rows) -> slice | Tensor:
+        """The slots of a text's places, which are a view where it is contiguous."""
+        if (offset := rows.offset) is not None:
+            return slice(offset, offset + rows.end)
+        return torch.from_numpy(rows.held()).to(self.device)
 
     def _compute(self, reading: Reading) -> tuple[Tensor, Tensor]:
         """Logits and features of the rows wanted by PyTorch's operations, none of which waits for the device."""
-        tokens, positions, slots, mask, seen, wanted = reading
+        tokens, positions, slots, views, wanted = reading
         count, group, width = len(tokens), self.heads // self.kv_heads, self.width
         cosine, sine = self._turns(positions)
-        held = self.cache[:, :, :seen]
-        keys, values = held[:, : self.kv_heads], held[:, self.kv_heads :]
-        if mask is not None:
-            # Query heads of one KV head are folded into rows, so that keys are never repeated.
-            mask = mask.repeat(group, 1)
+        # Query heads of one KV head are folded into rows, so that keys are never repeated.
+        masks = [None if mask is None else mask.repeat(group, 1) for _, mask, _ in views]
+        held = [self.cache[:, None, :, seen] if isinstance(seen, slice) else None for _, _, seen in views]
         x = self.embedding[tokens]
         outputs: list[Tensor] = []
         # The last block of each of the last layers, from behind.
@@ -305,14 +301,17 @@ class Llama:
             fused = torch.addcmul(fused * cosine, fused.roll(width // 2, -1), sine)
             self.cache[index].index_copy_(1, slots, fused[:, self.heads :].transpose(0, 1))
             queries = fused[:, : self.heads].view(count, self.kv_heads, group, width).permute(1, 2, 0, 3)
-            mixed = functional.scaled_dot_product_attention(
-                queries.reshape(1, self.kv_heads, group * count, width),
-                keys[index : index + 1],
-                values[index : index + 1],
-                attn_mask=mask,
-            )
-            mixed = mixed.view(self.kv_heads, group, count, width).permute(2, 0, 1, 3)
-            x = x + layer.out(mixed.reshape(count, -1))
+            mixed = []
+            for (mine, _, seen), mask, view in zip(views, masks, held, strict=True):
+                both = self.cache[index, :, seen][None] if view is None else view[index]
+                keys, values = both.chunk(2, dim=1)
+                asked = queries if len(views) == 1 else queries[:, :, mine]
+                found = functional.scaled_dot_product_attention(
+                    asked.reshape(1, self.kv_heads, -1, width), keys, values, attn_mask=mask
+                )
+                found = found.view(self.kv_heads, group, -1, width).permute(2, 0, 1, 3)
+                mixed.append(found.reshape(len(found), -1))
+            x = x + layer.out(mixed[0] if len(mixed) == 1 else torch.cat(mixed))
             gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, dim=-1)
             x = x + layer.down(functional.silu(gate) * up)
             if index in watched:
@@ -328,13 +327,13 @@ class Llama:
     def _grow(self, slots: int) -> None:
         cache, used = self.cache, self.capacity
         self._allocate(max(slots, 2 * used))
-        self.cache[:, :, :used] = cache
+        self.cache[:, :, :used] = cache[:, :, :used]
 
     @torch.inference_mode()
-    def move(self, slots: Sequence[int], start: int) -> None:
-        """Copy `slots` to start, start + 1, ...; the cost is that of the slots moved, not of the prefix."""
-        index = torch.tensor(slots, device=self.device)
-        self.cache[:, :, start : start + len(slots)] = self.cache[:, :, index]
+    def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
+        """Copy `slots` to as many others; the cost is that of the slots moved, not of the prefix."""
+        there, index = torch.tensor([to, slots], device=self.device)
+        self.cache[:, :, there] = self.cache[:, :, index]
 
     @torch.inference_mode()
     def embed(self, tokens: Sequence[int]) -> Tensor:

@@ -21,18 +21,22 @@ Rule = Callable[[Any, Any, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class SlotView:
-    """What rows in the slots from `start` on see: `visible` bool [rows, slots], and `positions` int64 [slots]."""
+    """What rows see of the slots of a forward: `visible` bool [rows, slots], and positions int64 [rows] and [slots].
+
+    `start`: the index by which transformers knows the first row.
+    """
 
     start: int
-    positions: Tensor
+    rows: Tensor
+    slots: Tensor
     visible: Tensor
 
     def rule(self, rule: Rule) -> Rule:
         """The same rule about the tokens' positions, of what is visible."""
 
         def of_slots(batch: Any, head: Any, query: Tensor, key: Tensor) -> Tensor:
-            allowed = rule(batch, head, self.positions[query], self.positions[key])
-            return allowed & self.visible[query - self.start, key]
+            row = query - self.start
+            return rule(batch, head, self.rows[row], self.slots[key]) & self.visible[row, key]
 
         return of_slots
 

@@ -2,16 +2,22 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import WATCHED_LAYERS, Sight
+from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.capabilities import Capabilities, position_limit
-from engine.models.slot_masks import SlotView, follow_views, heeds_views, seen
+from engine.models.rows import Rows, arranged, joined, row_count, spans
+from engine.models.slot_cache import SlotCache
+from engine.models.slot_masks import SlotView, follow_views, heeds_views
+from engine.models.slot_masks import seen as slots_seen
 
 # Layers of a cache that hold a key and a value for each token, or nothing of their own.
 TOKEN_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
@@ -19,7 +25,7 @@ CACHE_NAMES = ("cache", "past_key_values", "cache_params")  # of a forward's arg
 
 
 class TransformersModel:
-    """A transformers model and its dynamic cache.
+    """A transformers model and its cache.
 
     `vocabulary`: how many of the head's rows are tokens; None: all of them. `blocks` as in `engine.models.llama.Llama`.
     """
@@ -40,42 +46,92 @@ class TransformersModel:
             position_limit(model.config), rolls_back=_holds_tokens(model), trees=heeds_views(model)
         )
         self.watch, self.features = False, torch.empty(0)
-        self.kept_tokens = None
+        self.kept_tokens, self.kept_rows = None, 0
+        self._positions: NDArray[np.int64] = np.zeros(0, np.int64)  # by slot
+        self._tokens = 0  # of the only text, where no slots hold it
         self.clear()
 
     @torch.inference_mode()
-    def forward(
-        self,
-        tokens: Sequence[int],
-        positions: Sequence[int],
-        start: int,
-        sight: Sight | None,
-        last: int,
-    ) -> Tensor:
-        """Logits [last, vocabulary] of the last rows; see `engine.models.llama.Llama.forward`."""
-        self._crop(start)
-        self._positions += positions
-        if sight is None:
-            logits, self.features = self._read(self.cache, tokens, positions, last)
+    def forward(self, batch: Sequence[Rows]) -> Tensor:
+        """Logits [wanted, vocabulary]; PyTorch may add up in another order where several texts are read."""
+        if not self.capabilities.rolls_back:
+            found = [self._read_on(rows) for rows in batch]
+        elif len(batch) == 1 and batch[0].sight is None:
+            found = [self._read_line(batch[0])]
         elif self.capabilities.trees:
-            at = torch.tensor(self._positions, device=self.model.device)
-            visible = sight.visible(len(at)).to(self.model.device)
-            with seen(SlotView(start, at, visible)):
-                logits, self.features = self._read(self.cache, tokens, positions, last)
+            found = [self._read_masked(arranged(batch))]
         else:
-            line = sight.leading_line(start)
-            read = [self._read(self.cache, tokens[:line], positions[:line], line)] if line else []
-            for row in range(line, len(tokens)):
-                read.append(self._read_one(tokens[row], positions[row], sight.before(row, start + row)))
-            logits, self.features = (torch.cat(parts)[-last:] for parts in zip(*read, strict=True))
+            found = [self._read_apart(rows) for rows in batch]
+        logits, self.features = (
+            parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*found, strict=True)
+        )
         return logits
 
-    def _read(
-        self, cache: Any, tokens: Sequence[int], positions: Sequence[int], last: int
-    ) -> tuple[Tensor, Tensor]:
-        """One forward behind `cache`, which holds the tokens afterwards; logits and features of the last rows."""
+    def _read_on(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The next rows of the only text, whose state no slots hold."""
+        if rows.start != self._tokens or rows.sight is not None or rows.offset != 0:
+            raise SpecBranchError("a recurrent state cannot be rolled back.")
+        self._tokens = rows.end
+        return self._read(rows.tokens, rows.positions, rows.last)
+
+    def _read_line(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Rows that follow one another behind a text, which look like a plain one wherever their slots are."""
+        self._point(joined([rows]), self._held(rows), rows.start)
+        return self._read(rows.tokens, rows.positions, rows.last)
+
+    def _read_masked(self, batch: Sequence[Rows]) -> tuple[Tensor, Tensor]:
+        """All rows in one forward over the slots of their texts, by a mask."""
+        columns = np.concatenate([rows.held() for rows in batch])
+        count, numbers, device = row_count(batch), joined(batch), self.model.device
+        visible = np.zeros((count, len(columns)), np.bool_)
+        end = 0
+        for rows, mine in spans(batch):
+            visible[mine, end : end + rows.end] = rows.visible()
+            end += rows.end
+        start = len(columns) - count
+        seen = self._held(batch[0]) if len(batch) == 1 else torch.from_numpy(columns).to(device)
+        self._point(numbers, seen, start)
+        at = (torch.from_numpy(part).to(device) for part in (numbers[1], self._positions[columns], visible))
+        with slots_seen(SlotView(start, *at)):
+            tokens, positions = numbers[:2].tolist()
+            return self._read(tokens, positions, sum(rows.last for rows in batch))
+
+    def _read_apart(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """A line first, then each other row by a forward of its own, which sees a plain text that ends with it.
+
+        So it is right for whatever a model's attention does with places.
+        """
+        if rows.sight is None:
+            return self._read_line(rows)
+        line = rows.sight.leading_line(rows.start)
+        read = [self._read_line(replace(rows.part(0, line), sight=None, last=line))] if line else []
+        for row in range(line, len(rows)):
+            places = [*rows.sight.before(row, rows.start + row), rows.start + row]
+            seen = torch.tensor([rows.slots[place] for place in places], device=self.model.device)
+            one = rows.part(row, row + 1)
+            self._point(joined([one]), seen, len(places) - 1)
+            read.append(self._read(one.tokens, one.positions, 1))
+        logits, features = (torch.cat(parts)[-rows.last :] for parts in zip(*read, strict=True))
+        return logits, features
+
+    def _held(self, rows: Rows) -> slice | Tensor:
+        """The slots of a text's places, which are a view where it is contiguous."""
+        if (offset := rows.offset) is not None:
+            return slice(offset, offset + rows.end)
+        return torch.from_numpy(rows.held()).to(self.model.device)
+
+    def _point(self, numbers: NDArray[np.int64], seen: slice | Tensor, before: int) -> None:
+        """Say where the next forward writes and what it sees; `numbers` as of `engine.models.rows.joined`."""
+        self.cache.reserve(int(numbers[2].max()) + 1)
+        self.cache.point(torch.from_numpy(numbers[2]).to(self.model.device), seen, before)
+        if self.cache.capacity > len(self._positions):
+            self._positions = np.pad(self._positions, (0, self.cache.capacity - len(self._positions)))
+        self._positions[numbers[2]] = numbers[1]
+
+    def _read(self, tokens: Sequence[int], positions: Sequence[int], last: int) -> tuple[Tensor, Tensor]:
+        """One forward; logits and features of the last rows."""
         device = self.model.device
-        options: dict[str, Any] = {self._cache_name: cache}
+        options: dict[str, Any] = {self._cache_name: self.cache}
         if self._takes_positions:
             # What is drafted beyond the last position is never part of a text, so any position will do for it.
             most = self.capabilities.positions or max(positions) + 1
@@ -94,36 +150,11 @@ class TransformersModel:
             features = torch.cat([state[0, -last:] for state in states], dim=-1)
         return output.logits[0, -last:, : self.vocabulary], features
 
-    def _read_one(self, token: int, position: int, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """One token that sees `slots` and itself, by a forward that finds nothing else in its cache.
-
-        It is right for whatever a model's attention does with places, since what it finds is a plain text.
-        """
-        alone, index = DynamicCache(), torch.tensor(slots, device=self.model.device)
-        for number, layer in _filled(self.cache):
-            alone.update(layer.keys[:, :, index], layer.values[:, :, index], number)
-        read = self._read(alone, [token], [position], 1)
-        for number, layer in _filled(alone):
-            self.cache.update(layer.keys[:, :, -1:], layer.values[:, :, -1:], number)
-        return read
-
-    def _crop(self, slots: int) -> None:
-        if slots < len(self._positions) and not self.capabilities.rolls_back:
-            raise SpecBranchError("a recurrent state cannot be rolled back.")
-        del self._positions[slots:]
-        if self.capabilities.rolls_back:
-            for _, layer in _filled(self.cache):
-                if layer.keys.shape[2] > slots:
-                    layer.keys, layer.values = layer.keys[:, :, :slots], layer.values[:, :, :slots]
-
     @torch.inference_mode()
-    def move(self, slots: Sequence[int], start: int) -> None:
-        """Copy `slots` to start, start + 1, ..."""
-        end = start + len(slots)
-        self._positions[start:end] = [self._positions[slot] for slot in slots]
-        for _, layer in _filled(self.cache):
-            layer.keys[:, :, start:end] = layer.keys[:, :, list(slots)]
-            layer.values[:, :, start:end] = layer.values[:, :, list(slots)]
+    def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
+        """Copy `slots` to as many others."""
+        self._positions[list(to)] = self._positions[list(slots)]
+        self.cache.move(*(torch.tensor(ids, device=self.model.device) for ids in (slots, to)))
 
     @torch.inference_mode()
     def embed(self, tokens: Sequence[int]) -> Tensor:
@@ -134,17 +165,11 @@ class TransformersModel:
     def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything."""
         # A window's own cache would drop tokens that a rollback needs again; a recurrent state needs its own.
-        self.cache = DynamicCache(config=None if self.capabilities.rolls_back else self.model.config)
-        self._positions: list[int] = []
-
-
-def _filled(cache: Any) -> list[tuple[int, Any]]:
-    """The layers of a cache that hold keys and values, by their numbers."""
-    return [
-        (number, layer)
-        for number, layer in enumerate(cache.layers)
-        if layer.keys is not None and layer.keys.numel()
-    ]
+        self.cache: Any = (
+            SlotCache() if self.capabilities.rolls_back else DynamicCache(config=self.model.config)
+        )
+        self._positions = np.zeros(0, np.int64)
+        self._tokens = 0
 
 
 def _holds_tokens(model: Any) -> bool:

@@ -201,6 +201,24 @@ class EngineSession:
             self.first_token_seconds = time.perf_counter() - self.began
         self.rounds.append(counts)
 
+    def alone(self, error: DraftLost) -> str:
+        """The warning of a text that goes on without its draft."""
+        return f"the target went on alone after {self.written} tokens: {error}."
+
+    def run(self, prompt: int, shared: bool, warning: str | None) -> Run:
+        """What was written behind a prompt of so many tokens; `shared`: both models took turns on one device."""
+        return Run(
+            world="engine",
+            tokens=tuple(self.text[prompt:]),
+            rounds=tuple(self.rounds),
+            jobs=tuple(self.jobs),
+            seconds=time.perf_counter() - self.began,
+            first_token_seconds=self.first_token_seconds,
+            shared=shared,
+            ending=self.ending or "token-limit",
+            warning=warning,
+        )
+
 
 def generate(
     settings: Settings,
@@ -233,19 +251,9 @@ def generate(
     try:
         _drive(session, policy(session, settings))
     except DraftLost as error:
-        warning = f"the target went on alone after {session.written} tokens: {error}."
+        warning = session.alone(error)
         _drive(session, load_policy("autoregressive")(session, settings))
-    return Run(
-        world="engine",
-        tokens=tuple(session.text[len(prompt) :]),
-        rounds=tuple(session.rounds),
-        jobs=tuple(session.jobs),
-        seconds=time.perf_counter() - session.began,
-        first_token_seconds=session.first_token_seconds,
-        shared=drafter is not None and drafter.worker is target.worker,
-        ending=session.ending or "token-limit",
-        warning=warning,
-    )
+    return session.run(len(prompt), drafter is not None and drafter.worker is target.worker, warning)
 
 
 def _clause(error: Exception) -> str:

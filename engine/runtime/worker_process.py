@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
 from multiprocessing import current_process
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import SpecBranchError, spelled
 from engine.models.sampling import Sampling
@@ -28,6 +28,9 @@ from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model
 from engine.runtime.messages import End, Watch, encode
+
+if TYPE_CHECKING:
+    from engine.models.cached_model import Forwards
 
 BEAT = encode({})  # says that the worker lives
 
@@ -162,7 +165,14 @@ def learn(host: Host, name: str, draft: str, spec: dict[str, Any], path: str) ->
     hosted.foresight[draft] = load_predictor(Path(path), hosted.model.decoder, ModelSpec.model_validate(spec))
 
 
-def verify(
+def verify(host: Host, name: str, **job: Any) -> tuple[int, int, int, Outlook | None, int | None]:
+    """As `verifying`, by forwards of this text alone."""
+    verdict: tuple[int, int, int, Outlook | None, int | None]
+    verdict = host.models[name].model.compute(verifying(host, name, **job))
+    return verdict
+
+
+def verifying(
     host: Host,
     name: str,
     base: int,
@@ -172,7 +182,7 @@ def verify(
     sampling: dict[str, Any] | None = None,
     foresee: int = 0,
     draft: str = "",
-) -> tuple[int, int, int, Outlook | None, int | None]:
+) -> "Forwards[tuple[int, int, int, Outlook | None, int | None]]":
     """Accepted tokens, the target's own token, how many the model read, the outlook, and what is behind that token.
 
     The outlook, for the next `foresee` tokens of `draft`, if that is not 0 and the whole line was accepted: else what
@@ -185,7 +195,7 @@ def verify(
     hosted.hear(base, news)
     before, decoder = hosted.model.ledger.tokens_read, hosted.model.decoder
     decoder.watch = foresee > 0
-    accepted, token, further = decoding.verify(
+    accepted, token, further = yield from decoding.verify(
         hosted.model, hosted.text, line, Sampling(**sampling or {}), hosted.noted(), seconds
     )
     read, outlook = hosted.model.ledger.tokens_read - before, None
@@ -195,7 +205,16 @@ def verify(
     return accepted, token, read, outlook, further
 
 
-def draft(
+Written = tuple[list[tuple[list[int], list[float], list[int | None]]], int, int]
+
+
+def draft(host: Host, name: str, **job: Any) -> Written:
+    """As `drafting`, by forwards of this text alone."""
+    written: Written = host.models[name].model.compute(drafting(host, name, **job))
+    return written
+
+
+def drafting(
     host: Host,
     name: str,
     base: int,
@@ -203,7 +222,7 @@ def draft(
     line: list[int],
     limits: list[Any],
     sampling: dict[str, Any] | None = None,
-) -> tuple[list[tuple[list[int], list[float], list[int | None]]], int, int]:
+) -> "Forwards[Written]":
     """Branches as (tokens, confidences, second choices), how many forwards they took, and how many tokens were read."""
     from engine.models import decoding
 
@@ -212,7 +231,7 @@ def draft(
     before, context = hosted.model.ledger.tokens_read, [*hosted.text, *line]
     within = DraftLimits(*limits)
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
-    written = decoding.write_branches(
+    written = yield from decoding.write_branches(
         hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
     )
     branches = [

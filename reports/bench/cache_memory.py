@@ -30,11 +30,11 @@ def used_slots(host: Host, name: str, context: int, branches: int, length: int) 
     text = [3 + (7 * i) % 29 for i in range(context)]
     with torch.inference_mode():
         decoder.cache.zero_()
-        write_branches(hosted.model, text, DraftLimits(length, branches))
+        hosted.model.compute(write_branches(hosted.model, text, DraftLimits(length, branches)))
     used = int((decoder.cache[0] != 0).any(dim=-1).any(dim=0).sum())
     allocated = decoder.cache.nbytes
     hosted.model.clear()
-    return {"slots": used, "allocated": allocated, "slot": allocated // decoder.capacity}
+    return {"slots": used, "allocated": allocated, "slot": allocated // decoder.cache.shape[2]}
 
 
 def measure_memory(pair: Pair, draft: str) -> tuple[CacheUse, ...]:

@@ -4,7 +4,6 @@ It is made of the report's own sections, charts, style and template (`reports/pa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,26 +12,17 @@ from pydantic import TypeAdapter
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
-from engine.naming import in_words, legend
+from engine.naming import in_words
 from reports.compare.pairing import Comparison, Row
 from reports.page import html
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, errors, layout, named_rows
-from reports.page.sections import Section, Table, single
+from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout, named
+from reports.page.sections import Answers, Section, Table, single
+from reports.page.verdict import Verdict
 from reports.wording import LONG, has_interval, number, percent, plain, plural, ranged, signed, times
 from sim.world.reach import MEANING
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.GREY)
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the page begins with."""
-
-    headline: str
-    sentences: tuple[str, ...]
-    alarms: tuple[str, ...]
-    remarks: tuple[str, ...]
 
 
 def write_comparison(comparisons: Sequence[Comparison], out: Path) -> None:
@@ -44,17 +34,18 @@ def render(comparisons: Sequence[Comparison]) -> str:
     """The page as HTML."""
     return html.fill(
         "compare.html",
-        sections(comparisons),
+        answers(comparisons),
+        _opening(comparisons),
         TypeAdapter(list[Comparison]).dump_json(list(comparisons)).decode(),
-        legend(_configurations(comparisons)),
         created=[comparisons[0].created[0], *(c.created[1] for c in comparisons)],
-        opening=_opening(comparisons),
     )
 
 
-def sections(comparisons: Sequence[Comparison]) -> list[Section]:
+def answers(comparisons: Sequence[Comparison]) -> Answers:
     """Ratios, errors, conditions."""
-    return [_ratios(comparisons), _errors(comparisons), _conditions(comparisons)]
+    return Answers(
+        run=(_ratios(comparisons),), trust=(_errors(comparisons),), conditions=(_conditions(comparisons),)
+    )
 
 
 def finding(one: Comparison) -> str:
@@ -72,7 +63,7 @@ def finding(one: Comparison) -> str:
     return f"{text}: {faster} faster and {slower} slower beyond the 95% interval, {same} not told apart."
 
 
-def _opening(comparisons: Sequence[Comparison]) -> Opening:
+def _opening(comparisons: Sequence[Comparison]) -> Verdict:
     ratios = [row.ratio for one in comparisons for row in one.rows]
     apart = sum(_apart(ratio) for ratio in ratios)
     headline = (
@@ -88,7 +79,25 @@ def _opening(comparisons: Sequence[Comparison]) -> Opening:
         if one.differences
     )
     remarks = tuple(dict.fromkeys(remark for one in comparisons for remark in one.named_remarks))
-    return Opening(headline, tuple(map(finding, comparisons)), alarms, remarks)
+    return Verdict(
+        "even",
+        headline,
+        (*map(finding, comparisons), *_fastest(comparisons)),
+        alarms=alarms,
+        remarks=remarks,
+    )
+
+
+def _fastest(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """What ran the fastest in each record, of the configurations that it shares with the first."""
+    first = max(comparisons[0].rows, key=lambda row: row.first.tokens_per_second)
+    best = [(comparisons[0].first, first, first.first.tokens_per_second)]
+    for one in comparisons:
+        row = max(one.rows, key=lambda row: row.second.tokens_per_second)
+        best.append((one.second, row, row.second.tokens_per_second))
+    return tuple(
+        f"The fastest in {name} was {row.label}, at {number(speed)} tokens/s." for name, row, speed in best
+    )
 
 
 def _apart(ratio: Estimate) -> bool:
@@ -248,11 +257,10 @@ def _framed(
     return {
         "data": traces,
         "layout": layout(
-            104 + 46 * len(configurations),
+            **labelled_rows(named(configurations), 104, 46),
             showlegend=True,
             margin={"l": 8, "r": 16, "t": 40, "b": 8},
             xaxis=axis(title),
-            yaxis=named_rows(configurations),
             shapes=[
                 {"type": "line", "x0": even, "x1": even, "y0": 0, "y1": 1, "yref": "paper", "line": line}
             ],

@@ -15,8 +15,8 @@ from engine.naming import in_words, method_name
 from reports.map.published import Placed, Regime
 from reports.map.regime_points import MapPoint, MeasuredRatio
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, errors, layout
-from reports.wording import LONG, has_interval, interval, number, percent, plain, ranged, times
+from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout
+from reports.wording import LONG, capital, has_interval, interval, number, percent, plain, ranged, times
 from sim.search.regime_map import Cell, Own, RegimeMap, View
 
 METHODS = ("specbranch", "pearl", "speculative", "prompt-lookup", "autoregressive")  # as a legend names them
@@ -35,6 +35,13 @@ SHORT = {
     "speculative": "Speculative",
     "prompt-lookup": "Prompt lookup",
     "autoregressive": "Autoregressive",
+}
+CODES = {
+    "specbranch": "SB",
+    "pearl": "PE",
+    "speculative": "SD",
+    "prompt-lookup": "PL",
+    "autoregressive": "AR",
 }
 LINES = 3  # of a tie's hatching
 
@@ -151,23 +158,12 @@ def published_gains(regimes: Sequence[Regime]) -> Figure:
     return {
         "data": [*spans, marks],
         "layout": layout(
-            110 + 46 * len(regimes),
+            **labelled_rows([f"{r.pair.letter}: {r.pair.name}" for r in regimes], 110, 46),
             showlegend=True,
             margin={"l": 8, "r": 16, "t": 40, "b": 8},
             xaxis=axis(
                 "tokens/s of SpecBranch over PEARL",
                 range=[min(values) - room, max(values) + room],
-                fixedrange=True,
-            ),
-            yaxis=axis(
-                tickmode="array",
-                tickvals=list(range(len(regimes))),
-                ticktext=[
-                    f"{r.pair.letter}: {plain(r.pair.name).replace(' and ', '<br>and ')}" for r in regimes
-                ],
-                tickfont={"color": colour.INK, "size": 11},
-                range=[len(regimes) - 0.45, -0.55],
-                showgrid=False,
                 fixedrange=True,
             ),
             shapes=[_line(1.0, "x")],
@@ -267,7 +263,7 @@ def _won(found: RegimeMap, view: View, policy: str) -> dict[str, Any]:
         "hoverongaps": False,
         "xgap": 1,
         "ygap": 1,
-        "text": mine(lead_text, ""),
+        "text": mine(lambda c: f"{CODES[policy]}<br>{lead_text(c)}", ""),
         "texttemplate": "%{text}",
         "textfont": {"size": 12, "color": colour.INK},
         "hovertext": mine(_facts, ""),
@@ -277,7 +273,7 @@ def _won(found: RegimeMap, view: View, policy: str) -> dict[str, Any]:
 
 def _facts(cell: Cell) -> str:
     """Everything about a cell, for its hover box."""
-    head = f"<b>{_capital(plain(in_words(cell.winner.configuration), LONG))}</b>"
+    head = f"<b>{capital(plain(in_words(cell.winner.configuration), LONG))}</b>"
     lines = [f"ratio {cell.ratio:g}, alignment {percent(cell.alignment, 0)}", head]
     lines.append(
         f"{times(cell.winner.speed_up.value)} the best autoregressive ({interval(cell.winner.speed_up, 2)})"
@@ -296,10 +292,6 @@ def _percents(lead: Estimate) -> str:
     if not has_interval(lead):
         return interval(lead)
     return f"{number(100 * (lead.low - 1.0))} to {number(100 * (lead.high - 1.0))}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _hatching(found: RegimeMap, view: View) -> dict[str, Any]:
@@ -328,11 +320,11 @@ def _hatching(found: RegimeMap, view: View) -> dict[str, Any]:
 
 
 def _key(policy: str) -> dict[str, Any]:
-    """A method's square in the legend."""
+    """A method's square in the legend, with its code in the cells."""
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": SHORT[policy],
+        "name": f"{SHORT[policy]} ({CODES[policy]})",
         "x": [None],
         "y": [None],
         "marker": {"symbol": "square", "size": 13, "color": colour.WON[policy][1]},
@@ -519,7 +511,7 @@ def _on_cells(found: RegimeMap, traces: list[dict[str, Any]], **more: Any) -> Fi
     return {
         "data": traces,
         "layout": layout(
-            110 + 46 * rows,
+            110 + 37 * rows,
             margin={"l": 8, "r": 16, "t": 56 if more.get("showlegend") else 12, "b": 8},
             xaxis=axis(
                 "a target step over a draft step",

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,14 +21,15 @@ from engine.naming import SEATS, in_words, method_name
 from reports.map import claims_page, regime_charts
 from reports.map.claims import Row
 from reports.map.published import SOURCE, Regime, find_regimes
-from reports.map.regime_charts import METHODS, lead_text
+from reports.map.regime_charts import CODES, METHODS, lead_text
 from reports.map.regime_points import MapPoint
 from reports.page import html
 from reports.page.figure import Chart, Choice, View
-from reports.page.sections import Section, Table, pairs, single
-from reports.page.verdict import Tile
+from reports.page.sections import Answers, Section, Table, pairs, single
+from reports.page.verdict import Tile, Tone, Verdict
 from reports.verify.fidelity import ninth_in_ten
 from reports.wording import (
+    capital,
     has_interval,
     interval,
     listing,
@@ -44,17 +45,7 @@ from sim.search.regime_map import Cell, Own, Part, RegimeMap, Where
 from sim.search.regime_map import View as MapView
 
 PLACED = {"best": "each method where it is fastest", **SEATS}
-CODES = {
-    "specbranch": "SB",
-    "pearl": "PEARL",
-    "speculative": "SD",
-    "prompt-lookup": "PL",
-    "autoregressive": "AR",
-}
-CODED = (
-    ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items() if p != "pearl")
-    + f"; {regime_charts.TIE}: a tie."
-)
+CODED = ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items()) + f"; {regime_charts.TIE}: a tie."
 HELPERS = ("as published", "with helpers")
 # In words, and how many times as fast SpecBranch would be without it where its colour is full.
 PARTS: dict[Part, tuple[str, float]] = {
@@ -63,16 +54,6 @@ PARTS: dict[Part, tuple[str, float]] = {
     "rollback": ("rollback (every draft token right)", 3.0),
 }
 PUBLISHED_IN = ("at-once", "threads", "in-turn", "best")  # where the published methods ran, or the next best
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the page begins with."""
-
-    tone: str
-    headline: str
-    sentences: tuple[str, ...]
-    tiles: tuple[Tile, ...]
 
 
 def write_map(found: RegimeMap, points: Sequence[MapPoint], out: Path, settled: Sequence[Row] = ()) -> None:
@@ -84,11 +65,10 @@ def render(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[
     """The page as HTML; `settled`: what the points' records say of the published claims."""
     return html.fill(
         "map.html",
-        sections(found, points, settled),
+        answers(found, points, settled),
+        replace(decide(found), remarks=tuple(said(found, points))),
         json.dumps(document(found, points, settled)),
         found=found,
-        opening=decide(found),
-        remarks=said(found, points),
     )
 
 
@@ -117,17 +97,15 @@ def document(found: RegimeMap, points: Sequence[MapPoint], settled: Sequence[Row
     }
 
 
-def sections(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> list[Section]:
+def answers(found: RegimeMap, points: Sequence[MapPoint] = (), settled: Sequence[Row] = ()) -> Answers:
     """Who wins, by how much, what of it is lost, what was published and measured, and what is assumed."""
-    return [
-        winners(found, points),
-        ratios(found),
-        losses(found),
-        published(found),
-        measured(found, points),
-        *claims_page.claims(settled),
-        assumptions(found),
-    ]
+    return Answers(
+        run=(winners(found, points),),
+        trust=(measured(found, points), published(found), *claims_page.claims(settled)),
+        why=(losses(found),),
+        what_if=(ratios(found),),
+        conditions=(assumptions(found),),
+    )
 
 
 def best_own(found: RegimeMap, helpers: bool = False) -> tuple[Own, Cell]:
@@ -136,7 +114,7 @@ def best_own(found: RegimeMap, helpers: bool = False) -> tuple[Own, Cell]:
     return max(there, key=lambda one: one[1].winner.speed_up.value)
 
 
-def decide(found: RegimeMap) -> Opening:
+def decide(found: RegimeMap) -> Verdict:
     """The decision for the calibration's own pair, in words."""
     own, cell = best_own(found)
     winner, runner_up = cell.winner, cell.runner_up
@@ -144,6 +122,7 @@ def decide(found: RegimeMap) -> Opening:
     gain = times(winner.speed_up.value)
     tied = [method_name(policy) for policy in cell.tied[1:]]
     lies = f"At this pair's ratio of {number(own.ratio)} and alignment of {percent(own.alignment, 0)}"
+    tone: Tone
     if not config.drafts:
         headline = f"{lies} ({own.draft} draft) do not speculate: autoregressive decoding is the fastest."
         tone = "bad"
@@ -176,16 +155,16 @@ def decide(found: RegimeMap) -> Opening:
     sentences.append("All of this is simulated from the calibration.")
     branched = cell.over.get("speculative")
     tiles = (
-        Tile("ratio of a target step to a draft step", number(own.ratio), f"with the {own.draft} draft"),
-        Tile("alignment", percent(own.alignment, 0), "positions where its first token is right"),
-        Tile("speed-up", gain, f"{interval(winner.speed_up, 2)} (95%)"),
+        Tile("Speed-up over the best autoregressive", gain, f"95%: {interval(winner.speed_up, 2)}"),
         *(
-            [Tile("SpecBranch over speculative", times(branched.value), f"{interval(branched, 2)} (95%)")]
+            [Tile("SpecBranch over speculative", times(branched.value), f"95%: {interval(branched, 2)}")]
             if branched
             else []
         ),
+        Tile("A target step over a draft step", number(own.ratio), f"with the {own.draft} draft"),
+        Tile("Alignment", percent(own.alignment, 0), "positions where its first token is right"),
     )
-    return Opening(tone, headline, tuple(sentences), tiles)
+    return Verdict(tone, headline, tuple(sentences), tiles)
 
 
 def _branches(cell: Cell) -> list[str]:
@@ -242,9 +221,9 @@ def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice]
         tuple(sorted({v.helpers for v in found.views})),
     )
     labels = (
-        Choice("Placement", tuple(_capital(PLACED[p]) for p in options[0])),
+        Choice("Placement", tuple(capital(PLACED[p]) for p in options[0])),
         Choice("Texts", tuple(_texts(t) for t in options[1])),
-        Choice("Methods", tuple(_capital(HELPERS[h]) for h in options[2])),
+        Choice("Methods", tuple(capital(HELPERS[h]) for h in options[2])),
     )
     switched = [len(some) > 1 for some in options]
     views = []
@@ -257,10 +236,6 @@ def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice]
 
 def _texts(temperature: float) -> str:
     return f"Temperature {temperature:g}" if temperature else "Greedy"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _name(view: MapView) -> str:
@@ -283,7 +258,7 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         tables.append(replace(matrix(found, view), shown=True, of=("map", key)))
         listed.append(_listed(view, key))
     said = [
-        f"{_capital(_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
+        f"{capital(_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
         for view in (found.view(p, found.temperatures[0], helpers=False) for p in found.placements[:2])
     ]
     finding = (
@@ -308,7 +283,7 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
 
 
 def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint]) -> str:
-    parts = [f"{_capital(_name(view))}. Hatched and {regime_charts.TIE}: not told from another method."]
+    parts = [f"{capital(_name(view))}. Hatched and {regime_charts.TIE}: not told from another method."]
     if drawn := [r for r in regimes if r.places]:
         names = "; ".join(f"{r.pair.letter}: {r.pair.name}" for r in drawn)
         parts.append(f"Letters: where published pairs may lie, by estimate ({names}); dotted: their range.")
@@ -416,7 +391,7 @@ def ratios(found: RegimeMap) -> Section:
         "ratios",
         "SpecBranch over its rivals",
         "SpecBranch over PEARL, and over standard speculative decoding",
-        f"{_capital(_name(view))}: {'; '.join(said)}."
+        f"{capital(_name(view))}: {'; '.join(said)}."
         if said
         else "SpecBranch could not be tried on this calibration.",
         (Chart("ratios", label, charts, (choice, *choices)),),
@@ -472,12 +447,12 @@ def losses(found: RegimeMap) -> Section:
     )
     tables.append(Table(f"Every cell: {_name(view)}", columns, tuple(rows), ("SpecBranch as",)))
     label = "Heat maps of what SpecBranch's speed-up would be without overheads, contention and rollback"
-    choice = Choice("Without", tuple(_capital(name) for name, _ in PARTS.values()))
+    choice = Choice("Without", tuple(capital(name) for name, _ in PARTS.values()))
     return Section(
         "losses",
         "What a gain is made of",
         "How much of the gain overheads, contention and rollback take",
-        f"{_capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
+        f"{capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
         "take is a "
         f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, "
         "rollback "
@@ -557,8 +532,8 @@ def published(found: RegimeMap) -> Section:
         if any(word == kind for _, word in said)
     ]
     finding = (
-        "A published pair is placed by PEARL's published average. There SpecBranch's published gain over PEARL is "
-        f"{listing(compared)}."
+        f"SpecBranch's published gain over PEARL is {listing(compared)}, with each pair where the map gives PEARL its "
+        "published average."
         if said
         else "The map gives PEARL the published averages nowhere."
     )

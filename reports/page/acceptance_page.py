@@ -9,7 +9,7 @@ from reports.page import palette as colour
 from reports.page.condition_charts import DASHES, MODELS
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, errors, layout
 from reports.page.sections import Section, Table, single
-from reports.wording import has_interval, number, percent, plain, plural
+from reports.wording import has_interval, number, percent, plain, plural, wrapped
 
 Point = tuple[float, Estimate, str]  # x, the share, what the hover box says
 
@@ -121,7 +121,7 @@ def _kind_chart(statistics: Sequence[AcceptanceStatistics]) -> Chart:
                 xaxis=axis(
                     tickmode="array",
                     tickvals=list(range(len(kinds))),
-                    ticktext=[plain(kind, 14) for kind in kinds],
+                    ticktext=[wrapped(kind, 14) for kind in kinds],
                     range=[-0.5, len(kinds) - 0.5],
                     showgrid=False,
                     fixedrange=True,

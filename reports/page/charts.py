@@ -7,7 +7,7 @@ from engine.configuration import Configuration
 from engine.metrics import Metrics
 from engine.naming import in_words, policy_name
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, errors, heading, layout, named_rows
+from reports.page.figure import HOVER, Figure, axis, errors, heading, labelled_rows, layout, named
 from reports.verify.verification import Compared
 from reports.wording import LONG, has_interval, number, percent, plain, plural, ranged, signed
 
@@ -32,8 +32,8 @@ def _facts(one: Compared) -> str:
     )
 
 
-def speeds(compared: Sequence[Compared], best: Compared | None) -> Figure:
-    """Measured and predicted tokens/s of every configuration, with intervals."""
+def speeds(compared: Sequence[Compared], best: Compared | None, chosen: Compared) -> Figure:
+    """Measured and predicted tokens/s of every configuration, with intervals; the chosen one's name is bold."""
     policies = [c.configuration.policy for c in compared]
     marks = [colour.mark(p, policies) for p in policies]
     traces: list[dict[str, Any]] = []
@@ -81,10 +81,11 @@ def speeds(compared: Sequence[Compared], best: Compared | None) -> Figure:
     return {
         "data": traces,
         "layout": layout(
-            90 + 52 * len(compared),
-            margin={"l": 8, "r": 40, "t": 10, "b": 8},
+            **labelled_rows(
+                named([c.configuration for c in compared]), 56, 38, *named([chosen.configuration])
+            ),
+            margin={"l": 8, "r": 40, "t": 6, "b": 8},
             xaxis=axis("tokens/s", rangemode="tozero"),
-            yaxis=named_rows([c.configuration for c in compared]),
             shapes=lines,
         ),
     }
@@ -296,11 +297,10 @@ def _two_panels(
     return {
         "data": traces,
         "layout": layout(
-            68 + 48 * len(configurations),
+            **labelled_rows(named(configurations), 68, 48),
             barmode="overlay",
             xaxis=axis(domain=[0.0, 0.43], fixedrange=True, **axes[0]),
             xaxis2=axis(domain=[0.57, 1.0], fixedrange=True, anchor="y", **axes[1]),
-            yaxis=named_rows(configurations),
             annotations=[heading(titles[0], 0.0), heading(titles[1], 0.57)],
         ),
     }

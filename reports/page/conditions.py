@@ -215,7 +215,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
             ("configuration", "prompt", "ending", "warning"),
         ),
     )
-    return Section("conditions", "Conditions", "Conditions", finding, figures, tables)
+    return Section("conditions", "Conditions", "How it was measured, and on what", finding, figures, tables)
 
 
 def _pace(pace: Sequence[Drift]) -> Table:

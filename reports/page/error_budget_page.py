@@ -8,7 +8,7 @@ from rich.table import Table as TerminalTable
 
 from engine.naming import in_words
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, layout, named_rows
+from reports.page.figure import HOVER, Figure, axis, labelled_rows, layout, named
 from reports.page.sections import Section, Table, single
 from reports.verify.error_budget import ErrorBudget, Parts, Row
 from reports.wording import LONG, number, percent, plain, plural, signed
@@ -157,11 +157,10 @@ def _figure(rows: tuple[Row, ...]) -> Figure:
     return {
         "data": traces,
         "layout": layout(
-            104 + 44 * len(rows),
+            **labelled_rows(named([row.configuration for row in rows]), 104, 44),
             barmode="relative",
             showlegend=True,
             margin={"l": 8, "r": 16, "t": 40, "b": 8},
             xaxis=axis("percent of the measured tokens/s", zeroline=True, zerolinecolor=colour.MUTED),
-            yaxis=named_rows([row.configuration for row in rows]),
         ),
     }

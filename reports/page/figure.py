@@ -6,11 +6,14 @@ from typing import Any
 
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.naming import in_words
 from reports.page import palette as colour
-from reports.wording import has_interval, two_lines
+from reports.wording import capital, has_interval, wrapped
 
 Figure = dict[str, Any]
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
+WIDE, NARROW = 44, 22  # characters of a row's label, on a screen and on a phone
+LINE = 14  # pixels of a line of a label
 HOVER = {"hovertemplate": "%{hovertext}<extra></extra>"}
 
 
@@ -112,15 +115,37 @@ def heading(text: str, x: float, y: float = 1.0) -> dict[str, Any]:
     }
 
 
-def named_rows(configurations: Sequence[Configuration]) -> dict[str, Any]:
-    """An axis with a row for each configuration, the first at the top."""
-    count = len(configurations)
-    return axis(
-        tickmode="array",
-        tickvals=list(range(count)),
-        ticktext=[two_lines(c) for c in configurations],
-        tickfont={"color": colour.INK, "size": 11},
-        range=[count - 0.45, -0.55],
-        showgrid=False,
-        fixedrange=True,
-    )
+def labelled_rows(labels: Sequence[str], room: int, least: int, bold: str | None = None) -> dict[str, Any]:
+    """Of a layout, what makes a row for each label, the first at the top, whose lines all have their place.
+
+    `room`: pixels beside the rows. `least`: pixels of a row at least. `bold`: the label that stands out.
+    `meta.narrow` holds what a phone needs instead, which has less room for a line (`page.js`).
+    """
+
+    def made(width: int) -> tuple[list[str], int]:
+        texts = [wrapped(label, width) for label in labels]
+        most = max((text.count("<br>") + 1 for text in texts), default=1)
+        marked = [
+            f"<b>{text}</b>" if label == bold else text for text, label in zip(texts, labels, strict=True)
+        ]
+        return marked, room + len(labels) * max(least, LINE * most + 10)
+
+    (texts, height), (narrow_texts, narrow_height) = made(WIDE), made(NARROW)
+    return {
+        "height": height,
+        "meta": {"narrow": {"ticktext": narrow_texts, "height": narrow_height}},
+        "yaxis": axis(
+            tickmode="array",
+            tickvals=list(range(len(labels))),
+            ticktext=texts,
+            tickfont={"color": colour.INK, "size": 11},
+            range=[len(labels) - 0.4, -0.6],
+            showgrid=False,
+            fixedrange=True,
+        ),
+    }
+
+
+def named(configurations: Sequence[Configuration]) -> list[str]:
+    """Configurations in words, as rows name them."""
+    return [capital(in_words(c)) for c in configurations]

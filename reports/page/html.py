@@ -1,12 +1,14 @@
 """What every page is made of: a template, its charts, style and scripts in one file that loads nothing.
 
-The page holds plotly.js once; its content policy allows its own scripts alone.
+The page holds plotly.js once, and its content policy allows its own scripts alone. plotly.js, the charts and the record
+are packed (`pack`), and `page.js` inflates them.
 """
 
 import base64
+import functools
+import gzip
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from markupsafe import Markup
 from calibrate.artifact import write_whole
 from engine.errors import SpecBranchError
 from reports.page import palette
-from reports.page.sections import Section
+from reports.page.sections import Answers
+from reports.page.verdict import Verdict
 
 FOLDER = Path(__file__).parent
+_NO_MARKUP, _AS_BASE85 = str.maketrans("&<>", ",.:"), str.maketrans(",.:", "&<>")
 CONFIG = {
     "showSendToCloud": False,
     "responsive": True,
@@ -27,29 +31,29 @@ CONFIG = {
 }
 
 
-def fill(template: str, sections: Sequence[Section], record: str, legend: str = "", **values: Any) -> str:
-    """A page as HTML: `template` of this folder with its `values`; `record` is the JSON to download.
-
-    `legend`: what the short forms on charts mean.
-    """
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
-
+def fill(template: str, answers: Answers, opening: Verdict, record: str, **values: Any) -> str:
+    """A page as HTML: `template` of this folder with its `values`; `record` is the JSON to download."""
     views = {
-        chart.key: {key: {"figure": v.figure, "caption": v.caption} for key, v in chart.views.items()}
+        chart.key: {
+            key: {"figure": _six_digits(v.figure), "caption": v.caption} for key, v in chart.views.items()
+        }
+        for _, _, sections in answers.questions
         for section in sections
         for chart in section.charts
     }
-    scripts = (get_plotlyjs(), _own("page.js"))
+    plotly, hashed = _plotly()
+    script = _own("page.js")
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(template).render(
-        sections=sections,
-        legend=legend,
-        policy=_policy(scripts),
-        scripts=[Markup(script) for script in scripts],
+        questions=answers.questions,
+        opening=opening,
+        policy=_policy(hashed, _hash(script)),
+        script=Markup(script),
         style=Markup(_own("page.css")),
-        charts=_inert(json.dumps({"views": views, "dark": palette.DARK, "config": CONFIG}, allow_nan=False)),
-        record=_inert(record),
+        plotly=plotly,
+        charts=pack(json.dumps({"views": views, "dark": palette.DARK, "config": CONFIG}, allow_nan=False)),
+        record=pack(record),
         **values,
     )
 
@@ -66,16 +70,42 @@ def _own(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _inert(text: str) -> Markup:
-    """JSON as a script element may hold it: no character in it can end the element or begin markup."""
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+def pack(text: str) -> str:
+    """Text in UTF-8, compressed by gzip, as letters none of which is markup: base85, a sixteenth less than base64."""
+    return base64.b85encode(gzip.compress(text.encode(), mtime=0)).decode().translate(_NO_MARKUP)
 
 
-def _policy(scripts: tuple[str, ...]) -> str:
-    """A content policy under which only these scripts run, and nothing is loaded."""
-    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+def unpack(packed: str) -> str:
+    """What was packed."""
+    return gzip.decompress(base64.b85decode(packed.translate(_AS_BASE85))).decode()
+
+
+@functools.cache
+def _plotly() -> tuple[str, str]:
+    """plotly.js packed, and its hash."""
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+    script = get_plotlyjs()
+    return pack(script), _hash(script)
+
+
+def _six_digits(value: Any) -> Any:
+    """A figure whose numbers have six digits, which are more than a screen shows."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _six_digits(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_six_digits(inner) for inner in value]
+    return value
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _policy(*hashes: str) -> str:
+    """A content policy under which only the scripts of these hashes run, and nothing is loaded."""
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -1,11 +1,28 @@
 "use strict";
 (() => {
-  const { views, dark, config } = JSON.parse(document.getElementById("charts").textContent);
+  let views, dark, config;
   const night = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(hover: none), (pointer: coarse), (max-width: 600px)");
   const narrow = matchMedia("(max-width: 600px)");
   const PAPER_WIDTH = 670; // of an A4 or letter page within its margins, in CSS pixels
   let printing = false;
+
+  // What the page holds packed (`pack` of reports/page/html.py): plotly.js, the charts and the record.
+  const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;.=:?@^_`{|}~";
+  const DIGITS = Uint8Array.from({ length: 128 }, (_, code) => Math.max(0, LETTERS.indexOf(String.fromCharCode(code))));
+  const packed = (id) => {
+    const text = document.getElementById(id).textContent;
+    const missing = (5 - (text.length % 5)) % 5; // of the last five letters, which stand for four bytes
+    const words = new DataView(new ArrayBuffer(((text.length + missing) / 5) * 4));
+    for (let place = 0, word = 0; place < text.length + missing; place++) {
+      word = word * 85 + (place < text.length ? DIGITS[text.charCodeAt(place)] : 84);
+      if (place % 5 < 4) continue;
+      words.setUint32(((place - 4) / 5) * 4, word);
+      word = 0;
+    }
+    return new Blob([words.buffer.slice(0, words.byteLength - missing)]);
+  };
+  const unpacked = (id) => new Response(packed(id).stream().pipeThrough(new DecompressionStream("gzip")));
 
   // Charts are written in the light colours; on a dark screen each is swapped for its counterpart.
   const paint = (value) => {
@@ -25,12 +42,6 @@
 
   const zooms = (key) => document.querySelector(`button[data-chart="${key}"]`) !== null;
 
-  const name = (chart) => {
-    chart.querySelectorAll(".main-svg").forEach((svg, index) => {
-      svg.setAttribute(index ? "aria-hidden" : "role", index ? "true" : "img");
-      if (!index) svg.setAttribute("aria-label", chart.dataset.label);
-    });
-  };
   const draw = (key) => {
     const chart = place(key);
     const { data, layout } = paint(view(key).figure);
@@ -39,20 +50,26 @@
     // A square needs no more height than the phone has width.
     if (narrow.matches && layout.yaxis.scaleanchor) layout.height = chart.clientWidth + 60;
     if (narrow.matches) data.filter((trace) => trace.type === "heatmap").forEach((trace) => (trace.textfont.size = 9));
+    if (narrow.matches && !printing && layout.meta) {
+      layout.yaxis.ticktext = layout.meta.narrow.ticktext;
+      layout.height = layout.meta.narrow.height;
+    }
     chart.style.minHeight = `${layout.height}px`;
     // Plotly keeps what a pointer zoomed, but not what the buttons did.
     if (zooms(key) && chart.layout) layout.xaxis.range = [...chart.layout.xaxis.range];
     if (printing) Object.assign(layout, { width: PAPER_WIDTH, autosize: false });
-    chart.querySelector(".undrawn")?.remove();
-    return Plotly.react(chart, data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" }).then(() => name(chart));
+    const drawn = Plotly.react(chart, data, layout, { ...config, displayModeBar: touch.matches ? false : "hover" });
+    // A screen reader reads the chart's name, caption and table, and not its hundred marks.
+    return drawn.then(() => chart.querySelector(".plot-container").setAttribute("aria-hidden", "true"));
   };
-  const drawAll = () => Object.keys(views).forEach(draw);
+  const drawAll = () => views && Object.keys(views).forEach(draw);
 
   document.querySelectorAll("select[data-chart]").forEach((select) => {
     const key = select.dataset.chart;
     select.addEventListener("change", () => {
-      document.getElementById(`caption-${key}`).textContent = view(key).caption;
       choose(key);
+      if (!views) return;
+      document.getElementById(`caption-${key}`).textContent = view(key).caption;
       draw(key);
     });
   });
@@ -75,10 +92,12 @@
     });
   });
 
-  const link = document.getElementById("download");
-  const record = document.getElementById("record").textContent;
-  link.href = URL.createObjectURL(new Blob([record], { type: "application/json" }));
-  link.hidden = false;
+  const offer = (record, ending = "") => {
+    const link = document.getElementById("download");
+    link.download += ending;
+    link.href = URL.createObjectURL(record);
+    link.hidden = false;
+  };
 
   const opened = [];
   addEventListener("beforeprint", () => {
@@ -97,6 +116,28 @@
   night.addEventListener("change", drawAll);
   touch.addEventListener("change", drawAll);
   narrow.addEventListener("change", drawAll);
-  Object.keys(views).forEach(choose);
-  drawAll();
+  new Set([...document.querySelectorAll("[data-of]")].map((table) => table.dataset.of)).forEach(choose);
+
+  const begin = async () => {
+    const script = document.createElement("script");
+    script.textContent = await unpacked("plotly").text(); // its hash is in the page's policy
+    document.head.append(script);
+    ({ views, dark, config } = await unpacked("charts").json());
+    for (const key of Object.keys(views)) {
+      await draw(key);
+      await new Promise((resume) => setTimeout(resume)); // the page stays at hand meanwhile
+    }
+    // plotly.js measures texts in a picture of its own, which is not for a screen reader.
+    document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
+    offer(await unpacked("record").blob());
+    document.documentElement.dataset.ready = "charts";
+  };
+  const goWithout = () => {
+    document.getElementById("uncharted").hidden = false;
+    document.querySelectorAll(".chart").forEach((chart) => (chart.hidden = true));
+    offer(packed("record"), ".gz");
+    document.documentElement.dataset.ready = "text";
+  };
+  if ("DecompressionStream" in window) begin();
+  else goWithout();
 })();

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.configuration import Configuration
-from engine.naming import PLACES, in_words, policy_name
+from engine.naming import SEATS, in_words, policy_name
 from engine.record import Job, Run
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, heading, layout
 from reports.verify.verification import Point, Timeline
-from reports.wording import LONG, milliseconds, number, percent, plain, plural, ranged, times
+from reports.wording import LONG, capital, milliseconds, number, percent, plain, plural, ranged, times
 
 QUANTITIES = ("speed-up over the best autoregressive", "rollback rate", "hedge rate")
 
@@ -33,11 +33,11 @@ def tradeoff(sweep: Sequence[Point], chosen: Configuration | None) -> Chart:
 
     def row(c: Configuration) -> tuple[int, str, str]:
         branched = c.policy == "specbranch"
-        name = policy_name(c.policy)
+        name = capital(policy_name(c.policy))
         if branched:
-            name += f" k{c.branches}" + (" adaptive" if c.adaptive_branches else "")
+            name += f", {'up to ' if c.adaptive_branches else ''}{plural(c.branches, 'branch')}"
         if len(placements) > 1:
-            name += f"\n{PLACES[c.placement]}"
+            name += f"\n{SEATS[c.placement]}"
         return (100 * _order(c.policy) + (c.branches if branched else 0), c.placement, name)
 
     def limits(quantity: int) -> tuple[float, float]:

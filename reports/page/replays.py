@@ -55,7 +55,7 @@ def tradeoff(v: Verification) -> Section:
         (replay_charts.tradeoff(swept, find_chosen(v.compared).configuration),),
         (Table("Every simulated configuration, fastest first", columns, rows, ("configuration",)),),
         "Simulated, not measured; a changed alignment on some of the prompts. The speed-up is over the best "
-        "autoregressive set-up; k is the number of branches; "
+        "autoregressive set-up; "
         "rates are in percent.",
     )
 

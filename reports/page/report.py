@@ -7,11 +7,11 @@ from pathlib import Path
 
 from calibrate.artifact import Artifact
 from calibrate.traces.acceptance_statistics import acceptance_statistics
-from engine.naming import legend
 from reports.page import comparison, conditions, html, replays, what_ifs
 from reports.page.acceptance_page import acceptance
 from reports.page.error_budget_page import error_budget
 from reports.page.frontier import frontier
+from reports.page.sections import Answers
 from reports.page.settlement_page import settlement
 from reports.page.verdict import verdict
 from reports.verify.error_budget import ErrorBudget
@@ -38,27 +38,32 @@ def render(
     """The page as HTML."""
     calibration = artifact.calibration if artifact else None
     settled = settle(verification)
-    sections = [
-        *([settlement(settled)] if settled else []),
-        comparison.speeds(verification),
-        comparison.prediction(verification),
-        *([error_budget(budget)] if budget else []),
-        replays.tradeoff(verification),
-        frontier(verification),
-        what_ifs.overheads(verification),
-        what_ifs.sensitivities(verification),
-        replays.timeline(verification),
-        comparison.shares(verification),
-        comparison.dropped(verification),
-        *([acceptance(acceptance_statistics(artifact))] if artifact else []),
-        *([conditions.costs(calibration)] if calibration else []),
-        conditions.conditions(verification, calibration),
-    ]
+    answers = Answers(
+        run=(comparison.speeds(verification),),
+        trust=(
+            comparison.prediction(verification),
+            *([error_budget(budget)] if budget else []),
+            replays.timeline(verification),
+            *([settlement(settled)] if settled else []),
+        ),
+        why=(
+            comparison.shares(verification),
+            comparison.dropped(verification),
+            frontier(verification),
+            *([acceptance(acceptance_statistics(artifact))] if artifact else []),
+            *([conditions.costs(calibration)] if calibration else []),
+        ),
+        what_if=(
+            replays.tradeoff(verification),
+            what_ifs.overheads(verification),
+            what_ifs.sensitivities(verification),
+        ),
+        conditions=(conditions.conditions(verification, calibration),),
+    )
     return html.fill(
         "template.html",
-        sections,
+        answers,
+        verdict(verification),
         verification.model_dump_json(),
-        legend([c.configuration for c in verification.compared]),
         verification=verification,
-        verdict=verdict(verification),
     )

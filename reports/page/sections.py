@@ -1,11 +1,15 @@
 """What a page is made of: sections that answer one question each, with charts and the same numbers as tables."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.page.figure import Chart, Figure, View
 from reports.verify.verification import Verification
+from reports.wording import capital
 from sim.search.exports import find_system
+
+_FIRST = re.compile(r"(?:(?<=\.) (?=[A-Z])|; )")
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One question and what the data say; `short` is its name in the page's list, `note` stands under the chart.
+    """One question and what the data say; `short` is its name in the page's list, `note` says how to read it.
 
-    `items`: a list under the finding.
+    A page shows the `lead` of a finding, its first sentence, and folds the rest and the note; behind a page's decision
+    it folds all of it. `items`: a list under the lead.
     """
 
     key: str
@@ -43,6 +48,40 @@ class Section:
     tables: tuple[Table, ...] = ()
     note: str = ""
     items: tuple[str, ...] = ()
+
+    @property
+    def lead(self) -> str:
+        """The finding's first sentence, up to a semicolon if it has one."""
+        return _FIRST.split(self.finding, maxsplit=1)[0].removesuffix(".") + "."
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """What is folded: the rest of the finding, and the note."""
+        rest = _FIRST.split(self.finding, maxsplit=1)[1:]
+        return tuple(text for text in (*map(capital, rest), self.note) if text)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A page's sections by the question that they answer; the first of `run` has the chart of the decision."""
+
+    run: tuple[Section, ...] = ()
+    trust: tuple[Section, ...] = ()
+    why: tuple[Section, ...] = ()
+    what_if: tuple[Section, ...] = ()
+    conditions: tuple[Section, ...] = ()
+
+    @property
+    def questions(self) -> list[tuple[str, str, tuple[Section, ...]]]:
+        """A name for links, the heading, and the sections, of each question that has any, in a reader's order."""
+        every = (
+            ("run", "What to run", self.run),
+            ("trust", "Can I trust it?", self.trust),
+            ("why", "Why?", self.why),
+            ("what-if", "What if?", self.what_if),
+            ("under", "Conditions", self.conditions),
+        )
+        return [question for question in every if question[2]]
 
 
 def pairs(title: str, rows: Sequence[tuple[str, str]]) -> Table:

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.naming import policy_name
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, errors, layout
+from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout
 from reports.page.sections import Section, Table, single
 from reports.verify.settle import Claim, Settlement, summary
 from reports.wording import LONG, plain, ranged
@@ -97,26 +97,17 @@ def _figure(claims: tuple[Claim, ...]) -> Figure:
         for i, c in enumerate(claims)
     ]
     names = [
-        f"({c.claim}) {plain(c.draft, 16)}: {'speed' if 'speed' in c.quantity else 'rollback'}"
-        f"{' rate' if 'rate' in c.quantity else ''}<br>against {plain(policy_name(c.rival_policy), 16)}"
+        f"({c.claim}) {c.draft}: {'speed' if 'speed' in c.quantity else 'rollback'}"
+        f"{' rate' if 'rate' in c.quantity else ''} against {policy_name(c.rival_policy)}"
         for c in claims
     ]
     return {
         "data": traces,
         "layout": layout(
-            80 + 46 * len(claims),
+            **labelled_rows(names, 80, 46),
             showlegend=True,
             margin={"l": 8, "r": 16, "t": 34, "b": 8},
             xaxis=axis("measured ratio", range=[0, reach], fixedrange=True),
-            yaxis=axis(
-                tickmode="array",
-                tickvals=list(range(len(claims))),
-                ticktext=names,
-                tickfont={"color": colour.INK, "size": 11},
-                range=[len(claims) - 0.35, -0.65],
-                showgrid=False,
-                fixedrange=True,
-            ),
             shapes=spans,
         ),
     }

@@ -33,22 +33,22 @@ class Tile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer in a headline, `sentences` that say why, and `alarms` that must not be missed.
+    """What a page opens with: the answer in a headline, `sentences` that say why, `alarms` that must not be missed.
 
     `remarks` are of the target and go with every figure.
 
     `predictions`: whether they kept to the tolerance at the run's pace, in a sentence, and its tone; `forecast`: the
-    same of what was foretold before the run.
+    same of what was foretold before the run. None: the page judges no predictions.
     """
 
     tone: Tone
     headline: str
-    predictions: tuple[Tone, str]
-    forecast: tuple[Tone, str]
     sentences: tuple[str, ...]
-    tiles: tuple[Tile, ...]
-    alarms: tuple[str, ...]
+    tiles: tuple[Tile, ...] = ()
+    alarms: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    predictions: tuple[Tone, str] | None = None
+    forecast: tuple[Tone, str] | None = None
 
 
 def verdict(v: Verification) -> Verdict:
@@ -89,12 +89,12 @@ def verdict(v: Verification) -> Verdict:
     return Verdict(
         tone,
         headline,
-        predictions,
-        forecast,
         _sentences(v.compared),
         tiles,
         tuple(alarms),
         tuple(map(as_sentence, v.remarks)),
+        predictions,
+        forecast,
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from engine.metrics import Estimate
 from engine.naming import in_words
 from reports.page import palette as colour
-from reports.page.figure import HOVER, Figure, axis, errors, layout
+from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout
 from reports.verify.verification import Supposed
-from reports.wording import LONG, number, plain, ranged
+from reports.wording import LONG, capital, number, plain, ranged
 
 MARKS = (
     (colour.VERMILLION, "triangle-up"),
@@ -115,20 +115,11 @@ def tornado(rows: Sequence[tuple[str, Sequence[Bar]]], base: float, title: str, 
     return {
         "data": traces,
         "layout": layout(
-            90 + 56 * len(rows),
+            **labelled_rows([capital(name) for name, _ in rows], 90, 56),
             showlegend=True,
             barmode="overlay",
             margin={"l": 8, "r": 16, "t": 30, "b": 8},
             xaxis=axis(title, range=[min(values) - room, max(values) + room], fixedrange=True),
-            yaxis=axis(
-                tickmode="array",
-                tickvals=list(range(len(rows))),
-                ticktext=[plain(name) for name, _ in rows],
-                tickfont={"color": colour.INK, "size": 11},
-                range=[len(rows) - 0.45, -0.55],
-                showgrid=False,
-                fixedrange=True,
-            ),
             shapes=[
                 {"type": "line", "x0": base, "x1": base, "y0": 0, "y1": 1, "yref": "paper", "line": line}
             ],

@@ -1,0 +1,235 @@
+"""Requests that are written together are written as each alone: the same text, by the same rounds."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from table_pair import END, PROMPT, TableDecoder, any_predictor, players, tables
+from table_pair import VOCABULARY as TABLE_TOKENS
+from tiny_families import tiny
+from tiny_models import PROMPTS, TOKENS, tiny_llama
+
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError, WorkerFailed
+from engine.models.cached_model import CachedModel
+from engine.models.llama import Llama
+from engine.models.sampling import GREEDY, Sampling
+from engine.models.transformers_model import TransformersModel
+from engine.record import Run
+from engine.runtime.batching import BatchEngine, Request
+from engine.runtime.scheduler import Budget, Discipline
+from engine.runtime.session import Player, generate
+from engine.runtime.worker_process import Hosted
+
+CONFIGURATIONS = (
+    Configuration(policy="autoregressive"),
+    Configuration(policy="prompt-lookup", draft_length=4, guesses=2),
+    Configuration(policy="speculative", draft_length=3, second_under=0.9, guesses=2, repeats=6),
+    Configuration(policy="adaedl", draft_length=5, min_bound=0.3),
+    Configuration(policy="pearl", draft_length=4, second_under=0.5, guesses=2),
+    Configuration(
+        policy="specbranch", draft_length=5, branches=4, min_confidence=0.3, adaptive_branches=False
+    ),
+    Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True, hrad=True, repeats=5),
+)
+WARM = Sampling(temperature=1.0, seed=3)
+
+
+def alone(seats: tuple[Player, Player], request: Request) -> Run:
+    target, draft = seats
+    return generate(
+        request.settings,
+        target,
+        draft,
+        request.prompt,
+        max_tokens=request.max_tokens,
+        end_tokens=request.end_tokens,
+        sampling=request.sampling,
+    )
+
+
+def jobs(run: Run) -> list[tuple[int, str, int, int]]:
+    return sorted((job.round, str(job.model), job.forwards, job.tokens) for job in run.jobs)
+
+
+def equal(got: Run, expected: Run) -> None:
+    assert (got.tokens, got.rounds, got.ending, got.warning) == (
+        expected.tokens,
+        expected.rounds,
+        expected.ending,
+        expected.warning,
+    )
+    assert jobs(got) == jobs(expected)
+
+
+requests = st.builds(
+    Request,
+    st.lists(st.integers(0, TABLE_TOKENS - 2), min_size=1, max_size=9),
+    st.sampled_from(CONFIGURATIONS),
+    st.integers(1, 14),
+    st.sampled_from([(), (END,)]),
+    st.builds(Sampling, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 9)),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(requests, st.integers(0, 6)), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.sampled_from([0.2, 2.0]),
+    st.sampled_from(["ready", "lockstep"]),
+    st.integers(1, 9),
+    st.integers(1, 4),
+)
+def test_requests_are_written_as_each_alone(
+    arriving: list[tuple[Request, int]],
+    seed: int,
+    apart: float,
+    discipline: Discipline,
+    rows: int,
+    sequences: int,
+) -> None:
+    """Of any policies, arriving so many forwards apart, within any budget; and in the end all slots are free."""
+    target, draft = tables(seed, apart)
+    seats = players(target, draft)
+    seats[0].worker.host.models["target"].foresight["draft"] = any_predictor(0, 16)  # type: ignore[attr-defined]
+    slots = max(request.slots for request, _ in arriving)
+    engine = BatchEngine(
+        Hosted(CachedModel(TableDecoder(target)), foresight={"draft": any_predictor(0, 16)}),
+        Hosted(CachedModel(TableDecoder(draft))),
+        Budget(rows, sequences, slots + 3),
+        discipline,
+    )
+    numbers = []
+    for request, wait in arriving:
+        numbers.append(engine.add(request))
+        for _ in range(wait):
+            engine.step()
+    engine.run()
+    assert engine.idle
+    assert not engine.failures
+    for number, (request, _) in zip(numbers, arriving, strict=True):
+        equal(engine.runs[number], alone(seats, request))
+    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+
+
+def hosts(seed: int, path: str) -> Hosted:
+    model = tiny_llama(seed)
+    if path == "lean":
+        return Hosted(CachedModel(Llama(model.config, model.state_dict(), torch.float32, capacity=16)))
+    return Hosted(CachedModel(TransformersModel(model if path == "general" else tiny(path, seed))))
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("discipline", ["ready", "lockstep"])
+@pytest.mark.parametrize("path", ["lean", "general", "Gemma 3", "BLOOM"])
+def test_float32_texts_are_those_of_each_alone(path: str, discipline: Discipline, sampling: Sampling) -> None:
+    """Of real caches and masks; forwards are shared, and the draft is another model, whose lines are often refused."""
+    wanted = [
+        Request(prompt, configuration, TOKENS - 3 * i, (2,), sampling.model_copy(update={"seed": i}))
+        for i, (prompt, configuration) in enumerate(
+            zip(PROMPTS, [c for c in CONFIGURATIONS if not c.hrad], strict=True)
+        )
+    ]
+    expected = []
+    for request in wanted:
+        engine = BatchEngine(hosts(0, path), hosts(5, path))
+        number = engine.add(request)
+        engine.run()
+        expected.append(engine.runs[number])
+    engine = BatchEngine(hosts(0, path), hosts(5, path), Budget(rows=64, sequences=4, slots=400), discipline)
+    numbers = [engine.add(request) for request in wanted[:3]]
+    for _ in range(7):
+        engine.step()
+    numbers += [engine.add(request) for request in wanted[3:]]
+    engine.run()
+    for number, run in zip(numbers, expected, strict=True):
+        equal(engine.runs[number], run)
+    for model in ("target", "draft"):
+        assert max(requests for name, requests, _ in engine.batches if name == model) > 1
+
+
+def test_a_batch_takes_as_many_forwards_as_its_longest_request() -> None:
+    """Where all run from the start and the rows fit: autoregressive requests of 5, 9 and 3 tokens take 9."""
+    engine = BatchEngine(hosts(0, "lean"))
+    numbers = [engine.add(Request(PROMPTS[0], CONFIGURATIONS[0], tokens)) for tokens in (5, 9, 3)]
+    engine.run()
+    assert [len(engine.runs[number].tokens) for number in numbers] == [5, 9, 3]
+    assert [requests for _, requests, _ in engine.batches] == [3] * 3 + [2] * 2 + [1] * 4
+
+
+def test_a_cancelled_request_leaves_the_others_as_they_are() -> None:
+    engine = BatchEngine(hosts(0, "lean"), hosts(5, "lean"), Budget(slots=200, sequences=2))
+    wanted = [Request(prompt, CONFIGURATIONS[2], TOKENS) for prompt in PROMPTS[:4]]
+    numbers = [engine.add(request) for request in wanted]
+    for _ in range(9):
+        engine.step()
+    engine.cancel(numbers[0])
+    engine.cancel(numbers[3])
+    engine.run()
+    assert sorted(engine.runs) == numbers[1:3]
+    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+    for number, request in zip(numbers[1:3], wanted[1:3], strict=True):
+        one = BatchEngine(hosts(0, "lean"), hosts(5, "lean"))
+        one.add(request)
+        one.run()
+        equal(engine.runs[number], one.runs[0])
+
+
+@pytest.fixture
+def _own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracebacks of what fails go to a folder of the test."""
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_own_faults")
+def test_targets_go_on_alone_when_a_draft_fails() -> None:
+    """In the middle of a batch; the texts stay what they were."""
+    target, draft = tables(seed=1)
+    broken = TableDecoder(draft)
+    engine = BatchEngine(Hosted(CachedModel(TableDecoder(target))), Hosted(CachedModel(broken)))
+    configurations = [Configuration(policy=policy, draft_length=3) for policy in ("speculative", "pearl")]
+    wanted = [Request(PROMPT[i:], configuration, 12) for i, configuration in enumerate(configurations)]
+    numbers = [engine.add(request) for request in wanted]
+    calls = itertools.count()
+    forward = broken.forward
+
+    def fails(batch: Sequence[Any]) -> torch.Tensor:
+        if next(calls) > 6:
+            raise ValueError("no more")
+        return forward(batch)
+
+    broken.forward = fails  # type: ignore[method-assign]
+    engine.run()
+    for number, request in zip(numbers, wanted, strict=True):
+        run = engine.runs[number]
+        expected = alone(players(target, draft), replace(request, settings=CONFIGURATIONS[0]))
+        assert run.tokens == expected.tokens
+        assert run.warning is not None
+        assert "the target went on alone after" in run.warning
+    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+
+
+@pytest.mark.usefixtures("_own_faults")
+def test_a_target_that_fails_ends_its_requests_with_an_error() -> None:
+    target, _ = tables(seed=1)
+    broken = TableDecoder(target)
+    engine = BatchEngine(Hosted(CachedModel(broken)))
+    number = engine.add(Request(PROMPT, CONFIGURATIONS[0], 4))
+    broken.table, broken.rows = target[:0], []
+    engine.run()
+    assert not engine.runs
+    assert isinstance(engine.failures[number], WorkerFailed)
+
+
+def test_a_request_that_never_fits_is_refused() -> None:
+    engine = BatchEngine(hosts(0, "lean"), budget=Budget(slots=20))
+    with pytest.raises(ConfigurationError, match=r"needs .* slots of the cache, and there are 20"):
+        engine.add(Request(PROMPTS[0], CONFIGURATIONS[0], 20))
+    assert engine.idle

@@ -1,0 +1,234 @@
+"""Requests that share simulated devices: closed forms, the rounds of each alone, and the engine's own batches."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from table_pair import PROMPT, VOCABULARY, TableDecoder
+
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.models.cached_model import CachedModel
+from engine.policies.settings import Settings
+from engine.record import Run
+from engine.runtime.batching import BatchEngine, Request
+from engine.runtime.scheduler import Budget, Discipline, Model
+from engine.runtime.worker_process import Hosted
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.stated import StatedCosts
+from sim.scripts.script import write_script
+from sim.scripts.work import Script
+from sim.world.serving import Arrival, LinearForwardCost, Served, serve
+from sim.world.simulation import Setting, simulate
+
+Costs = dict[Model, LinearForwardCost]
+DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")
+ALONE = Settings(policy="autoregressive")
+COSTS: Costs = {"target": LinearForwardCost(10.0, 0.25, 0.5, 0.0625), "draft": LinearForwardCost(2.0, 0.125)}
+CONSTANT: Costs = {"target": LinearForwardCost(10.0), "draft": LinearForwardCost(2.0)}
+
+policies = st.sampled_from(
+    [
+        ALONE,
+        Settings(policy="speculative", draft_length=3),
+        Settings(policy="pearl", draft_length=4),
+        Settings(policy="specbranch", draft_length=5, branches=3, adaptive_branches=False),
+        Settings(policy="specbranch", draft_length=4, branches=2, redraft=True, min_confidence=0.4),
+    ]
+)
+paths = st.builds(IndependentAcceptance.draw, st.integers(1, 40), st.floats(0.0, 1.0), st.integers(0, 2**31))
+requests = st.tuples(policies, paths, st.integers(1, 20), st.floats(0.0, 200.0))
+
+
+def script(policy: Settings, path: IndependentAcceptance, prompt: int = 1) -> Script:
+    return write_script(policy, path, (0,) * prompt)
+
+
+def autoregressive(tokens: int, prompt: int = 1) -> Script:
+    return script(ALONE, IndependentAcceptance.draw(tokens, 0.5, 0), prompt)
+
+
+def work(run: Run) -> list[tuple[str, int, int, int]]:
+    return [(job.model, job.round, job.forwards, job.tokens) for job in run.jobs]
+
+
+@given(
+    st.lists(requests, min_size=1, max_size=5),
+    st.sampled_from(["ready", "lockstep"]),
+    st.booleans(),
+    st.integers(1, 12),
+)
+def test_rounds_are_those_of_each_alone_and_devices_do_one_thing_at_a_time(
+    wanted: list[tuple[Settings, IndependentAcceptance, int, float]],
+    discipline: Discipline,
+    shared: bool,
+    rows: int,
+) -> None:
+    arrivals = [Arrival(script(policy, path, prompt), at) for policy, path, prompt, at in wanted]
+    served = serve(arrivals, COSTS, Budget(rows, 3), discipline, shared)
+    costs = StatedCosts(draft_step_ms=2, target_forward_ms=10)
+    for (policy, path, prompt, at), run, began in zip(wanted, served.runs, served.began, strict=True):
+        alone = simulate(policy, path, Setting(costs, prompt=(0,) * prompt))
+        assert (run.tokens, run.rounds, work(run)) == (alone.tokens, alone.rounds, work(alone))
+        assert began >= at
+        assert 0 < run.first_token_seconds <= run.seconds
+        assert all(0 <= job.start < job.end <= run.seconds for job in run.jobs)
+    for model in ("target", "draft"):
+        forwards = [batch for batch in served.batches if shared or batch.model == model]
+        assert all(after.start >= before.end for before, after in pairwise(forwards))
+    assert sum(len(batch.requests) for batch in served.batches) == sum(
+        job.forwards for run in served.runs for job in run.jobs
+    )
+
+
+@given(policies, paths, st.integers(1, 20), st.sampled_from(["ready", "lockstep"]))
+def test_one_request_takes_the_sum_of_its_forwards(
+    policy: Settings, path: IndependentAcceptance, prompt: int, discipline: Discipline
+) -> None:
+    """Or, where both models compute at once, as in the world of one request."""
+    arrival = Arrival(script(policy, path, prompt))
+    alone = simulate(
+        policy, path, Setting(StatedCosts(draft_step_ms=2000, target_forward_ms=10000), prompt=(0,) * prompt)
+    )
+    ready = serve([arrival], CONSTANT)
+    assert ready.runs[0].seconds == pytest.approx(alone.seconds)
+    assert ready.runs[0].first_token_seconds == pytest.approx(alone.first_token_seconds)
+    turns = serve([arrival], COSTS, discipline=discipline, shared=True)
+    assert turns.runs[0].seconds == pytest.approx(sum(batch.end - batch.start for batch in turns.batches))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.sampled_from(["ready", "lockstep"]))
+def test_autoregressive_requests_that_share_forwards_take_what_the_longest_takes(
+    tokens: list[int], discipline: Discipline
+) -> None:
+    """With n requests left, a forward takes what n rows of n texts take: the sum over forwards is exact."""
+    served = serve([Arrival(autoregressive(count)) for count in tokens], COSTS, discipline=discipline)
+    left = [sum(count >= forward for count in tokens) for forward in range(1, max(tokens) + 1)]
+    assert [len(batch.requests) for batch in served.batches] == left
+    each = [COSTS["target"](n, n, n * forward) for forward, n in enumerate(left, 1)]
+    for run, count in zip(served.runs, tokens, strict=True):
+        assert run.seconds == pytest.approx(sum(each[:count]))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 20))
+def test_a_budget_of_rows_makes_as_many_forwards_as_it_takes(requests: int, rows: int, tokens: int) -> None:
+    """Ready, those that waited go on with those that just ran, and all forwards but the last are full; in lockstep, all
+    get their next token before any gets another.
+    """
+    arrivals = [Arrival(autoregressive(tokens))] * requests
+    ready, lockstep = (serve(arrivals, CONSTANT, Budget(rows), how) for how in DISCIPLINES)
+    assert len(ready.batches) == max(tokens, -(-requests * tokens // rows))
+    assert len(lockstep.batches) == tokens * -(-requests // rows)
+    assert max(batch.rows for batch in ready.batches) == min(rows, requests)
+
+
+def test_a_request_waits_for_slots_and_sequences() -> None:
+    """Three requests of 4 tokens, of which two fit: the third begins when both end."""
+    arrivals = [Arrival(autoregressive(4), slots=4)] * 3
+    for budget in (Budget(sequences=2), Budget(slots=11)):
+        served = serve(arrivals, CONSTANT, budget)
+        assert [run.seconds for run in served.runs] == [40.0, 40.0, 80.0]
+        assert served.began == [0.0, 0.0, 40.0]
+    with pytest.raises(ConfigurationError, match="needs 4 slots"):
+        serve(arrivals, CONSTANT, Budget(slots=3))
+
+
+def test_lockstep_drafts_for_all_and_then_verifies_all() -> None:
+    """Rounds take g draft steps and one forward, as one request's do, however many requests there are."""
+    policy = Settings(policy="speculative", draft_length=3)
+    arrivals = [Arrival(script(policy, IndependentAcceptance.draw(12, 1.0, 0)))] * 4
+    served = serve(arrivals, CONSTANT, discipline="lockstep")
+    assert [batch.model for batch in served.batches] == (["draft"] * 3 + ["target"]) * 3
+    assert all(batch.requests == (0, 1, 2, 3) for batch in served.batches)
+    assert [run.seconds for run in served.runs] == [3 * (3 * 2.0 + 10.0)] * 4
+
+
+def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:
+    """Drafts of a later request run while the target verifies for an earlier one."""
+    policy = Settings(policy="speculative", draft_length=3)
+    arrivals = [
+        Arrival(script(policy, IndependentAcceptance.draw(40, 0.7, seed)), at)
+        for seed, at in ((0, 0.0), (1, 5.0))
+    ]
+    ready, lockstep = (serve(arrivals, CONSTANT, discipline=how) for how in DISCIPLINES)
+
+    def overlap(served: Served) -> float:
+        return sum(
+            max(0.0, min(a.end, b.end) - max(a.start, b.start))
+            for a in served.batches
+            for b in served.batches
+            if (a.model, b.model) == ("target", "draft")
+        )
+
+    assert overlap(lockstep) == 0.0
+    assert overlap(ready) > 0.0
+
+
+def test_serving_never_imports_torch() -> None:
+    code = "import sys, sim.world.serving; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
+
+
+def certain(repeating: int) -> torch.Tensor:
+    """Logits of a target that goes round so many tokens."""
+    table = torch.full((VOCABULARY, VOCABULARY, VOCABULARY), -9.0)
+    for token in range(VOCABULARY):
+        table[:, token, (token + 1) % repeating] = 9.0
+    return table
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["autoregressive", "speculative", "pearl"]),
+            st.integers(1, 6),
+            st.integers(1, 25),
+            st.integers(1, 8),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from(["ready", "lockstep"]),
+    st.integers(2, 30),
+    st.integers(1, 4),
+)
+def test_the_engine_runs_the_same_batches(
+    wanted: list[tuple[str, int, int, int]],
+    acceptance: float,
+    discipline: Discipline,
+    rows: int,
+    sequences: int,
+) -> None:
+    """Of requests whose lines are all accepted, or all rejected: each forward has the rows of the same requests."""
+    target = certain(3)
+    draft = target if acceptance else -target
+    budget = Budget(rows, sequences)
+    engine = BatchEngine(
+        Hosted(CachedModel(TableDecoder(target))),
+        Hosted(CachedModel(TableDecoder(draft))),
+        budget,
+        discipline,
+    )
+    arrivals = []
+    for policy, length, tokens, prompt in wanted:
+        settings_ = Configuration(policy=policy, draft_length=length)
+        request = Request((PROMPT * 2)[:prompt], settings_, tokens)
+        engine.add(request)
+        path = IndependentAcceptance.draw(tokens, acceptance, 0)
+        arrivals.append(Arrival(script(settings_, path, prompt), slots=request.slots))
+    engine.run()
+    served = serve(arrivals, CONSTANT, budget, discipline, shared=True)
+    assert not engine.failures
+    assert [(batch.model, len(batch.requests), batch.rows) for batch in served.batches] == engine.batches
+    for number, run in enumerate(served.runs):
+        # At the end of its path the simulator does not know what else would have been accepted.
+        assert run.rounds[:-1] == engine.runs[number].rounds[:-1]
+        assert work(run) == work(engine.runs[number])
