@@ -1,4 +1,4 @@
-"""Metrics of runs, real or simulated, from their records; definitions in docs/design.md."""
+"""Metrics of runs, real or simulated, from their records; defined in docs/design.md, "Words"."""
 
 import math
 from collections.abc import Sequence

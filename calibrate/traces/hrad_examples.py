@@ -52,7 +52,7 @@ def unseen_prompts(count: int) -> tuple[Prompt, ...]:
     """The first `count` of the prompts that no draft was distilled on, all if there are fewer; none is built in.
 
     Composed prompts would be without end, but a distilled draft agrees with the target's answers to their
-    templates more often than elsewhere, so that what is learnt there is wrong elsewhere (docs/design.md, "H-RAD").
+    templates more often than elsewhere, so that what is learnt there is wrong elsewhere (docs/lab-notes.md, "H-RAD").
     """
     by_kind = itertools.groupby(held_out_prompts(), key=lambda prompt: prompt.kind)
     rounds = itertools.zip_longest(*(list(prompts) for _, prompts in by_kind))

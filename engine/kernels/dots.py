@@ -4,7 +4,7 @@ By the instructions that processors have for them where there is AVX-512 with BF
 bfloat16 are widened and multiplied in float32, and codes by 16 bits or, of 4 bits, by 8.
 
 These are intrinsics for numba's compiled functions, loops with all sums kept in registers. PyTorch's own products of
-few rows reach a quarter to a half of a core's memory bandwidth; these reach it (docs/design.md,
+few rows reach a quarter to a half of a core's memory bandwidth; these reach it (docs/lab-notes.md,
 "Speed on CPU cores"). A sum is of the same numbers in the same order, however many rows are read at once.
 
 Addresses and strides are int64, in bytes.

@@ -14,7 +14,7 @@ from engine.kernels.rounding import Rounded, Weight, dequantise, quantise, quant
 Linear = Callable[[Tensor], Tensor]
 
 # Up to so many rows, by bits, the rounded kernels of PyTorch's CPU build beat a bfloat16 product; past them the product
-# of the same rounded weights is faster (docs/design.md, "Drafts made of the target").
+# of the same rounded weights is faster (docs/lab-notes.md, "Speed on CPU cores").
 PACKED_ROWS = {8: 4, 4: 7}
 # On an H200 the int4 kernel takes 0.6 to 0.8 of the time of a bfloat16 product for up to 4 rows, more than it for 8,
 # and the int8 one over ten times as long (docs/gpu.md).

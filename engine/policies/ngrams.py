@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.errors import SpecBranchError
 
-LONGEST = 2  # tokens that are looked at; three told hardly more (docs/design.md)
+LONGEST = 2  # tokens that are looked at; three told hardly more (docs/lab-notes.md)
 LEAST = 0.2  # of the times that some tokens occurred, and once more, in which the same one followed
 FORMAT, VERSION = "specbranch-ngrams", "1"
 

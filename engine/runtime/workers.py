@@ -128,7 +128,7 @@ def _tuned() -> Iterator[None]:
 
     A core reads weights faster from huge pages; and a thread that looks for work until some 5 ms have passed, as GNU
     OpenMP's do, is in the way of `engine.models.fused_llama`'s. By settings of the GNU libraries, which others ignore,
-    and which whoever has set them himself keeps as they are (see docs/design.md, "Speed on CPU cores").
+    and which whoever has set them himself keeps as they are (see docs/lab-notes.md, "Speed on CPU cores").
     """
     before = dict(os.environ)
     pages = before.get("GLIBC_TUNABLES", "")

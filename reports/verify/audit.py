@@ -3,7 +3,7 @@
 A seed is one text under every policy and draft, so each token is held against what the target itself takes there: its
 favourite or, at a temperature, what it draws with that place's noise. Reading several tokens at once moves logits a
 little, so a token may be another's neighbour; how far its logit lies below the best is its *gap*. One pass over a whole
-text is itself but one way to read it (docs/design.md, "Numeric ties").
+text is itself but one way to read it (docs/lab-notes.md, "Numeric ties and exactness").
 """
 
 from calibrate.traces import observation

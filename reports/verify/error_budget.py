@@ -6,8 +6,9 @@ Three replays of each configuration lie between its measurement and its predicti
 modelled. Real acceptance and real durations (`sim/world/measured_durations.py`) leave the error of *scheduling*; real
 acceptance and the calibration's durations, at the machine's pace, add that of *timing*; the calibration's own
 prompts add that of *acceptance*. The first two are only known of runs that the simulator plays round for round;
-what the others, led elsewhere by near ties, add to the gap is that of *unmatched* runs. Errors are signed and
-relative to the measured tokens/s.
+what the others, led elsewhere by near ties, add to the gap is that of *unmatched* runs. On an unsteady machine, or
+where few runs match, that part also holds a timing of theirs that was not that of the runs that matched. Errors are
+signed and relative to the measured tokens/s.
 """
 
 from collections.abc import Callable, Sequence
