@@ -10,7 +10,7 @@ import pytest
 from artifacts import artifact
 from hypothesis import given
 
-from calibrate.artifact import DraftTrace
+from calibrate.trace_records import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models.ledger import Ledger

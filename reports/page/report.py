@@ -36,7 +36,6 @@ def render(
     verification: Verification, artifact: Artifact | None = None, budget: ErrorBudget | None = None
 ) -> str:
     """The page as HTML."""
-    calibration = artifact.calibration if artifact else None
     settled = settle(verification)
     sections = [
         *([settlement(settled)] if settled else []),
@@ -51,8 +50,8 @@ def render(
         comparison.shares(verification),
         comparison.dropped(verification),
         *([acceptance(acceptance_statistics(artifact))] if artifact else []),
-        *([conditions.costs(calibration)] if calibration else []),
-        conditions.conditions(verification, calibration),
+        *([conditions.costs(artifact.costs)] if artifact else []),
+        conditions.conditions(verification, artifact),
     ]
     return html.fill(
         "template.html",
