@@ -1,336 +1,108 @@
-"""The calibration folder: what was measured, on what, of which models. Torch-free; JSON and safetensors only.
+"""The calibration folder: costs and acceptance traces, each a file of its own. Torch-free; JSON and safetensors only.
 
-`calibration.json` holds everything but the acceptance traces, which are arrays in `traces.safetensors`; the
-first names the second's sha256 and carries a seal of its own bytes (`calibrate.seal`), so that a damaged folder does
-not load. One of an older version is brought up to the present one while it is read, and stays as it is on disk.
+`costs.json` is of hardware, models and placements (`calibrate.cost_records`), `traces.json` of a pair and texts
+(`calibrate.trace_records`), with arrays in `traces.safetensors` whose sha256 it holds. Each JSON has a version, a seal
+of its own bytes (`calibrate.seal`), so that a damaged folder does not load, and what measured it. A replay may take
+its costs from one folder and its traces from another. Folders of older versions are brought up to the present one
+while they are read (`calibrate.one_file`), and stay as they are on disk.
 """
 
 import hashlib
 import json
-import math
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
-from calibrate.seal import seal, seal_of
-from calibrate.versions import History, OtherVersion, unchanged
-from engine.configuration import Configuration
+from calibrate import cost_records, one_file, trace_records
+from calibrate.cost_records import MeasuredCosts, Rehearsal
+from calibrate.records import Measurement
+from calibrate.seal import seal_of
+from calibrate.trace_records import RecordedTraces, Trace, from_bytes, to_bytes
+from calibrate.versions import History, Json, OtherVersion
 from engine.errors import CalibrationError
-from engine.models.specs import TARGET, ModelSpec
-from engine.record import Run
-from engine.runtime.placement import Placement
 
-# 8 added the tokens that a draft's head keeps, 9 and 10 settings and what drafts guess by, 11 models' positions and the
-# engine's revision, 12 deepened targets and what has to be said of them; what a record lacks of these is what its
-# defaults say.
-VERSIONS = History(
-    present=12,
-    migrations=dict.fromkeys((7, 8, 9, 10, 11), unchanged),
-    too_old="up to version 6 the models were timed at once without the pauses that a generation has, which made "
-    "predictions up to a fifth too fast",
-)
-VERSION = VERSIONS.present
+M = TypeVar("M", bound=Measurement)
+
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
-MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
-PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
-JSON_NAME, ARRAYS_NAME = "calibration.json", "traces.safetensors"
-TARGET_CELLS = ("target", "rollback", "draw", "foresight")  # what `PlacementCosts` holds of the target
-# Operation, tokens and context of a model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must
-# be known better than others.
-STEP = ("forward", 1, 0)
-DRAFT_CELLS = ("forward", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
-
-
-class _Record(BaseModel):
-    # JSON has no infinity, so a record of one could not be read again.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Cell(_Record):
-    """Samples (seconds, in the order measured) of one operation over `tokens` tokens behind `context` tokens.
-
-    `visits`: how many samples were taken at each visit; what is common to a visit is not independent. `excluded`:
-    samples of visits at which the machine was disturbed, by the rule of `calibrate.costs.sampling_plan`.
-    """
-
-    tokens: int = Field(ge=0)
-    context: int = Field(ge=0)
-    seconds: tuple[float, ...] = Field(min_length=1)
-    visits: tuple[int, ...] = ()
-    excluded: tuple[float, ...] = ()
-
-
-class Together(_Record):
-    """A target forward over `target_tokens` and a draft's step of `branches`, behind `context` tokens each.
-
-    Seconds of each alone and of each at once. With `steps`, both were timed in rounds as a generation has them: the
-    target makes a forward and the draft so many steps, of which its seconds are the mean, both begin together, and who
-    is done first waits. Without, as in calibrations made before there were rounds, neither ever paused.
-    """
-
-    target_tokens: int
-    branches: int
-    context: int
-    target_alone: tuple[float, ...]
-    target_together: tuple[float, ...]
-    draft_alone: tuple[float, ...]
-    draft_together: tuple[float, ...]
-    steps: int = Field(default=0, ge=0)
-
-    def slow_down(self) -> tuple[float, float]:
-        """Of the target and of the draft, while both compute: by medians, at least 1 and at most `MOST_SLOW`."""
-        times = max(1, self.steps)
-        target = float(np.median(self.target_alone)), float(np.median(self.target_together))
-        draft = times * float(np.median(self.draft_alone)), times * float(np.median(self.draft_together))
-        # In rounds, the longer one goes on alone when the other is done, at its own speed.
-        shorter = min(target[1], draft[1]) if self.steps else math.inf
-        return _slowed(*target, shorter), _slowed(*draft, shorter)
-
-
-def _slowed(alone: float, together: float, shared: float) -> float:
-    """How many times as long something takes beside other work, which was there for its first `shared` seconds."""
-    beside = min(together, shared)
-    undisturbed = alone - (together - beside)  # what that would have taken without the other work
-    return min(MOST_SLOW, max(1.0, beside / max(undisturbed, beside / MOST_SLOW)))
-
-
-class DraftCosts(_Record):
-    """What a draft costs in one placement.
-
-    `forward`: reading tokens in a row and choosing candidates; `branch`: a step of `tokens` branches, one token
-    each; `burst`: `tokens` steps of one branch in a row behind PAUSE, where the draft has a device of its own;
-    `fork`: selecting one of `tokens` branches in a rewind; `draw`: what drawing `tokens` tokens at a
-    temperature takes beyond choosing them. `together`: against the target, where they run at once.
-    """
-
-    forward: tuple[Cell, ...]
-    branch: tuple[Cell, ...]
-    burst: tuple[Cell, ...] = ()
-    fork: tuple[Cell, ...]
-    draw: tuple[Cell, ...] = ()
-    together: tuple[Together, ...] = ()
-
-
-class PlacementCosts(_Record):
-    """Costs where the models sit as `placement` says.
-
-    `target`: reading `tokens` in a row and choosing a token behind each; `rollback`: forgetting the last `tokens`
-    of its cache; `draw`: what drawing `tokens` tokens at a temperature takes beyond choosing them; `foresight`:
-    H-RAD's inference, once. `hand_over`: a job's seconds beyond its forwards.
-    """
-
-    placement: Placement
-    target_seat: str
-    draft_seat: str
-    target: tuple[Cell, ...]
-    rollback: tuple[Cell, ...] = ()
-    draw: tuple[Cell, ...] = ()
-    foresight: tuple[Cell, ...] = ()
-    drafts: dict[str, DraftCosts]
-    hand_over: tuple[float, ...] = Field(min_length=1)
-
-
-def step_of(costs: PlacementCosts, model: str) -> Cell:
-    """The cell that tells a model's pace. CalibrationError if it was not measured."""
-    known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
-    for cell in known:
-        if (cell.tokens, cell.context) == STEP[1:]:
-            return cell
-    raise CalibrationError(
-        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
-    )
-
-
-class ModelRecord(_Record):
-    """A model as it was loaded; `sha256` of its weights' files.
-
-    `positions`: how many tokens a text may have at most, the prompt's included; None: unknown, or no limit.
-    """
-
-    spec: ModelSpec
-    sha256: str
-    positions: int | None = Field(default=None, ge=1)
-
-
-class PromptRecord(_Record):
-    """A prompt of the traces; `tokens` long as the target reads it."""
-
-    id: str
-    kind: str
-    digest: str
-    tokens: int
-    path_tokens: int
-
-
-class Rehearsal(_Record):
-    """A real generation on the prompt of this index, greedy, to hold the costs against."""
-
-    configuration: Configuration
-    prompt: int
-    run: Run
-
-
-class Calibration(_Record):
-    """The whole measurement. `hardware` and `software` are the fingerprint, `notes` say what was excluded, `remarks`
-    what has to be said wherever a figure of it is shown (`engine.models.deepening`).
-
-    `engine_revision` of what was timed (`calibrate.revision`); None: it was not noted.
-    `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was.
-    `temperature`: of the sampled texts, if there are any (see `Artifact.sampled`), of up to `sampled_tokens` tokens
-    and drawn with `seed` (see `Sampling.of_text`, by the prompts' digests).
-    """
-
-    version: int = VERSION
-    created: str
-    hardware: dict[str, str]
-    software: dict[str, str]
-    engine_revision: str | None = None
-    effort: str
-    seed: int
-    target: ModelRecord
-    drafts: dict[str, ModelRecord]
-    placements: tuple[PlacementCosts, ...]
-    prompts: tuple[PromptRecord, ...]
-    max_tokens: int
-    temperature: float | None = None
-    sampled_tokens: int = 0
-    reference_seconds: dict[str, tuple[float, ...]]
-    rehearsals: tuple[Rehearsal, ...] = ()
-    notes: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    traces_sha256: str = ""
-    seal: str = ""  # of the file that this record was read from or written to, where it stands last
-
-    @property
-    def models(self) -> dict[str, ModelRecord]:
-        """The target and the drafts, by name."""
-        return {TARGET: self.target, **self.drafts}
-
-    @property
-    def positions(self) -> int | None:
-        """How many tokens a text of all models may have at most, the prompt's included; None: no limit is known."""
-        return min((m.positions for m in self.models.values() if m.positions is not None), default=None)
-
-    @property
-    def longest_context(self) -> int:
-        """The longest context behind which a target's forward was timed in every placement."""
-        return min((max(c.context for c in p.target) for p in self.placements if p.target), default=0)
-
-    def encoded(self) -> tuple[bytes, str]:
-        """The JSON of this record with its seal, and the seal."""
-        return seal(self.model_copy(update={"seal": ""}).model_dump_json().encode())
-
-    def costs(self, placement: Placement) -> PlacementCosts:
-        """The costs of a placement. CalibrationError if it was not measured."""
-        for costs in self.placements:
-            if costs.placement == placement:
-                return costs
-        raise CalibrationError(f"the calibration has no placement '{placement}'.")
-
-
-@dataclass(frozen=True)
-class DraftTrace:
-    """How a draft saw one target path of T tokens, K candidates and L continuation steps.
-
-    `tokens` int32 [T, K] and `chances` float32 [T, K]: its candidates at each position behind the true tokens,
-    best first; `off_tokens` int32 and `off_chances` float32 [T, L]: where its first candidate is wrong, its
-    own greedy continuation behind that candidate (NaN chances where not recorded); `bounds` float32 [T] and
-    `off_bounds` float32 [T, L]: AdaEDL's bound of the acceptance where `chances` and `off_chances` are. All of these
-    are of the logits that the draft goes by: with their noise where it draws (see `engine.models.sampling`).
-    `true_chance` float32 [T]: its probability of the target's token, q(y), without noise. `foreseen` float32
-    [T, R + 1]: H-RAD's chances of how many of the draft's tokens behind each token will be accepted, 0 to R - 1 or
-    more, by a network that never saw the prompt; no rows where none was trained.
-    """
-
-    tokens: NDArray[np.int32]
-    chances: NDArray[np.float32]
-    off_tokens: NDArray[np.int32]
-    off_chances: NDArray[np.float32]
-    true_chance: NDArray[np.float32]
-    bounds: NDArray[np.float32]
-    off_bounds: NDArray[np.float32]
-    foreseen: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One prompt's tokens int32 [P], its path int32 [T] (the target's own text), and each draft's view.
-
-    `chances` float32 [T]: the target's probability of each token of the path, p(y); no rows where not recorded.
-    `drawing`: of a text at a temperature, each draft's view where it draws its tokens too.
-    """
-
-    prompt: NDArray[np.int32]
-    path: NDArray[np.int32]
-    drafts: Mapping[str, DraftTrace]
-    chances: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    drawing: Mapping[str, DraftTrace] = field(default_factory=dict)
-
-    def views(self, *, drawn: bool) -> Mapping[str, DraftTrace]:
-        """Of drafts that draw their tokens, or that take their most likely ones."""
-        return self.drawing if drawn else self.drafts
+COSTS_NAME, TRACES_NAME, ARRAYS_NAME = "costs.json", "traces.json", "traces.safetensors"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A calibration and its traces, one for each of `calibration.prompts`.
+    """Costs and traces, of one calibration or of two, with a trace for each of `recorded.prompts`.
 
-    `traces` are of the target's greedy texts, `sampled` of texts at `calibration.temperature`, if there are any; the
+    `traces` are of the target's greedy texts, `sampled` of texts at `recorded.temperature`, if there are any; the
     replay of a verification has but one of them.
     `temperature`: of `traces`, where another was chosen to be replayed (see `sim.acceptance.temperature`).
     """
 
-    calibration: Calibration
+    costs: MeasuredCosts
+    recorded: RecordedTraces
     traces: tuple[Trace, ...]
     sampled: tuple[Trace, ...] = ()
     temperature: float = 0.0
 
     @property
     def digest(self) -> str:
-        """What tells a calibration from others: the seal of its folder, which covers its traces' sha256 as well.
+        """What tells a calibration from others: the seals of costs and traces, which cover the arrays' sha256 as well.
 
         It stays what it is when the folder is read by another version of this program, or another library.
         """
-        return self.calibration.seal or self.calibration.encoded()[1]
+        seals = [record.seal or record.encoded()[1] for record in (self.costs, self.recorded)]
+        return seals[0] if seals[0] == seals[1] else hashlib.sha256("".join(seals).encode()).hexdigest()
+
+    @property
+    def of_two(self) -> bool:
+        """Whether costs and traces are of two calibrations; one makes both at a time."""
+        costs, recorded = self.costs, self.recorded
+        return (costs.created, costs.hardware) != (recorded.created, recorded.hardware)
+
+    @property
+    def rehearsals(self) -> tuple[Rehearsal, ...]:
+        """Real generations on the prompts of the traces, with the models of the costs."""
+        return () if self.of_two else self.costs.rehearsals
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What has to be said wherever a figure of it is shown."""
+        said = dict.fromkeys((*self.costs.remarks, *self.recorded.remarks))
+        return (*said, _two_calibrations(self.costs, self.recorded)) if self.of_two else tuple(said)
+
+    def described(self) -> Json:
+        """What the records of costs and traces say, as JSON."""
+        return {"costs": self.costs.model_dump(mode="json"), "traces": self.recorded.model_dump(mode="json")}
 
 
-_DRAFT_ARRAYS = tuple(DraftTrace.__dataclass_fields__)
-_TRACE_ARRAYS = ("prompt", "path", "chances")
-DRAWING = "drawing"  # the kind of views of sampled texts by drafts that draw
+def _two_calibrations(costs: MeasuredCosts, recorded: RecordedTraces) -> str:
+    parts = (
+        f"{what} of {record.target.spec.source} were {done} on {record.hardware.get('processor', 'unknown')} "
+        f"({record.created})"
+        for what, done, record in (("costs", "measured", costs), ("traces", "recorded", recorded))
+    )
+    return f"costs and traces come from two calibrations: {', '.join(parts)}"
 
 
 def save_artifact(folder: Path, artifact: Artifact) -> Artifact:
     """Write a calibration folder, and return what it holds.
 
-    The JSON, written last and renamed into place, makes it whole.
+    The costs, written last and renamed into place, make it whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for kind, traces in (("greedy", artifact.traces), ("sampled", artifact.sampled)):
-        for index, trace in enumerate(traces):
-            arrays |= {f"{kind}.{index}.{key}": getattr(trace, key) for key in _TRACE_ARRAYS}
-            for how, views in ((kind, trace.drafts), (DRAWING, trace.drawing)):
-                for name, seen in views.items():
-                    arrays |= {f"{how}.{index}.{name}.{key}": getattr(seen, key) for key in _DRAFT_ARRAYS}
-    data = save_arrays(arrays)
-    calibration = artifact.calibration.model_copy(
-        update={"traces_sha256": hashlib.sha256(data).hexdigest(), "version": VERSION}
-    )
-    text, sealed = calibration.encoded()
-    (folder / JSON_NAME).unlink(missing_ok=True)
+    data = to_bytes(artifact.traces, artifact.sampled)
+    recorded = artifact.recorded.model_copy(update={"arrays_sha256": hashlib.sha256(data).hexdigest()})
+    saved = replace(artifact, costs=artifact.costs.sealed(), recorded=recorded.sealed())
+    for name in (COSTS_NAME, TRACES_NAME, one_file.NAME):
+        (folder / name).unlink(missing_ok=True)
     write_whole(folder / ARRAYS_NAME, data)
-    write_whole(folder / JSON_NAME, text)
-    return replace(artifact, calibration=calibration.model_copy(update={"seal": sealed}))
+    write_whole(folder / TRACES_NAME, saved.recorded.encoded()[0])
+    write_whole(folder / COSTS_NAME, saved.costs.encoded()[0])
+    return saved
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -349,44 +121,75 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def load_artifact(folder: Path) -> Artifact:
-    """Read a calibration folder, of this version or an older one.
+def holds_calibration(folder: Path) -> bool:
+    """Whether a calibration was written to a folder, be it damaged or not."""
+    return any((folder / name).is_file() for name in (COSTS_NAME, one_file.NAME))
 
-    CalibrationError if there is none, or if it is damaged, too old or of a newer program.
+
+def load_artifact(folder: Path, costs: Path | None = None) -> Artifact:
+    """Read a calibration folder, of this version or an older one; `costs`: the folder to take costs from, if another.
+
+    CalibrationError if there is none, if it is damaged, too old or of a newer program, or if costs and traces are of
+    two calibrations and do not fit.
     """
+    measured = _load(costs or folder, COSTS_NAME, MeasuredCosts, cost_records.VERSIONS, one_file.costs_of)
+    recorded = _load(folder, TRACES_NAME, RecordedTraces, trace_records.VERSIONS, one_file.traces_of)
+    path = folder / ARRAYS_NAME
+    anew = f"run 'specbranch calibrate --again --out {folder}'."
+    data = _bytes(folder, ARRAYS_NAME)
+    if hashlib.sha256(data).hexdigest() != recorded.arrays_sha256:
+        raise CalibrationError(f"{path} is damaged or of another run; {anew}")
     try:
-        text = (folder / JSON_NAME).read_bytes()
-        data = (folder / ARRAYS_NAME).read_bytes()
+        traces, sampled = from_bytes(recorded, data)
+    except (SafetensorError, KeyError) as error:
+        raise CalibrationError(f"{path} lacks traces it should hold; {anew}") from error
+    artifact = Artifact(measured, recorded, traces, sampled)
+    if artifact.of_two:
+        _check_fit(measured, recorded)
+    return artifact
+
+
+def _check_fit(costs: MeasuredCosts, recorded: RecordedTraces) -> None:
+    """CalibrationError if the traces are of drafts that have no costs, or of models with another vocabulary."""
+    missing = [name for name in recorded.drafts if name not in costs.drafts]
+    if missing:
+        raise CalibrationError(
+            f"costs and traces do not fit: the traces are of draft '{missing[0]}', and the costs are of "
+            f"{', '.join(costs.drafts) or 'none'}; take costs and traces whose drafts have the same names."
+        )
+    for name, model in recorded.models.items():
+        here, there = model.vocabulary, costs.models[name].vocabulary
+        if here is not None and there is not None and here != there:
+            raise CalibrationError(
+                f"costs and traces do not fit: '{name}' knows {here} tokens in the traces and {there} in the costs; "
+                "take costs and traces of models with one vocabulary."
+            )
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    """A file of a calibration. CalibrationError if it is not there."""
+    try:
+        return (folder / name).read_bytes()
     except OSError as error:
         raise CalibrationError(
             f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
             f"'specbranch calibrate --out {folder}'."
         ) from error
-    calibration = _read(folder / JSON_NAME, text)
-    if hashlib.sha256(data).hexdigest() != calibration.traces_sha256:
-        raise CalibrationError(
-            f"{folder / ARRAYS_NAME} is damaged or of another run; run 'specbranch calibrate --again --out {folder}'."
-        )
-    try:
-        arrays = load_arrays(data)
-        kinds = {key.partition(".")[0] for key in arrays}
-        traces, sampled = (
-            _traces(calibration, arrays, kind) if kind in kinds else () for kind in ("greedy", "sampled")
-        )
-    except (SafetensorError, KeyError) as error:
-        raise CalibrationError(
-            f"{folder / ARRAYS_NAME} lacks traces it should hold; run 'specbranch calibrate --again --out {folder}'."
-        ) from error
-    return Artifact(calibration, traces, sampled)
 
 
-def _read(path: Path, text: bytes) -> Calibration:
-    """The record in a file's bytes. CalibrationError if they are damaged or of a version that cannot be read."""
-    anew = f"specbranch calibrate --again --out {path.parent}"
+def _load(folder: Path, name: str, kind: type[M], versions: History, part: Callable[[Json], Json]) -> M:
+    """A record of a folder; `part`: its part of what a folder says in which one file has everything.
+
+    CalibrationError if it is not there, damaged or of a version that cannot be read.
+    """
+    old = not (folder / name).is_file() and (folder / one_file.NAME).is_file()
+    path = folder / (one_file.NAME if old else name)
+    text = _bytes(folder, path.name)
+    anew = f"specbranch calibrate --again --out {folder}"
     damaged = CalibrationError(f"{path} is damaged; run '{anew}'.")
     try:
         data = json.loads(text)
-        migrated = VERSIONS.migrate(data)
+        record = (one_file.VERSIONS if old else versions).migrate(data)
     except OtherVersion as error:
         raise CalibrationError(f"{path} {error}; '{anew}' measures anew.") from error
     except ValueError as error:
@@ -394,28 +197,14 @@ def _read(path: Path, text: bytes) -> Calibration:
     if seal_of(text) is None:
         raise damaged
     try:
-        return Calibration.model_validate(migrated)
-    except ValidationError as error:
-        first = error.errors()[0]
+        return kind.model_validate(versions.migrate(part(record)) if old else record)
+    except (ValidationError, KeyError) as error:
+        reason = f"'{error.args[0]}': Field required" if isinstance(error, KeyError) else _first(error)
         raise CalibrationError(
-            f"{path} is whole but not as version {data['version']} has it ('{'.'.join(map(str, first['loc']))}': "
-            f"{first['msg']}); run '{anew}'."
+            f"{path} is whole but not as version {data['version']} has it ({reason}); run '{anew}'."
         ) from error
 
 
-def _traces(calibration: Calibration, arrays: Mapping[str, NDArray[Any]], kind: str) -> tuple[Trace, ...]:
-    """KeyError if one is not there."""
-
-    def seen(place: str) -> DraftTrace:
-        return DraftTrace(**{key: arrays[f"{place}.{key}"] for key in _DRAFT_ARRAYS})
-
-    return tuple(
-        Trace(
-            drafts={name: seen(f"{kind}.{index}.{name}") for name in calibration.drafts},
-            drawing={
-                name: seen(f"{DRAWING}.{index}.{name}") for name in calibration.drafts if kind == "sampled"
-            },
-            **{key: arrays[f"{kind}.{index}.{key}"] for key in _TRACE_ARRAYS},
-        )
-        for index in range(len(calibration.prompts))
-    )
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"

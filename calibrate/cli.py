@@ -1,5 +1,6 @@
 """Verbs that measure a pair and show what was measured."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +44,7 @@ def print_calibration(artifact: "Artifact", as_json: bool) -> None:
     from sim.world.explained import describe as describe_share
 
     if as_json:
-        print(artifact.calibration.model_dump_json())
+        print(json.dumps(artifact.described()))
         return
     acceptance = [
         *shares.describe_acceptance(shares.acceptance_statistics(artifact)),
@@ -80,7 +81,7 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
-    from calibrate.artifact import JSON_NAME, load_artifact
+    from calibrate.artifact import holds_calibration, load_artifact
     from calibrate.prompts import choose_prompts
     from calibrate.run import EFFORTS, differences
     from calibrate.run import calibrate as measure
@@ -90,7 +91,7 @@ def calibrate(
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
     chosen = choose_prompts(own, "calibration", effort.prompts)
     models = choose_models(target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen)
-    if (out / JSON_NAME).exists() and not again:
+    if holds_calibration(out) and not again:
         artifact = load_artifact(out)
         others = differences(artifact, *models, chosen, effort, seed, context)
         if others:

@@ -5,25 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from calibrate.artifact import (
-    HRAD_FOLDER,
-    VERSION,
-    Artifact,
-    Calibration,
-    ModelRecord,
-    PromptRecord,
-    Rehearsal,
-    Trace,
-    save_artifact,
-)
-from calibrate.costs.lengths import check_context, check_lengths, with_positions, with_room
+from calibrate.artifact import HRAD_FOLDER, Artifact, save_artifact
+from calibrate.cost_records import MeasuredCosts, Rehearsal
+from calibrate.costs.lengths import check_context, check_lengths, vocabulary, with_positions, with_room
 from calibrate.costs.measurement import CostLaps, Measured, Reach, SamplingBudget, placements_of
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
 from calibrate.prompts import Prompt
 from calibrate.provenance import others
+from calibrate.records import ModelRecord
 from calibrate.revision import engine_revision
+from calibrate.trace_records import PromptRecord, RecordedTraces, Trace
 from calibrate.traces.hrad_traces import foresee
 from calibrate.traces.texts import Author, SamplingParams
 from engine.configuration import Configuration
@@ -82,16 +76,18 @@ def differences(
 
     Nothing if it is what would be measured again, or reaches farther.
     """
-    calibration = artifact.calibration
-    found = list(others(calibration, target, drafts))
-    if [p.digest for p in calibration.prompts] != [p.digest for p in prompts]:
+    costs, recorded = artifact.costs, artifact.recorded
+    found = list(dict.fromkeys([*others(costs, target, drafts), *others(recorded, target, drafts)]))
+    if artifact.of_two:
+        found.append("costs and traces that were not measured together")
+    if [p.digest for p in recorded.prompts] != [p.digest for p in prompts]:
         found.append("other prompts")
-    if calibration.effort != effort.name:
-        found.append(f"effort '{calibration.effort}' (asked for: '{effort.name}')")
-    if calibration.seed != seed:
-        found.append(f"seed {calibration.seed}")
-    if calibration.longest_context < with_room(context, calibration.positions):
-        found.append(f"contexts of up to {calibration.longest_context} tokens")
+    if costs.effort != effort.name:
+        found.append(f"effort '{costs.effort}' (asked for: '{effort.name}')")
+    if recorded.seed != seed:
+        found.append(f"seed {recorded.seed}")
+    if costs.longest_context < with_room(context, costs.positions):
+        found.append(f"contexts of up to {costs.longest_context} tokens")
     return found
 
 
@@ -115,13 +111,15 @@ def calibrate(
     """
     models = {TARGET: pair.target, **pair.drafts}
     records = with_positions(
-        {name: ModelRecord(spec=spec, sha256=model_digest(spec)) for name, spec in models.items()}
+        {
+            name: ModelRecord(spec=spec, sha256=model_digest(spec), vocabulary=vocabulary(spec))
+            for name, spec in models.items()
+        }
     )
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     reach = _reach(prompts, ids, effort, records, context)
     machine, packages = hardware(), software()
     conditions = [
-        VERSION,
         machine,
         packages,
         engine_revision(),
@@ -143,16 +141,26 @@ def calibrate(
     notes = (
         [f"{journal.resumed} steps were resumed from an interrupted calibration"] if journal.resumed else []
     )
-    calibration = Calibration(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        hardware=machine,
-        software=packages,
-        engine_revision=engine_revision(),
-        effort=effort.name,
-        seed=seed,
-        target=records.pop(TARGET),
-        drafts=records,
+    origin: dict[str, Any] = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": machine,
+        "software": packages,
+        "engine_revision": engine_revision(),
+        "effort": effort.name,
+        "seed": seed,
+        "target": records.pop(TARGET),
+        "drafts": records,
+        "remarks": remarks(pair.target),
+    }
+    measured = MeasuredCosts(
+        **origin,
         placements=costs.placements,
+        reference_seconds=costs.reference,
+        rehearsals=tuple(rehearsals),
+        notes=(*notes, *costs.notes),
+    )
+    recorded = RecordedTraces(
+        **origin,
         prompts=tuple(
             PromptRecord(
                 id=prompt.id,
@@ -166,12 +174,8 @@ def calibrate(
         max_tokens=effort.tokens,
         temperature=TEMPERATURE if sampled else None,
         sampled_tokens=effort.sampled,
-        reference_seconds=costs.reference,
-        rehearsals=tuple(rehearsals),
-        notes=(*notes, *costs.notes),
-        remarks=remarks(pair.target),
     )
-    artifact = Artifact(calibration, tuple(traces), tuple(sampled))
+    artifact = Artifact(measured, recorded, tuple(traces), tuple(sampled))
     try:
         saved = save_artifact(out, artifact)
     except OSError as error:

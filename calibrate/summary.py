@@ -5,24 +5,26 @@ from statistics import median
 
 import numpy as np
 
-from calibrate.artifact import PAUSE, Artifact, Calibration, Cell, PlacementCosts
+from calibrate.artifact import Artifact
+from calibrate.cost_records import PAUSE, Cell, MeasuredCosts, PlacementCosts
+from calibrate.costs.forward_fit import ForwardFit
 from calibrate.intervals import uncertainty
+from engine.models.specs import TARGET
 
 
 def describe(artifact: Artifact) -> Iterator[str]:
     """A calibration for a person, line by line."""
-    calibration = artifact.calibration
-    machine = calibration.hardware
-    yield f"measured {calibration.created} on {machine['processor']}, {machine['cores']} cores ({calibration.effort})"
-    yield f"target {calibration.target.spec.source} in {calibration.target.spec.precision}"
-    yield from calibration.remarks
-    limited = calibration.positions
+    measured, machine = artifact.costs, artifact.costs.hardware
+    yield f"measured {measured.created} on {machine['processor']}, {machine['cores']} cores ({measured.effort})"
+    yield f"target {measured.target.spec.source} in {measured.target.spec.precision}"
+    yield from artifact.remarks
+    limited = measured.positions
     yield (
-        f"costs are known behind contexts of up to {calibration.longest_context} tokens"
+        f"costs are known behind contexts of up to {measured.longest_context} tokens"
         + (f"; the models have positions for {limited}" if limited else "")
     )
-    yield from _autoregressive(calibration)
-    for costs in calibration.placements:
+    yield from _autoregressive(measured)
+    for costs in measured.placements:
         gap = median(costs.hand_over) * 1e3
         yield f"{costs.placement}: target on {costs.target_seat}, draft on {costs.draft_seat}; hand-over {gap:.2f} ms"
         yield f"  target, ms a forward over n tokens behind 0: {_row(costs.target, 0)}"
@@ -31,7 +33,7 @@ def describe(artifact: Artifact) -> Iterator[str]:
             if draft.burst:
                 yield (
                     f"    n steps in a row behind {PAUSE * 1e3:.0f} ms of idleness, ms: "
-                    f"{_row(draft.burst, draft.burst[0].context)}"
+                    f"{_row(draft.burst, draft.burst[0].cache_tokens)}"
                 )
             if draft.together:
                 slowed = (
@@ -41,36 +43,46 @@ def describe(artifact: Artifact) -> Iterator[str]:
                 )
                 yield f"    at once, target of n tokens and {name} of b branches: {', '.join(slowed)}"
         yield from _small(costs)
-    for name in calibration.drafts:
+        yield f"  fitted, a forward beyond its rows: {', '.join(_fitted(costs))}"
+    for name in artifact.recorded.drafts:
         hits = np.concatenate([trace.drafts[name].tokens[:, 0] == trace.path for trace in artifact.traces])
         yield (
             f"{name}: its first candidate is the target's token at {hits.mean():.1%} of {len(hits)} positions "
             f"on {len(artifact.traces)} prompts"
         )
-    for placement, seconds in calibration.reference_seconds.items():
+    for placement, seconds in measured.reference_seconds.items():
         low, middle, high = (1e3 * float(x) for x in np.percentile(seconds, [5, 50, 95]))
         yield (
             f"reference operation, {placement}: {middle:.1f} ms, 5th to 95th percentile {low:.1f} to {high:.1f}, over "
             f"{len(seconds)} timings"
         )
-    yield from calibration.notes
+    yield from measured.notes
 
 
-def _autoregressive(calibration: Calibration) -> Iterator[str]:
+def _autoregressive(measured: MeasuredCosts) -> Iterator[str]:
     """Which placement decodes fastest without a draft, by a forward of one token behind the longest context."""
     steps = {}
-    for costs in calibration.placements:
-        ones = [cell for cell in costs.target if cell.tokens == 1]
-        steps[costs.placement] = max(ones, key=lambda cell: cell.context)
+    for costs in measured.placements:
+        ones = [cell for cell in costs.target if cell.rows == 1]
+        steps[costs.placement] = max(ones, key=lambda cell: cell.cache_tokens)
     best = min(steps, key=lambda placement: median(steps[placement].seconds))
     shown = ", ".join(f"{p} {median(c.seconds) * 1e3:.1f} ms {_known(c)}" for p, c in steps.items())
-    yield f"best autoregressive set-up: {best} (a token behind {steps[best].context}: {shown})"
+    yield f"best autoregressive set-up: {best} (a token behind {steps[best].cache_tokens}: {shown})"
+
+
+def _fitted(costs: PlacementCosts) -> Iterator[str]:
+    """What a token of the cache and a further sequence take, and what the fit leaves, for each model."""
+    models = {TARGET: (*costs.target, *costs.batched)}
+    models |= {name: (*draft.forward, *draft.batched) for name, draft in costs.drafts.items()}
+    for name, cells in models.items():
+        fit = ForwardFit.of(cells)
+        sequence = f" and {fit.per_sequence * 1e6:.1f} us a further sequence" if fit.per_sequence else ""
+        yield f"{name} {fit.per_cache_token * 1e6:.2f} us a token of the cache{sequence} (residual {fit.residual:.1%})"
 
 
 def _small(costs: PlacementCosts) -> Iterator[str]:
     """What is done beside forwards."""
     parts = [
-        ("forget 8 tokens", costs.rollback),
         *((f"select a branch ({name})", draft.fork) for name, draft in costs.drafts.items()),
         ("draw at a temperature", costs.draw),
         ("H-RAD", costs.foresight),
@@ -87,7 +99,7 @@ def _small(costs: PlacementCosts) -> Iterator[str]:
 
 def _row(cells: Sequence[Cell], context: int) -> str:
     return ", ".join(
-        f"{c.tokens}: {median(c.seconds) * 1e3:.1f} {_known(c)}" for c in cells if c.context == context
+        f"{c.rows}: {median(c.seconds) * 1e3:.1f} {_known(c)}" for c in cells if c.cache_tokens == context
     )
 
 

@@ -91,6 +91,13 @@ SomeCalibration = Annotated[
         callback=calibration_folder,
     ),
 ]
+CostsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"another calibration's folder, or '{SHIPPED}', whose costs take the place of its own",
+        callback=calibration_folder,
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="sooner done and less sure: fewer prompts and samples")]
 Full = Annotated[bool, typer.Option("--full", help="longer and surer: more prompts, samples and tokens")]
 Again = Annotated[bool, typer.Option("--again", help="do it anew, even if what is asked for is there")]

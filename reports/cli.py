@@ -17,6 +17,7 @@ from engine.command_line import (
     Again,
     AsJson,
     Backend,
+    CostsFrom,
     Jobs,
     OwnPrompts,
     Seed,
@@ -101,6 +102,11 @@ def verify(
     from sim.search.tuned import load_tuned
 
     tuned = load_tuned(config)
+    if tuned.costs_from is not None:
+        raise ConfigurationError(
+            f"{config} was tuned with the costs of {tuned.costs_from}, and runs are held against a calibration's own: "
+            "run 'specbranch tune' without --costs-from."
+        )
     artifact = load_artifact(tuned.calibration)
     chosen = choose_prompts(own, "heldout", count)
     plan = Plan(
@@ -126,8 +132,8 @@ def verify(
     if verification and is_verified(verification, tuned, chosen, plan):
         print(f"{out} holds just this already; --again runs it anew.", file=sys.stderr)
     else:
-        target = artifact.calibration.target.spec
-        drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
+        target = artifact.recorded.target.spec
+        drafts = {name: record.spec for name, record in artifact.recorded.drafts.items()}
         predictors = find_predictors(tuned.calibration / HRAD_FOLDER, drafts)
         with (
             open_pair(target, drafts, predictors) as (pair, tokenizer),
@@ -249,6 +255,7 @@ def trace(
 @verb(app, "map", "specbranch map", "specbranch map --points runs/verification.json --out runs/mine.html")
 def map_regimes(
     calibration: SomeCalibration = None,
+    costs_from: CostsFrom = None,
     out: Annotated[Path, typer.Option(help="the page to write", callback=output_file)] = MAP,
     draft: Annotated[
         str | None, typer.Option(help="whose costs every cell has; none: the draft with the cheapest step")
@@ -294,7 +301,7 @@ def map_regimes(
     folder = find_calibration(calibration)
     with stages() as show, running_on(backend, address):
         found = regime_map(
-            load_artifact(folder),
+            load_artifact(folder, costs_from),
             str(folder),
             draft,
             prompts=count,

@@ -88,11 +88,11 @@ def print_outcomes(
         stated = "Costs and acceptance are" if scenario.hardware is None else "Acceptance is"
         out.print(f"{stated} stated in the file, not measured; intervals are over paths.")
     else:
-        calibration = artifact.calibration
+        recorded = artifact.recorded
         what = "Simulated over" if scenario.hardware is None else "Texts and acceptance are those of"
         out.print(
-            f"{what} a calibration of {calibration.created} ({calibration.effort}, "
-            f"{len(calibration.prompts)} prompts); intervals are over prompts; the speed-up is over the best "
+            f"{what} a calibration of {recorded.created} ({recorded.effort}, "
+            f"{len(recorded.prompts)} prompts); intervals are over prompts; the speed-up is over the best "
             "autoregressive placement.",
             highlight=False,
         )

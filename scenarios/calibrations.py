@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from calibrate.artifact import JSON_NAME, Artifact, load_artifact
+from calibrate.artifact import Artifact, holds_calibration, load_artifact
 from engine.errors import CalibrationError
 from scenarios import shipped
 
@@ -19,7 +19,7 @@ def find_calibration(flag: Path | None = None, key: Path | None = None) -> Path:
         if named is not None:
             return named
     for folder in (OWN, REFERENCE):
-        if (folder / JSON_NAME).is_file():
+        if holds_calibration(folder):
             return folder
     raise CalibrationError(
         f"there is no calibration to replay: run 'specbranch calibrate', which writes {OWN}, or name a folder "
@@ -27,6 +27,11 @@ def find_calibration(flag: Path | None = None, key: Path | None = None) -> Path:
     )
 
 
-def open_calibration(flag: Path | None = None, key: Path | None = None) -> Artifact:
-    """The calibration that `find_calibration` finds. CalibrationError if it is missing or damaged."""
-    return load_artifact(find_calibration(flag, key))
+def open_calibration(
+    flag: Path | None = None, key: Path | None = None, costs_from: Path | None = None
+) -> Artifact:
+    """The calibration that `find_calibration` finds, with the costs of another if one is named.
+
+    CalibrationError if one is missing or damaged, or if they do not fit.
+    """
+    return load_artifact(find_calibration(flag, key), costs_from)

@@ -34,15 +34,18 @@ class Workload(BaseModel):
 class Scenario(BaseModel):
     """The configurations to compare, under each what-if.
 
-    Either `acceptance` is stated, with `costs` or `hardware`, or a `calibration` is replayed, with its own times or
-    those of other `hardware`: this one or, if none is named, the one that `scenarios.calibrations.find_calibration`
-    finds.
+    Either `acceptance` is stated, with `costs` or `hardware`, or a `calibration` is replayed, with its own times, those
+    of another one (`costs_from`) or those of other `hardware`: this one or, if none is named, the one that
+    `scenarios.calibrations.find_calibration` finds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     calibration: Path | None = None
+    costs_from: Path | None = Field(
+        default=None, description="another calibration's folder, whose costs take the place of its own"
+    )
     acceptance: Acceptance | None = None
     costs: LinearCosts | None = None
     hardware: Hardware | None = None
@@ -59,6 +62,9 @@ class Scenario(BaseModel):
             raise misplaced(
                 ("costs",), "needs 'acceptance' beside it; without both a calibration is replayed"
             )
+        if self.costs_from is not None and (self.hardware or self.acceptance):
+            other = "hardware" if self.hardware else "acceptance"
+            raise misplaced(("costs_from",), f"does not go with '{other}'; drop one or the other")
         if self.hardware is not None:
             self._can_be_placed()
         if self.acceptance is not None:
@@ -188,8 +194,9 @@ def _scenario(path: Path, file: YamlFile, hardware: Any, place: Location) -> Sce
             load_policy(configuration.policy)
         except ConfigurationError as error:
             raise file.error(origin(("configurations", index, "policy")), f": {error}") from error
-    if scenario.calibration is not None:
-        scenario = scenario.model_copy(update={"calibration": path.parent / scenario.calibration})
+    named = {key: getattr(scenario, key) for key in ("calibration", "costs_from")}
+    beside = {key: path.parent / folder for key, folder in named.items() if folder is not None}
+    scenario = scenario.model_copy(update=beside)
     scenario._file = file
     return scenario
 

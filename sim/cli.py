@@ -16,6 +16,7 @@ from engine.command_line import (
     Address,
     AsJson,
     Backend,
+    CostsFrom,
     Jobs,
     Seed,
     SomeCalibration,
@@ -72,6 +73,7 @@ def simulate(
         ),
     ] = None,
     calibration: SomeCalibration = None,
+    costs_from: CostsFrom = None,
     against: Annotated[
         Path | None,
         typer.Option(help="in place of a scenario, what 'verify' wrote: split its errors in parts"),
@@ -115,7 +117,12 @@ def simulate(
 
     scenarios = load_scenarios(find_scenario(scenario))
     first = scenarios[0]
-    artifact = None if first.stated else open_calibration(calibration, first.calibration)
+    if costs_from and (first.stated or first.hardware):
+        raise ConfigurationError(
+            "--costs-from takes a calibration's place for costs, and the scenario states them."
+        )
+    costs_from = costs_from or first.costs_from
+    artifact = None if first.stated else open_calibration(calibration, first.calibration, costs_from)
     tabled = Tabled.open(table, artifact)
     left = [tabled.left(loaded) for loaded in scenarios]
     documents = []
@@ -151,6 +158,7 @@ def tune(
             "--calibration", help=f"the calibration's folder, or '{SHIPPED}'", callback=calibration_folder
         ),
     ] = CALIBRATION,
+    costs_from: CostsFrom = None,
     out: Annotated[Path, typer.Option(help="the configuration file to write", callback=output_file)] = TUNED,
     objective: Annotated[
         str,
@@ -205,9 +213,9 @@ def tune(
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(KNOWN)}.")
     if system:
         find_system(system)
-    artifact = load_artifact(calibration)
+    artifact = load_artifact(calibration, costs_from)
     rows = read_table(table) if table else []
-    drafts = {name: record.spec for name, record in artifact.calibration.drafts.items()}
+    drafts = {name: record.spec for name, record in artifact.recorded.drafts.items()}
     with stages() as show, running_on(backend, address):
         found = search(
             artifact,
@@ -221,7 +229,7 @@ def tune(
             progress=lambda done, total: show("replaying the grid", done, total),
         )
     tuned = TunedConfiguration.of(
-        found, calibration, artifact.digest, drafts, artifact.calibration.target.spec.deepen
+        found, calibration, artifact.digest, drafts, artifact.recorded.target.spec.deepen, costs_from
     )
     save_tuned(out, tuned)
     if table:

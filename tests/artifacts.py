@@ -2,21 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from calibrate.artifact import (
-    Artifact,
-    Calibration,
-    Cell,
-    DraftCosts,
-    DraftTrace,
-    ModelRecord,
-    PlacementCosts,
-    PromptRecord,
-    Together,
-    Trace,
-)
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Cell, DraftCosts, MeasuredCosts, PlacementCosts, Together
+from calibrate.records import ModelRecord
+from calibrate.trace_records import DraftTrace, PromptRecord, RecordedTraces, Trace
 from engine.models.specs import ModelSpec
 from engine.runtime.placement import Placement
 
@@ -49,8 +42,8 @@ def cells(
     """`base` seconds for one token behind nothing, `each` of it more for a token more, 20% more at 384."""
     return tuple(
         Cell(
-            tokens=n,
-            context=context,
+            rows=n,
+            cache_tokens=context,
             seconds=spread(base * (1.0 + each * (n - 1) + 0.2 * context / 384), rng),
         )
         for n in counts
@@ -171,20 +164,26 @@ def artifact(
                 path_tokens=length,
             )
         )
-    calibration = Calibration(
-        created="2026-01-01T00:00:00+00:00",
-        hardware={"machine": "made up", "processor": "made up", "features": "", "cores": "2"},
-        software={"python": "3.11"},
-        effort="quick",
-        seed=seed,
-        target=ModelRecord(spec=ModelSpec(source="target"), sha256="0" * 64),
-        drafts={name: ModelRecord(spec=ModelSpec(source=name), sha256="1" * 64) for name in drafts},
+    origin: dict[str, Any] = {
+        "created": "2026-01-01T00:00:00+00:00",
+        "hardware": {"machine": "made up", "processor": "made up", "features": "", "cores": "2"},
+        "software": {"python": "3.11"},
+        "effort": "quick",
+        "seed": seed,
+        "target": ModelRecord(spec=ModelSpec(source="target"), sha256="0" * 64),
+        "drafts": {name: ModelRecord(spec=ModelSpec(source=name), sha256="1" * 64) for name in drafts},
+    }
+    costs = MeasuredCosts(
+        **origin,
         placements=tuple(placement_costs(p, rng if jitter else None, drafts, slow_downs) for p in placements),
+        reference_seconds={p: (0.01, 0.0101) for p in placements},
+    )
+    recorded = RecordedTraces(
+        **origin,
         prompts=tuple(records),
         max_tokens=tokens,
         temperature=1.0 if drawn else None,
         sampled_tokens=tokens if drawn else 0,
-        reference_seconds={p: (0.01, 0.0101) for p in placements},
     )
     sampled = tuple(replace(trace, drawing=trace.drafts) for trace in traces) if drawn else ()
-    return Artifact(calibration, tuple(traces), sampled)
+    return Artifact(costs, recorded, tuple(traces), sampled)

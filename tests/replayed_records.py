@@ -5,7 +5,8 @@ from dataclasses import replace
 import verifications
 from artifacts import artifact
 
-from calibrate.artifact import Artifact, Calibration
+from calibrate.artifact import Artifact
+from calibrate.cost_records import MeasuredCosts
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.record import Run
@@ -32,10 +33,9 @@ def scaled(made: Artifact, factor: float) -> Artifact:
             return tuple(slower(inner) for inner in value)
         return value * factor if isinstance(value, float) else value
 
-    calibration = made.calibration
-    document = calibration.model_dump()
+    document = made.costs.model_dump()
     document["placements"] = slower(document["placements"])
-    return Artifact(Calibration.model_validate(document), made.traces)
+    return replace(made, costs=MeasuredCosts.model_validate(document))
 
 
 def side(runs: list[Run]) -> Side:
@@ -77,7 +77,7 @@ def record(real: Artifact, model: Artifact, repeats: int = 1) -> Verification:
     return base.model_copy(
         update={
             "compared": tuple(compared),
-            "prompts": real.calibration.prompts,
+            "prompts": real.recorded.prompts,
             "seed": 0,
             "timeline": shown,
         }

@@ -11,7 +11,7 @@ from artifacts import artifact
 from branches import last_nodes
 from hypothesis import given
 
-from calibrate.artifact import DraftTrace
+from calibrate.trace_records import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models.cache_state import CacheState

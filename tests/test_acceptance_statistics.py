@@ -8,7 +8,8 @@ import artifacts
 import numpy as np
 import pytest
 
-from calibrate.artifact import Artifact, Trace
+from calibrate.artifact import Artifact
+from calibrate.trace_records import Trace
 from calibrate.traces.acceptance_statistics import (
     DEPTH,
     RANKS,
@@ -40,9 +41,9 @@ def of(
         traces.append(
             Trace(made.traces[i].prompt, path, {"d": replace(seen, tokens=tokens, chances=chances)})
         )
-        records.append(made.calibration.prompts[i].model_copy(update={"kind": kinds[i] if kinds else "chat"}))
-    calibration = made.calibration.model_copy(update={"prompts": tuple(records)})
-    artifact = Artifact(calibration, tuple(traces))
+        records.append(made.recorded.prompts[i].model_copy(update={"kind": kinds[i] if kinds else "chat"}))
+    recorded = made.recorded.model_copy(update={"prompts": tuple(records)})
+    artifact = Artifact(made.costs, recorded, tuple(traces))
     (found,) = acceptance_statistics(artifact)
     assert first_token_shares(artifact) == {"d": found.overall.within[0].value}
     return found

@@ -1,6 +1,9 @@
 """A calibration folder is whole or does not load."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,19 @@ import pytest
 from artifacts import artifact as build_artifact
 from hypothesis import HealthCheck, given, settings
 
-from calibrate.artifact import ARRAYS_NAME, JSON_NAME, VERSION, Cell, load_artifact, save_artifact
+from calibrate import one_file
+from calibrate.artifact import (
+    ARRAYS_NAME,
+    COSTS_NAME,
+    TRACES_NAME,
+    Artifact,
+    load_artifact,
+    save_artifact,
+)
+from calibrate.cost_records import VERSIONS as COSTS
+from calibrate.cost_records import Cell, Rehearsal
 from calibrate.seal import seal, seal_of
+from calibrate.trace_records import VERSIONS as TRACES
 from calibrate.versions import History, Migration, OtherVersion
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
@@ -20,6 +34,9 @@ from scenarios.calibrations import REFERENCE
 from sim.world.replay import replay
 
 DATA = Path(__file__).parent / "data"
+JSON = (COSTS_NAME, TRACES_NAME)
+PLAIN = Configuration(policy="autoregressive")
+SPECULATIVE = Configuration(policy="speculative", draft="int8")
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -31,7 +48,7 @@ def test_round_trip(tmp_path: Path) -> None:
     artifact = replace(made, sampled=tuple(drawing))
     save_artifact(tmp_path, artifact)
     loaded = load_artifact(tmp_path)
-    assert loaded.calibration.placements == artifact.calibration.placements
+    assert loaded.costs.placements == artifact.costs.placements
     for mine, theirs in zip(
         (*artifact.traces, *artifact.sampled), (*loaded.traces, *loaded.sampled), strict=True
     ):
@@ -50,7 +67,7 @@ def test_missing_says_how_to_make_one(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(
-    st.sampled_from([JSON_NAME, ARRAYS_NAME]),
+    st.sampled_from([*JSON, ARRAYS_NAME]),
     st.floats(0, 1, exclude_max=True),
     st.booleans(),
     st.integers(1, 255),
@@ -70,10 +87,11 @@ def test_any_flipped_byte_or_truncation_is_detected(
         load_artifact(tmp_path)
 
 
-def test_a_newer_version_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", JSON)
+def test_a_newer_version_is_named(tmp_path: Path, name: str) -> None:
     save_artifact(tmp_path, build_artifact())
-    path = tmp_path / JSON_NAME
-    path.write_text(path.read_text().replace(f'"version":{VERSION},', '"version":99,', 1))
+    path = tmp_path / name
+    path.write_text(path.read_text().replace('"version":1,', '"version":99,', 1))
     with pytest.raises(
         CalibrationError, match=r"made by a newer program .version 99, .* update this program"
     ):
@@ -81,35 +99,63 @@ def test_a_newer_version_is_named(tmp_path: Path) -> None:
 
 
 def test_a_version_without_a_way_up_says_why(tmp_path: Path) -> None:
-    save_artifact(tmp_path, build_artifact())
-    path = tmp_path / JSON_NAME
-    path.write_text(path.read_text().replace(f'"version":{VERSION},', '"version":6,', 1))
+    shutil.copytree(DATA / "calibration-7", tmp_path / "old")
+    path = tmp_path / "old" / one_file.NAME
+    path.write_text(path.read_text().replace('"version":7,', '"version":6,', 1))
     with pytest.raises(CalibrationError, match=r"version 6, .* without the pauses .*--again"):
-        load_artifact(tmp_path)
+        load_artifact(tmp_path / "old")
 
 
-@pytest.mark.parametrize("version", ["true", '"11"', "null", "11.5"])
-def test_a_version_is_a_whole_number(tmp_path: Path, version: str) -> None:
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.parametrize("version", ["true", '"1"', "null", "1.5"])
+def test_a_version_is_a_whole_number(tmp_path: Path, version: str, name: str) -> None:
     save_artifact(tmp_path, build_artifact())
-    path = tmp_path / JSON_NAME
-    path.write_text(path.read_text().replace(f'"version":{VERSION},', f'"version":{version},', 1))
+    path = tmp_path / name
+    path.write_text(path.read_text().replace('"version":1,', f'"version":{version},', 1))
     with pytest.raises(CalibrationError, match="is damaged"):
         load_artifact(tmp_path)
 
 
-@pytest.mark.parametrize("version", [7, 10])
-def test_older_versions_load_for_ever(version: int) -> None:
-    """Folders as programs of these versions wrote them, and their seals as those made them."""
-    folder = DATA / f"calibration-{version}"
-    written = json.loads((folder / JSON_NAME).read_bytes())
-    assert written["version"] == version
+@pytest.mark.parametrize("folder", [DATA / "calibration-7", DATA / "calibration-10", REFERENCE], ids=str)
+def test_older_versions_load_for_ever(folder: Path) -> None:
+    """Folders as programs of these versions wrote them, their seals as those made them, and not a byte rewritten."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    written = json.loads(files[one_file.NAME])
     loaded = load_artifact(folder)
-    assert (loaded.digest, loaded.calibration.version) == (written["seal"], VERSION)
-    assert (loaded.calibration.positions, loaded.calibration.engine_revision) == (None, None)
-    again = loaded.calibration.model_dump(mode="json")
-    assert _holds(again, {**written, "version": VERSION})
+    assert loaded.digest == written["seal"]
+    assert not loaded.of_two
+    for record, version in ((loaded.costs, COSTS.present), (loaded.recorded, TRACES.present)):
+        assert (record.version, record.positions, record.engine_revision) == (version, None, None)
+        again = record.model_dump(mode="json")
+        shared = written.keys() & again.keys() - {"version", "placements"}
+        assert shared >= {"created", "hardware", "software", "effort", "seed", "target", "drafts"}
+        assert _holds(again, {key: written[key] for key in shared})
+    said = loaded.costs.model_dump(mode="json").keys() | loaded.recorded.model_dump(mode="json").keys()
+    assert written.keys() - said == {"traces_sha256"}
+    assert list(_cells(loaded.costs.model_dump(mode="json")["placements"])) == [
+        {"rows": cell.pop("tokens"), "sequences": 1, "cache_tokens": cell.pop("context"), **cell}
+        for cell in _cells(written["placements"])
+    ]
+    for costs, old in zip(loaded.costs.placements, written["placements"], strict=True):
+        assert list(costs.hand_over) == old["hand_over"]
+        for name, draft in costs.drafts.items():
+            assert _holds(
+                [t.model_dump(mode="json") for t in draft.together], old["drafts"][name]["together"]
+            )
     assert [len(trace.path) for trace in loaded.traces] == [p["path_tokens"] for p in written["prompts"]]
     assert speed(replay(loaded, Configuration(policy="specbranch", branches=2))).value > 0.0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+def _cells(record: Any) -> Iterator[dict[str, Any]]:
+    """Every cell of a record's JSON but those of forgetting tokens, whatever its coordinates are called."""
+    if isinstance(record, dict):
+        if "excluded" in record:
+            yield record
+        else:
+            yield from (cell for key, value in record.items() if key != "rollback" for cell in _cells(value))
+    elif isinstance(record, list):
+        yield from (cell for value in record for cell in _cells(value))
 
 
 def _holds(record: Any, part: Any) -> bool:
@@ -121,9 +167,59 @@ def _holds(record: Any, part: Any) -> bool:
     return bool(record == part)
 
 
+def test_an_older_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "calibration-7", tmp_path / "folder")
+    made = build_artifact()
+    saved = save_artifact(tmp_path / "folder", made)
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {*JSON, ARRAYS_NAME}
+    assert load_artifact(tmp_path / "folder").digest == saved.digest
+
+
+def test_costs_and_traces_may_be_of_two_calibrations(tmp_path: Path) -> None:
+    """Whether a command takes them from two folders, or a person moved a file; and it is said of every figure."""
+    here = save_artifact(tmp_path / "here", build_artifact(seed=1, drafts={"int8": (0.9, 0.02)}))
+    elsewhere = build_artifact(seed=2)
+    update = {"created": "2026-02-02T00:00:00+00:00", "hardware": {"processor": "Z80"}}
+    run = Rehearsal(configuration=PLAIN, prompt=0, run=replay(elsewhere, PLAIN)[0])
+    costs = elsewhere.costs.model_copy(update={**update, "rehearsals": (run,)})
+    there = save_artifact(
+        tmp_path / "there",
+        replace(elsewhere, costs=costs, recorded=elsewhere.recorded.model_copy(update=update)),
+    )
+    both = load_artifact(tmp_path / "here", costs=tmp_path / "there")
+    assert (both.costs, both.recorded) == (there.costs, here.recorded)
+    assert len({both.digest, here.digest, there.digest}) == 3
+    assert [(a.rehearsals, a.of_two) for a in (there, both)] == [((run,), False), ((), True)]
+    (said,) = both.remarks
+    assert said.startswith("costs and traces come from two calibrations")
+    assert "Z80" in said
+    by_hand = replay(Artifact(there.costs, here.recorded, here.traces), SPECULATIVE)
+    assert replay(both, SPECULATIVE) == by_hand
+    shutil.copy(tmp_path / "there" / COSTS_NAME, tmp_path / "here" / COSTS_NAME)
+    assert load_artifact(tmp_path / "here").digest == both.digest
+    save_artifact(tmp_path / "here", here)
+    with pytest.raises(CalibrationError, match=r"traces are of draft 'int4', and the costs are of int8;"):
+        load_artifact(tmp_path / "there", costs=tmp_path / "here")
+
+
+@pytest.mark.parametrize(("here", "there", "fit"), [(100, 200, False), (100, 100, True), (None, 100, True)])
+def test_vocabularies_have_to_fit(tmp_path: Path, here: int | None, there: int, fit: bool) -> None:
+    made = build_artifact(prompts=1, tokens=4)
+    for name, known, seconds in (("here", here, 1), ("there", there, 2)):
+        model = made.costs.target.model_copy(update={"vocabulary": known})
+        update = {"target": model, "created": f"2026-01-01T00:00:0{seconds}+00:00"}
+        records = made.costs.model_copy(update=update), made.recorded.model_copy(update=update)
+        save_artifact(tmp_path / name, Artifact(*records, made.traces))
+    with (
+        nullcontext()
+        if fit
+        else pytest.raises(CalibrationError, match=r"'target' knows 100 tokens .* 200 in")
+    ):
+        load_artifact(tmp_path / "here", costs=tmp_path / "there")
+
+
 def test_the_shipped_calibration_keeps_its_name() -> None:
-    folder = REFERENCE / JSON_NAME
-    assert load_artifact(REFERENCE).digest == json.loads(folder.read_bytes())["seal"]
+    assert load_artifact(REFERENCE).digest == json.loads((REFERENCE / one_file.NAME).read_bytes())["seal"]
 
 
 @given(st.data())
@@ -152,7 +248,7 @@ samples = st.lists(seconds, min_size=1, max_size=4).map(tuple)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(
     cells=st.lists(
-        st.builds(Cell, tokens=st.integers(0, 9999), context=st.integers(0, 9999), seconds=samples)
+        st.builds(Cell, rows=st.integers(0, 9999), cache_tokens=st.integers(0, 9999), seconds=samples)
     ),
     notes=st.lists(st.text()).map(tuple),
     processor=st.text(),
@@ -173,27 +269,27 @@ def test_what_is_saved_is_what_is_loaded(
 ) -> None:
     """To the last bit, also in another library's hands: the seal is of the bytes, and JSON rewritten is found out."""
     made = build_artifact(prompts=2, tokens=6)
-    costs = made.calibration.placements[0].model_copy(update={"target": tuple(cells), "hand_over": hand_over})
-    calibration = made.calibration.model_copy(
-        update={
-            "placements": (costs,),
-            "notes": notes,
-            "hardware": {"processor": processor},
-            "engine_revision": revision,
-            "target": made.calibration.target.model_copy(update={"positions": positions}),
-            "seed": seed,
-        }
-    )
-    saved = save_artifact(tmp_path, replace(made, calibration=calibration))
+    placed = made.costs.placements[0].model_copy(update={"target": tuple(cells), "hand_over": hand_over})
+    update = {
+        "hardware": {"processor": processor},
+        "engine_revision": revision,
+        "target": made.costs.target.model_copy(update={"positions": positions}),
+        "seed": seed,
+    }
+    costs = made.costs.model_copy(update={**update, "placements": (placed,), "notes": notes})
+    recorded = made.recorded.model_copy(update=update)
+    saved = save_artifact(tmp_path, replace(made, costs=costs, recorded=recorded))
     loaded = load_artifact(tmp_path)
-    assert loaded.calibration == saved.calibration
-    assert loaded.digest == saved.digest == json.loads((tmp_path / JSON_NAME).read_bytes())["seal"]
-    sealless = {"seal": "", "traces_sha256": ""}
-    assert loaded.calibration.model_copy(update=sealless) == calibration.model_copy(update=sealless)
-    text = (tmp_path / JSON_NAME).read_bytes()
-    (tmp_path / JSON_NAME).write_text(json.dumps(json.loads(text)))
-    with pytest.raises(CalibrationError, match="is damaged"):
-        load_artifact(tmp_path)
+    assert (loaded.costs, loaded.recorded, loaded.digest) == (saved.costs, saved.recorded, saved.digest)
+    assert loaded.costs.model_copy(update={"seal": ""}) == costs
+    assert loaded.recorded.model_copy(update={"seal": "", "arrays_sha256": ""}) == recorded
+    for name, record in zip(JSON, (loaded.costs, loaded.recorded), strict=True):
+        text = (tmp_path / name).read_bytes()
+        assert record.seal == json.loads(text)["seal"]
+        (tmp_path / name).write_text(json.dumps(json.loads(text)))
+        with pytest.raises(CalibrationError, match="is damaged"):
+            load_artifact(tmp_path)
+        (tmp_path / name).write_bytes(text)
 
 
 @given(st.binary(max_size=200), st.data())
@@ -211,9 +307,9 @@ def test_a_seal_finds_every_changed_byte(content: bytes, data: st.DataObject) ->
 def test_a_number_printed_otherwise_is_no_damage(tmp_path: Path) -> None:
     """As a library of another release may write 1e-05 for 0.00001: the bytes are sealed as they are."""
     save_artifact(tmp_path, build_artifact(jitter=False))
-    path = tmp_path / JSON_NAME
+    path = tmp_path / COSTS_NAME
     record = json.loads(path.read_bytes()) | {"seal": ""}
     other = json.dumps(record, separators=(",", ":")).replace("0.028", "2.8E-2").encode()
     assert b"2.8E-2" in other
     path.write_bytes(seal(other)[0])
-    assert load_artifact(tmp_path).calibration.placements[1].target[0].seconds[0] == 0.028
+    assert load_artifact(tmp_path).costs.placements[1].target[0].seconds[0] == 0.028

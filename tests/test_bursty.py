@@ -4,15 +4,15 @@ import itertools
 import math
 
 import pytest
+from closed_forms import RoundsOfRuns, speculative_tokens_per_round
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine.policies.settings import Settings
 from scenarios.stated import Bursty
-from sim.acceptance.stated import RoundsOfRuns, draw_runs
+from sim.acceptance.stated import draw_runs
 from sim.costs.stated import StatedCosts
-from sim.world.closed_forms import speculative_tokens_per_round
 from sim.world.simulation import Setting, simulate
 
 COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
-from calibrate.artifact import STEP, Artifact, load_artifact, step_of, write_whole
+from calibrate.artifact import Artifact, load_artifact, write_whole
+from calibrate.cost_records import STEP, step_of
 from calibrate.costs.lengths import ROOM
 from calibrate.costs.measurement import (
     BURSTS,
@@ -120,7 +121,7 @@ def making(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
 
         with pytest.raises(Interrupted):
             calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=stop)
-        assert not (out / "calibration.json").exists()
+        assert not (out / "costs.json").exists()
 
     with noting() as files:
         for stretches in range(1, len(ORDER) + 1):
@@ -131,10 +132,10 @@ def making(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
         made = calibrate(pair, Tokenizer(spec), PROMPTS, EFFORT, out, show=lambda *step: steps.append(step))
         tries.append(len(files) - before)
     assert all(0 <= done <= total for _, done, total in steps)
-    assert {path.name for path in out.iterdir()} == {"calibration.json", "traces.safetensors"}
+    assert {path.name for path in out.iterdir()} == {"costs.json", "traces.json", "traces.safetensors"}
     loaded = load_artifact(out)
-    assert loaded.calibration.target == made.calibration.target
-    assert loaded.calibration.notes == made.calibration.notes
+    assert loaded.recorded.target == made.recorded.target
+    assert loaded.costs.notes == made.costs.notes
     assert "other" in "\n".join(describe(loaded))
     return Making(loaded, tries, files, steps)
 
@@ -145,15 +146,15 @@ def artifact(making: Making) -> Artifact:
 
 
 def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
-    assert {c.placement for c in artifact.calibration.placements} == {"at-once", "in-turn"}
-    for costs in artifact.calibration.placements:
+    assert {c.placement for c in artifact.costs.placements} == {"at-once", "in-turn"}
+    for costs in artifact.costs.placements:
         cells = [*costs.target]
         for draft in costs.drafts.values():
             cells += [*draft.forward, *draft.branch, *draft.fork]
             pairs = [(t.target_tokens, t.branches) for t in draft.together]
             at_once = list(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
             assert pairs == (at_once if costs.placement == "at-once" else [])
-            assert [cell.tokens for cell in draft.burst] == (
+            assert [cell.rows for cell in draft.burst] == (
                 list(BURSTS) if costs.placement == "at-once" else []
             )
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
@@ -161,7 +162,7 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         for model in (TARGET, *costs.drafts):
             step = step_of(costs, model)
             assert len(step.seconds) + len(step.excluded) >= 2 * STEPS * SAMPLES
-        grid = {(cell.tokens, cell.context) for cell in costs.target}
+        grid = {(cell.rows, cell.cache_tokens) for cell in costs.target}
         lines = set(itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS))
         prompts = prompt_tokens([trace.prompt.tolist() for trace in artifact.traces])
         assert grid == lines | {(tokens, 0) for tokens in prompts}
@@ -196,9 +197,7 @@ def test_costs_are_measured_as_far_as_is_wanted(
         for operation, _, context in plan.keys:
             found.setdefault(operation, set()).add(context)
         wanted = {"forward": set(contexts), "draw": {0}}
-        if plan.model == TARGET:
-            wanted["rollback"] = set(contexts)
-        else:
+        if plan.model != TARGET:
             wanted |= {"branch": branches, "fork": branches}
             wanted |= {"burst": {32}} if plan.placement == "at-once" else {}
         assert found == wanted
@@ -228,8 +227,8 @@ def test_a_calibration_is_told_from_what_is_asked_for(
     artifact: Artifact, pair: Pair, spec: ModelSpec
 ) -> None:
     asked = spec, pair.drafts, PROMPTS, EFFORT, 0
-    assert artifact.calibration.positions == 2048
-    assert artifact.calibration.longest_context == 384
+    assert artifact.costs.positions == 2048
+    assert artifact.costs.longest_context == 384
     assert differences(artifact, *asked) == differences(artifact, *asked, context=384) == []
     assert differences(artifact, *asked, context=385) == ["contexts of up to 384 tokens"]
     assert differences(artifact, spec, {}, PROMPTS[:1], replace(EFFORT, name="other"), 1) == [
@@ -252,7 +251,7 @@ def test_a_text_longer_than_a_models_positions_is_refused_before_anything_runs(
 
 
 def test_paths_are_the_targets_own_text(artifact: Artifact, spec: ModelSpec) -> None:
-    for prompt, record, trace in zip(PROMPTS, artifact.calibration.prompts, artifact.traces, strict=True):
+    for prompt, record, trace in zip(PROMPTS, artifact.recorded.prompts, artifact.traces, strict=True):
         ids = Tokenizer(spec).encode(prompt.text)
         assert tuple(trace.path) == own_text(spec.source, ids, tokens=EFFORT.tokens, end=2)
         assert (record.tokens, record.path_tokens) == (len(ids), len(trace.path))
@@ -329,7 +328,7 @@ def test_an_interrupted_calibration_resumes(making: Making) -> None:
     assert all(count > 0 for count in making.noted[: len(ORDER)])
     assert len(set(making.files)) == len(making.files)
     resumed = sum(making.noted[: len(ORDER)])
-    assert f"{resumed} steps were resumed" in making.artifact.calibration.notes[0]
+    assert f"{resumed} steps were resumed" in making.artifact.costs.notes[0]
 
 
 def test_other_conditions_do_not_resume(pair: Pair, spec: ModelSpec, tmp_path: Path) -> None:
@@ -348,7 +347,7 @@ def test_other_conditions_do_not_resume(pair: Pair, spec: ModelSpec, tmp_path: P
 def test_sampled_texts_are_the_targets_own_draws(artifact: Artifact, pair: Pair, spec: ModelSpec) -> None:
     """With the calibration's seed the engine draws the recorded texts; each token's chance is the target's."""
     for prompt, trace in zip(PROMPTS, artifact.sampled, strict=True):
-        sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed).of_text(prompt.digest)
+        sampling = Sampling(temperature=1.0, seed=artifact.recorded.seed).of_text(prompt.digest)
         ids = Tokenizer(spec).encode(prompt.text)
         run = pair.generate(
             Configuration(policy="autoregressive"), ids, max_tokens=12, end_tokens={2}, sampling=sampling
@@ -370,7 +369,7 @@ def test_traces_say_what_a_drawing_draft_does(artifact: Artifact, pair: Pair, sp
     """Candidates, confidences and continuations along a drawn text are what the engine's draft job writes."""
     prompt, trace = PROMPTS[0], artifact.sampled[0]
     ids, path, seen = Tokenizer(spec).encode(prompt.text), trace.path.tolist(), trace.drawing["other"]
-    sampling = Sampling(temperature=1.0, seed=artifact.calibration.seed).of_text(prompt.digest)
+    sampling = Sampling(temperature=1.0, seed=artifact.recorded.seed).of_text(prompt.digest)
     _, player = pair.players("in-turn", "other")
     assert player is not None
     for position in range(len(path)):

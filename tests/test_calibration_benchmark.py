@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import STEP, Calibration, Cell, PlacementCosts, step_of
+from calibrate.cost_records import STEP, Cell, MeasuredCosts, PlacementCosts, step_of
 from calibrate.run import EFFORTS
 from engine.models.specs import TARGET
 from reports.bench.calibration_benchmark import (
@@ -18,17 +18,16 @@ from reports.bench.calibration_benchmark import (
 )
 
 
-def scaled(calibration: Calibration, factor: float) -> Calibration:
+def scaled(measured: MeasuredCosts, factor: float) -> MeasuredCosts:
     """The target's forwards take `factor` times as long."""
 
     def slower(cell: Cell) -> Cell:
         return cell.model_copy(update={"seconds": tuple(factor * s for s in cell.seconds)})
 
     placements = tuple(
-        costs.model_copy(update={"target": tuple(map(slower, costs.target))})
-        for costs in calibration.placements
+        costs.model_copy(update={"target": tuple(map(slower, costs.target))}) for costs in measured.placements
     )
-    return calibration.model_copy(update={"placements": placements})
+    return measured.model_copy(update={"placements": placements})
 
 
 @pytest.mark.parametrize("name", EFFORTS)
@@ -39,7 +38,7 @@ def test_fewer_texts_change_nothing_of_the_costs(name: str) -> None:
     assert few.name != whole.name
 
 
-def with_longer_forwards(calibration: Calibration, factor: float) -> Calibration:
+def with_longer_forwards(measured: MeasuredCosts, factor: float) -> MeasuredCosts:
     """Each of the target's forwards takes longer by what its step does, which takes `factor` times as long."""
 
     def moved(costs: PlacementCosts) -> PlacementCosts:
@@ -50,18 +49,18 @@ def with_longer_forwards(calibration: Calibration, factor: float) -> Calibration
         ]
         return costs.model_copy(update={"target": tuple(target)})
 
-    return calibration.model_copy(update={"placements": tuple(map(moved, calibration.placements))})
+    return measured.model_copy(update={"placements": tuple(map(moved, measured.placements))})
 
 
 def test_a_calibration_agrees_with_itself() -> None:
-    mine = artifact().calibration
+    mine = artifact().costs
     found = list(differences(mine, mine))
     assert len(found) == len(list(cells_of(mine)))
     assert all(d.share == 0.0 and d.covered for d in found)
 
 
 def test_a_slower_target_is_found_and_nothing_else() -> None:
-    mine = artifact(jitter=False).calibration
+    mine = artifact(jitter=False).costs
     for d in differences(mine, scaled(mine, 1.1)):
         if d.model == "target":
             assert d.share == pytest.approx(0.1)
@@ -73,7 +72,7 @@ def test_a_slower_target_is_found_and_nothing_else() -> None:
 @pytest.mark.parametrize("factor", [0.8, 1.1])
 def test_a_slower_target_is_none_at_one_pace(factor: float) -> None:
     """Of its forwards all but the step itself, whose pace it is; each takes as much longer as the step does."""
-    mine = artifact().calibration
+    mine = artifact().costs
     found = list(differences(mine, with_longer_forwards(mine, factor)))
     steps = [d for d in found if d.at_one_pace is None]
     assert {(d.operation, d.tokens, d.context) for d in steps} == {STEP}
@@ -93,9 +92,9 @@ def test_intervals_of_differences_cover() -> None:
     rng = np.random.default_rng(1)
 
     def drawn() -> Cell:
-        return Cell(tokens=1, context=0, seconds=tuple(rng.normal(1.0, 0.02, size=8)))
+        return Cell(rows=1, cache_tokens=0, seconds=tuple(rng.normal(1.0, 0.02, size=8)))
 
-    mine = artifact().calibration
+    mine = artifact().costs
     hits = []
     for _ in range(400):
         a, b = (
@@ -113,7 +112,7 @@ def test_intervals_of_differences_cover() -> None:
 
 
 def test_the_document_tells_every_group() -> None:
-    mine = artifact().calibration
+    mine = artifact().costs
     again: tuple[Difference, ...] = tuple(differences(mine, mine))
     text = markdown(
         CalibrationBenchmark(

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
 
 from engine.policies.settings import Settings
 from engine.record import Run
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
-from sim.world.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
 from sim.world.simulation import Setting, simulate
 
 # Chains start anew with each path, so a path is long against the start that the closed forms leave out.

@@ -49,7 +49,7 @@ def whole_job(
     prompts.write_text("\n".join(lines))
     done = run("calibrate", "--quick", "--own-prompts", prompts, *models, "--json", folder=folder)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["prompts"]) == 4
+    assert len(json.loads(done.stdout)["traces"]["prompts"]) == 4
     done = run("tune", "--json", folder=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["searched"] > 100
@@ -98,7 +98,7 @@ def test_verification_compares_at_least_six_configurations(work: Path) -> None:
 def test_a_verification_keeps_the_replay_of_its_own_prompts(work: Path) -> None:
     record = load_verification(work / "runs/verification.json")
     here = load_artifact(replay_folder(work / "runs/verification.json"))
-    assert here.calibration.prompts == record.prompts
+    assert here.recorded.prompts == record.prompts
     assert record.tolerance == Tolerance()
     for row in record.compared:
         world = Replay(here, seed=record.seed)
@@ -216,7 +216,7 @@ def test_a_damaged_result_says_the_way_out(tmp_path: Path, work: Path) -> None:
     """What the error advises must not end in the same error."""
     shutil.copytree(work, tmp_path / "w")
     folder = tmp_path / "w"
-    record, calibration = folder / "runs/verification.json", folder / "runs/calibration/calibration.json"
+    record, calibration = folder / "runs/verification.json", folder / "runs/calibration/costs.json"
     record.write_text(record.read_text()[:-9])
     assert "specbranch verify --again" in refusal("report", folder=folder)
     assert "specbranch verify --again" in refusal("verify", "--own-prompts", "prompts.jsonl", folder=folder)

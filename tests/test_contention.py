@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from calibrate.artifact import MOST_SLOW, Together
+from calibrate.cost_records import MOST_SLOW, Together
 from sim.costs.contention import FREE, Contention
 
 slow = st.floats(1.0, 3.0)

@@ -8,7 +8,7 @@ from artifacts import artifact, cells
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibrate.artifact import Cell, DraftCosts
+from calibrate.cost_records import Cell, DraftCosts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from scenarios.what_if import WhatIf
@@ -18,7 +18,7 @@ from sim.costs.stated import StatedCosts
 from sim.world.replay import Replay, replay
 
 GRID = cells(0.04, (1, 2, 4, 8), None)
-MEASURED = artifact().calibration
+MEASURED = artifact().costs
 STEADY = WhatIf(jitter=False)
 
 
@@ -57,14 +57,14 @@ def test_outside_the_grid_goes_on_and_is_counted(tokens: int, context: int) -> N
 
 def test_beyond_the_grid_never_gets_cheaper() -> None:
     falling = (
-        Cell(tokens=1, context=0, seconds=(0.02,)),
-        Cell(tokens=2, context=0, seconds=(0.01,)),
+        Cell(rows=1, cache_tokens=0, seconds=(0.02,)),
+        Cell(rows=2, cache_tokens=0, seconds=(0.01,)),
     )
     assert at(50, 0, Table.of("forwards", falling, 1.0, None)) == (0.01, 1)
 
 
 def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
-    ragged = (*GRID, Cell(tokens=256, context=0, seconds=(0.3,)))
+    ragged = (*GRID, Cell(rows=256, cache_tokens=0, seconds=(0.3,)))
     table = Table.of("forwards", ragged, 1.0, None)
     assert at(256, 0, table) == (0.3, 0)
     assert at(4, 200, table) == pytest.approx((plane(4, 200), 0))
@@ -74,8 +74,8 @@ def test_a_ragged_grid_uses_the_contexts_that_reach_the_tokens() -> None:
 def block(seed: int, text: int = 0, tokens: int = 1) -> list[float]:
     """Times of a table's cell, or of another with three times the median, in all places of a block."""
     cells = [
-        Cell(tokens=1, context=0, seconds=(0.01, 0.02, 0.05)),
-        Cell(tokens=2, context=0, seconds=(0.06,)),
+        Cell(rows=1, cache_tokens=0, seconds=(0.01, 0.02, 0.05)),
+        Cell(rows=2, cache_tokens=0, seconds=(0.06,)),
     ]
     table = Table.of("forwards", cells, 1.0, [seed])
     seconds: list[float] = table.seconds(operations(*((tokens, c) for c in range(BLOCK)), text=text)).tolist()
@@ -113,7 +113,7 @@ def test_nothing_measured_is_an_error() -> None:
     with pytest.raises(CalibrationError, match="no measurement of branch steps"):
         Table.of("branch steps", [], 1.0, None)
     with pytest.raises(CalibrationError, match="did not measure draft 'x' in placement 'at-once'"):
-        CalibratedCosts.of(MEASURED.costs("at-once"), "x", STEADY, 0)
+        CalibratedCosts.of(MEASURED.at("at-once"), "x", STEADY, 0)
     with pytest.raises(CalibrationError, match="no placement"):
         replay(artifact(placements=["in-turn"]), Configuration(policy="pearl"))
 
@@ -121,8 +121,8 @@ def test_nothing_measured_is_an_error() -> None:
 def test_a_job_costs_its_parts() -> None:
     made = artifact(jitter=False, slow_downs=(1.0, 1.0))
     run = replay(made, Configuration(policy="pearl", draft="int4", draft_length=3), what_if=STEADY)[0]
-    costs = CalibratedCosts.of(made.calibration.costs("at-once"), "int4", STEADY, 0)
-    prompt = made.calibration.prompts[0].tokens
+    costs = CalibratedCosts.of(made.costs.at("at-once"), "int4", STEADY, 0)
+    prompt = made.recorded.prompts[0].tokens
     target = next(job for job in run.jobs if job.model == "target")
     assert target.tokens == prompt
     assert target.end - target.start == pytest.approx(costs.target_forward(operations((prompt, 0)))[0])
@@ -134,7 +134,7 @@ def test_a_job_costs_its_parts() -> None:
 
 
 def test_speeds_overheads_and_jitter_of_what_ifs() -> None:
-    measured = MEASURED.costs("at-once")
+    measured = MEASURED.at("at-once")
     plain = CalibratedCosts.of(measured, "int4", STEADY, 0)
     fast = CalibratedCosts.of(
         measured, "int4", WhatIf(target_speed=2, draft_speed=4, jitter=False, contention=False), 0
@@ -175,14 +175,14 @@ def test_a_draft_that_waits_starts_slowly(chosen: Configuration, starts: bool) -
     plain = artifact(jitter=False, slow_downs=(1.0, 1.0))
     step = next(
         cell.seconds[0]
-        for cell in plain.calibration.costs("at-once").drafts["int4"].branch
-        if (cell.tokens, cell.context) == (1, 32)
+        for cell in plain.costs.at("at-once").drafts["int4"].branch
+        if (cell.rows, cell.cache_tokens) == (1, 32)
     )
-    burst = tuple(Cell(tokens=n, context=32, seconds=(n * step + 0.007,)) for n in (1, 8))
-    at_once, in_turn = plain.calibration.placements
+    burst = tuple(Cell(rows=n, cache_tokens=32, seconds=(n * step + 0.007,)) for n in (1, 8))
+    at_once, in_turn = plain.costs.placements
     drafts = at_once.drafts | {"int4": at_once.drafts["int4"].model_copy(update={"burst": burst})}
     placements = at_once.model_copy(update={"drafts": drafts}), in_turn
-    slow = replace(plain, calibration=plain.calibration.model_copy(update={"placements": placements}))
+    slow = replace(plain, costs=plain.costs.model_copy(update={"placements": placements}))
     for before, after in zip(*(replay(made, chosen, what_if=STEADY) for made in (plain, slow)), strict=True):
         jobs = sum(job.model == "draft" for job in before.jobs)
         if starts:
@@ -241,7 +241,7 @@ def test_no_fork_measured_counts_as_free() -> None:
                 }
             }
         )
-        for costs in made.calibration.placements
+        for costs in made.costs.placements
     )
     costs = CalibratedCosts.of(placements[0], "int4", STEADY, 0)
     assert costs.fork(operations((4, 50))) == 0.0

@@ -196,7 +196,7 @@ def test_whatever_shows_figures_says_what_they_are_of(
     known: Known, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     artifact, folder, tuned, verification = known
-    (remark,) = remarks(artifact.calibration.target.spec)
+    (remark,) = remarks(artifact.recorded.target.spec)
     assert "nothing is claimed about quality" in remark
     said = f"{remark[0].upper()}{remark[1:]}."
     assert remark in describe(artifact)
@@ -224,12 +224,12 @@ def test_whatever_shows_figures_says_what_they_are_of(
 def test_a_calibration_of_another_depth_is_another(
     known: Known,
 ) -> None:
-    calibration = known[0].calibration
-    target, drafts = calibration.target.spec, {name: one.spec for name, one in calibration.drafts.items()}
-    assert list(others(calibration, target, drafts)) == []
+    costs = known[0].costs
+    target, drafts = costs.target.spec, {name: one.spec for name, one in costs.drafts.items()}
+    assert list(others(costs, target, drafts)) == []
     plain = target.model_copy(update={"deepen": 1})
-    assert list(others(calibration, plain, drafts)) == ["a target deepened 3 times"]
-    made = calibration.model_copy(update={"target": calibration.target.model_copy(update={"spec": plain})})
+    assert list(others(costs, plain, drafts)) == ["a target deepened 3 times"]
+    made = costs.model_copy(update={"target": costs.target.model_copy(update={"spec": plain})})
     assert list(others(made, target, drafts)) == ["a target that is not deepened"]
 
 

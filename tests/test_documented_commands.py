@@ -298,7 +298,7 @@ def test_what_is_measured_in_python_is_a_calibration(
     measuring, *_ = python_of(IN_PYTHON.read_text())
     exec(measuring, {})
     made = load_artifact(Path("runs/calibration"))
-    assert (len(made.traces), tuple(made.calibration.drafts)) == (brief.prompts, ("int8",))
+    assert (len(made.traces), tuple(made.recorded.drafts)) == (brief.prompts, ("int8",))
 
 
 def test_replay_and_plot_in_python_need_no_torch(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_replay_and_plot_in_python_need_no_torch(tmp_path: Path) -> None:
         return sum(tally.seconds for tally in world.tallies(setting))
 
     alone, lengths = seconds("autoregressive"), (1, 2, 3, 4, 6, 8)
-    drafts = world.artifact.calibration.drafts
+    drafts = world.artifact.recorded.drafts
     gain, *best = max((alone / seconds("speculative", d, n), d, n) for d in drafts for n in lengths)
     assert done.stdout.startswith(f"best: {best[0]} {best[1]} at {gain:.2f} times")
     page = (tmp_path / "lengths.html").read_text()

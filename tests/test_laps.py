@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.artifact import STEP, Cell
+from calibrate.cost_records import STEP, Cell
 from calibrate.costs.sampling_plan import (
     DISTURBED,
     MOST,
@@ -38,7 +38,7 @@ def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
     assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)  # in one lap
     assert len(apart) <= MOST * len(made.visits)
     cells = made.cells("forward")
-    assert [(c.tokens, c.context) for c in cells] == [key[1:] for key in KEYS]
+    assert [(c.rows, c.cache_tokens) for c in cells] == [key[1:] for key in KEYS]
     assert sum(len(c.seconds) + len(c.excluded) for c in cells) == 2 * len(made.visits)
 
 
@@ -60,7 +60,7 @@ def test_equal_visits_are_known_for_sure(seconds: float, visits: int) -> None:
 
 def test_one_visit_says_nothing_of_its_spread() -> None:
     assert math.isinf(half_width([[1.0, 1.0]]))
-    assert math.isinf(uncertainty(Cell(tokens=1, context=0, seconds=(1.0, 1.0), visits=(2,))))
+    assert math.isinf(uncertainty(Cell(rows=1, cache_tokens=0, seconds=(1.0, 1.0), visits=(2,))))
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
@@ -139,5 +139,5 @@ def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
     assert step.visits == (2,) * (1 + STEPS_BETWEEN * (len(moods) - 1))
     for cell in others:
         # As much longer or shorter as a step is, by `share_of_step`; here, a longer operation.
-        took = base["forward", cell.tokens, 0]
+        took = base["forward", cell.rows, 0]
         assert fmean(cell.seconds) == pytest.approx(took * moods[0] + base[STEP] * (mean - moods[0]))

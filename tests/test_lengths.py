@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from tiny_models import tiny_llama
 
-from calibrate.artifact import ModelRecord
 from calibrate.costs.lengths import (
     LEAST_POSITIONS,
     LONGER,
@@ -19,6 +18,7 @@ from calibrate.costs.lengths import (
     with_positions,
 )
 from calibrate.costs.measurement import BRANCH_CONTEXTS, FORWARD_CONTEXTS
+from calibrate.records import ModelRecord
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.models.specs import ModelSpec
 

@@ -1,10 +1,13 @@
 """The machine's pace, and a calibration at it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from artifacts import artifact
 
-from calibrate.artifact import Artifact, Together, step_of
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Together, step_of
 from calibrate.costs.drift import QUANTILES, ContentionSample, Drift, adjusted_for_drift, drifts
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
@@ -13,17 +16,17 @@ from engine.runtime.placement import PLACEMENTS, Placement
 from sim.world.replay import Replay
 
 HERE = artifact(jitter=False)
-PLACED = tuple(costs.placement for costs in HERE.calibration.placements)
+PLACED = tuple(costs.placement for costs in HERE.costs.placements)
 
 
 def everywhere(made: Artifact, by: dict[str, float]) -> tuple[Drift, ...]:
     """Every model's step, in every placement, taking so many times as long."""
     now = {}
-    for costs in made.calibration.placements:
+    for costs in made.costs.placements:
         for model, factor in by.items():
             step = float(np.mean(step_of(costs, model).seconds))
             now[costs.placement, model] = [factor * step] * 3
-    return tuple(drifts(made.calibration, now))
+    return tuple(drifts(made.costs, now))
 
 
 def seconds(made: Artifact, configuration: Configuration) -> float:
@@ -31,7 +34,7 @@ def seconds(made: Artifact, configuration: Configuration) -> float:
 
 
 def test_the_same_pace_changes_nothing() -> None:
-    models = {TARGET: 1.0} | dict.fromkeys(HERE.calibration.drafts, 1.0)
+    models = {TARGET: 1.0} | dict.fromkeys(HERE.recorded.drafts, 1.0)
     found = everywhere(HERE, models)
     assert [p.factor.value for p in found] == pytest.approx([1.0] * len(models) * len(PLACED))
     again = adjusted_for_drift(HERE, found)
@@ -44,9 +47,9 @@ def test_the_same_pace_changes_nothing() -> None:
 @pytest.mark.parametrize("policy", ["autoregressive", "speculative"])
 def test_each_forward_takes_longer_by_what_a_step_does(policy: str, factor: float) -> None:
     """Be it of one token, of a line or of a prompt."""
-    models = {TARGET: factor} | dict.fromkeys(HERE.calibration.drafts, factor)
+    models = {TARGET: factor} | dict.fromkeys(HERE.recorded.drafts, factor)
     configuration = Configuration(policy=policy, placement="in-turn")
-    costs = HERE.calibration.costs("in-turn")
+    costs = HERE.costs.at("in-turn")
     draft = next(iter(costs.drafts))
     step = {
         "target": np.median(step_of(costs, TARGET).seconds),
@@ -64,7 +67,7 @@ def test_each_forward_takes_longer_by_what_a_step_does(policy: str, factor: floa
 
 def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
     """Where neither slowed the other and now each takes three times as long, PEARL's rounds do too, and no others."""
-    first = next(iter(HERE.calibration.drafts))
+    first = next(iter(HERE.recorded.drafts))
     calm, contention = (
         Together(
             target_tokens=1,
@@ -79,8 +82,8 @@ def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
     )
 
     def made(together: Together) -> Artifact:
-        silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.calibration.placements]
-        base = Artifact(HERE.calibration.model_copy(update={"placements": tuple(silent)}), HERE.traces)
+        silent = [c.model_copy(update={"hand_over": (0.0,)}) for c in HERE.costs.placements]
+        base = replace(HERE, costs=HERE.costs.model_copy(update={"placements": tuple(silent)}))
         return adjusted_for_drift(
             base, (), [ContentionSample(placement="at-once", draft=first, together=(together,))]
         )
@@ -94,10 +97,10 @@ def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
 
 
 def test_a_model_and_a_placement_change_on_their_own() -> None:
-    first, *others = HERE.calibration.drafts
+    first, *others = HERE.recorded.drafts
     pace = [p for p in everywhere(HERE, {first: 2.0}) if p.placement == "at-once"]
-    changed = adjusted_for_drift(HERE, pace).calibration
-    for before, after in zip(HERE.calibration.placements, changed.placements, strict=True):
+    changed = adjusted_for_drift(HERE, pace).costs
+    for before, after in zip(HERE.costs.placements, changed.placements, strict=True):
         assert after.target == before.target
         assert [after.drafts[name] for name in others] == [before.drafts[name] for name in others]
         if before.placement != "at-once":
@@ -143,8 +146,8 @@ def test_costs_vary_as_steps_do_now(timings: int) -> None:
     assert len(made.longer) == min(timings, QUANTILES)
     assert 1.0 + np.mean(made.longer) / made.step == pytest.approx(made.factor.value, rel=0.01)
     assert np.std(made.longer) == pytest.approx(np.std(now), rel=0.1)
-    cell = adjusted_for_drift(HERE, [made]).calibration.costs("in-turn").target[0]
-    middle = np.median(HERE.calibration.costs("in-turn").target[0].seconds)
+    cell = adjusted_for_drift(HERE, [made]).costs.at("in-turn").target[0]
+    middle = np.median(HERE.costs.at("in-turn").target[0].seconds)
     share = min(1.0, middle / made.step)
     assert cell.seconds == pytest.approx([middle + share * more for more in made.longer])
 
@@ -158,6 +161,6 @@ def test_one_timing_has_no_interval() -> None:
 def test_what_was_not_calibrated_has_no_pace() -> None:
     missing: Placement = next((p for p in PLACEMENTS if p not in PLACED), "threads")
     with pytest.raises(CalibrationError, match=missing):
-        list(drifts(HERE.calibration, {(missing, TARGET): [0.01]}))
+        list(drifts(HERE.costs, {(missing, TARGET): [0.01]}))
     with pytest.raises(CalibrationError, match="nobody"):
-        list(drifts(HERE.calibration, {(PLACED[0], "nobody"): [0.01]}))
+        list(drifts(HERE.costs, {(PLACED[0], "nobody"): [0.01]}))

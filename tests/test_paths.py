@@ -60,6 +60,7 @@ KINDS = {
     "shown": "file",
     "tolerance": "file",
     "calibration": "folder",
+    "costs_from": "folder",
     "target": "folder",
     "draft_model": "folder",
     "hrad_networks": "named folder",

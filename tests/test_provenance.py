@@ -1,6 +1,7 @@
 """A calibration knows what it is of, and whoever uses it hears what is otherwise here."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from artifacts import artifact
 from tiny_models import save_tiny
 
 from calibrate import provenance
-from calibrate.artifact import Calibration, ModelRecord
+from calibrate.cost_records import MeasuredCosts
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.provenance import others, outdated
+from calibrate.records import ModelRecord
 from calibrate.revision import engine_revision
 from engine.models.specs import ModelSpec
 from scenarios.schema import Scenario
@@ -24,26 +26,26 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 
 
 @pytest.fixture
-def calibration(spec: ModelSpec) -> Calibration:
-    """One that was made here and now."""
+def costs(spec: ModelSpec) -> MeasuredCosts:
+    """Some that were made here and now."""
     record = ModelRecord(spec=spec, sha256=model_digest(spec))
     here = {"hardware": hardware(), "software": software(), "engine_revision": engine_revision()}
-    return artifact().calibration.model_copy(update={**here, "target": record, "drafts": {"int8": record}})
+    return artifact().costs.model_copy(update={**here, "target": record, "drafts": {"int8": record}})
 
 
-def test_one_made_here_and_now_is_of_nothing_else(calibration: Calibration, spec: ModelSpec) -> None:
-    assert list(others(calibration, spec, {"int8": spec})) == []
-    assert outdated(calibration) == ()
+def test_one_made_here_and_now_is_of_nothing_else(costs: MeasuredCosts, spec: ModelSpec) -> None:
+    assert list(others(costs, spec, {"int8": spec})) == []
+    assert outdated(costs) == ()
 
 
-def test_each_thing_that_differs_is_named(calibration: Calibration, spec: ModelSpec) -> None:
+def test_each_thing_that_differs_is_named(costs: MeasuredCosts, spec: ModelSpec) -> None:
     def found(**update: object) -> list[str]:
-        return list(others(calibration.model_copy(update=update), spec, {"int8": spec}))
+        return list(others(costs.model_copy(update=update), spec, {"int8": spec}))
 
     other = ModelRecord(spec=spec, sha256="0" * 64)
     assert found(drafts={"int8": other}) == ["other weights of 'int8'"]
     assert found(target=other) == ["other weights of 'target'"]
-    assert found(drafts={"int4": calibration.target}) == ["another pair"]
+    assert found(drafts={"int4": costs.target}) == ["another pair"]
     assert found(hardware=hardware() | {"processor": "Z80"}) == ["another machine (Z80)"]
     assert found(engine_revision="abc") == [f"engine revision abc (here {engine_revision()})"]
     assert found(engine_revision=None) == [f"an engine of unknown revision (here {engine_revision()})"]
@@ -53,11 +55,11 @@ def test_each_thing_that_differs_is_named(calibration: Calibration, spec: ModelS
     assert found(software={}) == []  # nothing is known of it
 
 
-def test_weights_that_changed_under_a_name_are_found(calibration: Calibration, tmp_path: Path) -> None:
+def test_weights_that_changed_under_a_name_are_found(costs: MeasuredCosts, tmp_path: Path) -> None:
     """The specification is the same, and the file's name is."""
     spec = ModelSpec(source=save_tiny(tmp_path, seed=3))
     record = ModelRecord(spec=spec, sha256=model_digest(spec))
-    made = calibration.model_copy(update={"target": record, "drafts": {}})
+    made = costs.model_copy(update={"target": record, "drafts": {}})
     assert list(others(made, spec, {})) == []
     save_tiny(tmp_path, seed=4)
     (weights,) = tmp_path.glob("*.safetensors")
@@ -68,10 +70,10 @@ def test_weights_that_changed_under_a_name_are_found(calibration: Calibration, t
     assert missing.startswith("weights of 'target' that are not here")
 
 
-def test_a_calibration_from_elsewhere_is_not_called_outdated(calibration: Calibration) -> None:
+def test_a_calibration_from_elsewhere_is_not_called_outdated(costs: MeasuredCosts) -> None:
     other = {"engine_revision": "abc", "software": {"torch": "1.0"}}
-    assert outdated(calibration.model_copy(update={**other, "hardware": {"processor": "Z80"}})) == ()
-    (said,) = outdated(calibration.model_copy(update=other))
+    assert outdated(costs.model_copy(update={**other, "hardware": {"processor": "Z80"}})) == ()
+    (said,) = outdated(costs.model_copy(update=other))
     assert "engine revision abc" in said
     assert "torch 1.0" in said
     assert "specbranch calibrate --again" in said
@@ -80,7 +82,9 @@ def test_a_calibration_from_elsewhere_is_not_called_outdated(calibration: Calibr
 def test_predictions_from_another_revision_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     made = artifact(prompts=2, tokens=12)
     update = {"hardware": hardware(), "engine_revision": "then"}
-    made = type(made)(made.calibration.model_copy(update=update), made.traces)
+    made = replace(
+        made, costs=made.costs.model_copy(update=update), recorded=made.recorded.model_copy(update=update)
+    )
     scenario = Scenario.model_validate({"title": "t", "configurations": [{"policy": "autoregressive"}]})
     for revision, said in (("now", True), ("then", False)):
         monkeypatch.setattr(provenance, "engine_revision", lambda here=revision: here)

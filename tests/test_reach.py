@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from rich.console import Console
 from verifications import verification
 
-from calibrate.artifact import Artifact, Cell, PlacementCosts
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Cell, PlacementCosts
 from engine.configuration import Configuration
 from reports.compare.compare_page import render as render_comparison
 from reports.compare.compare_tables import print_comparisons
@@ -64,9 +65,9 @@ def test_what_was_measured_least_far_counts() -> None:
     """Of target, draft forwards and branches, and of the draft that is used alone."""
 
     def without(costs: tuple[Cell, ...], beyond: int) -> tuple[Cell, ...]:
-        return tuple(cell for cell in costs if cell.context <= beyond)
+        return tuple(cell for cell in costs if cell.cache_tokens <= beyond)
 
-    costs: PlacementCosts = SHORT.calibration.placements[0]
+    costs: PlacementCosts = SHORT.costs.placements[0]
     int8 = costs.drafts["int8"].model_copy(update={"branch": without(costs.drafts["int8"].branch, 32)})
     short = costs.model_copy(update={"drafts": {**costs.drafts, "int8": int8}})
     assert [measured_context(short, draft) for draft in (None, "int4", "int8")] == [384, 384, 32]
@@ -148,7 +149,7 @@ def test_replays_of_a_verification_carry_the_mark() -> None:
     from reports.verify.what_if_runs import overheads, sweep
 
     for made, far in ((SHORT, False), (LONG, True)):
-        int8 = {"int8": made.calibration.drafts["int8"]}
-        small = replace(made, calibration=made.calibration.model_copy(update={"drafts": int8}))
+        int8 = {"int8": made.recorded.drafts["int8"]}
+        small = replace(made, recorded=made.recorded.model_copy(update={"drafts": int8}))
         assert {p.far_context for p in overheads(small, SCENARIO.configurations)} == {far}
         assert {p.far_context for p in sweep(small)} == {far}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from replayed_records import CONFIGURATIONS, HERE, record
 
-from calibrate.artifact import JSON_NAME, save_artifact
+from calibrate.artifact import COSTS_NAME, save_artifact
 from engine.errors import SpecBranchError
 from reports.verify.paired_runs import find_compared, find_runs, open_replay
 from reports.verify.verification import replay_folder
@@ -19,7 +19,7 @@ def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:
     with pytest.raises(SpecBranchError, match=r"without the replay.*verification\.replay"):
         find_runs(path, v, "3", 1, ["simulator"])
     save_artifact(replay_folder(path), HERE)
-    assert open_replay(path).calibration.prompts == HERE.calibration.prompts
+    assert open_replay(path).recorded.prompts == HERE.recorded.prompts
     real, simulated = find_runs(path, v, CONFIGURATIONS[3].label(), 1, ["engine", "simulator"])
     assert real == replace(simulated, world="engine")
     with pytest.raises(SpecBranchError, match="numbered from 0"):
@@ -31,7 +31,7 @@ def test_the_simulated_counterpart_of_any_run(tmp_path: Path) -> None:
 def test_a_damaged_replay_says_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "verification.json"
     save_artifact(replay_folder(path), HERE)
-    whole = replay_folder(path) / JSON_NAME
+    whole = replay_folder(path) / COSTS_NAME
     whole.write_text(whole.read_text()[:-9])
     with pytest.raises(SpecBranchError, match="specbranch verify --again"):
         open_replay(path)

@@ -9,15 +9,16 @@ from pathlib import Path
 import artifacts
 import numpy as np
 import pytest
+from closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrate.artifact import Artifact, Cell, DraftCosts, PlacementCosts
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Cell, DraftCosts, PlacementCosts
 from engine.errors import CalibrationError, ConfigurationError
 from scenarios.what_if import WhatIf
 from sim.search.grid import Aids, Grid
 from sim.search.regime_map import RegimeMap, regime_map, step_ratio
-from sim.world.closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
 from sim.world.replay import Replay
 
 STEP = 0.004  # seconds of the ideal machine's draft
@@ -47,7 +48,7 @@ RATIOS, ALIGNMENTS = (2.0, 6.0, 15.0), (0.4, 0.7, 0.9)
 
 def flat(seconds: float, counts: tuple[int, ...]) -> tuple[Cell, ...]:
     """An operation that takes as long whatever it reads, and behind whatever."""
-    return tuple(Cell(tokens=n, context=c, seconds=(seconds,) * 3) for n in counts for c in (0, 32, 4096))
+    return tuple(Cell(rows=n, cache_tokens=c, seconds=(seconds,) * 3) for n in counts for c in (0, 32, 4096))
 
 
 def ideal(seed: int = 0, acceptance: float = 0.6) -> Artifact:
@@ -95,7 +96,7 @@ def ideal(seed: int = 0, acceptance: float = 0.6) -> Artifact:
         )
         for placement in ("at-once", "in-turn")
     )
-    return Artifact(made.calibration.model_copy(update={"placements": costs}), tuple(traces))
+    return replace(made, costs=made.costs.model_copy(update={"placements": costs}), traces=tuple(traces))
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +195,9 @@ def test_overheads_and_contention_are_told_apart(slow: float, hand_over: float) 
                 "drafts": {name: d.model_copy(update={"fork": ()}) for name, d in c.drafts.items()},
             }
         )
-        for c in made.calibration.placements
+        for c in made.costs.placements
     )
-    made = Artifact(made.calibration.model_copy(update={"placements": costly}), made.traces)
+    made = replace(made, costs=made.costs.model_copy(update={"placements": costly}))
     mapped = regime_map(made, ratios=(8.0,), alignments=(0.7,), plain=PLAIN, helped=(), jobs=1)
     (cell,) = mapped.view("at-once", 0.0, helpers=False).cells
     assert (cell.without["overheads"] > 1.05) == (hand_over > 0.0)
@@ -254,7 +255,7 @@ def test_helpers_never_make_the_best_worse(whole: RegimeMap) -> None:
 def test_the_own_pair_lies_where_it_was_measured(whole: RegimeMap) -> None:
     made = drawn()
     assert [(o.draft, o.temperature) for o in whole.own] == list(
-        (name, t) for t, name in itertools.product((0.0, 1.0), made.calibration.drafts)
+        (name, t) for t, name in itertools.product((0.0, 1.0), made.recorded.drafts)
     )
     for o in whole.own:
         assert o.ratio == pytest.approx(step_ratio(made, o.draft))
@@ -267,7 +268,7 @@ def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -
     """Nothing is shifted or scaled there."""
     made = drawn()
     world = Replay(made)
-    for o in whole.own[: len(made.calibration.drafts)]:
+    for o in whole.own[: len(made.recorded.drafts)]:
         cell = o.cell("at-once", False)
         seconds = {e.policy: sum(t.seconds for t in world.tallies(e.configuration)) for e in cell.entries}
         for e in cell.entries:
@@ -306,8 +307,10 @@ def test_what_cannot_be_mapped_is_refused() -> None:
     made = artifacts.artifact()
     with pytest.raises(ConfigurationError, match="no draft 'mine'"):
         regime_map(made, draft="mine")
-    none = Artifact(
-        made.calibration.model_copy(update={"drafts": {}}), tuple(replace(t, drafts={}) for t in made.traces)
+    none = replace(
+        made,
+        recorded=made.recorded.model_copy(update={"drafts": {}}),
+        traces=tuple(replace(t, drafts={}) for t in made.traces),
     )
     with pytest.raises(CalibrationError, match="no draft to map"):
         regime_map(none)

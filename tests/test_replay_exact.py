@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tiny_models import VOCABULARY, own_text, save_tiny
 
-from calibrate.artifact import HRAD_FOLDER, Artifact, DraftTrace, Trace
+from calibrate.artifact import HRAD_FOLDER, Artifact
 from calibrate.costs.measurement import SamplingBudget
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
+from calibrate.trace_records import DraftTrace, Trace
 from calibrate.traces.hrad_examples import predictions
 from engine.configuration import Configuration
 from engine.drafts.ngram_counting import save_ngrams
@@ -115,7 +116,7 @@ def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
     def all_foreseen(traces: Sequence[Trace]) -> tuple[Trace, ...]:
         return tuple(replace(t, drafts={name: foreseen(t, name) for name in t.drafts}) for t in traces)
 
-    return Artifact(artifact.calibration, all_foreseen(artifact.traces), all_foreseen(artifact.sampled))
+    return replace(artifact, traces=all_foreseen(artifact.traces), sampled=all_foreseen(artifact.sampled))
 
 
 @pytest.mark.parametrize("draft", ["near", pytest.param("middling", marks=pytest.mark.slow), "far"])

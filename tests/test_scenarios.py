@@ -125,6 +125,26 @@ def test_a_calibration_is_named_relative_to_the_file(tmp_path: Path) -> None:
     assert outcomes[0].notes == ("measured on other hardware: made up",)
 
 
+def test_costs_may_come_from_another_calibration(tmp_path: Path) -> None:
+    """What is simulated is the traces' texts at the other's speed; and every outcome says so."""
+    save_artifact(tmp_path / "mine", artifact(prompts=5, tokens=24))
+    made = artifact(prompts=2, seed=1, jitter=False)
+    update = {"created": "2026-03-03T00:00:00+00:00"}
+    slow = made.costs.model_copy(update=update), made.recorded.model_copy(update=update)
+    save_artifact(tmp_path / "slow", Artifact(*slow, made.traces))
+    own, other = (
+        list(run_scenario(load_scenario(write(tmp_path, text))))
+        for text in (REPLAYED, f"{REPLAYED}costs_from: slow\n")
+    )
+    both = load_artifact(tmp_path / "mine", costs=tmp_path / "slow")
+    for here, there in zip(own, other, strict=True):
+        assert here.metrics.tokens == there.metrics.tokens
+        assert here.metrics.mean_accepted_length == there.metrics.mean_accepted_length
+        assert here.speed != there.speed
+        assert any(note.startswith("costs and traces come from two calibrations") for note in there.notes)
+        assert both.remarks[0] in there.notes
+
+
 def test_which_calibration_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(calibrations, "REFERENCE", tmp_path / "reference")
@@ -149,6 +169,7 @@ def test_which_calibration_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (STATED, "title: t", "titel: t", 1, "did you mean 'title'?"),
         (STATED, "pearl", "perl", 7, "did you mean 'pearl'"),
         (STATED, "title: t", "title: t\ncalibration: x", 2, "does not go with stated"),
+        (STATED, "title: t", "title: t\ncosts_from: x", 2, "'costs_from': does not go with 'acceptance'"),
         (STATED, "acceptance: {independent: 0.5}\n", "", 2, "needs 'acceptance' beside it"),
         (STATED, "title: t", "title: t\nwhat_if: {alignment: 0.5}", 2, "shifts a calibration"),
         (STATED, "draft_length: [2, 3]", "draft: int4", 8, "one draft without a name"),

@@ -73,12 +73,12 @@ def test_what_does_not_draft_with_a_model_is_asked_less() -> None:
 
 def test_a_placement_occupies_its_seats() -> None:
     made = artifacts.artifact(prompts=1)
-    at_once, in_turn = made.calibration.placements
+    at_once, in_turn = made.costs.placements
     gpu = {"target_seat": "cuda:0", "draft_seat": "cuda:0"}
     both = {"target_seat": "cpu cores 0,1,2", "draft_seat": "cpu cores 3"}
     placements = (at_once.model_copy(update=both), in_turn.model_copy(update=gpu))
-    calibration = made.calibration.model_copy(update={"placements": placements})
-    found = what_if_runs.occupied(replace(made, calibration=calibration))
+    costs = made.costs.model_copy(update={"placements": placements})
+    found = what_if_runs.occupied(replace(made, costs=costs))
     assert [(o.target, o.both, o.unit) for o in found] == [(3, 4, "core"), (1, 1, "device")]
 
 

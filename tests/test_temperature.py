@@ -38,7 +38,7 @@ def test_a_replay_takes_the_engines_rounds(
         run = pair.generate(
             configuration,
             tokenizer.encode(prompt.text),
-            max_tokens=artifact.calibration.sampled_tokens,
+            max_tokens=artifact.recorded.sampled_tokens,
             end_tokens=tokenizer.end_tokens,
             sampling=Sampling(temperature=1.0).of_text(prompt.digest),
         )

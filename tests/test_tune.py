@@ -60,7 +60,7 @@ def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
     more = {s.configuration for s in result.scored} - set(grid)
     assert len(result.scored) == len(grid) + len(more)
     lengths = {(c.policy, c.placement, c.draft): c.draft_length for c in more}
-    costs = artifact(prompts=5, tokens=30).calibration.costs("at-once").drafts
+    costs = artifact(prompts=5, tokens=30).costs.at("at-once").drafts
     for (policy, placement, draft), length in lengths.items():
         assert (policy, placement) == ("pearl", "at-once")
         (together,) = costs[str(draft)].together
@@ -243,6 +243,15 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded.model_copy(update={"calibration": tuned.calibration}) == tuned
     assert loaded.calibration.resolve() == tuned.calibration.resolve()
     assert len(loaded.predicted) == 1 + len(tuned.baselines) + len(tuned.others)
+
+
+def test_a_file_knows_whose_costs_it_is_of(tmp_path: Path) -> None:
+    folder, costs = tmp_path / "calibration", tmp_path / "elsewhere" / "costs"
+    tuned = TunedConfiguration.of(tuning(), folder, "d" * 64, costs_from=costs)
+    save_tuned(tmp_path / "runs" / "tuned.yaml", tuned)
+    found = load_tuned(tmp_path / "runs" / "tuned.yaml").costs_from
+    assert found is not None
+    assert found.resolve() == costs.resolve()
 
 
 @pytest.mark.parametrize(

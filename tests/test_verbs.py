@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from artifacts import artifact
 from commands import ROOT, refusal, specbranch
 from typer.main import get_command
 
 import specbranch as command_line
+from calibrate.artifact import save_artifact
 from engine import command_line as options
 from engine.policies import policy_names
 from scenarios import shipped
@@ -133,6 +135,20 @@ def test_what_comes_along_goes_by_name_anywhere(tmp_path: Path) -> None:
     assert "draft-length" in said
     (tmp_path / "default").write_text("title: t\nconfigurations:\n  - policy: perl\n")
     assert "pearl" in refusal("simulate", "default", folder=tmp_path)  # a file that is there comes first
+
+
+def test_costs_from_another_calibration_are_said_and_never_verified(tmp_path: Path) -> None:
+    """The machine's own costs on texts from elsewhere, or the other way round: a figure tells that it is of two."""
+    save_artifact(tmp_path / "texts", artifact(prompts=2, tokens=12, drafts={"int8": (0.9, 0.02)}))
+    both = ("--calibration", "texts", "--costs-from", "reference")
+    (tmp_path / "s.yaml").write_text("title: t\nconfigurations: [{policy: autoregressive}]\n")
+    said = "costs and traces come from two calibrations"
+    for words in (("simulate", "s.yaml"), ("tune",)):
+        shown = " ".join(specbranch(*words, *both, folder=tmp_path).stdout.split())
+        assert said in shown
+    assert "without --costs-from" in refusal("verify", folder=tmp_path)
+    (tmp_path / "s.yaml").write_text((ROOT / "scenarios/stated-costs.yaml").read_text())
+    assert "the scenario states them" in refusal("simulate", "s.yaml", *both, folder=tmp_path)
 
 
 def test_an_error_names_the_verb_that_makes_what_is_missing(tmp_path: Path) -> None:

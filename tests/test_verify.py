@@ -131,7 +131,7 @@ def test_drawn_texts_are_verified_from_the_search_to_the_page(
     tuned = load_tuned(tmp_path / "tuned.yaml")
     drawn = next(c for c in (*tuned.baselines, *tuned.others) if c.draws_drafts)
     tuned = tuned.model_copy(update={"chosen": drawn, "others": (*tuned.others, tuned.chosen)})
-    assert longest_text(artifact, tuned) == artifact.calibration.sampled_tokens
+    assert longest_text(artifact, tuned) == artifact.recorded.sampled_tokens
     plan = Plan(12, repeats=1, seed=5)
     made, replay = verify(pair, tokenizer, artifact, tuned, word_prompts("heldout"), plan)
     assert is_verified(made, tuned, word_prompts("heldout"), plan)

@@ -14,8 +14,9 @@ from typing import Generic, TypeVar
 import artifacts
 import numpy as np
 
-from calibrate.artifact import Artifact, PromptRecord
+from calibrate.artifact import Artifact
 from calibrate.costs.drift import Drift
+from calibrate.trace_records import PromptRecord
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.policies import load_policy
@@ -425,4 +426,4 @@ def artifact() -> Artifact:
     """A synthetic calibration of the same drafts, with a note that would end a script."""
     made = artifacts.artifact(drafts={name: (chance, step) for name, step, chance in Costs().draft})
     notes = ("synthetic note </script>: one sample left out as a stall",)
-    return Artifact(made.calibration.model_copy(update={"notes": notes}), made.traces)
+    return replace(made, costs=made.costs.model_copy(update={"notes": notes}))

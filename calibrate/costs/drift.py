@@ -16,20 +16,21 @@ from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from calibrate.artifact import (
+from calibrate.artifact import Artifact
+from calibrate.cost_records import (
     DRAFT_CELLS,
     TARGET_CELLS,
-    Artifact,
-    Calibration,
     Cell,
     DraftCosts,
+    MeasuredCosts,
     PlacementCosts,
     Together,
     step_of,
 )
 from calibrate.intervals import visits_of
+from calibrate.records import Record
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
 from engine.runtime.placement import Placement
@@ -41,10 +42,8 @@ QUANTILES = 64  # that stand for the spread of more timings
 RESAMPLES = 2000
 
 
-class Drift(BaseModel):
+class Drift(Record):
     """A model's step in a placement, in seconds, each a mean of a visit's samples: when calibrated, and now."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     placement: Placement
     model: str
@@ -82,10 +81,8 @@ class Drift(BaseModel):
         return Estimate(value, float(low), float(high))
 
 
-class ContentionSample(BaseModel):
+class ContentionSample(Record):
     """The target and a draft at once, in a placement that lets them: as a calibration times it, but now."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     placement: Placement
     draft: str
@@ -100,10 +97,10 @@ def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> f
     return min(float(tokens if operation == "burst" else 1), seconds / step)
 
 
-def drifts(calibration: Calibration, now: Mapping[PlacedModel, Sequence[float]]) -> Iterator[Drift]:
+def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[float]]) -> Iterator[Drift]:
     """The pace of each model that was timed again. CalibrationError if it was not calibrated."""
     for (placement, model), seconds in now.items():
-        then = step_of(calibration.costs(placement), model)
+        then = step_of(costs.at(placement), model)
         visits = tuple(fmean(samples) for samples in visits_of(then))
         yield Drift(placement=placement, model=model, calibrated=visits, now=tuple(seconds))
 
@@ -130,8 +127,8 @@ def adjusted_for_drift(
         target = _at(costs, TARGET_CELLS, by_model.get((costs.placement, TARGET)))
         return target.model_copy(update={"drafts": drafts})
 
-    placements = tuple(map(moved, artifact.calibration.placements))
-    return replace(artifact, calibration=artifact.calibration.model_copy(update={"placements": placements}))
+    placements = tuple(map(moved, artifact.costs.placements))
+    return replace(artifact, costs=artifact.costs.model_copy(update={"placements": placements}))
 
 
 def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:
@@ -141,7 +138,7 @@ def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:
 
     def at(operation: str, cell: Cell) -> Cell:
         middle = float(np.median(cell.seconds))
-        share = share_of_step(operation, cell.tokens, middle, pace.step)
+        share = share_of_step(operation, cell.rows, middle, pace.step)
         seconds = tuple(middle + share * more for more in pace.longer)
         return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 

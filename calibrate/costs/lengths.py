@@ -8,7 +8,7 @@ hundred tokens, behind which weights still take most of the time, and the longes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from calibrate.artifact import ModelRecord
+from calibrate.records import ModelRecord
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.models.capabilities import position_limit
 from engine.models.specs import ModelSpec
@@ -23,14 +23,24 @@ def most_positions(spec: ModelSpec) -> int | None:
 
     SpecBranchError if its configuration cannot be read.
     """
+    return position_limit(_configuration(spec))
+
+
+def _configuration(spec: ModelSpec) -> Any:
+    """The configuration that a model's architecture is made by. SpecBranchError if it cannot be read."""
     from transformers import AutoConfig
 
     try:
-        config: Any = AutoConfig.from_pretrained(spec.location, trust_remote_code=spec.trust_remote_code)
+        return AutoConfig.from_pretrained(spec.location, trust_remote_code=spec.trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecBranchError(f"the model '{spec.source}' could not be loaded: {reason}") from error
-    return position_limit(config)
+
+
+def vocabulary(spec: ModelSpec) -> int | None:
+    """How many tokens a model knows; None: its configuration does not say. SpecBranchError as above."""
+    found: int | None = getattr(_configuration(spec).get_text_config(), "vocab_size", None)
+    return found
 
 
 def with_positions(models: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:

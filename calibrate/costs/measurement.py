@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrate.artifact import STEP, DraftCosts, PlacementCosts, Together
+from calibrate.cost_records import STEP, DraftCosts, PlacementCosts, Together
 from calibrate.costs import operations
 from calibrate.costs.lengths import LONGER, contexts
 from calibrate.costs.sampling_plan import (
@@ -236,7 +236,7 @@ def _plan(model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, alone
     plan = grid("forward", lengths, (0,))
     if model == TARGET:
         plan += grid("forward", TARGET_TOKENS, forwards)
-        plan += grid("rollback", (8,), forwards) + grid("draw", (1, 5, 17), (0,))
+        plan += grid("draw", (1, 5, 17), (0,))
         return plan + grid("foresight", (8,), (0,)) if hrad else plan
     plan += grid("forward", DRAFT_TOKENS, forwards) + grid("branch", BRANCHES, branches)
     plan += grid("burst", BURSTS, branches[:1]) if alone else []
@@ -375,7 +375,6 @@ def _placement_costs(
         target_seat=str(seating.target),
         draft_seat=str(seating.draft),
         target=target.cells("forward"),
-        rollback=target.cells("rollback"),
         draw=target.cells("draw"),
         foresight=target.cells("foresight"),
         drafts={

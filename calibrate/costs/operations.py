@@ -9,7 +9,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from calibrate.artifact import PAUSE
+from calibrate.cost_records import PAUSE
 from engine.models.specs import TARGET
 from engine.runtime.worker_process import Host, Hosted
 
@@ -182,22 +182,6 @@ def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) ->
     return _repeat(sample, repeats)
 
 
-def time_rollback(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
-    """Forgetting the last `tokens` behind `context`."""
-    model = _fill(host.models[name], context)
-    line = _filler(context + tokens)
-
-    def sample() -> float:
-        model.read(model.rewind([*line, 0], context)[:-1], last=1)
-        host.synchronise()
-        start = time.perf_counter()
-        model.rewind([*line[:context], 0], context)
-        host.synchronise()
-        return time.perf_counter() - start
-
-    return _repeat(sample, repeats)
-
-
 def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
     """Adding noise to the logits of `tokens` rows at temperature 1: of so many places in the target, of one in a draft,
     whose branches are side by side."""
@@ -260,7 +244,6 @@ _OPERATIONS: dict[str, Callable[..., list[float]]] = {
     "branch": time_branches,
     "burst": time_burst,
     "fork": time_fork,
-    "rollback": time_rollback,
     "draw": time_draw,
     "foresight": time_foresight,
 }

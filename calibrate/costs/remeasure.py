@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from calibrate.artifact import STEP
+from calibrate.cost_records import STEP
 from calibrate.costs.drift import PlacedModel
 from calibrate.costs.measurement import ContentionTimes, add_together, time_together
 from calibrate.costs.sampling_plan import time_cell

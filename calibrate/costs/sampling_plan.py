@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
-from calibrate.artifact import STEP, Cell
+from calibrate.cost_records import STEP, Cell
 from calibrate.costs import operations
 from calibrate.costs.drift import share_of_step
 from calibrate.intervals import half_width
@@ -38,6 +38,7 @@ NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
 Key = tuple[str, int, int]  # operation, tokens, context
 
+DEAR = "fork"  # whose set-up costs far more than it does; left out from the third lap on
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
 FORWARDS = (
@@ -65,15 +66,11 @@ class Visit:
 
 @dataclass
 class SamplingPlan:
-    """A model in one placement, the cells it is timed on, and the visits made so far.
-
-    `once`: operations whose set-up costs far more than they do; they are left out from the third lap on.
-    """
+    """A model in one placement, the cells it is timed on, and the visits made so far."""
 
     placement: Placement
     model: str
     keys: Sequence[Key]
-    once: frozenset[str] = frozenset({"fork", "rollback"})
     visits: list[Visit] = field(default_factory=list)
     laps: int = 0
 
@@ -106,8 +103,8 @@ class SamplingPlan:
                 mine, apart = apart, []
             cells.append(
                 Cell(
-                    tokens=key[1],
-                    context=key[2],
+                    rows=key[1],
+                    cache_tokens=key[2],
                     seconds=tuple(second for samples in mine for second in samples),
                     visits=tuple(map(len, mine)),
                     excluded=tuple(second for samples in apart for second in samples),
@@ -171,7 +168,7 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
     """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
-    due = [key for key in plan.keys if number < 2 or key[0] not in plan.once]
+    due = [key for key in plan.keys if number < 2 or key[0] != DEAR]
     if number >= 2:
         wanted = set(plan.open())
         due = [key for key in due if key in wanted]

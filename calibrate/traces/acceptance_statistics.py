@@ -96,7 +96,7 @@ class AtTemperature:
 
 def acceptance_statistics(artifact: Artifact) -> tuple[AcceptanceStatistics, ...]:
     """One for each draft of the calibration, in its order, over its greedy texts."""
-    return tuple(_of_draft(artifact, name) for name in artifact.calibration.drafts)
+    return tuple(_of_draft(artifact, name) for name in artifact.recorded.drafts)
 
 
 def acceptance_at_temperature(artifact: Artifact) -> tuple[AtTemperature, ...]:
@@ -109,7 +109,7 @@ def acceptance_at_temperature(artifact: Artifact) -> tuple[AtTemperature, ...]:
         return _share([float(some.sum()) for some in hits], lengths)
 
     found = []
-    for name in artifact.calibration.drafts:
+    for name in artifact.recorded.drafts:
         likeliest, drawn = (
             [trace.views(drawn=how)[name].tokens[:, 0] == trace.path for trace in texts]
             for how in (False, True)
@@ -119,7 +119,7 @@ def acceptance_at_temperature(artifact: Artifact) -> tuple[AtTemperature, ...]:
             for trace in texts
         ]
         most = _share([float(ratio.sum()) for ratio in ratios], lengths)
-        heat = artifact.calibration.temperature or 0.0
+        heat = artifact.recorded.temperature or 0.0
         found.append(AtTemperature(name, heat, sum(lengths), share(likeliest), share(drawn), most))
     return tuple(found)
 
@@ -131,7 +131,7 @@ def first_token_shares(artifact: Artifact, *, drawn: bool = False) -> dict[str, 
     """
     return {
         name: float(np.concatenate([ranks == 0 for ranks in _ranks(artifact, name, drawn=drawn)]).mean())
-        for name in artifact.calibration.drafts
+        for name in artifact.recorded.drafts
     }
 
 
@@ -179,7 +179,7 @@ def _ranks(artifact: Artifact, draft: str, *, drawn: bool = False) -> list[NDArr
 def _of_draft(artifact: Artifact, name: str) -> AcceptanceStatistics:
     ranks = _ranks(artifact, name)
     hits = [r == 0 for r in ranks]
-    kinds = [p.kind for p in artifact.calibration.prompts]
+    kinds = [p.kind for p in artifact.recorded.prompts]
     sure = [trace.drafts[name].chances[:, 0].astype(float) for trace in artifact.traces]
     reliability = tuple(_reliability(sure, hits))
     positions = sum(b.positions for b in reliability)

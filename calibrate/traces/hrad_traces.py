@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.artifact import DraftTrace, Trace
+from calibrate.trace_records import DraftTrace, Trace
 from engine.models.specs import TARGET
 from engine.progress import Advance
 from engine.runtime.pair import Pair, predictor_path

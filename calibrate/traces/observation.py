@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from calibrate.artifact import DraftTrace
+from calibrate.trace_records import DraftTrace
 from engine.models.sampling import GREEDY, Sampling
 from engine.runtime.session import Player
 from engine.runtime.worker_process import Host
@@ -87,7 +87,7 @@ def _as_trace(seen: dict[str, Any]) -> DraftTrace:
 def observe(
     host: Host, name: str, prompt: list[int], texts: list[list[Any]], count: int, length: int
 ) -> list[list[dict[str, Any]]]:
-    """For each text, the arrays of `calibrate.artifact.DraftTrace` as lists; of drawn texts twice, as in `Seen`."""
+    """For each text, the arrays of `calibrate.trace_records.DraftTrace` as lists; of drawn texts two, as in `Seen`."""
     model = host.models[name].model
     model.clear(prompt)
     seen = [_observed(model, prompt, path, Sampling(**how), count, length) for path, how in texts]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter
 
-from calibrate.artifact import Rehearsal, Trace
+from calibrate.cost_records import Rehearsal
 from calibrate.journal import Journal
 from calibrate.prompts import Prompt
+from calibrate.trace_records import Trace
 from calibrate.traces.observation import Seen, Text, as_seen, chances, view
 from engine.configuration import Configuration
 from engine.models.sampling import GREEDY, Sampling

@@ -15,16 +15,8 @@ from statistics import fmean, median
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from calibrate.artifact import (
-    DRAFT_CELLS,
-    STEP,
-    TARGET_CELLS,
-    Artifact,
-    Calibration,
-    Cell,
-    load_artifact,
-    step_of,
-)
+from calibrate.artifact import Artifact, load_artifact
+from calibrate.cost_records import DRAFT_CELLS, STEP, TARGET_CELLS, Cell, MeasuredCosts, step_of
 from calibrate.costs.drift import Drift, PlacedModel, drifts, share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
@@ -150,17 +142,17 @@ def benchmark_calibration(
             else:
                 calibrate(pair, tokenizer, prompts, effort, out, show=_named(name, show))
         made[name] = load_artifact(out)
-        noise[name] = noise_of(made[name].calibration, time.monotonic() - began)
+        noise[name] = noise_of(made[name].costs, time.monotonic() - began)
     first, second, third = (made[name] for name in CALIBRATIONS)
     return CalibrationBenchmark(
-        hardware=first.calibration.hardware,
-        software=first.calibration.software,
+        hardware=first.costs.hardware,
+        software=first.costs.software,
         effort=effort.name,
-        remarks=first.calibration.remarks,
+        remarks=first.costs.remarks,
         noise=noise,
         explained={name: tuple(explain(artifact)) for name, artifact in made.items()},
-        again=tuple(differences(first.calibration, second.calibration)),
-        loaded=tuple(differences(first.calibration, third.calibration)),
+        again=tuple(differences(first.costs, second.costs)),
+        loaded=tuple(differences(first.costs, third.costs)),
     )
 
 
@@ -191,23 +183,23 @@ def compute_by_fits() -> None:
         time.sleep(LOAD_SECONDS)
 
 
-def cells_of(calibration: Calibration) -> Iterator[tuple[tuple[Placement, str, str], Cell]]:
+def cells_of(costs: MeasuredCosts) -> Iterator[tuple[tuple[Placement, str, str], Cell]]:
     """Every cell with its placement, model and operation."""
-    for costs in calibration.placements:
+    for placed in costs.placements:
         for operation in TARGET_CELLS:
             name = "forward" if operation == "target" else operation
-            yield from (((costs.placement, TARGET, name), cell) for cell in getattr(costs, operation))
-        for draft, mine in costs.drafts.items():
+            yield from (((placed.placement, TARGET, name), cell) for cell in getattr(placed, operation))
+        for draft, mine in placed.drafts.items():
             for operation in DRAFT_CELLS:
-                yield from (((costs.placement, draft, operation), cell) for cell in getattr(mine, operation))
+                yield from (((placed.placement, draft, operation), cell) for cell in getattr(mine, operation))
 
 
-def differences(first: Calibration, second: Calibration) -> Iterator[Difference]:
+def differences(first: MeasuredCosts, second: MeasuredCosts) -> Iterator[Difference]:
     """Of the cells that both calibrations have."""
     paced = {(p.placement, p.model): p for p in drifts(first, _steps(second))}
-    theirs = {(key, cell.tokens, cell.context): cell for key, cell in cells_of(second)}
+    theirs = {(key, cell.rows, cell.sequences, cell.cache_tokens): cell for key, cell in cells_of(second)}
     for key, mine in cells_of(first):
-        other = theirs.get((key, mine.tokens, mine.context))
+        other = theirs.get((key, mine.rows, mine.sequences, mine.cache_tokens))
         if other is None:
             continue
         visits = visits_of(mine), visits_of(other)
@@ -216,14 +208,14 @@ def differences(first: Calibration, second: Calibration) -> Iterator[Difference]
             placement=key[0],
             model=key[1],
             operation=key[2],
-            tokens=mine.tokens,
-            context=mine.context,
+            tokens=mine.rows,
+            context=mine.cache_tokens,
             first=before,
             second=after,
             half=difference_half_width(*visits),
             longer=None
-            if (key[2], mine.tokens, mine.context) == STEP or key[:2] not in paced
-            else _longer(paced[key[:2]], key[2], mine.tokens, before),
+            if (key[2], mine.rows, mine.cache_tokens) == STEP or key[:2] not in paced
+            else _longer(paced[key[:2]], key[2], mine.rows, before),
         )
 
 
@@ -233,27 +225,27 @@ def _longer(pace: Drift, operation: str, tokens: int, seconds: float) -> Estimat
     return Estimate(*(moved * (times - 1.0) for times in (factor.value, factor.low, factor.high)))
 
 
-def _steps(calibration: Calibration) -> dict[PlacedModel, list[float]]:
+def _steps(costs: MeasuredCosts) -> dict[PlacedModel, list[float]]:
     """What tells the pace of a calibration: each model's steps, in the mean over each visit."""
     return {
-        (costs.placement, model): [fmean(samples) for samples in visits_of(step_of(costs, model))]
-        for costs in calibration.placements
-        for model in (TARGET, *costs.drafts)
+        (placed.placement, model): [fmean(samples) for samples in visits_of(step_of(placed, model))]
+        for placed in costs.placements
+        for model in (TARGET, *placed.drafts)
     }
 
 
-def noise_of(calibration: Calibration, seconds: float) -> Noise:
+def noise_of(costs: MeasuredCosts, seconds: float) -> Noise:
     """What a calibration of so many seconds tells of the machine."""
-    cells = [cell for _, cell in cells_of(calibration)]
+    cells = [cell for _, cell in cells_of(costs)]
     return Noise(
         seconds=seconds,
         samples=sum(len(cell.seconds) + len(cell.excluded) for cell in cells),
         excluded=sum(len(cell.excluded) for cell in cells),
         reference={
             placement: tuple(float(x) for x in np.percentile(times, [5, 50, 95]))  # type: ignore[misc]
-            for placement, times in calibration.reference_seconds.items()
+            for placement, times in costs.reference_seconds.items()
         },
-        notes=calibration.notes,
+        notes=costs.notes,
     )
 
 

@@ -115,7 +115,7 @@ def check(
         artifact = calibrate(pair, tokenizer, prompts[:half], effort, folder)
         for line in [*describe(artifact), *describe_share(artifact)]:
             say(line)
-        note("calibration", artifact.calibration.model_dump(mode="json"))
+        note("calibration", artifact.described())
         tuned = TunedConfiguration.of(tune(artifact, grid, jobs=1), folder, artifact.digest)
         say(tuned.advice)
         verification = verify(

@@ -15,8 +15,9 @@ import numpy as np
 import simpy
 from pydantic import BaseModel, ConfigDict
 
-from calibrate.artifact import Artifact, DraftTrace, Trace
+from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, software
+from calibrate.trace_records import DraftTrace, Trace
 from engine.configuration import Configuration
 from engine.progress import Show
 from scenarios.what_if import WhatIf
@@ -104,12 +105,12 @@ def repeated(artifact: Artifact, prompts: int, tokens: int) -> Artifact:
     """
     count = len(artifact.traces)
     traces = tuple(_lengthened(artifact.traces, index % count, tokens) for index in range(prompts))
-    calibration = artifact.calibration
     records = tuple(
-        calibration.prompts[index % count].model_copy(update={"path_tokens": tokens})
+        artifact.recorded.prompts[index % count].model_copy(update={"path_tokens": tokens})
         for index in range(prompts)
     )
-    return Artifact(calibration.model_copy(update={"prompts": records, "max_tokens": tokens}), traces)
+    recorded = artifact.recorded.model_copy(update={"prompts": records, "max_tokens": tokens})
+    return Artifact(artifact.costs, recorded, traces)
 
 
 def _lengthened(traces: Sequence[Trace], first: int, tokens: int) -> Trace:
@@ -155,7 +156,7 @@ def benchmark_simulator(artifact: Artifact, command: str, show: Show, quick: boo
         command=command,
         hardware=hardware(),
         software=software(),
-        calibrated=artifact.calibration.created,
+        calibrated=artifact.costs.created,
         prompts=PROMPTS,
         length=TOKENS,
         configurations=len(grid),
@@ -174,15 +175,15 @@ def benchmark_simulator(artifact: Artifact, command: str, show: Show, quick: boo
 
 def search_grid(artifact: Artifact, count: int) -> list[Configuration]:
     """`count` configurations of the search's own grid, evenly spread; all of them if there are fewer."""
-    placements = [costs.placement for costs in artifact.calibration.placements]
-    everything = Grid().configurations(list(artifact.calibration.drafts), placements)
+    placements = [costs.placement for costs in artifact.costs.placements]
+    everything = Grid().configurations(list(artifact.recorded.drafts), placements)
     wanted = min(count, len(everything))
     return [everything[index * len(everything) // wanted] for index in range(wanted)]
 
 
 def examples(artifact: Artifact) -> Iterator[Configuration]:
     """What stands for each policy: with the calibration's first draft, which is asked for the longest lines."""
-    placement = artifact.calibration.placements[0].placement
+    placement = artifact.costs.placements[0].placement
     yield Configuration(policy="autoregressive", placement=placement)
     for length in (4, 8):
         yield Configuration(policy="speculative", draft_length=length, placement=placement)
@@ -240,7 +241,7 @@ def _growth(
         policy="specbranch",
         draft_length=8,
         adaptive_branches=False,
-        placement=artifact.calibration.placements[0].placement,
+        placement=artifact.costs.placements[0].placement,
     )
     yield (
         "branches",
@@ -266,7 +267,7 @@ def profile(artifact: Artifact, configuration: Configuration) -> dict[str, float
 
 def _plain(artifact: Artifact, length: int, repeats: int) -> Timing:
     """Speculative decoding with the first draft as a loop that knows nothing else: what Python itself takes."""
-    draft = next(iter(artifact.calibration.drafts))
+    draft = next(iter(artifact.recorded.drafts))
     texts = [(t.drafts[draft].tokens[:, 0] == t.path).tolist() for t in artifact.traces]
 
     def loop() -> int:

@@ -226,8 +226,8 @@ def _alignment(
     v: Verification, draft: str | None, mine: Sequence[Compared], replay: Artifact | None
 ) -> tuple[Estimate, str]:
     """Of the measured texts, where their replay is at hand; else by what the target accepted in the runs."""
-    name = draft or next(iter(replay.calibration.drafts), "") if replay else ""
-    if replay and name in replay.calibration.drafts:
+    name = draft or next(iter(replay.recorded.drafts), "") if replay else ""
+    if replay and name in replay.recorded.drafts:
         drawn = replay.temperature > 0.0 and all(trace.drawing for trace in replay.traces)
         seen = [(trace.path, trace.views(drawn=drawn)[name].tokens[:, 0]) for trace in replay.traces]
         hits = [float((path == first).sum()) for path, first in seen]

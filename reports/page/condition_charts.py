@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from calibrate.artifact import Calibration, Cell
+from calibrate.cost_records import Cell, MeasuredCosts
 from engine.runtime.placement import Placement
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, layout
@@ -21,13 +21,13 @@ MODELS = (
 DASHES = ("solid", "dot", "dash", "dashdot")
 
 
-def costs(calibration: Calibration, placement: Placement) -> Figure:
+def costs(measured: MeasuredCosts, placement: Placement) -> Figure:
     """Milliseconds of a forward over tokens, raw samples and medians, for the target and each draft."""
-    here = calibration.costs(placement)
+    here = measured.at(placement)
     models: list[tuple[str, tuple[Cell, ...]]] = [("target", here.target)]
     models += [(f"draft {name}", found.forward) for name, found in here.drafts.items()]
-    contexts = sorted({cell.context for _, cells in models for cell in cells})
-    counts = sorted({cell.tokens for _, cells in models for cell in cells})
+    contexts = sorted({cell.cache_tokens for _, cells in models for cell in cells})
+    counts = sorted({cell.rows for _, cells in models for cell in cells})
     ticks = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
     traces: list[dict[str, Any]] = []
     for (name, cells), (tint, symbol) in zip(models, itertools.cycle(MODELS), strict=False):
@@ -37,12 +37,13 @@ def costs(calibration: Calibration, placement: Placement) -> Figure:
                 "mode": "markers",
                 "name": plain(name),
                 "legendgroup": name,
-                "x": [cell.tokens for cell in cells for _ in cell.seconds],
+                "x": [cell.rows for cell in cells for _ in cell.seconds],
                 "y": [1e3 * s for cell in cells for s in cell.seconds],
                 "marker": {"color": tint, "symbol": symbol, "size": 6, "opacity": 0.55},
                 "hovertext": [
-                    f"<b>{plain(name)}</b>: {milliseconds(s)}<br>{plural(cell.tokens, 'token')} behind {cell.context}"
-                    f"<br>median of {plural(len(cell.seconds), 'sample')} {milliseconds(median(cell.seconds))}"
+                    f"<b>{plain(name)}</b>: {milliseconds(s)}<br>{plural(cell.rows, 'token')} "
+                    f"behind {cell.cache_tokens}<br>median of {plural(len(cell.seconds), 'sample')} "
+                    f"{milliseconds(median(cell.seconds))}"
                     for cell in cells
                     for s in cell.seconds
                 ],
@@ -50,7 +51,7 @@ def costs(calibration: Calibration, placement: Placement) -> Figure:
             }
         )
         for context, dash in zip(contexts, itertools.cycle(DASHES), strict=False):
-            line = sorted((c.tokens, 1e3 * median(c.seconds)) for c in cells if c.context == context)
+            line = sorted((c.rows, 1e3 * median(c.seconds)) for c in cells if c.cache_tokens == context)
             traces.append(
                 {
                     "type": "scatter",

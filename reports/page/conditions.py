@@ -5,7 +5,8 @@ from statistics import fmean, median
 
 import numpy as np
 
-from calibrate.artifact import Calibration, Cell, PlacementCosts
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Cell, MeasuredCosts, PlacementCosts
 from calibrate.costs.drift import ContentionSample, Drift
 from engine.naming import PLACES, in_words
 from reports.page import condition_charts
@@ -15,25 +16,25 @@ from reports.verify.verification import Verification, speculates
 from reports.wording import MINUS, listing, milliseconds, number, plural, ranged, signed, times
 
 
-def costs(calibration: Calibration) -> Section:
+def costs(measured: MeasuredCosts) -> Section:
     """What each operation costs, alone and while the other model runs."""
-    several = len(calibration.placements) > 1
+    several = len(measured.placements) > 1
     views = {
-        (str(i) if several else ""): View(condition_charts.costs(calibration, here.placement), _seats(here))
-        for i, here in enumerate(calibration.placements)
+        (str(i) if several else ""): View(condition_charts.costs(measured, here.placement), _seats(here))
+        for i, here in enumerate(measured.placements)
     }
     choices = (
-        (Choice("Placement", tuple(PLACES[c.placement] for c in calibration.placements)),) if several else ()
+        (Choice("Placement", tuple(PLACES[c.placement] for c in measured.placements)),) if several else ()
     )
     label = "Milliseconds of a forward over the number of tokens, for the target and each draft"
-    finding = _forwards(calibration.placements[0])
+    finding = _forwards(measured.placements[0])
     slow = [
         (here.placement, name, together)
-        for here in calibration.placements
+        for here in measured.placements
         for name, found in here.drafts.items()
         for together in found.together
     ]
-    tables = [_forward_table(calibration), _overhead_table(calibration)]
+    tables = [_forward_table(measured), _overhead_table(measured)]
     if slow:
         _, worst, together = max(slow, key=lambda s: max(s[2].slow_down()))
         target, draft = together.slow_down()
@@ -81,8 +82,8 @@ def costs(calibration: Calibration) -> Section:
 
 
 def _forwards(here: PlacementCosts) -> str:
-    context = min(c.context for c in here.target)
-    at = {c.tokens: median(c.seconds) for c in here.target if c.context == context}
+    context = min(c.cache_tokens for c in here.target)
+    at = {c.rows: median(c.seconds) for c in here.target if c.cache_tokens == context}
     few, many = min(at), max((n for n in at if n <= 16), default=min(at))
     place = PLACES[here.placement]
     text = f"Placed {place}, a target forward over {plural(few, 'token')} takes {milliseconds(at[few])}"
@@ -90,14 +91,15 @@ def _forwards(here: PlacementCosts) -> str:
         text += f", over {many} tokens {times(at[many] / at[few])} as long"
     steps = []
     for name, found in here.drafts.items():
-        first = min(found.forward, key=lambda c: (c.tokens, c.context))
+        first = min(found.forward, key=lambda c: (c.rows, c.cache_tokens))
         steps.append(f"{milliseconds(median(first.seconds))} ({name})")
     return text + (f"; a draft step takes {listing(steps)}." if steps else ".")
 
 
 def _seats(here: PlacementCosts) -> str:
     contexts = sorted(
-        {c.context for c in here.target} | {c.context for d in here.drafts.values() for c in d.forward}
+        {c.cache_tokens for c in here.target}
+        | {c.cache_tokens for d in here.drafts.values() for c in d.forward}
     )
     lines = [
         f"{dash} behind {context}"
@@ -109,9 +111,9 @@ def _seats(here: PlacementCosts) -> str:
     )
 
 
-def _forward_table(calibration: Calibration) -> Table:
+def _forward_table(measured: MeasuredCosts) -> Table:
     rows = []
-    for here in calibration.placements:
+    for here in measured.placements:
         models = [("target", here.target), *((f"draft {n}", d.forward) for n, d in here.drafts.items())]
         for name, cells in models:
             for cell in cells:
@@ -120,8 +122,8 @@ def _forward_table(calibration: Calibration) -> Table:
                     (
                         name,
                         PLACES[here.placement],
-                        str(cell.tokens),
-                        str(cell.context),
+                        str(cell.rows),
+                        str(cell.cache_tokens),
                         milliseconds(median(cell.seconds)),
                         f"{number(1e3 * low, 2)} to {number(1e3 * high, 2)}",
                         str(len(cell.seconds)),
@@ -131,15 +133,15 @@ def _forward_table(calibration: Calibration) -> Table:
     return Table("Forwards in numbers", columns, tuple(rows), ("model", "placement"))
 
 
-def _overhead_table(calibration: Calibration) -> Table:
+def _overhead_table(measured: MeasuredCosts) -> Table:
     rows: list[tuple[str, ...]] = []
-    for here in calibration.placements:
+    for here in measured.placements:
         place = PLACES[here.placement]
 
         def of_cells(
             what: str, name: str, cells: Sequence[Cell], place: str = place
         ) -> list[tuple[str, ...]]:
-            return [(what, name, place, str(c.tokens), str(c.context), *_timing(c.seconds)) for c in cells]
+            return [(what, name, place, str(c.rows), str(c.cache_tokens), *_timing(c.seconds)) for c in cells]
 
         rows.append(("hand-over between the workers", "", place, "", "", *_timing(here.hand_over)))
         for name, found in here.drafts.items():
@@ -153,7 +155,7 @@ def _timing(seconds: Sequence[float]) -> tuple[str, str]:
     return milliseconds(median(seconds), 3), str(len(seconds))
 
 
-def conditions(v: Verification, calibration: Calibration | None) -> Section:
+def conditions(v: Verification, artifact: Artifact | None) -> Section:
     """Hardware, software, models, prompts, runs and how they were ordered, and how steady the machine was."""
     samples = sorted(((s, c) for c in v.compared for s in c.samples), key=lambda pair: pair[0].order)
     finding = (
@@ -206,7 +208,7 @@ def conditions(v: Verification, calibration: Calibration | None) -> Section:
         pairs("Hardware", tuple(v.hardware.items())),
         pairs("Software", tuple(v.software.items())),
         pairs("Models", tuple(v.models.items())),
-        *((pairs("Calibration", _origin(calibration)),) if calibration else ()),
+        *((pairs("Calibration", _origin(artifact)),) if artifact else ()),
         Table("Prompts", prompt_columns, prompts, ("prompt", "kind", "digest"), shown=len(prompts) <= 12),
         Table(
             "Every run, in the order of the runs",
@@ -308,23 +310,24 @@ def _method(v: Verification) -> list[tuple[str, str]]:
     ]
 
 
-def _origin(calibration: Calibration) -> list[tuple[str, str]]:
-    models = {"target": calibration.target, **{f"draft {n}": m for n, m in calibration.drafts.items()}}
+def _origin(artifact: Artifact) -> list[tuple[str, str]]:
+    measured, recorded = artifact.costs, artifact.recorded
+    models = {"target": measured.target, **{f"draft {n}": m for n, m in measured.drafts.items()}}
     steady = {
-        f"reference operation, {PLACES.get(p, p)}": s for p, s in calibration.reference_seconds.items() if s
+        f"reference operation, {PLACES.get(p, p)}": s for p, s in measured.reference_seconds.items() if s
     }
     return [
-        ("created", calibration.created),
+        ("created", measured.created),
         (
             "effort",
-            f"{calibration.effort}, seed {calibration.seed}, {plural(len(calibration.prompts), 'prompt')}",
+            f"{measured.effort}, seed {measured.seed}, {plural(len(recorded.prompts), 'prompt')}",
         ),
         *((name, f"{m.spec.source}, sha256 {m.sha256}") for name, m in models.items()),
-        *((f"remark {i}", remark) for i, remark in enumerate(calibration.remarks, 1)),
-        ("engine revision", calibration.engine_revision or "not noted"),
-        ("contexts", f"up to {plural(calibration.longest_context, 'token')}"),
-        ("positions of the models", str(calibration.positions or "no limit known")),
-        *calibration.hardware.items(),
+        *((f"remark {i}", remark) for i, remark in enumerate(artifact.remarks, 1)),
+        ("engine revision", measured.engine_revision or "not noted"),
+        ("contexts", f"up to {plural(measured.longest_context, 'token')}"),
+        ("positions of the models", str(measured.positions or "no limit known")),
+        *measured.hardware.items(),
         *((name, f"{milliseconds(median(s))} in the median of {len(s)}") for name, s in steady.items()),
-        *((f"note {i}", note) for i, note in enumerate(calibration.notes, 1)),
+        *((f"note {i}", note) for i, note in enumerate(measured.notes, 1)),
     ]

@@ -36,7 +36,6 @@ def render(
     verification: Verification, artifact: Artifact | None = None, budget: ErrorBudget | None = None
 ) -> str:
     """The page as HTML."""
-    calibration = artifact.calibration if artifact else None
     settled = settle(verification)
     answers = Answers(
         run=(comparison.speeds(verification),),
@@ -51,14 +50,14 @@ def render(
             comparison.dropped(verification),
             frontier(verification),
             *([acceptance(acceptance_statistics(artifact))] if artifact else []),
-            *([conditions.costs(calibration)] if calibration else []),
+            *([conditions.costs(artifact.costs)] if artifact else []),
         ),
         what_if=(
             replays.tradeoff(verification),
             what_ifs.overheads(verification),
             what_ifs.sensitivities(verification),
         ),
-        conditions=(conditions.conditions(verification, calibration),),
+        conditions=(conditions.conditions(verification, artifact),),
     )
     return html.fill(
         "template.html",

@@ -71,7 +71,7 @@ def split_error(
 
     `advance` hears each configuration that is done. CalibrationError if it is not the replay of this record.
     """
-    if [p.digest for p in replay.calibration.prompts] != [p.digest for p in v.prompts]:
+    if [p.digest for p in replay.recorded.prompts] != [p.digest for p in v.prompts]:
         raise CalibrationError(
             "the replay is of other prompts than the record's; run 'specbranch verify --again'."
         )

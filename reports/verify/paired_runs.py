@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from calibrate.artifact import JSON_NAME, Artifact, load_artifact
+from calibrate.artifact import Artifact, holds_calibration, load_artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError, SpecBranchError
 from engine.naming import in_words
@@ -22,14 +22,14 @@ def open_replay(record: Path) -> Artifact:
     SpecBranchError if the record was made without it, or it is damaged.
     """
     folder = replay_folder(record)
-    if not (folder / JSON_NAME).is_file():
+    if not holds_calibration(folder):
         raise SpecBranchError(
             f"{record} was made without the replay of its own prompts, which would be in {folder}; run 'specbranch "
             "verify --again'."
         )
     try:
         replay = load_artifact(folder)
-        return replay if replay.traces else at_temperature(replay, replay.calibration.temperature or 0.0)
+        return replay if replay.traces else at_temperature(replay, replay.recorded.temperature or 0.0)
     except CalibrationError as error:
         raise SpecBranchError(
             f"{folder}, the replay of the record's own prompts, is damaged or of another version; run 'specbranch "

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from calibrate.artifact import Artifact, Trace
+from calibrate.artifact import Artifact
 from calibrate.costs.drift import Drift, adjusted_for_drift, drifts
 from calibrate.costs.lengths import check_lengths, with_positions
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.prompts import Prompt
 from calibrate.provenance import outdated
 from calibrate.revision import engine_revision
+from calibrate.trace_records import Trace
 from calibrate.traces.observation import Text
 from calibrate.traces.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
@@ -113,7 +114,7 @@ def _was_planned(verification: Verification, prompts: Sequence[Prompt], plan: Pl
 
 def longest_text(artifact: Artifact, tuned: TunedConfiguration) -> int:
     """How many tokens the calibration's texts have at most, of the kind that was tuned on."""
-    return at_temperature(artifact, tuned.what_if.temperature).calibration.max_tokens
+    return at_temperature(artifact, tuned.what_if.temperature).recorded.max_tokens
 
 
 def verify(
@@ -137,7 +138,7 @@ def verify(
     chosen = configurations(tuned)
     ids = [tokenizer.encode(prompt.text) for prompt in prompts]
     check_lengths(
-        with_positions(artifact.calibration.models),
+        with_positions(artifact.recorded.models),
         {prompt.id: len(tokens) for prompt, tokens in zip(prompts, ids, strict=True)},
         plan.max_tokens,
         "leave out long prompts (--own-prompts), or write less text with --max-tokens",
@@ -163,7 +164,7 @@ def verify(
     samples, looks = found.samples, watch.looks.model_copy(update={"ended": found.ended})
     pace, now, own, replayed = watch.pace, watch.now, watch.own, watch.replayed
     written = {(s.prompt, s.run.tokens) for mine in samples.values() for s in mine}
-    tie = TIES[artifact.calibration.target.spec.precision]
+    tie = TIES[artifact.recorded.target.spec.precision]
     audited = {(p, text): audit(pair, ids[p], Text(list(text), sampling[p]), tie) for p, text in written}
     base, here = at_temperature(now, temperature), at_temperature(own, temperature)
     base_world, here_world = (
@@ -191,8 +192,8 @@ def verify(
                 far_context=base_world.is_far(configuration) or here_world.is_far(configuration),
             )
         )
-    machine, calibration = hardware(), artifact.calibration
-    notes = [*outdated(calibration), *found.notes]
+    machine, measured = hardware(), artifact.costs
+    notes = [*outdated(measured), *found.notes]
     notes += [*unsteady_note(found.reference, plan.tolerance), *_changed(pace)]
     notes += dict.fromkeys(
         note for c, _ in chosen for world in (base_world, here_world) for note in world.far_notes(c)
@@ -206,9 +207,9 @@ def verify(
         models=_models(artifact),
         calibration=str(tuned.calibration),
         calibration_digest=artifact.digest,
-        calibration_kinds=tuple(p.kind for p in then.calibration.prompts),
-        other_hardware=not same_hardware(machine, calibration.hardware),
-        prompts=here.calibration.prompts,
+        calibration_kinds=tuple(p.kind for p in then.recorded.prompts),
+        other_hardware=not same_hardware(machine, measured.hardware),
+        prompts=here.recorded.prompts,
         max_tokens=plan.max_tokens,
         repeats=plan.repeats,
         seed=plan.seed,
@@ -221,7 +222,7 @@ def verify(
         pace=pace,
         crowds=found.crowds,
         notes=tuple(notes),
-        remarks=calibration.remarks,
+        remarks=artifact.remarks,
         compared=tuple(compared),
         sweep=what_if_runs.sweep(base, plan.seed, advance),
         overheads=what_if_runs.overheads(here, [c for c, _ in chosen], plan.seed),
@@ -266,7 +267,7 @@ class _Watch:
         """Whether everything is decided after so many prompts."""
         unseen = range(len(self.traces), count)
         self.traces += observe(self.pair, self.ids, self.sampling, found.samples, unseen)
-        self.pace = tuple(drifts(self.artifact.calibration, found.steps))
+        self.pace = tuple(drifts(self.artifact.costs, found.steps))
         self.now = adjusted_for_drift(self.artifact, self.pace, found.crowds)
         prompts, ids = self.prompts[:count], self.ids[:count]
         self.own = on_these_prompts(
@@ -274,14 +275,14 @@ class _Watch:
         )
         world = Replay(at_temperature(self.own, self.temperature), seed=self.plan.seed)
         self.replayed = {c: world.runs(c) for c in found.samples}
-        calibration = at_temperature(self.artifact, self.temperature).calibration
+        recorded = at_temperature(self.artifact, self.temperature).recorded
         taken = take_look(
             self.looks,
             *sides(
                 [by_prompt(mine) for mine in found.samples.values()],
                 [p.kind for p in prompts],
                 [_foretold(runs) for runs in self.calibrated.values()],
-                [p.kind for p in calibration.prompts],
+                [p.kind for p in recorded.prompts],
                 [_foretold(runs) for runs in self.replayed.values()],
             ),
             prompts=count,
@@ -361,8 +362,7 @@ def _changed(pace: Sequence[Drift]) -> list[str]:
 
 
 def _check_models(pair: Pair, artifact: Artifact) -> None:
-    calibration = artifact.calibration
-    records = {TARGET: calibration.target, **calibration.drafts}
+    records = artifact.recorded.models
     for name, spec in {TARGET: pair.target, **pair.drafts}.items():
         if name in records and spec.deepen != records[name].spec.deepen:
             raise CalibrationError(
@@ -394,5 +394,5 @@ def _side(
 
 
 def _models(artifact: Artifact) -> dict[str, str]:
-    records = {TARGET: artifact.calibration.target, **artifact.calibration.drafts}
+    records = artifact.recorded.models
     return {name: f"{record.spec.describe()}; sha256 {record.sha256}" for name, record in records.items()}

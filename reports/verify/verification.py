@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from calibrate.artifact import PromptRecord, write_whole
+from calibrate.artifact import write_whole
 from calibrate.costs.drift import ContentionSample, Drift
+from calibrate.trace_records import PromptRecord
 from calibrate.versions import History, Json, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError

@@ -35,7 +35,7 @@ SOME_LENGTHS, SOME_BRANCHES, SOME_PROMPTS = (1, 2, 4, 6, 8), (1, 2, 4, 8), 12
 
 def count_steps(artifact: Artifact) -> int:
     """How often `sweep` will report an advance."""
-    return len(artifact.calibration.drafts) * (1 + len(ALIGNMENTS))
+    return len(artifact.recorded.drafts) * (1 + len(ALIGNMENTS))
 
 
 def overheads(here: Artifact, configurations: Sequence[Configuration], seed: int = 0) -> tuple[Supposed, ...]:
@@ -63,7 +63,7 @@ def overheads(here: Artifact, configurations: Sequence[Configuration], seed: int
 def changes(artifact: Artifact, configuration: Configuration) -> Iterator[WhatIf]:
     """The sensitivities' changes, as far as the configuration depends on them; no change first."""
     yield NO_CHANGE
-    draft = configuration.draft_among(artifact.calibration.drafts)
+    draft = configuration.draft_among(artifact.recorded.drafts)
     yield from (WhatIf(target_speed=factor) for factor in (FASTER, 1.0 / FASTER))
     if draft is not None:
         yield from (WhatIf(draft_speed=factor) for factor in (FASTER, 1.0 / FASTER))
@@ -88,7 +88,7 @@ def sensitivities(artifact: Artifact, configuration: Configuration, seed: int = 
 def occupied(artifact: Artifact) -> tuple[Occupied, ...]:
     """What each placement takes of the machine."""
     found = []
-    for costs in artifact.calibration.placements:
+    for costs in artifact.costs.placements:
         target, draft = Seat.of(costs.target_seat), Seat.of(costs.draft_seat)
         unit: Literal["core", "device"] = "core" if target.cores else "device"
         both = len(target.units | draft.units)
@@ -108,7 +108,7 @@ def sweep(artifact: Artifact, seed: int = 0, advance: Advance = lambda what: Non
         few = range(0, count, -(-count // SOME_PROMPTS)) if alignment is not None else None
         world = Replay(artifact, WhatIf(alignment=alignment), seed, few)
         _, baseline = best_autoregressive(world.runs, world.placements)
-        for draft in artifact.calibration.drafts:
+        for draft in artifact.recorded.drafts:
             for configuration in _grid(world, draft, alignment is None):
                 runs = world.runs(configuration)
                 point = Point(

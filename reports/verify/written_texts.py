@@ -5,8 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from calibrate.artifact import Artifact, PromptRecord, Trace
+from calibrate.artifact import Artifact
 from calibrate.prompts import Prompt
+from calibrate.trace_records import PromptRecord, Trace
 from calibrate.traces.hrad_examples import predictions
 from calibrate.traces.hrad_traces import with_foresight
 from calibrate.traces.observation import Seen, Text, as_seen, view
@@ -76,10 +77,12 @@ def on_these_prompts(
     update = {
         "prompts": records,
         "max_tokens": max_tokens,
-        "rehearsals": (),
         "temperature": temperature or None,
     }
     if temperature:
         update |= {"sampled_tokens": max_tokens}
-        return Artifact(artifact.calibration.model_copy(update=update), (), tuple(traces))
-    return Artifact(artifact.calibration.model_copy(update=update), tuple(traces))
+    recorded, costs = artifact.recorded.model_copy(update=update), artifact.costs
+    costs = costs.model_copy(update={"rehearsals": ()})
+    return Artifact(
+        costs, recorded, () if temperature else tuple(traces), tuple(traces) if temperature else ()
+    )

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-from calibrate.artifact import DraftTrace
+from calibrate.trace_records import DraftTrace
 
 NOBODY = np.int32(-(2**31) + 1)  # a candidate of unknown identity, which is never right
 
@@ -40,7 +41,7 @@ def shift_alignment(
     logits = _logit(np.concatenate([seen.chances[:, 0] for seen in views]).astype(float))
     base, slope = _fit_logistic(logits, hits)
     at = base + slope * logits
-    chance = _sigmoid(at)
+    chance = expit(at)
     draws = rng.random(len(hits))
     # The logit of the deciding number: a position is a hit from the shift threshold - at on.
     decider = np.where(hits, draws * chance, chance + draws * (1.0 - chance))
@@ -95,7 +96,7 @@ def _fit_logistic(x: Floats, hits: Flags) -> tuple[float, float]:
     design = np.stack([np.ones_like(x), x], axis=1)
     weights = np.zeros(2)
     for _ in range(50):
-        chance = _sigmoid(design @ weights)
+        chance = expit(design @ weights)
         slope = design.T @ (hits - chance) - 1e-3 * weights
         curve = (design.T * (chance * (1.0 - chance))) @ design + 1e-3 * np.eye(2)
         step = np.linalg.solve(curve, slope)
@@ -105,12 +106,6 @@ def _fit_logistic(x: Floats, hits: Flags) -> tuple[float, float]:
     return float(weights[0]), float(weights[1])
 
 
-def _sigmoid(x: Floats) -> Floats:
-    chance: Floats = 1.0 / (1.0 + np.exp(-np.clip(x, -40.0, 40.0)))
-    return chance
-
-
 def _logit(p: Floats) -> Floats:
-    p = np.clip(p, 1e-12, 1.0 - 1e-12)
-    logit: Floats = np.log(p / (1.0 - p))
-    return logit
+    found: Floats = logit(np.clip(p, 1e-12, 1.0 - 1e-12))
+    return found

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.artifact import DraftTrace
+from calibrate.trace_records import DraftTrace
 from engine.errors import ConfigurationError
 from engine.policies.prediction import classify
 from engine.policies.protocol import Draft, DraftLimits

@@ -11,16 +11,18 @@ def at_temperature(artifact: Artifact, temperature: float) -> Artifact:
     """
     if temperature in (0.0, artifact.temperature):
         return artifact
-    calibration = artifact.calibration
-    if not artifact.sampled or temperature != calibration.temperature:
-        drawn = f" and {calibration.temperature:g}" if artifact.sampled else " alone"
+    recorded = artifact.recorded
+    if not artifact.sampled or temperature != recorded.temperature:
+        drawn = f" and {recorded.temperature:g}" if artifact.sampled else " alone"
         raise ConfigurationError(
             f"the calibration holds no texts at temperature {temperature:g}, but at {artifact.temperature:g}{drawn}: "
             "choose one of these, or make another with 'specbranch calibrate'."
         )
     lengths = tuple(
         record.model_copy(update={"path_tokens": len(trace.path)})
-        for record, trace in zip(calibration.prompts, artifact.sampled, strict=True)
+        for record, trace in zip(recorded.prompts, artifact.sampled, strict=True)
     )
-    update = {"prompts": lengths, "max_tokens": calibration.sampled_tokens}
-    return Artifact(calibration.model_copy(update=update), artifact.sampled, temperature=temperature)
+    update = {"prompts": lengths, "max_tokens": recorded.sampled_tokens}
+    return Artifact(
+        artifact.costs, recorded.model_copy(update=update), artifact.sampled, temperature=temperature
+    )

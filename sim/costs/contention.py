@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from calibrate.artifact import Together
+from calibrate.cost_records import Together
 
 ANY = 1 << 40  # wider than any work
 

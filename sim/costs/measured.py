@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.artifact import PAUSE, Cell, DraftCosts, PlacementCosts
+from calibrate.cost_records import PAUSE, Cell, DraftCosts, PlacementCosts
 from engine.errors import CalibrationError
 from scenarios.what_if import WhatIf
 from sim.costs.contention import FREE, Contention
@@ -33,14 +33,15 @@ class _Grid(NamedTuple):
 
 @dataclass
 class Table:
-    """One operation's times over tokens x context, with `factors` drawn from samples over their cell's median.
+    """One operation's times over tokens x context, for one sequence.
 
-    All cells share their residuals: the half a dozen samples of one say little of how it varies, and the mean of them
-    over their median is mostly chance.
+    `factors` are drawn from samples over their cell's median. All cells share their residuals: the half a dozen samples
+    of one say little of how it varies, and the mean of them over their median is mostly chance.
 
     A context is a column of cells; between two columns that reach the tokens asked for, and between the cells
     of a column, times are interpolated linearly. Outside they go on as the last two cells do, but never
-    downwards, and `outside` counts every such use.
+    downwards, and `outside` counts every such use. So measured times are met to the last digit, which a function of
+    fewer figures does not (`calibrate.costs.forward_fit`, for batches).
     """
 
     name: str
@@ -61,7 +62,7 @@ class Table:
         residuals: list[float] = []
         for cell in cells:
             median = float(np.median(cell.seconds))
-            columns.setdefault(cell.context, {})[cell.tokens] = median / speed
+            columns.setdefault(cell.cache_tokens, {})[cell.rows] = median / speed
             residuals += [second / median for second in cell.seconds if median > 0.0]
         ordered = [
             (context, sorted(column), [column[tokens] for tokens in sorted(column)])
@@ -225,12 +226,12 @@ def _start_up(costs: DraftCosts, speed: float) -> StartUp | None:
     """By how much bursts behind a pause took longer than as many steady steps behind the same context."""
     if not costs.burst:
         return None
-    bursts = sorted(costs.burst, key=lambda cell: cell.tokens)
-    steady = next(c for c in costs.branch if c.tokens == 1 and c.context == bursts[0].context)
+    bursts = sorted(costs.burst, key=lambda cell: cell.rows)
+    steady = next(c for c in costs.branch if c.rows == 1 and c.cache_tokens == bursts[0].cache_tokens)
     step = float(np.median(steady.seconds))
-    extra = [max(0.0, float(np.median(cell.seconds)) - cell.tokens * step) / speed for cell in bursts]
+    extra = [max(0.0, float(np.median(cell.seconds)) - cell.rows * step) / speed for cell in bursts]
     # What caches have taken in they keep for the rest of the job.
-    return StartUp(np.array([c.tokens for c in bursts]), np.maximum.accumulate(extra), PAUSE)
+    return StartUp(np.array([c.rows for c in bursts]), np.maximum.accumulate(extra), PAUSE)
 
 
 def _hand_overs(samples: Sequence[float], what_if: WhatIf, seed: int) -> Floats:
@@ -252,9 +253,9 @@ class Small:
     @classmethod
     def of(cls, cells: Sequence[Cell], speed: float) -> "Small":
         """From cells, `speed` times as fast."""
-        ordered = sorted(cells, key=lambda cell: cell.tokens)
+        ordered = sorted(cells, key=lambda cell: cell.rows)
         medians = [max(0.0, float(np.median(cell.seconds))) / speed for cell in ordered]
-        return cls(np.array([cell.tokens for cell in ordered], dtype=np.int64), np.array(medians))
+        return cls(np.array([cell.rows for cell in ordered], dtype=np.int64), np.array(medians))
 
     def nearest(self, tokens: Counts) -> Floats | float:
         """Those of the measured count that is nearest; nothing where none was measured."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from calibrate.artifact import Artifact, DraftTrace
+from calibrate.artifact import Artifact
+from calibrate.trace_records import DraftTrace
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.policies import load_policy
@@ -76,9 +77,9 @@ class Texts:
         """What is guessed by beside the text's repetitions. SpecBranchError if its file cannot be read."""
         if not configuration.guesses or "guesses" not in configuration.uses:
             return NONE
-        calibration = self.artifact.calibration
-        draft = configuration.draft_among(calibration.drafts)
-        path = (calibration.drafts[draft] if draft else calibration.target).spec.ngrams_file
+        recorded = self.artifact.recorded
+        draft = configuration.draft_among(recorded.drafts)
+        path = (recorded.drafts[draft] if draft else recorded.target).spec.ngrams_file
         return load_ngrams(path) if path else NONE
 
     def forget_scripts(self) -> None:
@@ -91,7 +92,7 @@ class Texts:
 
     def sources(self, configuration: Configuration) -> list[AcceptanceSource]:
         """Where the tokens of each text come from. ConfigurationError or CalibrationError as for `runs`."""
-        draft = configuration.draft_among(self.artifact.calibration.drafts)
+        draft = configuration.draft_among(self.artifact.recorded.drafts)
         by_bound = "min_bound" in configuration.uses
         drawn = configuration.draws_drafts and self.artifact.temperature > 0.0
         key = draft, by_bound, drawn

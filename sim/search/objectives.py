@@ -66,7 +66,7 @@ class Occupancy:
         """As the calibration seated the models."""
         seats = {
             costs.placement: (Seat.of(costs.target_seat).units, Seat.of(costs.draft_seat).units)
-            for costs in artifact.calibration.placements
+            for costs in artifact.costs.placements
         }
         return cls(
             {placement: len(target) for placement, (target, _) in seats.items()},

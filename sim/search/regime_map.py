@@ -33,7 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibrate.artifact import Artifact, DraftTrace, step_of
+from calibrate.artifact import Artifact
+from calibrate.cost_records import step_of
+from calibrate.trace_records import DraftTrace
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
@@ -268,8 +270,8 @@ class RegimeMap(_Part):
 
 def step_ratio(artifact: Artifact, draft: str) -> float:
     """A target step's time over the draft's, where each has a device of its own (or the first placement's)."""
-    costs = artifact.calibration.placements[0]
-    costs = next((c for c in artifact.calibration.placements if c.placement == "at-once"), costs)
+    costs = artifact.costs.placements[0]
+    costs = next((c for c in artifact.costs.placements if c.placement == "at-once"), costs)
     target, drafted = (median(step_of(costs, model).seconds) for model in (TARGET, draft))
     return target / drafted
 
@@ -297,16 +299,16 @@ def regime_map(
     CalibrationError if the calibration holds no draft; ConfigurationError if not this one.
     """
     begun = time.perf_counter()
-    known = tuple(artifact.calibration.drafts)
+    known = tuple(artifact.recorded.drafts)
     if not known:
         raise CalibrationError("the calibration holds no draft to map; calibrate one.")
     if draft is not None and draft not in known:
         raise ConfigurationError(f"the pair has no draft '{draft}'; its drafts: {', '.join(known)}.")
     chosen = draft or max(known, key=lambda name: step_ratio(artifact, name))
-    measured = tuple(costs.placement for costs in artifact.calibration.placements)
+    measured = tuple(costs.placement for costs in artifact.costs.placements)
     temperatures = [0.0]
-    if artifact.sampled and artifact.calibration.temperature:
-        temperatures.append(artifact.calibration.temperature)
+    if artifact.sampled and artifact.recorded.temperature:
+        temperatures.append(artifact.recorded.temperature)
     texts = {t: _some(at_temperature(artifact, t), prompts) for t in temperatures}
     work = what_if or WhatIf()
     pieces: list[_Piece] = []
@@ -359,10 +361,10 @@ def regime_map(
     return RegimeMap(
         calibration=calibration,
         calibration_digest=artifact.digest,
-        calibrated=artifact.calibration.created,
-        hardware=artifact.calibration.hardware,
-        target=artifact.calibration.target.spec.describe(),
-        remarks=artifact.calibration.remarks,
+        calibrated=artifact.costs.created,
+        hardware=artifact.costs.hardware,
+        target=artifact.recorded.target.spec.describe(),
+        remarks=artifact.remarks,
         draft=chosen,
         measured_in="at-once" if "at-once" in measured else measured[0],
         ratios=tuple(ratios),
@@ -412,10 +414,12 @@ def _some(artifact: Artifact, count: int) -> Artifact:
     if there <= count:
         return artifact
     chosen = [index * there // count for index in range(count)]
-    kept = tuple(artifact.calibration.prompts[index] for index in chosen)
-    calibration = artifact.calibration.model_copy(update={"prompts": kept, "rehearsals": ()})
+    kept = tuple(artifact.recorded.prompts[index] for index in chosen)
     return Artifact(
-        calibration, tuple(artifact.traces[index] for index in chosen), (), temperature=artifact.temperature
+        artifact.costs.model_copy(update={"rehearsals": ()}),
+        artifact.recorded.model_copy(update={"prompts": kept}),
+        tuple(artifact.traces[index] for index in chosen),
+        temperature=artifact.temperature,
     )
 
 
@@ -425,14 +429,13 @@ def _with_draft(artifact: Artifact, costs: str, source: str, alignment: float | 
     if alignment is not None:
         paths = [trace.path for trace in artifact.traces]
         views = shift_alignment(paths, views, alignment, [seed, 0]).views
-    calibration = artifact.calibration.model_copy(
-        update={"drafts": {costs: artifact.calibration.drafts[costs]}, "rehearsals": ()}
-    )
+    recorded = artifact.recorded.model_copy(update={"drafts": {costs: artifact.recorded.drafts[costs]}})
     traces = tuple(
         replace(trace, drafts={costs: seen}, drawing={costs: seen} if trace.drawing else {})
         for trace, seen in zip(artifact.traces, views, strict=True)
     )
-    return Artifact(calibration, traces, (), temperature=artifact.temperature)
+    measured = artifact.costs.model_copy(update={"rehearsals": ()})
+    return Artifact(measured, recorded, traces, temperature=artifact.temperature)
 
 
 def _draws(artifact: Artifact) -> bool:

@@ -183,13 +183,13 @@ def tune(
         draw_drafts=(False, True) if artifact.temperature else (False,),
         first_match=(False, True) if only else (False,),
     )
-    configurations = grid.configurations(tuple(artifact.calibration.drafts), world.placements)
+    configurations = grid.configurations(tuple(artifact.recorded.drafts), world.placements)
     if not configurations:
         raise ConfigurationError(
             "the grid to tune over is empty: give it policies, drafts, lengths and placements."
         )
     for configuration in configurations:
-        configuration.draft_among(artifact.calibration.drafts)
+        configuration.draft_among(artifact.recorded.drafts)
     if "pearl" in grid.policies:
         configurations = tuple(dict.fromkeys([*configurations, *_balanced(artifact, configurations)]))
     if only:
@@ -229,8 +229,8 @@ def tune(
         what_if=what_if,
         notes=(
             *(only.notes if only else ()),
-            *artifact.calibration.remarks,
-            *outdated(artifact.calibration),
+            *artifact.remarks,
+            *outdated(artifact.costs),
             *dict.fromkeys(note for s in scored for note in world.far_notes(s.configuration)),
             *replay_notes(batch.outside, batch.operations),
         ),
@@ -245,7 +245,7 @@ def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> li
     for c in configurations:
         if c.policy != "pearl" or c.draft is None:
             continue
-        together = artifact.calibration.costs(c.placement).drafts[c.draft].together
+        together = artifact.costs.at(c.placement).drafts[c.draft].together
         if together:
             # The longest line that was measured beside a single branch, which is all that PEARL drafts.
             line = max(together, key=lambda t: (-t.branches, t.target_tokens))

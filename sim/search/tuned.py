@@ -52,6 +52,9 @@ class TunedConfiguration(_Part):
 
     calibration: Path = Field(description="the folder that was searched; in the file relative to it")
     calibration_digest: str
+    costs_from: Path | None = Field(
+        default=None, description="the folder of the costs, if another; in the file relative to it"
+    )
     what_if: WhatIf = WhatIf()
     seed: int = Field(default=0, ge=0)
     objective: Objective = "tokens-per-second"
@@ -90,14 +93,19 @@ class TunedConfiguration(_Part):
         digest: str,
         drafts: Mapping[str, ModelSpec] | None = None,
         deepen: int | None = None,
+        costs_from: Path | None = None,
     ) -> "TunedConfiguration":
-        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`), drafts and a depth."""
+        """From a search on the calibration in a folder, which has a digest (`Artifact.digest`), drafts and a depth.
+
+        `costs_from`: the folder of its costs, if another.
+        """
         roles = [("chosen", tuning.chosen)]
         roles += [("baseline", scored) for scored in tuning.baselines]
         roles += [("other", scored) for scored in tuning.others]
         return cls(
             calibration=calibration,
             calibration_digest=digest,
+            costs_from=costs_from,
             what_if=tuning.what_if,
             seed=tuning.seed,
             objective=tuning.objective,
@@ -122,6 +130,8 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
     """Write the file; the calibration's path in it is relative to it."""
     data = tuned.model_dump(mode="json")
     data["calibration"] = os.path.relpath(tuned.calibration, path.parent)
+    if tuned.costs_from is not None:
+        data["costs_from"] = os.path.relpath(tuned.costs_from, path.parent)
     data["what_if"] = tuned.what_if.model_dump(mode="json", exclude_defaults=True)
     data["bounds"] = tuned.bounds.model_dump(mode="json", exclude_defaults=True)
     data["drafts"] = {
@@ -159,7 +169,9 @@ def load_tuned(path: Path) -> TunedConfiguration:
             load_policy(configuration.policy)
         except ConfigurationError as error:
             raise file.error((*place, "policy"), f": {error}") from error
-    return tuned.model_copy(update={"calibration": path.parent / tuned.calibration})
+    named = {key: getattr(tuned, key) for key in ("calibration", "costs_from")}
+    beside = {key: path.parent / folder for key, folder in named.items() if folder is not None}
+    return tuned.model_copy(update=beside)
 
 
 def chosen_depth(tuned: TunedConfiguration) -> int | None:
@@ -167,7 +179,7 @@ def chosen_depth(tuned: TunedConfiguration) -> int | None:
     if tuned.deepen is not None:
         return tuned.deepen
     try:  # a file that was written before files told
-        return load_artifact(tuned.calibration).calibration.target.spec.deepen
+        return load_artifact(tuned.calibration).recorded.target.spec.deepen
     except CalibrationError:
         return None
 

@@ -80,8 +80,8 @@ def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[OutcomeWi
         for what_if in scenario.what_if:
             yield from _stated(scenario, what_if, scripts)
         return
-    artifact = artifact or open_calibration(key=scenario.calibration)
-    prompts = _pick(scenario, [prompt.kind for prompt in artifact.calibration.prompts])
+    artifact = artifact or open_calibration(key=scenario.calibration, costs_from=scenario.costs_from)
+    prompts = _pick(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
     work = scenario.workload
     worlds: dict[tuple[float | None, float], Replay] = {}
     for what_if in scenario.what_if:
@@ -115,11 +115,11 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[OutcomeWithRuns]:
         yield from _elsewhere(scenario, scenario.hardware, world.what_if, world.texts.scripts)
         return
     _, baseline = best_autoregressive(world.runs, world.placements)
-    measured = world.artifact.calibration.hardware
-    elsewhere = outdated(world.artifact.calibration)
-    if not same_hardware(measured, hardware()):
-        elsewhere = (f"measured on other hardware: {measured.get('processor', 'unknown')}",)
-    known = world.artifact.calibration.remarks + elsewhere
+    measured = world.artifact.costs
+    elsewhere = outdated(measured)
+    if not same_hardware(measured.hardware, hardware()):
+        elsewhere = (f"measured on other hardware: {measured.hardware.get('processor', 'unknown')}",)
+    known = world.artifact.remarks + elsewhere
     for configuration in scenario.configurations:
         world.forget_notes()
         runs = world.runs(configuration)

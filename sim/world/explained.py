@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from calibrate.artifact import Artifact, Rehearsal
+from calibrate.artifact import Artifact
+from calibrate.cost_records import Rehearsal
 from engine.configuration import Configuration
 from engine.metrics import Estimate, ratio_of_sums
 from engine.naming import in_words
@@ -36,13 +37,13 @@ class Explained:
 def explain(artifact: Artifact) -> list[Explained]:
     """One for each configuration that was rehearsed."""
     by_configuration: dict[Configuration, list[Rehearsal]] = defaultdict(list)
-    for rehearsal in artifact.calibration.rehearsals:
+    for rehearsal in artifact.rehearsals:
         by_configuration[rehearsal.configuration].append(rehearsal)
     return [_explain(artifact, *some) for some in by_configuration.items()]
 
 
 def _explain(artifact: Artifact, configuration: Configuration, rehearsals: Sequence[Rehearsal]) -> Explained:
-    world = Replay(artifact, seed=artifact.calibration.seed, prompts=[r.prompt for r in rehearsals])
+    world = Replay(artifact, seed=artifact.costs.seed, prompts=[r.prompt for r in rehearsals])
     real, replayed = [r.run for r in rehearsals], world.runs(configuration)
     # A replay's seconds for as many rounds as the real run took.
     scaled = [s.seconds * len(r.rounds) / len(s.rounds) for r, s in zip(real, replayed, strict=True)]

@@ -5,7 +5,7 @@ Costs grow linearly with the context, and beyond the longest that was measured t
 kernels change with the length, and caches fill. So what reaches beyond it by more than half is marked.
 """
 
-from calibrate.artifact import PlacementCosts
+from calibrate.cost_records import PlacementCosts
 
 FAR = 1.5  # times the longest measured context
 MARK = "\u2020"
@@ -17,7 +17,7 @@ def measured_context(costs: PlacementCosts, draft: str | None) -> int:
     kinds = [costs.target]
     if draft is not None and draft in costs.drafts:
         kinds += [costs.drafts[draft].forward, costs.drafts[draft].branch]
-    return min((max(cell.context for cell in cells) for cells in kinds if cells), default=0)
+    return min((max(cell.cache_tokens for cell in cells) for cells in kinds if cells), default=0)
 
 
 def is_far(context: int, measured: int) -> bool:

@@ -63,12 +63,12 @@ class Replay:
     @property
     def placements(self) -> tuple[Placement, ...]:
         """The placements that were measured."""
-        measured = {costs.placement for costs in self.texts.artifact.calibration.placements}
+        measured = {costs.placement for costs in self.texts.artifact.costs.placements}
         return tuple(placement for placement in PLACEMENTS if placement in measured)
 
     def runs(self, configuration: Configuration) -> list[Run]:
         """One run a trace. ConfigurationError or CalibrationError for what was not recorded or measured."""
-        limit, shared = self.texts.artifact.calibration.max_tokens, configuration.shares_device
+        limit, shared = self.texts.artifact.recorded.max_tokens, configuration.shares_device
         return [
             record(
                 played,
@@ -120,9 +120,9 @@ class Replay:
 
     def _costs(self, configuration: Configuration) -> CalibratedCosts:
         placement = configuration.placement
-        draft = configuration.draft_among(self.texts.artifact.calibration.drafts)
+        draft = configuration.draft_among(self.texts.artifact.recorded.drafts)
         if (placement, draft) not in self._tables:
-            measured = self.texts.artifact.calibration.costs(placement)
+            measured = self.texts.artifact.costs.at(placement)
             self._tables[placement, draft] = CalibratedCosts.of(measured, draft, self.what_if, self.seed)
         return self._tables[placement, draft]
 
@@ -137,9 +137,9 @@ class Replay:
 
     def measured_context(self, configuration: Configuration) -> int:
         """The longest context behind which this configuration's forwards were measured."""
-        calibration = self.texts.artifact.calibration
-        draft = configuration.draft_among(calibration.drafts)
-        return measured_context(calibration.costs(configuration.placement), draft)
+        artifact = self.texts.artifact
+        draft = configuration.draft_among(artifact.recorded.drafts)
+        return measured_context(artifact.costs.at(configuration.placement), draft)
 
     def is_far(self, configuration: Configuration) -> bool:
         """Whether the texts reach farther than its costs can tell (`sim.world.reach`)."""

@@ -1,8 +1,10 @@
-"""Throughput in closed form, for independent acceptance and constant durations."""
+"""Tokens a round in closed form: of independent acceptance, of token trees, and of right tokens that come in runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.policies.tree import Shape
+from scenarios.stated import Bursty
 
 
 def speculative_tokens_per_round(acceptance: float, draft_length: int) -> float:
@@ -36,3 +38,30 @@ def parallel_tokens_per_round(acceptance: float, draft_length: int, hit: float) 
         return 1.0
     steady_share = 1.0 if stay == 1.0 else hit / (hit + 1.0 - stay)
     return 1.0 + steady_share * accepted
+
+
+@dataclass(frozen=True)
+class RoundsOfRuns:
+    """Closed forms of speculative decoding over such a text, for drafts of `draft_length` tokens.
+
+    A round that starts behind a right token accepts its j-th drafted token with chance c^j, and behind a wrong one
+    with w c^(j-1); it ends in a right token only if all g were right and the target's own continues the run. So the
+    share q of rounds that start behind a right token solves q = q c^(g+1) + (1 - q) w c^g.
+    """
+
+    bursty: Bursty
+    draft_length: int
+
+    @property
+    def behind_right(self) -> float:
+        """The share of rounds that start behind a right token."""
+        right, wrong = self.bursty.chances
+        into = wrong * right**self.draft_length
+        return into / (1.0 - right ** (self.draft_length + 1) + into) if into else 0.0
+
+    @property
+    def tokens(self) -> float:
+        """Tokens a round: 1 + (q c + (1 - q) w) (1 - c^g) / (1 - c)."""
+        right, wrong = self.bursty.chances
+        first = self.behind_right * right + (1.0 - self.behind_right) * wrong
+        return 1.0 + first * (1.0 - right**self.draft_length) / (1.0 - right)

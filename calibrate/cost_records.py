@@ -1,0 +1,162 @@
+"""What operations cost where the models sit: the schema of `costs.json`. Torch-free.
+
+A cell is a forward, or another operation, at a place of three coordinates: the rows that it reads, the sequences that
+they belong to, and the tokens of the cache that these sequences hold before them. Cells of one sequence are what a
+single stream needs; those of several say what a batch costs (`calibrate.costs.forward_fit`).
+"""
+
+import math
+
+import numpy as np
+from pydantic import Field
+
+from calibrate.records import Measurement, Record
+from calibrate.versions import History
+from engine.configuration import Configuration
+from engine.errors import CalibrationError
+from engine.models.specs import TARGET
+from engine.record import Run
+from engine.runtime.placement import Placement
+
+# A folder of before is brought up to version 1 by `calibrate.one_file`.
+VERSIONS = History(present=1, migrations={}, too_old="there was none before the first")
+MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
+PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
+TARGET_CELLS = ("target", "batched", "draw", "foresight")  # what `PlacementCosts` holds of the target
+# Operation, tokens and context of a model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must
+# be known better than others.
+STEP = ("forward", 1, 0)
+DRAFT_CELLS = ("forward", "batched", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
+
+
+class Cell(Record):
+    """Samples (seconds, in the order measured) of one operation at a place of three coordinates.
+
+    `rows`: tokens that it reads in all; `sequences`: texts that they belong to; `cache_tokens`: what the cache holds
+    of all of these texts before them. `visits`: how many samples were taken at each visit; what is common to a visit
+    is not independent. `excluded`: samples of visits at which the machine was disturbed, by the rule of
+    `calibrate.costs.sampling_plan`.
+    """
+
+    rows: int = Field(ge=0)
+    sequences: int = Field(default=1, ge=1)
+    cache_tokens: int = Field(ge=0)
+    seconds: tuple[float, ...] = Field(min_length=1)
+    visits: tuple[int, ...] = ()
+    excluded: tuple[float, ...] = ()
+
+
+class Together(Record):
+    """A target forward over `target_tokens` and a draft's step of `branches`, behind `context` tokens each.
+
+    Seconds of each alone and of each at once. With `steps`, both were timed in rounds as a generation has them: the
+    target makes a forward and the draft so many steps, of which its seconds are the mean, both begin together, and who
+    is done first waits. Without, as in calibrations made before there were rounds, neither ever paused.
+    """
+
+    target_tokens: int
+    branches: int
+    context: int
+    target_alone: tuple[float, ...]
+    target_together: tuple[float, ...]
+    draft_alone: tuple[float, ...]
+    draft_together: tuple[float, ...]
+    steps: int = Field(default=0, ge=0)
+
+    def slow_down(self) -> tuple[float, float]:
+        """Of the target and of the draft, while both compute: by medians, at least 1 and at most `MOST_SLOW`."""
+        times = max(1, self.steps)
+        target = float(np.median(self.target_alone)), float(np.median(self.target_together))
+        draft = times * float(np.median(self.draft_alone)), times * float(np.median(self.draft_together))
+        # In rounds, the longer one goes on alone when the other is done, at its own speed.
+        shorter = min(target[1], draft[1]) if self.steps else math.inf
+        return _slowed(*target, shorter), _slowed(*draft, shorter)
+
+
+def _slowed(alone: float, together: float, shared: float) -> float:
+    """How many times as long something takes beside other work, which was there for its first `shared` seconds."""
+    beside = min(together, shared)
+    undisturbed = alone - (together - beside)  # what that would have taken without the other work
+    return min(MOST_SLOW, max(1.0, beside / max(undisturbed, beside / MOST_SLOW)))
+
+
+class DraftCosts(Record):
+    """What a draft costs in one placement.
+
+    `forward`: reading tokens in a row and choosing candidates; `batched`: the same of several sequences; `branch`: a
+    step of as many branches as rows, one token each; `burst`: as many steps of one branch in a row behind PAUSE, where
+    the draft has a device of its own; `fork`: selecting one of as many branches in a rewind; `draw`: what drawing as
+    many tokens at a temperature takes beyond choosing them. `together`: against the target, where they run at once.
+    """
+
+    forward: tuple[Cell, ...]
+    batched: tuple[Cell, ...] = ()
+    branch: tuple[Cell, ...]
+    burst: tuple[Cell, ...] = ()
+    fork: tuple[Cell, ...]
+    draw: tuple[Cell, ...] = ()
+    together: tuple[Together, ...] = ()
+
+
+class PlacementCosts(Record):
+    """Costs where the models sit as `placement` says.
+
+    `target`: reading tokens in a row and choosing a token behind each; `batched`: the same of several sequences;
+    `draw`: what drawing as many tokens at a temperature takes beyond choosing them; `foresight`: H-RAD's inference,
+    once. `hand_over`: a job's seconds beyond its forwards.
+    """
+
+    placement: Placement
+    target_seat: str
+    draft_seat: str
+    target: tuple[Cell, ...]
+    batched: tuple[Cell, ...] = ()
+    draw: tuple[Cell, ...] = ()
+    foresight: tuple[Cell, ...] = ()
+    drafts: dict[str, DraftCosts]
+    hand_over: tuple[float, ...] = Field(min_length=1)
+
+
+def step_of(costs: PlacementCosts, model: str) -> Cell:
+    """The cell that tells a model's pace. CalibrationError if it was not measured."""
+    known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
+    for cell in known:
+        if (cell.rows, cell.cache_tokens) == STEP[1:]:
+            return cell
+    raise CalibrationError(
+        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
+    )
+
+
+class Rehearsal(Record):
+    """A real generation on the prompt of this index, greedy, to hold the costs against."""
+
+    configuration: Configuration
+    prompt: int
+    run: Run
+
+
+class MeasuredCosts(Measurement):
+    """The costs of a calibration.
+
+    `reference_seconds` of a fixed operation by placement, in the order timed: how steady the machine was. `rehearsals`
+    are on the prompts of the traces that were recorded with these costs. `notes` say what was excluded.
+    """
+
+    version: int = VERSIONS.present
+    placements: tuple[PlacementCosts, ...]
+    reference_seconds: dict[str, tuple[float, ...]]
+    rehearsals: tuple[Rehearsal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def longest_context(self) -> int:
+        """The longest context behind which a target's forward was timed in every placement."""
+        return min((max(c.cache_tokens for c in p.target) for p in self.placements if p.target), default=0)
+
+    def at(self, placement: Placement) -> PlacementCosts:
+        """The costs of a placement. CalibrationError if it was not measured."""
+        for costs in self.placements:
+            if costs.placement == placement:
+                return costs
+        raise CalibrationError(f"the calibration has no placement '{placement}'.")
