@@ -62,7 +62,9 @@ def test_held_out_prompts_are_balanced_and_never_trained_on() -> None:
 def test_greedy_answers_are_the_targets_own(tmp_path: Path) -> None:
     target = tiny().to(torch.bfloat16)
     prompts = [[1, 3, *range(5, 6 + 3 * n)] for n in range(9)]
-    shard = BatchWriter(target, [END], tmp_path).write(prompts, [0.0] * len(prompts), 12, seed=0)
+    writer = BatchWriter(target, [END], tmp_path)
+    shard = writer.write(prompts, [0.0] * len(prompts), 12, seed=0)
+    target = target.to(writer.dtype)
     for row, prompt in zip(shard.rows(), prompts, strict=True):
         assert row.tokens[: row.prompt].tolist() == prompt
         assert len(row.answer) == 12 or row.answer[-1] == END
@@ -72,7 +74,7 @@ def test_greedy_answers_are_the_targets_own(tmp_path: Path) -> None:
         # In bfloat16 a batch may break a tie another way; a token may lose to the best by rounding only.
         chosen = logits.gather(1, row.answer[:, None])[:, 0]
         assert (logits.max(dim=1).values - chosen).max() < 0.1
-        mine = torch.nn.functional.linear(row.states, target.state_dict()[EMBEDDING]).float()
+        mine = torch.nn.functional.linear(row.states.float(), target.state_dict()[EMBEDDING].float())
         torch.testing.assert_close(mine, logits, atol=0.15, rtol=0.05)
 
 

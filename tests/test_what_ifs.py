@@ -7,6 +7,7 @@ from verifications import verification
 
 from reports.page import what_ifs
 from reports.verify.verification import Supposed, Verification
+from reports.wording import capital
 from scenarios.what_if import WhatIf
 
 BASE = verification(prompts=5)
@@ -61,8 +62,9 @@ def test_sensitivities_are_ranked_by_their_width() -> None:
     width = {name: max(*values, base) - min(*values, base) for name, values in reach.items()}
     figure = section.charts[0].views["0"].figure
     order = figure["layout"]["yaxis"]["ticktext"]
-    assert order == sorted(width, key=lambda name: -width[name])
-    assert f"depends most on the {order[0]}" in section.finding
+    widest, *_ = names = sorted(width, key=lambda name: -width[name])
+    assert order == [capital(name) for name in names]
+    assert f"depends most on the {widest}" in section.finding
     ends = {x + b for trace in figure["data"] for x, b in zip(trace["x"], trace["base"], strict=True)}
     assert sorted(ends) == pytest.approx(sorted(v for w, v in mine.items() if w != WhatIf()))
 
