@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,12 @@ FUSED_ROWS = 9  # that it reads at most in one pass (`engine.kernels.dots.MOST_R
 def has_instructions() -> bool:
     """Whether this processor has the instructions of `engine.kernels.dots`, and numba compiles them here."""
     try:
-        import engine.kernels.fused_step
         from engine.kernels.dots import instructions
+
+        import_module("engine.kernels.fused_step")
     except (ImportError, RuntimeError):  # RuntimeError: there is nowhere to keep what was compiled
         return False
-    return engine.kernels.fused_step is not None and instructions() is not None
+    return instructions() is not None
 
 
 Floats = NDArray[np.float32]
