@@ -14,7 +14,7 @@ from tiny_models import PROMPTS, VOCABULARY, on_cuda, tiny_llama
 from engine.models.cached_model import CachedModel
 from engine.models.captured import FEW_ROWS, LAST_ROWS, MANY_ROWS, SPAN, CapturedForwards, Outputs, pieces
 from engine.models.llama import Llama
-from engine.models.rows import line_of
+from engine.models.rows import rows_behind
 
 # Attention over a whole span adds up in another order than over what is there.
 assert_close = partial(torch.testing.assert_close, atol=1e-4, rtol=1e-4)
@@ -141,7 +141,7 @@ def test_graphs_on_a_device_compute_what_the_host_launches() -> None:
     for start, count in ((0, 5), (5, 1), (6, 16), (22, 3), (25, 100)):
         tokens = [i % VOCABULARY for i in range(count)]
         last = min(count, LAST_ROWS)
-        got, want = (m.forward([line_of(tokens, start, last)]) for m in (captured, plain))
+        got, want = (m.forward([rows_behind(tokens, start, last)]) for m in (captured, plain))
         assert_close(got, want)
 
 

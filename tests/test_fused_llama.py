@@ -11,7 +11,7 @@ from engine.kernels.linear import round_weight
 from engine.models.cached_model import CachedModel
 from engine.models.fused_llama import FUSED_ROWS, block, has_instructions
 from engine.models.llama import PASSES, Llama
-from engine.models.rows import line_of
+from engine.models.rows import rows_behind
 
 PREFIX = [1 + (7 * i) % 60 for i in range(37)]
 needed = pytest.mark.skipif(not has_instructions(), reason="this processor has neither AVX2 nor AVX-512")
@@ -42,7 +42,7 @@ def lean(model: Any, bits: int | None = None, dtype: torch.dtype = torch.bfloat1
 
 def read(decoder: Llama, tokens: Sequence[int], start: int) -> torch.Tensor:
     """A copy of the logits of tokens behind `start` others."""
-    return decoder.forward([line_of(tuple(tokens), start)]).clone()
+    return decoder.forward([rows_behind(tuple(tokens), start)]).clone()
 
 
 @needed

@@ -15,7 +15,7 @@ from engine.errors import SpecBranchError
 from engine.kernels.linear import INT4_GROUP, round_weight
 from engine.kernels.rounding import Rounded, dequantise, stacked
 from engine.models.llama import Llama
-from engine.models.rows import line_of
+from engine.models.rows import rows_behind
 from engine.models.specs import ModelSpec
 from engine.tensor_files import save_tensors
 
@@ -65,7 +65,9 @@ def test_a_model_computes_with_the_codes_it_is_given(dtype: torch.dtype) -> None
     given_codes = Llama(model.config, state | rounded, dtype, bits=4)
     given_values = Llama(model.config, dense, dtype)
     for lines in (PROMPTS[0], PROMPTS[0][:3]):
-        logits, expected = (one.forward([line_of(lines, 0)]).float() for one in (given_codes, given_values))
+        logits, expected = (
+            one.forward([rows_behind(lines, 0)]).float() for one in (given_codes, given_values)
+        )
         assert float((logits - expected).norm() / expected.norm()) < (
             1e-5 if dtype == torch.float32 else 0.03
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.kernels.cuda_graphs import Record
-from engine.models.rows import Rows, between, joined, line_of, row_count, spans, wanted_count
+from engine.models.rows import Rows, between, joined, row_count, rows_behind, spans, wanted_count
 
 FEW_ROWS = 16  # up to which every number of rows has a graph of its own, which gives all of their logits
 MANY_ROWS = (32, 64, 128, 256)  # of the graphs for longer lines, which give the logits of the last LAST_ROWS
@@ -96,7 +96,7 @@ class CapturedForwards:
         """Record what no text should wait for; the first slots of the cache are overwritten."""
         for span, rows in product(READY_SPANS, (*range(1, FEW_ROWS + 1), *MANY_ROWS)):
             if max(span, rows) <= capacity:
-                self._read([line_of([0] * rows, 0, 1)], 1, rows, span, capacity, watch=False)
+                self._read([rows_behind([0] * rows, 0, 1)], 1, rows, span, capacity, watch=False)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[Rows], *, capacity: int, watch: bool) -> Outputs:

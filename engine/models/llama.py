@@ -25,7 +25,7 @@ from engine.models.capabilities import Capabilities, position_limit
 from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, View
 from engine.models.cut_head import CutHead
 from engine.models.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
-from engine.models.rows import Rows, arranged, between, joined, line_of, row_count, spans, wanted_count
+from engine.models.rows import Rows, arranged, between, joined, row_count, rows_behind, spans, wanted_count
 
 PASSES = 2  # of a compiled forward, which are faster than PyTorch's operations over as many rows
 
@@ -178,7 +178,7 @@ class Llama:
         if self.captured:
             self.captured.prepare(self.capacity)
         for rows in range(1, FEW_ROWS + 1 if self.captured else 2):
-            logits = self.forward([line_of([0] * rows, 0)]).float()
+            logits = self.forward([rows_behind([0] * rows, 0)]).float()
             best(logits), ranked(logits, 1), with_noise(logits, 0, range(rows), 1.0, self.kept_tokens)
 
     def _allocate(self, capacity: int) -> None:

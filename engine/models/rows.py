@@ -109,7 +109,7 @@ class Rows:
         return self.sight.visible(self.end)
 
 
-def line_of(
+def rows_behind(
     tokens: Sequence[int], start: int, last: int | None = None, slots: Sequence[int] = WHOLE_CACHE
 ) -> Rows:
     """Rows of which each follows the one before, behind `start` others; `last` None: all logits are wanted."""
