@@ -99,6 +99,7 @@ def verify(
     from reports.verify.settle import choose_drafts, contestants, settle, settled_lines
     from reports.verify.tolerance import read_tolerance
     from reports.verify.verification import load_verification, replay_folder, save_verification
+    from sim.acceptance.temperature import at_temperature
     from sim.search.tuned import load_tuned
 
     tuned = load_tuned(config)
@@ -114,7 +115,7 @@ def verify(
         repeats,
         seed,
         read_tolerance(tolerance),
-        choose_drafts(artifact) if settling else None,
+        choose_drafts(at_temperature(artifact, tuned.what_if.temperature)) if settling else None,
         1 if settling else LOOKS,  # a claim is decided by all prompts
         minutes,
     )
@@ -125,6 +126,7 @@ def verify(
                 tuned.calibration,
                 plan.settling,
                 seed,
+                temperature=tuned.what_if.temperature,
                 progress=lambda done, total: show("replaying the grid", done, total),
             )
     out = out or (SETTLEMENT if settling else VERIFICATION)

@@ -43,8 +43,11 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def signed(share: float, digits: int = 1) -> str:
-    """A signed share in percent."""
+    """A signed share in percent; what rounds to nothing has no sign."""
     text = percent(share, digits)
+    nothing = percent(0.0, digits)
+    if text in (nothing, MINUS + nothing):
+        return nothing
     return text if text.startswith(MINUS) or not isfinite(share) else "+" + text
 
 

@@ -15,6 +15,7 @@ from verifications import at_speeds, verification
 
 from reports.verify.fidelity import (
     EXIT_CODES,
+    brief,
     course,
     judge,
     kendall_tau,
@@ -115,6 +116,21 @@ def test_an_unsteady_machine_decides_nothing_but_a_mismatch_does() -> None:
     found = judge(v.model_copy(update={"compared": (wrong, *v.compared[1:])}))
     assert found.verdict == "FAIL"
     assert found.reasons[0].startswith("2 tokens differed")
+
+
+def test_a_brief_verdict_names_what_it_hangs_on_and_a_whole_one_its_limits() -> None:
+    speeds = best_first(PLACE)
+    noisy = judge(record(speeds, speeds, noise=0.3))
+    open_ones = [c.name for c in noisy.checks if c.outcome == "undecided"]
+    assert open_ones
+    assert brief(noisy).startswith("TOO NOISY TO TELL: 8 prompts leave open: ")
+    assert all(name in brief(noisy) for name in open_ones)
+    assert len(brief(noisy)) < len(sentence(noisy))
+    turned = judge(record(speeds, speeds[::-1]))
+    assert brief(turned).startswith("FAIL: beyond the bound on 8 prompts: ")
+    assert "rank correlation" in brief(turned)
+    held = judge(record(speeds, speeds))
+    assert brief(held) == sentence(held)
 
 
 def test_one_prompt_is_too_few() -> None:

@@ -275,6 +275,41 @@ def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -
             assert e.speed_up.value == pytest.approx(seconds["autoregressive"] / seconds[e.policy], rel=0.02)
 
 
+@pytest.mark.parametrize("times", [0.5, 5.0])
+def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float) -> None:
+    """What a hand-over weighs included: a draft so many times as dear, right where the first one is."""
+    made = ideal()
+    placed = []
+    for costs in made.costs.placements:
+        forward, branch = (flat(times * STEP, rows) for rows in ((1, 2, 16, 4096), (1, 2, 8)))
+        dearer = costs.drafts["d"].model_copy(update={"forward": forward, "branch": branch})
+        update = {"drafts": costs.drafts | {"e": dearer}, "hand_over": (0.001,)}
+        placed.append(costs.model_copy(update=update))
+    made = replace(
+        made,
+        costs=made.costs.model_copy(update={"placements": tuple(placed)}),
+        recorded=made.recorded.model_copy(
+            update={"drafts": made.recorded.drafts | {"e": made.recorded.drafts["d"]}}
+        ),
+        traces=tuple(replace(t, drafts=t.drafts | {"e": t.drafts["d"]}) for t in made.traces),
+    )
+    (share,) = {round(o.alignment, 12) for o in regime_map(made, ratios=(), alignments=(), helped=(), jobs=1).own}
+    found = regime_map(
+        made, draft="d", ratios=(10.0 / times,), alignments=(share,), plain=PLAIN, helped=(), jobs=1
+    )
+    (mine,) = [o.cell("best", False) for o in found.own if o.draft == "e"]
+    (cell,) = found.view("best", 0.0, helpers=False).cells
+    for policy in ("speculative", "pearl", "specbranch"):
+        one, other = cell.entry(policy), mine.entry(policy)
+        assert one
+        assert other
+        # A dearer target, or a dearer draft: where the ratio is above the measured one, hand-overs weigh less.
+        if times > 1.0:
+            assert one.speed_up.value == pytest.approx(other.speed_up.value, rel=1e-3)
+        else:
+            assert one.speed_up.value >= other.speed_up.value
+
+
 def test_processes_do_not_change_a_map(whole: RegimeMap) -> None:
     again = regime_map(drawn(), "cal", ratios=(1.5, 12.0), alignments=(0.5, 0.9), jobs=2)
     assert again.views == whole.views

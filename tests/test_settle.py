@@ -12,6 +12,7 @@ from verifications import at_speeds, verification
 from engine.errors import CalibrationError
 from reports.verify.settle import HALF, PUBLISHED, Claim, choose_drafts, contestants, settle, settled_lines
 from reports.verify.verification import Verification
+from scenarios.what_if import WhatIf
 from sim.search.grid import Grid
 from sim.search.tune import tune
 
@@ -143,3 +144,14 @@ def test_each_method_runs_at_its_own_best_with_each_draft() -> None:
     pearl = next(c for c in everything if (c.policy, c.draft) == ("pearl", "int8"))
     only = grid.model_copy(update={"policies": ("pearl",), "drafts": ("int8",)})
     assert tune(artifact, only, jobs=1).best.configuration == pearl
+
+
+def test_methods_are_at_their_best_at_the_temperature_that_was_tuned_for() -> None:
+    artifact = artifacts.artifact(prompts=3, tokens=24, drawn=True)
+    grid = Grid(draft_lengths=(1, 3), branches=(1, 4), cuts=(0.0,), draw_drafts=(False, True))
+    settling = choose_drafts(artifact)
+    tuned = contestants(artifact, Path("c"), settling, grid=grid, temperature=1.0)
+    assert tuned.what_if == WhatIf(temperature=1.0)
+    pearl = next(c for c in (tuned.chosen, *tuned.baselines) if (c.policy, c.draft) == ("pearl", "int8"))
+    only = grid.model_copy(update={"policies": ("pearl",), "drafts": ("int8",)})
+    assert tune(artifact, only, what_if=tuned.what_if, jobs=1).best.configuration == pearl

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.naming import in_words
-from reports.verify.fidelity import Word, judge, sentence
+from reports.verify.fidelity import Word, brief, judge, sentence
 from reports.verify.verification import (
     Compared,
     Verification,
@@ -84,7 +84,7 @@ def verdict(v: Verification) -> Verdict:
         Tile("Tokens not the target's own", f"{wrong:,}", f"of {tokens:,}; {plural(ties, 'near tie')}"),
     )
     found = judge(v)
-    predictions = (TONES[found.verdict], sentence(found))
+    predictions = (TONES[found.verdict], brief(found))
     forecast = (TONES[found.forecast.verdict], sentence(found, "forecast"))
     return Verdict(
         tone,

@@ -35,7 +35,7 @@ from reports.verify.looks import Decision, Look, Looks, level_at, spent
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts, ratio
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Verification, find_baseline, find_chosen
-from reports.wording import has_interval, interval, milliseconds, number, percent, plural
+from reports.wording import has_interval, interval, listing, milliseconds, number, percent, plural
 
 __all__ = ["kendall_tau", "ninth_in_ten"]
 
@@ -336,6 +336,25 @@ def sentence(found: Fidelity, question: Question = "model") -> str:
             f"{figures['median error'].sentence}; {figures['rank correlation'].sentence}."
         )
     return f"{answer.verdict}: {'; '.join(answer.reasons)}."
+
+
+def brief(found: Fidelity) -> str:
+    """The verdict on the model with the figures that it hangs on; `sentence` has their limits and what they need."""
+    open_or_broken = {"TOO NOISY TO TELL": "undecided", "FAIL": "broken"}.get(found.verdict)
+    decisive = [c for c in found.checks if c.outcome == open_or_broken]
+    if not decisive or {"mismatches", "steadiness"} & {c.name for c in decisive}:
+        return sentence(found)
+
+    def said(check: Check) -> str:
+        figure, bound = (
+            number(x, 2) if check.name == "rank correlation" else percent(x)
+            for x in (check.figure.value, check.bound)
+        )
+        return f"{check.name} {figure} (bound {bound})"
+
+    prompts = plural(found.prompts, "prompt")
+    what = f"{prompts} leave open" if found.verdict != "FAIL" else f"beyond the bound on {prompts}"
+    return f"{found.verdict}: {what}: {listing([said(c) for c in decisive])}."
 
 
 def course(v: Verification) -> str:

@@ -22,8 +22,10 @@ from reports.verify.fidelity import paired_speed_up
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts
 from reports.verify.verification import Compared, Settling, Verification, find_baseline
 from reports.wording import has_interval, interval, listing, number, percent, plural
+from scenarios.what_if import WhatIf
+from sim.acceptance.temperature import at_temperature
 from sim.search.grid import Grid
-from sim.search.tune import tune
+from sim.search.tune import tune, whole_grid
 from sim.search.tuned import TunedConfiguration
 
 PUBLISHED = (1.8, 4.5)  # arXiv 2506.01979: speed-up over autoregressive decoding, over pairs and tasks
@@ -83,18 +85,20 @@ def contestants(
     settling: Settling,
     seed: int = 0,
     grid: Grid | None = None,
+    temperature: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> TunedConfiguration:
     """What is run: each method with each draft at its best predicted setting, autoregressive decoding everywhere.
 
-    The fastest predicted one counts as chosen. `grid` narrows the settings that are searched.
+    The fastest predicted one counts as chosen. `grid` narrows the settings that are searched, for the calibration's
+    texts at a `temperature`. ConfigurationError if it has none of these.
     """
-    foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
+    what_if = WhatIf(temperature=temperature)
     policies = ("autoregressive", *RIVALS, "specbranch")
-    searched = (grid or Grid(hrad=(False, True) if foreseen else (False,))).model_copy(
+    searched = (grid or whole_grid(at_temperature(artifact, temperature))).model_copy(
         update={"policies": policies, "drafts": settling.drafts}
     )
-    found = tune(artifact, searched, seed=seed, progress=progress)
+    found = tune(artifact, searched, what_if=what_if, seed=seed, progress=progress)
     everything = [s.configuration for s in found.scored]
     methods = [
         next(c for c in everything if (c.policy, c.draft) == kind)
@@ -106,6 +110,7 @@ def contestants(
     return TunedConfiguration(
         calibration=calibration,
         calibration_digest=artifact.digest,
+        what_if=what_if,
         seed=seed,
         searched=len(everything),
         advice=found.advice,

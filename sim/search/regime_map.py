@@ -2,17 +2,17 @@
 
     regime_map(load_artifact(folder)).view("best", 0.0, helpers=False).cells
 
-A cell is a pair that does not exist: one draft of the calibration, with a target `ratio` times as dear a step, that
-agrees with it at a share `alignment` of the positions. In it every method plays at its own best setting of a coarse
-grid, on the same recorded texts. What that assumes:
+A cell is a pair that does not exist: one draft of the calibration and its target, whose step is `ratio` times as dear
+and which agrees with it at a share `alignment` of the positions. In it every method plays at its own best setting of a
+coarse grid, on the same recorded texts. What that assumes:
 
-- The target is made dearer or cheaper as a whole (`WhatIf.target_speed`): its forwards over one token and over many,
-  and the reading of the prompt. The draft, hand-overs, forks and start-ups stay as they were measured, so they weigh
-  the less the dearer the target is.
+- A ratio above the measured one has a dearer target, one below it a dearer draft, as a whole (`WhatIf.target_speed`,
+  `draft_speed`): its forwards over one token and over many, and the reading of the prompt. So no model is cheaper than
+  measured, and hand-overs, which stay as they were, never weigh more than they do.
 - Contention is the measured factor by which target and draft slow each other, at every ratio. A target that is larger
   than the measured one may contend more.
 - The ratio is that of single steps where each model has a device of its own (the first placement that was measured).
-  A target dearer by a factor is dearer by the same factor in every placement.
+  A model dearer by a factor is dearer by the same factor in every placement.
 - The draft's costs are those of one draft. Acceptance is shifted (`sim.acceptance.alignment`) from the recorded draft
   whose own alignment is nearest, so that runs of hits keep their shape. Confidences stay as that draft had them.
 - At a temperature drafts draw their tokens, where the calibration recorded that, and alignment is the share of drawn
@@ -49,7 +49,7 @@ from sim.acceptance.temperature import at_temperature
 from sim.search.backends import results_as
 from sim.search.batch import no_collections
 from sim.search.grid import PARALLEL, Aids, Grid, simplicity
-from sim.world.replay import Replay
+from sim.world.replay import Replay, Tally
 
 VERSION: Literal[1] = 1
 
@@ -325,7 +325,7 @@ def regime_map(
                     shifted,
                     _with_draft(here, chosen, nearest, 1.0, seed),
                     tuple(ratios),
-                    tuple(step_ratio(artifact, chosen) / ratio for ratio in ratios),
+                    tuple(_scale(step_ratio(artifact, chosen), ratio) for ratio in ratios),
                     alignment,
                     measured,
                     *settings,
@@ -339,7 +339,7 @@ def regime_map(
                     _with_draft(here, name, name, None, seed),
                     _with_draft(here, name, name, 1.0, seed),
                     (step_ratio(artifact, name),),
-                    (1.0,),
+                    (_Scale(),),
                     shares[name],
                     measured,
                     *settings,
@@ -383,17 +383,30 @@ def regime_map(
 
 
 @dataclass(frozen=True)
+class _Scale:
+    """How many times as fast as measured the models are."""
+
+    target: float = 1.0
+    draft: float = 1.0
+
+
+def _scale(measured: float, ratio: float) -> _Scale:
+    """What takes the measured ratio of the steps to another one: a dearer target, or a dearer draft."""
+    return _Scale(target=measured / ratio) if ratio >= measured else _Scale(draft=ratio / measured)
+
+
+@dataclass(frozen=True)
 class _Piece:
     """One alignment at one temperature, for all ratios; `ideal` has the same texts with every first token right.
 
-    `speeds`: the target's, for each ratio. `plain` and `helped` are settings, to be tried in every placement. `draft`:
+    `scales`: of the models, for each ratio. `plain` and `helped` are settings, to be tried in every placement. `draft`:
     its name, where the pair is the calibration's own.
     """
 
     artifact: Artifact
     ideal: Artifact
     ratios: tuple[float, ...]
-    speeds: tuple[float, ...]
+    scales: tuple[_Scale, ...]
     alignment: float
     placements: tuple[Placement, ...]
     plain: tuple[Configuration, ...]
@@ -496,8 +509,9 @@ def _row(piece: _Piece) -> _Worked:
     base.texts.kept = len(piece.plain) + len(piece.helped) + 1
     alone = [Configuration(policy="autoregressive", placement=p) for p in piece.placements]
     with no_collections():
+        worlds = _AtRatios(base, piece.scales)
         plain, helped = (
-            _play(piece, base, [c for setting in some for c in _placed(setting, piece)])
+            _play(piece, worlds, [c for setting in some for c in _placed(setting, piece)])
             for some in ([*alone, *piece.plain], piece.helped)
         )
         losses = _Losses(piece, base)
@@ -525,14 +539,35 @@ def _placed(setting: Configuration, piece: _Piece) -> Iterator[Configuration]:
         yield setting.model_copy(update={"placement": placement, "draft": draft})
 
 
-def _play(piece: _Piece, world: Replay, configurations: Sequence[Configuration]) -> list[list[_Played]]:
+class _AtRatios:
+    """A world whose models are scaled to each of a piece's ratios; all share its texts."""
+
+    def __init__(self, world: Replay, scales: Sequence[_Scale]) -> None:
+        self._scales = scales
+        self._worlds = {
+            draft: world.under(world.what_if.model_copy(update={"draft_speed": draft}))
+            for draft in dict.fromkeys(scale.draft for scale in scales)
+        }
+
+    def tallies(self, c: Configuration, places: Sequence[int]) -> list[list[Tally]]:
+        """What each text came to, at each of these places among the ratios."""
+        found: dict[int, list[Tally]] = {}
+        for draft, world in self._worlds.items():
+            mine = [at for at in places if self._scales[at].draft == draft]
+            if mine:
+                speeds = [self._scales[at].target for at in mine]
+                found |= zip(mine, world.tallies_at(c, speeds), strict=True)
+        return [found[at] for at in places]
+
+
+def _play(piece: _Piece, worlds: _AtRatios, configurations: Sequence[Configuration]) -> list[list[_Played]]:
     """For each ratio, those configurations that may be worth it there."""
     found: list[list[_Played]] = [[] for _ in piece.ratios]
     for c in configurations:
         places = [at for at, ratio in enumerate(piece.ratios) if _may_pay(c, ratio)]
         if not places:
             continue
-        for at, tallies in zip(places, world.tallies_at(c, [piece.speeds[at] for at in places]), strict=True):
+        for at, tallies in zip(places, worlds.tallies(c, places), strict=True):
             seconds = np.array([t.seconds for t in tallies])
             found[at].append(_Played(c, seconds, sum(t.rollback for t in tallies)))
     return found
@@ -594,13 +629,14 @@ class _Losses:
     def __init__(self, piece: _Piece, world: Replay) -> None:
         ideal = Replay(piece.ideal, piece.what_if, piece.seed)
         ideal.texts.kept = world.texts.kept
-        self._speeds = piece.speeds
-        self._world = world
-        self._others: dict[Part, Replay] = {
+        self._places = range(len(piece.ratios))
+        self._world = _AtRatios(world, piece.scales)
+        without: dict[Part, Replay] = {
             "overheads": world.under(piece.what_if.model_copy(update={"overheads": False})),
             "contention": world.under(piece.what_if.model_copy(update={"contention": False})),
             "rollback": ideal,
         }
+        self._others = {part: _AtRatios(other, piece.scales) for part, other in without.items()}
         self._known: dict[Configuration, list[dict[Part, float]]] = {}
 
     def of(self, at: int, c: Configuration) -> dict[Part, float]:
@@ -614,9 +650,9 @@ class _Losses:
             ]
         return self._known[c][at]
 
-    def _seconds(self, world: Replay, c: Configuration) -> list[float]:
+    def _seconds(self, world: _AtRatios, c: Configuration) -> list[float]:
         """Over all texts, for each ratio."""
-        return [sum(t.seconds for t in tallies) for tallies in world.tallies_at(c, self._speeds)]
+        return [sum(t.seconds for t in tallies) for tallies in world.tallies(c, self._places)]
 
 
 def _views(rows: Sequence[_Row], temperature: float) -> list[View]:

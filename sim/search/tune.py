@@ -154,6 +154,15 @@ _GOALS: dict[Objective, str] = {
 }
 
 
+def whole_grid(artifact: Artifact) -> Grid:
+    """What is searched where nothing less is asked: H-RAD and drawn drafts where the texts have what these need."""
+    foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
+    return Grid(
+        hrad=(False, True) if foreseen else (False,),
+        draw_drafts=(False, True) if artifact.temperature else (False,),
+    )
+
+
 def tune(
     artifact: Artifact,
     grid: Grid | None = None,
@@ -177,12 +186,7 @@ def tune(
     """
     artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
-    foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
-    grid = grid or Grid(
-        hrad=(False, True) if foreseen else (False,),
-        draw_drafts=(False, True) if artifact.temperature else (False,),
-        first_match=(False, True) if only else (False,),
-    )
+    grid = grid or whole_grid(artifact).model_copy(update={"first_match": (False, True) if only else (False,)})
     configurations = grid.configurations(tuple(artifact.recorded.drafts), world.placements)
     if not configurations:
         raise ConfigurationError(
