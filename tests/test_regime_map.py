@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from calibrate.artifact import Artifact
 from calibrate.cost_records import Cell, DraftCosts, PlacementCosts
+from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.errors import CalibrationError, ConfigurationError
 from scenarios.what_if import WhatIf
 from sim.search.grid import Aids, Grid
@@ -291,9 +292,9 @@ def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float) -
         recorded=made.recorded.model_copy(
             update={"drafts": made.recorded.drafts | {"e": made.recorded.drafts["d"]}}
         ),
-        traces=tuple(replace(t, drafts=t.drafts | {"e": t.drafts["d"]}) for t in made.traces),
+        traces=tuple(replace(t, drafts={**t.drafts, "e": t.drafts["d"]}) for t in made.traces),
     )
-    (share,) = {round(o.alignment, 12) for o in regime_map(made, ratios=(), alignments=(), helped=(), jobs=1).own}
+    share = first_token_shares(made)["d"]
     found = regime_map(
         made, draft="d", ratios=(10.0 / times,), alignments=(share,), plain=PLAIN, helped=(), jobs=1
     )

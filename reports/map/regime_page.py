@@ -686,8 +686,8 @@ def assumptions(found: RegimeMap) -> Section:
         for t, some in found.sources.items()
     ]
     assumed = (
-        ("other ratios", "above the measured one every forward of the target takes so many times longer, below it every "
-         "forward of the draft; hand-overs take what they were measured to take"),
+        ("other ratios", "above the measured one every forward of the target takes so many times longer, below it "
+         "every forward of the draft; hand-overs take what they were measured to take"),
         ("contention", "the measured factors by which target and draft slow each other, at every ratio"),
         ("other placements", "a model dearer by a factor is dearer by the same factor in every placement"),
         ("costs", f"those of the {found.draft} draft, in every cell"),

@@ -186,7 +186,9 @@ def tune(
     """
     artifact = at_temperature(artifact, what_if.temperature)
     world = Replay(artifact, what_if, seed)
-    grid = grid or whole_grid(artifact).model_copy(update={"first_match": (False, True) if only else (False,)})
+    grid = grid or whole_grid(artifact).model_copy(
+        update={"first_match": (False, True) if only else (False,)}
+    )
     configurations = grid.configurations(tuple(artifact.recorded.drafts), world.placements)
     if not configurations:
         raise ConfigurationError(
