@@ -260,7 +260,7 @@ def map_regimes(
     costs_from: CostsFrom = None,
     out: Annotated[Path, typer.Option(help="the page to write", callback=output_file)] = MAP,
     draft: Annotated[
-        str | None, typer.Option(help="whose costs every cell has; none: the draft with the cheapest step")
+        str | None, typer.Option(help="whose costs every cell has; none: the draft's with the nearest ratio")
     ] = None,
     points: Annotated[
         list[Path] | None,

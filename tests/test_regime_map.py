@@ -1,6 +1,7 @@
 """The map of regimes: closed forms, what has to grow, and what its cells say of each other."""
 
 import itertools
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -262,7 +263,13 @@ def test_the_own_pair_lies_where_it_was_measured(whole: RegimeMap) -> None:
         assert o.ratio == pytest.approx(step_ratio(made, o.draft))
         drafted = [e for e in o.cell("best", False).entries if "draft" in e.configuration.uses]
         assert {e.configuration.draft for e in drafted} == {o.draft}
-    assert whole.draft == "distilled"  # the cheapest step
+    assert set(whole.costs) == {"1.5", "12"}
+    for ratio, (draft, itself) in whole.costs.items():
+        assert itself == step_ratio(made, draft)
+        distances = {
+            name: abs(math.log(step_ratio(made, name) / float(ratio))) for name in made.recorded.drafts
+        }
+        assert distances[draft] == min(distances.values())
 
 
 def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -> None:
@@ -276,8 +283,8 @@ def test_an_own_cell_is_what_replaying_the_calibration_gives(whole: RegimeMap) -
             assert e.speed_up.value == pytest.approx(seconds["autoregressive"] / seconds[e.policy], rel=0.02)
 
 
-@pytest.mark.parametrize("times", [0.5, 5.0])
-def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float) -> None:
+@pytest.mark.parametrize(("times", "draft"), [(5.0, None), (5.0, "d"), (0.5, None), (0.5, "d")])
+def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float, draft: str | None) -> None:
     """What a hand-over weighs included: a draft so many times as dear, right where the first one is."""
     made = ideal()
     placed = []
@@ -296,7 +303,7 @@ def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float) -
     )
     share = first_token_shares(made)["d"]
     found = regime_map(
-        made, draft="d", ratios=(10.0 / times,), alignments=(share,), plain=PLAIN, helped=(), jobs=1
+        made, draft=draft, ratios=(10.0 / times,), alignments=(share,), plain=PLAIN, helped=(), jobs=1
     )
     (mine,) = [o.cell("best", False) for o in found.own if o.draft == "e"]
     (cell,) = found.view("best", 0.0, helpers=False).cells
@@ -304,8 +311,8 @@ def test_a_cell_at_the_place_of_another_draft_is_that_drafts_own(times: float) -
         one, other = cell.entry(policy), mine.entry(policy)
         assert one
         assert other
-        # A dearer target, or a dearer draft: where the ratio is above the measured one, hand-overs weigh less.
-        if times > 1.0:
+        # By the first draft's costs a ratio above its own has a dearer target, beside which hand-overs weigh less.
+        if times > 1.0 or draft is None:
             assert one.speed_up.value == pytest.approx(other.speed_up.value, rel=1e-3)
         else:
             assert one.speed_up.value >= other.speed_up.value

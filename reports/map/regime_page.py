@@ -676,6 +676,13 @@ def _on_map(found: RegimeMap, p: MapPoint) -> str:
     return method_name(cell.winner.policy) + (" (tie)" if cell.is_tie else "")
 
 
+def _by_draft(found: RegimeMap) -> str:
+    """Which ratios have which draft's costs."""
+    own = dict(found.costs.values())
+    ratios = {name: [ratio for ratio, (of, _) in found.costs.items() if of == name] for name in own}
+    return "; ".join(f"{name} ({number(own[name])}) at {listing(some)}" for name, some in ratios.items())
+
+
 def assumptions(found: RegimeMap) -> Section:
     """What the map rests on, and what it was made of."""
     sources = [
@@ -686,11 +693,11 @@ def assumptions(found: RegimeMap) -> Section:
         for t, some in found.sources.items()
     ]
     assumed = (
-        ("other ratios", "above the measured one every forward of the target takes so many times longer, below it "
+        ("other ratios", "above that draft's own every forward of the target takes so many times longer, below it "
          "every forward of the draft; hand-overs take what they were measured to take"),
         ("contention", "the measured factors by which target and draft slow each other, at every ratio"),
         ("other placements", "a model dearer by a factor is dearer by the same factor in every placement"),
-        ("costs", f"those of the {found.draft} draft, in every cell"),
+        ("costs", "of the draft whose own ratio is the nearest: " + _by_draft(found)),
         ("other alignments", "recorded traces, shifted: hits become misses, or misses hits, first where the draft was "
          "unsure, so that runs of hits keep their shape; confidences stay as they were recorded"),
         ("shifted from", "; ".join(sources)),

@@ -2,19 +2,21 @@
 
     regime_map(load_artifact(folder)).view("best", 0.0, helpers=False).cells
 
-A cell is a pair that does not exist: one draft of the calibration and its target, whose step is `ratio` times as dear
-and which agrees with it at a share `alignment` of the positions. In it every method plays at its own best setting of a
-coarse grid, on the same recorded texts. What that assumes:
+A cell is a pair that does not exist: a target whose step is `ratio` times as dear as the draft's, and which agrees with
+it at a share `alignment` of the positions. In it every method plays at its own best setting of a coarse grid, on the
+same recorded texts. What that assumes:
 
-- A ratio above the measured one has a dearer target, one below it a dearer draft, as a whole (`WhatIf.target_speed`,
-  `draft_speed`): its forwards over one token and over many, and the reading of the prompt. So no model is cheaper than
-  measured, and hand-overs, which stay as they were, never weigh more than they do.
+- Costs are those of the calibration's draft whose own ratio is the nearest, so that where a draft lies its cell is as
+  it is: a small draft gains less by a second core than a large one, say. A ratio above that draft's has a dearer
+  target, one below it a dearer draft, as a whole (`WhatIf.target_speed`, `draft_speed`): its forwards over one token
+  and over many, and the reading of the prompt. So no model is cheaper than measured, and hand-overs, which stay as
+  they were, never weigh more than they do.
 - Contention is the measured factor by which target and draft slow each other, at every ratio. A target that is larger
   than the measured one may contend more.
 - The ratio is that of single steps where each model has a device of its own (the first placement that was measured).
   A model dearer by a factor is dearer by the same factor in every placement.
-- The draft's costs are those of one draft. Acceptance is shifted (`sim.acceptance.alignment`) from the recorded draft
-  whose own alignment is nearest, so that runs of hits keep their shape. Confidences stay as that draft had them.
+- Acceptance is shifted (`sim.acceptance.alignment`) from the recorded draft whose own alignment is nearest, so that
+  runs of hits keep their shape. Confidences stay as that draft had them.
 - At a temperature drafts draw their tokens, where the calibration recorded that, and alignment is the share of drawn
   tokens that are the target's. H-RAD is left out: its foresight was recorded for the alignment that was.
 - The best setting of each method is chosen on the texts that it is shown on.
@@ -23,6 +25,7 @@ Intervals are over prompts, paired, by the delta method, as `sim.search.tune` ha
 interval of their ratio holds 1. Nothing here was measured but the calibration.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +37,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.artifact import Artifact
-from calibrate.cost_records import step_of
+from calibrate.cost_records import MeasuredCosts, step_of
 from calibrate.trace_records import DraftTrace
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
@@ -51,7 +54,7 @@ from sim.search.batch import no_collections
 from sim.search.grid import PARALLEL, Aids, Grid, simplicity
 from sim.world.replay import Replay, Tally
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 RATIOS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 40.0, 60.0)
 ALIGNMENTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -221,20 +224,21 @@ class Own(_Part):
 class RegimeMap(_Part):
     """All views, and the pair's own place.
 
-    `draft`: whose costs every cell has. `measured_in`: the placement in which steps are compared. `sources`: for each
-    temperature and alignment, the draft that acceptance was shifted from, and its own alignment. `settings`: how many
-    were tried in each cell, over all methods. `seconds`: what working it out took with `processes`, which computed for
-    `processor_seconds` in all: more than that is time in which the machine did something else.
+    `costs`: for each ratio, the draft whose costs a cell has, and that draft's own ratio. `measured_in`: the placement
+    in which steps are compared. `sources`: for each temperature and alignment, the draft that acceptance was shifted
+    from, and its own alignment. `settings`: how many were tried in each cell, over all methods. `seconds`: what working
+    it out took with `processes`, which computed for `processor_seconds` in all: more than that is time in which the
+    machine did something else.
     """
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     calibration: str
     calibration_digest: str
     calibrated: str
     hardware: dict[str, str]
     target: str
     remarks: tuple[str, ...] = ()  # of the target; they go with every figure (`engine.models.deepening`)
-    draft: str
+    costs: dict[str, tuple[str, float]]
     measured_in: Placement
     ratios: tuple[float, ...]
     alignments: tuple[float, ...]
@@ -293,7 +297,7 @@ def regime_map(
 ) -> RegimeMap:
     """Work out every cell of every view.
 
-    `draft`: whose costs are taken; none: of the draft whose step is the cheapest against the target's. `what_if`
+    `draft`: whose costs every cell has; none: the draft's whose own ratio is nearest to the cell's. `what_if`
     changes what every cell is made of (its speeds, alignment and temperature are the map's own). `prompts`: how many of
     the calibration's, at most. `jobs`: processes; none: one for each core. `progress` hears (done, of all) pieces.
     CalibrationError if the calibration holds no draft; ConfigurationError if not this one.
@@ -304,7 +308,7 @@ def regime_map(
         raise CalibrationError("the calibration holds no draft to map; calibrate one.")
     if draft is not None and draft not in known:
         raise ConfigurationError(f"the pair has no draft '{draft}'; its drafts: {', '.join(known)}.")
-    chosen = draft or max(known, key=lambda name: step_ratio(artifact, name))
+    scales = tuple(_scale(artifact, (draft,) if draft else known, ratio) for ratio in ratios)
     measured = tuple(costs.placement for costs in artifact.costs.placements)
     temperatures = [0.0]
     if artifact.sampled and artifact.recorded.temperature:
@@ -319,13 +323,13 @@ def regime_map(
         for alignment in alignments:
             nearest = min(known, key=lambda name: abs(_logit(shares[name]) - _logit(alignment)))
             sources.setdefault(f"{temperature:g}", {})[f"{alignment:g}"] = nearest, shares[nearest]
-            shifted = _with_draft(here, chosen, nearest, alignment, seed)
+            shifted = _with_draft(here, nearest, alignment, seed)
             pieces.append(
                 _Piece(
                     shifted,
-                    _with_draft(here, chosen, nearest, 1.0, seed),
+                    _with_draft(here, nearest, 1.0, seed),
                     tuple(ratios),
-                    tuple(_scale(step_ratio(artifact, chosen), ratio) for ratio in ratios),
+                    scales,
                     alignment,
                     measured,
                     *settings,
@@ -336,10 +340,10 @@ def regime_map(
         for name in known:
             pieces.append(
                 _Piece(
-                    _with_draft(here, name, name, None, seed),
-                    _with_draft(here, name, name, 1.0, seed),
+                    _with_draft(here, name, None, seed),
+                    _with_draft(here, name, 1.0, seed),
                     (step_ratio(artifact, name),),
-                    (_Scale(),),
+                    (_Scale(name),),
                     shares[name],
                     measured,
                     *settings,
@@ -365,7 +369,10 @@ def regime_map(
         hardware=artifact.costs.hardware,
         target=artifact.recorded.target.spec.describe(),
         remarks=artifact.remarks,
-        draft=chosen,
+        costs={
+            f"{ratio:g}": (scale.costs, step_ratio(artifact, scale.costs))
+            for ratio, scale in zip(ratios, scales, strict=True)
+        },
         measured_in="at-once" if "at-once" in measured else measured[0],
         ratios=tuple(ratios),
         alignments=tuple(alignments),
@@ -384,15 +391,19 @@ def regime_map(
 
 @dataclass(frozen=True)
 class _Scale:
-    """How many times as fast as measured the models are."""
+    """Whose costs a draft has, and how many times as fast as measured the models are."""
 
+    costs: str
     target: float = 1.0
     draft: float = 1.0
 
 
-def _scale(measured: float, ratio: float) -> _Scale:
-    """What takes the measured ratio of the steps to another one: a dearer target, or a dearer draft."""
-    return _Scale(target=measured / ratio) if ratio >= measured else _Scale(draft=ratio / measured)
+def _scale(artifact: Artifact, drafts: Sequence[str], ratio: float) -> _Scale:
+    """What comes to a ratio of the steps: the nearest of these drafts, and a dearer target, or a dearer draft."""
+    measured = {name: step_ratio(artifact, name) for name in drafts}
+    nearest = min(drafts, key=lambda name: abs(math.log(measured[name] / ratio)))
+    share = measured[nearest] / ratio
+    return _Scale(nearest, target=share) if share <= 1.0 else _Scale(nearest, draft=1.0 / share)
 
 
 @dataclass(frozen=True)
@@ -436,19 +447,28 @@ def _some(artifact: Artifact, count: int) -> Artifact:
     )
 
 
-def _with_draft(artifact: Artifact, costs: str, source: str, alignment: float | None, seed: int) -> Artifact:
-    """The calibration with one draft: its costs and name, and what another one wrote, shifted to an alignment."""
+def _with_draft(artifact: Artifact, source: str, alignment: float | None, seed: int) -> Artifact:
+    """The calibration with one draft, shifted to an alignment."""
     views: Sequence[DraftTrace] = [trace.views(drawn=_draws(artifact))[source] for trace in artifact.traces]
     if alignment is not None:
         paths = [trace.path for trace in artifact.traces]
         views = shift_alignment(paths, views, alignment, [seed, 0]).views
-    recorded = artifact.recorded.model_copy(update={"drafts": {costs: artifact.recorded.drafts[costs]}})
+    recorded = artifact.recorded.model_copy(update={"drafts": {source: artifact.recorded.drafts[source]}})
     traces = tuple(
-        replace(trace, drafts={costs: seen}, drawing={costs: seen} if trace.drawing else {})
+        replace(trace, drafts={source: seen}, drawing={source: seen} if trace.drawing else {})
         for trace, seen in zip(artifact.traces, views, strict=True)
     )
     measured = artifact.costs.model_copy(update={"rehearsals": ()})
     return Artifact(measured, recorded, traces, temperature=artifact.temperature)
+
+
+def _with_costs(artifact: Artifact, of: str) -> MeasuredCosts:
+    """What was measured, where the only draft of the texts costs what another one does."""
+    (name,) = artifact.recorded.drafts
+    placements = tuple(
+        costs.model_copy(update={"drafts": {name: costs.drafts[of]}}) for costs in artifact.costs.placements
+    )
+    return artifact.costs.model_copy(update={"placements": placements})
 
 
 def _draws(artifact: Artifact) -> bool:
@@ -545,15 +565,17 @@ class _AtRatios:
     def __init__(self, world: Replay, scales: Sequence[_Scale]) -> None:
         self._scales = scales
         self._worlds = {
-            draft: world.under(world.what_if.model_copy(update={"draft_speed": draft}))
-            for draft in dict.fromkeys(scale.draft for scale in scales)
+            (costs, draft): world.under(
+                world.what_if.model_copy(update={"draft_speed": draft}), _with_costs(world.artifact, costs)
+            )
+            for costs, draft in dict.fromkeys((scale.costs, scale.draft) for scale in scales)
         }
 
     def tallies(self, c: Configuration, places: Sequence[int]) -> list[list[Tally]]:
         """What each text came to, at each of these places among the ratios."""
         found: dict[int, list[Tally]] = {}
-        for draft, world in self._worlds.items():
-            mine = [at for at in places if self._scales[at].draft == draft]
+        for (costs, draft), world in self._worlds.items():
+            mine = [at for at in places if (self._scales[at].costs, self._scales[at].draft) == (costs, draft)]
             if mine:
                 speeds = [self._scales[at].target for at in mine]
                 found |= zip(mine, world.tallies_at(c, speeds), strict=True)

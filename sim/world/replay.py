@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from calibrate.artifact import Artifact
+from calibrate.cost_records import MeasuredCosts
 from engine.configuration import Configuration
 from engine.record import Run
 from engine.runtime.placement import PLACEMENTS, Placement
@@ -53,9 +54,11 @@ class Replay:
         alignment, temperature = self.what_if.alignment, self.what_if.temperature
         self.texts = Texts(self.artifact, alignment, temperature, self.seed, self.prompts, self.tokens)
 
-    def under(self, what_if: WhatIf) -> "Replay":
-        """The same under another what-if; where that changes nothing but times, both share their texts."""
-        other = Replay(self.artifact, what_if, self.seed, self.prompts, self.tokens)
+    def under(self, what_if: WhatIf, costs: MeasuredCosts | None = None) -> "Replay":
+        """The same under another what-if, or by other `costs`; where that changes nothing but times, both share their
+        texts."""
+        artifact = replace(self.artifact, costs=costs or self.artifact.costs)
+        other = Replay(artifact, what_if, self.seed, self.prompts, self.tokens)
         if (what_if.alignment, what_if.temperature) == (self.what_if.alignment, self.what_if.temperature):
             other.texts = self.texts
         return other
@@ -122,7 +125,7 @@ class Replay:
         placement = configuration.placement
         draft = configuration.draft_among(self.texts.artifact.recorded.drafts)
         if (placement, draft) not in self._tables:
-            measured = self.texts.artifact.costs.at(placement)
+            measured = self.artifact.costs.at(placement)
             self._tables[placement, draft] = CalibratedCosts.of(measured, draft, self.what_if, self.seed)
         return self._tables[placement, draft]
 
@@ -137,9 +140,8 @@ class Replay:
 
     def measured_context(self, configuration: Configuration) -> int:
         """The longest context behind which this configuration's forwards were measured."""
-        artifact = self.texts.artifact
-        draft = configuration.draft_among(artifact.recorded.drafts)
-        return measured_context(artifact.costs.at(configuration.placement), draft)
+        draft = configuration.draft_among(self.texts.artifact.recorded.drafts)
+        return measured_context(self.artifact.costs.at(configuration.placement), draft)
 
     def is_far(self, configuration: Configuration) -> bool:
         """Whether the texts reach farther than its costs can tell (`sim.world.reach`)."""
