@@ -6,7 +6,6 @@ in other precisions, of odd widths, and of more than `FUSED_ROWS` rows.
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from engine.kernels.crew import Crew
 from engine.kernels.linear import SPARE_BYTES, rounded
 from engine.kernels.rounding import Weight
 from engine.models.cached_model import WATCHED_LAYERS
@@ -149,7 +149,7 @@ class FusedLlama:
     head: Blocks
     whole_head: Blocks | None
     blocks: int
-    helpers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count()))
+    crew: Crew = field(default_factory=Crew)
     scratch: dict[int, Scratch] = field(default_factory=dict)
 
     def forward(
@@ -198,10 +198,7 @@ class FusedLlama:
                 logits,
             )
 
-        others = [self.helpers.submit(run, rank) for rank in range(1, size)]
-        run(0)
-        for other in others:
-            other.result()
+        self.crew.run(run, size)
         if shown is not None:
             logits[:, shown:] = -np.inf
         whole, features = torch.from_numpy(logits), features[self.blocks - 1 :: self.blocks]
