@@ -4,9 +4,11 @@ The true error of a configuration is that over all texts of these kinds, not ove
 scatter around it, and sizes of scattered errors are too large (the size of an error of 0 is never 0), so a median of
 sizes is no measure of the median error. Each configuration's error has limits of its own instead, by Student's t on
 the logarithm, for which a ratio of sums is linearised (Cochran 1977, Sampling Techniques, 6.4 and 6.10), prompts being
-drawn within kinds; "at least k of n lie within" is then tested as a partial conjunction of the n tests, which holds
-however they depend on each other (Benjamini and Heller 2008, Screening for partial conjunction hypotheses): the k-th
-smallest of n p-values, times n - k + 1. That a size is within a bound is shown by equivalence tests (Schuirmann 1987).
+drawn within kinds; "at least k of n lie within" is then tested as a partial conjunction of the n tests (Benjamini and
+Heller 2008, Screening for partial conjunction hypotheses), combined by Simes' rule: of the n - k + 1 largest p-values
+the i-th smallest counts (n - k + 1) / i times, and the least of these is the p-value. So where all n are small, none is
+multiplied. The rule holds where tests depend on each other positively, as these do: a slow minute of the machine falls
+on all configurations. That a size is within a bound is shown by equivalence tests (Schuirmann 1987).
 """
 
 import math
@@ -139,8 +141,13 @@ def log_speeds(tokens: Floats, seconds: Floats) -> Floats:
     return found
 
 
-def paired(predicted: tuple[Floats, Floats], measured: tuple[Floats, Floats], kinds: Sequence[str]) -> Sides:
-    """Both sides on the same texts; each side is tokens and seconds [configurations, texts]."""
+def paired(predicted: tuple[Floats, Floats], measured: tuple[Floats, Floats]) -> Sides:
+    """Both sides on the same texts; each side is tokens and seconds [configurations, texts].
+
+    Kinds of texts are not told apart: what the same texts leave is timing, and few prompts of many kinds would leave it
+    hardly a degree of freedom.
+    """
+    kinds = [""] * predicted[0].shape[1]
     mine, freedom = influences(*predicted, kinds)
     theirs, _ = influences(*measured, kinds)
     return Sides(log_speeds(*predicted), log_speeds(*measured), (Sampled(mine, theirs, freedom),))
@@ -197,12 +204,19 @@ def _size(sides: Sides, place: int, value: float, level: Level) -> Estimate:
         width = error * -stdtrit(freedom, of)
         return _share(sides.errors - width), _share(sides.errors + width)
 
-    # That so many lie within: of the others, one fewer than all but so many, none need be.
-    low, high = limits(level(count - place + 1))
-    most = np.sort(np.maximum(np.abs(low), np.abs(high)))[place - 1]
-    # That more than the others lie beyond; on either side, hence the 2.
-    low, high = limits(level(2.0 * CRITERIA * place))
-    least = np.sort(np.maximum(0.0, np.maximum(low, -high)))[place - 1]
+    def sizes_within(of: float) -> Floats:
+        low, high = limits(of)
+        return np.sort(np.maximum(np.abs(low), np.abs(high)))
+
+    def sizes_beyond(of: float) -> Floats:
+        low, high = limits(of)
+        return np.sort(np.maximum(0.0, np.maximum(low, -high)))
+
+    # Simes' rule for "so many lie within", whose tests that count are those of the others and of the last of them.
+    others = count - place + 1
+    most = min(sizes_within(level(others / i))[place - 2 + i] for i in range(1, others + 1))
+    # For "more than the others lie beyond"; on either side, hence the 2.
+    least = max(sizes_beyond(level(2.0 * CRITERIA * place / i))[place - i] for i in range(1, place + 1))
     return Estimate(value, float(least), float(most))
 
 

@@ -178,7 +178,7 @@ def sides(
     real = _table(measured)
     return (
         unpaired(_table([(f.tokens, f.seconds) for f in forecasts]), own, real, kinds),
-        paired(_table([(r.tokens, r.seconds) for r in replays]), real, kinds),
+        paired(_table([(r.tokens, r.seconds) for r in replays]), real),
     )
 
 
