@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from calibrate.artifact import Artifact
@@ -39,6 +40,7 @@ PlacedModel = tuple[Placement, str]  # a model where it sits
 Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 
 QUANTILES = 64  # that stand for the spread of more timings
+INTERRUPTED = 3.0  # times the median, which no mood of a machine makes of a step
 RESAMPLES = 2000
 
 
@@ -56,9 +58,15 @@ class Drift(Record):
         return float(np.median(self.calibrated))
 
     @property
+    def counted(self) -> NDArray[np.float64]:
+        """Steps now, in seconds; what took more than `INTERRUPTED` times the median counts as so much."""
+        steps = np.array(self.now)
+        return np.minimum(steps, INTERRUPTED * np.median(steps))
+
+    @property
     def longer(self) -> tuple[float, ...]:
         """By how many seconds steps take longer now: all of them, or `QUANTILES` of many, ascending."""
-        steps = np.sort(self.now)
+        steps = np.sort(self.counted)
         if len(steps) > QUANTILES:
             steps = np.quantile(steps, (np.arange(QUANTILES) + 0.5) / QUANTILES)
         return tuple((steps - self.step).tolist())
@@ -68,9 +76,11 @@ class Drift(Record):
         """How many times as long a step takes now, and its 95% percentile interval over visits on either side.
 
         A mean over a median: what disturbs one step in ten now is a part of the pace, while of the few visits of a
-        calibration one that was disturbed says nothing of the rest.
+        calibration one that was disturbed says nothing of the rest. An interruption of tens of milliseconds is a part
+        of neither: one among a few dozen timings of a step of 3 ms would foretell a third more for each, and texts, of
+        thousands of steps, hardly ever meet one.
         """
-        now, then = np.array(self.now), np.array(self.calibrated)
+        now, then = self.counted, np.array(self.calibrated)
         value = float(now.mean() / np.median(then))
         if min(len(now), len(then)) < 2:
             return Estimate(value, math.nan, math.nan)

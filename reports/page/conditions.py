@@ -228,7 +228,7 @@ def _pace(pace: Sequence[Drift]) -> Table:
             PLACES[one.placement],
             milliseconds(median(one.calibrated)),
             str(len(one.calibrated)),
-            milliseconds(fmean(one.now)),
+            milliseconds(fmean(one.counted)),
             str(len(one.now)),
             ranged(one.factor, 2),
         )
