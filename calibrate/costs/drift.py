@@ -60,8 +60,8 @@ class Drift(Record):
     @property
     def counted(self) -> NDArray[np.float64]:
         """Steps now, in seconds; what took more than `INTERRUPTED` times the median counts as so much."""
-        steps = np.array(self.now)
-        return np.minimum(steps, INTERRUPTED * np.median(steps))
+        steps: NDArray[np.float64] = np.array(self.now)
+        return steps.clip(max=INTERRUPTED * float(np.median(steps)))
 
     @property
     def longer(self) -> tuple[float, ...]:
