@@ -63,6 +63,16 @@ def test_other_sources_have_another_folder(tmp_path: Path, monkeypatch: pytest.M
     assert len(folders) == 1 + len(compiled.SOURCES)
 
 
+def test_a_read_only_package_has_its_code_with_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
+    assert compiled._folder().parent == Path(compiled.__file__).parent / "__pycache__"
+    monkeypatch.setattr(compiled.os, "access", lambda path, mode: False)
+    assert compiled._folder() == tmp_path / compiled.FOLDER.name
+
+
 def test_whatever_is_compiled_is_named() -> None:
     """Modules that compile, and those whose intrinsics they use."""
     folder = Path(compiled.__file__).parent

@@ -1,6 +1,7 @@
 """How loops over numbers are compiled here, and what they share. Needs numba."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
+
+from engine.paths import cache_folder
 
 # Modules whose code goes into what is compiled.
 SOURCES = ("compiled", "compiled_noise", "compiled_ranking", "dots", "fused_step")
@@ -20,11 +23,13 @@ FREE = {"contract", "reassoc", "nsz", "arcp"}
 def _folder() -> Path:
     """Where compiled code is kept: beside the sources, or in `NUMBA_CACHE_DIR`, apart for each state of them.
 
-    numba itself only sees that the file of a function changed, and not those of what the function calls.
+    numba itself only sees that the file of a function changed, and not those of what the function calls. Where a
+    package was installed read-only, it is kept with the models.
     """
     here = Path(__file__).parent
     text = b"".join((here / f"{name}.py").read_bytes() for name in SOURCES)
-    above = Path(config.CACHE_DIR) if config.CACHE_DIR else here / "__pycache__"
+    beside = here / "__pycache__" if os.access(here, os.W_OK) else cache_folder()
+    above = Path(config.CACHE_DIR) if config.CACHE_DIR else beside
     return above / f"compiled-{hashlib.sha256(text).hexdigest()[:16]}"
 
 
