@@ -65,10 +65,9 @@ class Repeats:
 
     def lengthen(self, session: Session, tree: TokenTree) -> TokenTree:
         """The tree behind the session's text, or one whose first line is longer."""
-        line = tree.first_line
-        if len(line) >= self.most:
+        if len(tree.parents.first_line) >= self.most:
             return tree
-        tokens = self.known.look_up(session.text, self.most)
+        line, tokens = tree.first_line, self.known.look_up(session.text, self.most)
         return lengthened(tree, tokens[len(line) :]) if tokens[: len(line)] == line else tree
 
 
