@@ -39,10 +39,10 @@ class Repetitions:
         Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
         then fewer, down to `shortest`; nothing if even that is new.
         """
+        note = self._ends.setdefault if self.first else self._ends.__setitem__
         for end in range(self._noted + 1, len(text)):
             for length in range(self.shortest, min(self.longest, end) + 1):
-                sequence = tuple(text[end - length : end])
-                self._ends[sequence] = self._ends.get(sequence, end) if self.first else end
+                note(tuple(text[end - length : end]), end)
             self._noted = end
         last = (*text[-self.longest :], *behind)[-self.longest :]
         most = min(len(last), len(text) + len(behind) - 1)

@@ -63,10 +63,12 @@ class Parents(tuple[int, ...]):
     @cached_property
     def levels(self) -> tuple[tuple[int, ...], ...]:
         """The nodes with no ancestors, with one, and so on."""
-        count = max(self.depths, default=-1) + 1
-        return tuple(
-            tuple(node for node, above in enumerate(self.depths) if above == level) for level in range(count)
-        )
+        found: list[list[int]] = []
+        for node, above in enumerate(self.depths):
+            if above == len(found):
+                found.append([])
+            found[above].append(node)
+        return tuple(map(tuple, found))
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:

@@ -83,9 +83,9 @@ def draft_of(
     if least > 0.0:
         branches = [cut(*branch, least) for branch in branches]
     tree = side_by_side(branches)
+    longest = len(tree.parents.levels)
     if limits.second_under:
         tree = _with_seconds(tree, limits.second_under, seconds, start)
-    longest = len(tree.parents.levels)
     return Draft(tree, longest + 1 if longest < limits.length else longest)
 
 

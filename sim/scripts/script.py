@@ -15,21 +15,19 @@ from typing import Any, NamedTuple
 from engine.policies import Policy, load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
-from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
+from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.settings import Settings
 from engine.policies.tree import (
     FORMS,
     NO_PARENTS,
     NO_SHAPE,
     Parents,
-    Pick,
     Round,
     TokenTree,
     Verdict,
     accept,
     first_nodes,
     follows,
-    picking,
     shared,
 )
 from sim.acceptance.sources import AcceptanceSource, agreement
@@ -51,14 +49,12 @@ def _alone(limits: DraftLimits) -> DraftLimits:
 
 
 class Order(NamedTuple):
-    """The order in which a draft reads the nodes that it wrote.
+    """The order in which a draft reads the nodes that it wrote: the number of each in it, or -1 if it is never read.
 
-    `pick` takes the nodes' values, `parents` are of each by its number in the order, -1 for none, and `counts` are how
-    many each forward reads.
+    `counts`: how many each forward reads.
     """
 
-    pick: Pick
-    parents: Parents
+    numbers: tuple[int, ...]
     counts: tuple[int, ...]
 
 
@@ -66,11 +62,13 @@ class Order(NamedTuple):
 def _order(branches: Parents, levels: int, inner: bool) -> Order:
     """Level after level, so many of them; of `inner` nodes, those that have children."""
     wanted = set(branches) if inner else range(len(branches))
-    read = [[node for node in level if node in wanted] for level in branches.levels[:levels]]
-    nodes = [node for level in read for node in level]
-    number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
-    parents = Parents(number[branches[node]] for node in nodes)
-    return Order(picking(nodes), parents, tuple(len(level) for level in read))
+    numbers, counts, read = [-1] * len(branches), [], 0
+    for level in branches.levels[:levels]:
+        nodes = [node for node in level if node in wanted]
+        for node in nodes:
+            numbers[node], read = read, read + 1
+        counts.append(len(nodes))
+    return Order(tuple(numbers), tuple(counts))
 
 
 @lru_cache(FORMS)
@@ -91,16 +89,16 @@ class SimulatedCache:
     """What a model's cache holds, by counts: as `engine.models.cache_state.CacheState` where the text only ever grows.
 
     The model was told the path up to `told` and holds it, and behind it `line`, whose first `agreed` tokens are the
-    path's; behind that its last job wrote `branches`, and of a tree it read `nodes`, which follow each other by
-    `parents`. Only tokens behind `told` are ever compared, so a round costs no more where the text is long.
+    path's; behind that its last job wrote `branches`, of whose `tokens` it read those that have `numbers`, in this
+    order; of a chain, all. Only tokens behind `told` are ever compared, so a round costs the same wherever in a text.
     """
 
     told: int = 0
     line: tuple[int, ...] = ()
     agreed: int = 0
-    nodes: tuple[int, ...] = ()
-    parents: Parents = NO_PARENTS
     branches: Parents = NO_PARENTS
+    tokens: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     def rewind(
         self, path: tuple[int, ...], position: int, line: tuple[int, ...], agreed: int
@@ -118,32 +116,37 @@ class SimulatedCache:
         if kept > last:
             kept = last
         moved = 0
-        if kept == held < last and self.nodes:
+        if kept == held < last and self.tokens:
             following = path[told + held : position] + line if held <= news else line[held - news :]
             following = following[: last - held]
-            if self.parents.is_chain:
-                kept += agreement(following, 0, self.nodes)
+            if self.branches.is_chain:
+                kept += agreement(following, 0, self.tokens)
             else:
                 ahead, in_place = self._along(following)
                 kept += ahead
                 moved = 0 if in_place else ahead
-        self.told, self.line, self.agreed, self.nodes = position, line, agreed, ()
+        self.told, self.line, self.agreed, self.tokens = position, line, agreed, ()
         return told + kept, moved, last + 1 - kept
 
     def _along(self, following: tuple[int, ...]) -> tuple[int, bool]:
-        """How many of these tokens the longest path among the nodes goes on with, and whether it lies in its place."""
-        nodes, children = self.nodes, self.parents.children
+        """How many of these tokens the longest path that was read goes on with, and whether it lies in its place."""
+        tokens, numbers, children = self.tokens, self.numbers, self.branches.children
         reached, ahead = [-1], 0
-        for token in following:
-            further = [node for last in reached for node in children[last] if nodes[node] == token]
+        for wanted in following:
+            further = [
+                node
+                for last in reached
+                for node in children[last]
+                if tokens[node] == wanted and numbers[node] >= 0
+            ]
             if not further:
                 break
             reached, ahead = further, ahead + 1
-        return ahead, reached[0] == ahead - 1
+        return ahead, not ahead or numbers[reached[0]] == ahead - 1
 
     def hold(self, accepted: tuple[int, ...]) -> None:
         """Note the tokens of a tree behind the line that were accepted: no other ones will ever be gone on with."""
-        self.nodes, self.parents = accepted, NO_PARENTS
+        self.branches, self.tokens = NO_PARENTS, accepted
 
     def write(self, draft: Draft, *, inner: bool = False) -> tuple[int, ...]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
@@ -155,10 +158,10 @@ class SimulatedCache:
         self.branches = branches = _drafted(tree.parents, tree.drafted) if tree.sources else tree.parents
         levels = draft.steps - 1
         if branches.is_chain:
-            self.nodes, self.parents = tree.tokens[:levels], branches
+            self.tokens = tree.tokens[:levels]
             return (1,) * levels
-        pick, self.parents, counts = _order(branches, levels, inner)
-        self.nodes = pick(tree.tokens)
+        self.tokens = tree.tokens
+        self.numbers, counts = _order(branches, levels, inner)
         return counts
 
 
@@ -312,20 +315,17 @@ class ScriptSession:
         they write, as a draft of as many steps as it would take without guesses.
         """
         guess = guess_of(self._repetitions, self.ngrams, self.text, line, limits)
-        written: list[int]
-        forwards: list[tuple[int, int]]
-        written, forwards, going, tokens = [], [], True, whole.first_line
+        tokens, count, going = whole.first_line, 0, True
+        forwards: list[tuple[int, int]] = []
         if limits.branches > 1:  # whether there are more is known behind the first forward
-            written, forwards = [tokens[0]], [(0, 0)]
-        while going and len(forwards) < limits.length and len(written) < limits.most:
-            begin = len(written)
-            guessed = guess(written, limits.most - begin - 1)
-            forwards.append((len(guessed), max(0, begin - 1)))
-            # Behind its end the draft was not sure.
-            rows = [(token, True) for token in tokens[begin : begin + len(guessed) + 1]]
-            rows += [(NO_TOKEN, False)] * (len(guessed) + 1 - len(rows))
-            _, going = take(written, guessed, rows)
-        count = len(written)
+            count, forwards = 1, [(0, 0)]
+        while going and len(forwards) < limits.length and count < limits.most:
+            guessed = guess(tokens[:count], limits.most - count - 1)
+            forwards.append((len(guessed), max(0, count - 1)))
+            # Behind the right guesses the forward writes a token of its own; behind the line's end it was not sure.
+            count += agreement(tokens, count, guessed) + 1
+            if count > len(tokens):
+                count, going = len(tokens), False
         return forwards, Draft(whole.until(count), count if going else count + 1)
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
