@@ -63,7 +63,7 @@ def test_counts_alone_tell_what_a_cache_holds(
         branches = [(tokens[:length], (0.5,) * len(tokens[:length])) for tokens in drafted]
         # A branch that stopped early spent the forward that showed it, in which all its tokens were read.
         limits = DraftLimits(length)
-        draft = draft_of(branches, limits, ((), ()))
+        draft = draft_of(branches, limits, ())
         active = simulated.write(draft)
         for step, count in enumerate(active):
             rows = [

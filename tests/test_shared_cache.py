@@ -63,24 +63,26 @@ texts = st.lists(st.tuples(begin, st.lists(step, min_size=1, max_size=3)), min_s
 
 def written(model: CachedModel, prompt: Sequence[int], steps: Sequence[Any]) -> Forwards[list[Tensor]]:
     """All logits of a text that goes on as its steps say, some of which go back first."""
-    found = [(yield from model.reading(model.rewind(prompt), last=1))]
+    found = [(yield from model.read_by_forwards(model.rewind(prompt), last=1))]
     text = [*prompt]
     for kind, what, how in steps:
         if kind == "branches":
-            found.append((yield from model.reading(model.rewind(text), last=1)))
+            found.append((yield from model.read_by_forwards(model.rewind(text), last=1)))
             for depth in range(max(map(len, what))):
                 new = [(i, branch[depth]) for i, branch in enumerate(what) if depth < len(branch)]
                 behind = last_nodes(model.cache, [branch for branch, _ in new])
-                found.append((yield from model.reading_nodes([token for _, token in new], behind)))
+                found.append((yield from model.read_nodes_by_forwards([token for _, token in new], behind)))
             text += what[1]
         elif kind == "leaves":
             leaves = [(min(place, len(what) - 1), leaf) for place, leaf in how]
-            found.append((yield from model.reading(model.rewind(text), 1, with_leaves(what, leaves))))
+            found.append(
+                (yield from model.read_by_forwards(model.rewind(text), 1, with_leaves(what, leaves)))
+            )
             text += what
         else:
             text = [*text[: max(1, len(text) - how)], *what]
-            found.append((yield from model.reading(model.rewind(text), last=1)))
-    found.append((yield from model.reading(model.rewind([*text, 3]), last=1)))
+            found.append((yield from model.read_by_forwards(model.rewind(text), last=1)))
+    found.append((yield from model.read_by_forwards(model.rewind([*text, 3]), last=1)))
     return found
 
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from artifacts import artifact
 
 from calibrate.artifact import Artifact
+from calibrate.traces.acceptance_statistics import rank_shares
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.policies.tree_drafting import best_shape
+from engine.runtime.placement import Placement
 from sim.search.grid import Grid, simplicity
 from sim.search.objectives import OBJECTIVES, Bounds, Objective
 from sim.search.tune import LEAD, Tuning, tune
@@ -41,6 +45,7 @@ def test_grid_holds_what_each_policy_uses_once() -> None:
         "speculative": 2 * 2 * 2 * 2 * 3,
         "pearl": 2 * 2 * 2 * 3,
         "specbranch": 2 * 2 * 2 * 3 * (2 * 3 * 2 - 1),
+        "tree": 0,  # they come with a draft's shares
     }
 
 
@@ -57,8 +62,9 @@ def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
     result = tuning()
     grid = SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn"))
     # And PEARL with the length that its paper sets, where the grid lacks it.
-    more = {s.configuration for s in result.scored} - set(grid)
-    assert len(result.scored) == len(grid) + len(more)
+    trees = {s.configuration for s in result.scored if s.configuration.policy == "tree"}
+    more = {s.configuration for s in result.scored} - set(grid) - trees
+    assert len(result.scored) == len(grid) + len(trees) + len(more)
     lengths = {(c.policy, c.placement, c.draft): c.draft_length for c in more}
     costs = artifact(prompts=5, tokens=30).costs.at("at-once").drafts
     for (policy, placement, draft), length in lengths.items():
@@ -77,6 +83,36 @@ def test_every_configuration_is_scored_and_the_fastest_comes_first() -> None:
         assert [run.seconds for run in runs] == pytest.approx(s.seconds)
 
 
+def test_trees_are_of_the_shares_at_which_a_drafts_candidates_are_right() -> None:
+    made = artifact(prompts=5, tokens=30)
+    trees = [s.configuration for s in tuning().scored if s.configuration.policy == "tree"]
+    drafts = list(made.recorded.drafts)
+    assert {(c.draft, c.placement) for c in trees} == set(itertools.product(drafts, ("at-once", "in-turn")))
+    for draft in drafts:
+        ranks = np.concatenate([t.drafts[draft].tokens == t.path[:, None] for t in made.traces]).mean(axis=0)
+        mine = [c for c in trees if c.draft == draft and c.placement == "in-turn"]
+        shapes = {best_shape(c.rank_chances, c.tree_nodes, c.draft_length) for c in mine}
+        assert len(shapes) == len(mine)
+        assert shapes == {
+            shape
+            for nodes, length in itertools.product(SMALL.tree_nodes, SMALL.draft_lengths)
+            if not (shape := best_shape(thousandths(ranks), nodes, length)).parents.is_chain
+        }
+        for c in mine:
+            assert c.rank_chances == pytest.approx(ranks[: len(c.rank_chances)], abs=0.001)
+
+
+def thousandths(shares: np.ndarray) -> tuple[float, ...]:
+    return tuple((np.floor(1000 * shares) / 1000).tolist())
+
+
+def test_a_tree_of_one_candidate_is_a_line_and_left_out() -> None:
+    assert SMALL.trees(("in-turn",), "a", (0.7,)) == []
+    assert SMALL.trees(("in-turn",), "a", (0.0, 0.0)) == []
+    # Shares that sum to 1 still do so at most as they are written.
+    assert SMALL.trees(("in-turn",), "a", (1 / 6,) * 6)
+
+
 def test_what_verify_gets() -> None:
     result = tuning()
     alone = [s for s in result.baselines if s.configuration.policy == "autoregressive"]
@@ -85,7 +121,7 @@ def test_what_verify_gets() -> None:
     assert result.autoregressive.speed_up.value == pytest.approx(1.0)
     kinds = [(s.configuration.policy, s.configuration.draft) for s in [result.chosen, *result.baselines[2:]]]
     with_model = itertools.product(
-        ("speculative", "adaedl", "pearl", "specbranch"), ("int8", "int4", "distilled")
+        ("speculative", "adaedl", "pearl", "specbranch", "tree"), ("int8", "int4", "distilled")
     )
     assert set(kinds) == {("prompt-lookup", None), *with_model}
     assert len(set(kinds)) == len(kinds)
@@ -170,7 +206,10 @@ class Replayed:
 def replayed() -> Replayed:
     made = artifact(prompts=30, tokens=20)
     world, seconds, rates = Replay(made), {}, {}
-    for c in SMALL.configurations(("int8", "int4", "distilled"), ("at-once", "in-turn")):
+    drafts = "int8", "int4", "distilled"
+    placements: tuple[Placement, ...] = "at-once", "in-turn"
+    trees = [c for draft in drafts for c in SMALL.trees(placements, draft, rank_shares(made, draft))]
+    for c in (*SMALL.configurations(drafts, placements), *trees):
         tallies = world.tallies(c)
         drafted, rollback, hedge = (sum(column) for column in list(zip(*tallies, strict=True))[1:])
         seconds[c] = sum(t.seconds for t in tallies)

@@ -135,6 +135,16 @@ def first_token_shares(artifact: Artifact, *, drawn: bool = False) -> dict[str, 
     }
 
 
+def rank_shares(artifact: Artifact, draft: str, *, drawn: bool = False) -> tuple[float, ...]:
+    """The shares of recorded positions where the target's token is a draft's first candidate, its second, and so on.
+
+    As many as were recorded, up to the last of `RANKS`. `drawn`: where the draft draws its tokens too.
+    """
+    ranks = np.concatenate(_ranks(artifact, draft, drawn=drawn))
+    recorded = artifact.traces[0].views(drawn=drawn)[draft].tokens.shape[1]
+    return tuple(float((ranks == rank).mean()) for rank in range(min(recorded, RANKS[-1])))
+
+
 def describe_acceptance(statistics: Sequence[AcceptanceStatistics]) -> Iterator[str]:
     """A summary for a person, line by line."""
     for one in statistics:

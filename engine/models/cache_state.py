@@ -63,7 +63,8 @@ class CacheState:
             place = held + len(path) - 1
             if (parent < 0 or parent in agree) and place < usable and context[place] == token:
                 agree.add(node)
-                best = max(best, path, key=len)
+                if len(path) > len(best):
+                    best = path
         return best
 
     def read(self, tokens: Sequence[int]) -> None:
@@ -77,12 +78,12 @@ class CacheState:
 
     def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> list[int]:
         """Note nodes read behind the prefix or, by number, behind earlier ones; returns their positions."""
-        positions = []
-        for token, parent in zip(tokens, parents, strict=True):
-            above = self.paths[parent] if parent >= 0 else []
-            positions.append(len(self.tokens) + len(above))
-            self.paths.append([*above, self.slots])
-            self.nodes.append(token)
-            self.parents.append(parent)
+        held, paths, positions = len(self.tokens), self.paths, []
+        for slot, parent in enumerate(parents, self.slots):
+            above = paths[parent] if parent >= 0 else []
+            positions.append(held + len(above))
+            paths.append([*above, slot])
+        self.nodes += tokens
+        self.parents += parents
         self.tokens_read += len(tokens)
         return positions

@@ -183,10 +183,10 @@ class CachedModel:
         return rewound.unread
 
     def read(self, tokens: Sequence[int], last: int | None = None, tree: TokenTree = EMPTY) -> Tensor:
-        """As `reading`, by forwards of this text alone."""
-        return self.compute(self.reading(tokens, last, tree))
+        """As `read_by_forwards`, by forwards of this text alone."""
+        return self.compute(self.read_by_forwards(tokens, last, tree))
 
-    def reading(
+    def read_by_forwards(
         self, tokens: Sequence[int], last: int | None = None, tree: TokenTree = EMPTY
     ) -> Forwards[Tensor]:
         """Append `tokens` to the prefix and read `tree` behind them, in one forward.
@@ -217,11 +217,12 @@ class CachedModel:
 
         What a row sees of the slots that just follow the prefix is told as a longer prefix.
         """
-        prefixes, own = list(range(start, end)), [[slot] for slot in range(start, end)]
+        prefixes, own = [*range(start, end)], [[slot] for slot in range(start, end)]
         held = len(self.cache.tokens)
         for path in self.cache.paths[len(self.cache.paths) - nodes :]:
-            along = 0
-            while along < len(path) - 1 and path[along] == held + along:
+            above = len(path) - 1
+            along = above if path[above] == held + above else 0  # all of it lies in place
+            while along < above and path[along] == held + along:
                 along += 1
             prefixes.append(held + along)
             own.append(path[along:])
@@ -241,10 +242,10 @@ class CachedModel:
         return tokens
 
     def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Tensor:
-        """As `reading_nodes`, by a forward of this text alone."""
-        return self.compute(self.reading_nodes(tokens, parents))
+        """As `read_nodes_by_forwards`, by a forward of this text alone."""
+        return self.compute(self.read_nodes_by_forwards(tokens, parents))
 
-    def reading_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Forwards[Tensor]:
+    def read_nodes_by_forwards(self, tokens: Sequence[int], parents: Sequence[int]) -> Forwards[Tensor]:
         """Read one token behind each of some nodes of the tree behind the prefix; float32 logits [n, rows].
 
         `parents` [n]: numbers in the order in which the tree's nodes were read; -1: behind the prefix.

@@ -67,7 +67,7 @@ def verify(
     `engine.models.sampling`). So every token of the text is the target's, wherever the draft's came from. A tree is
     read as in SpecInfer (arXiv 2305.09781): each node sees the text, its ancestors and itself.
     """
-    logits = yield from target.reading(target.rewind(text, trusted), last=1, tree=tree)
+    logits = yield from target.read_by_forwards(target.rewind(text, trusted), last=1, tree=tree)
     places = [len(text), *(len(text) + 1 + above for above in tree.parents.depths)]
     return accept(tree, choices(target, perturb(logits, sampling, places)))
 
@@ -99,7 +99,7 @@ def write_draft(
         return (yield from _fill(draft, limits.shape, see, unread))
     if limits.branches == 1:
         return (yield from _write_line(draft, limits, see, guess, unread, Branch()))
-    logits = yield from draft.reading(unread, last=1)
+    logits = yield from draft.read_by_forwards(unread, last=1)
     ((first, chances),) = candidates(draft, see(logits, [0]), limits.branches)
     count = limits.branch_count(chances[0])
     if count == 1:
@@ -111,7 +111,7 @@ def write_draft(
     while active and steps < limits.length:
         read = len(draft.cache.nodes)
         tokens, parents = [branches[b].tokens[-1] for b in active], [last[b] for b in active]
-        logits = yield from draft.reading_nodes(tokens, parents)
+        logits = yield from draft.read_nodes_by_forwards(tokens, parents)
         logits = see(logits, [steps] * len(active))
         likely = _likely(draft, logits, limits)
         going = _sure(logits, likely, limits)
@@ -137,7 +137,7 @@ def _write_line(
         begin = len(branch.tokens)
         guessed = guess(branch.tokens, limits.most - begin - 1)
         ahead = range(begin, begin + len(guessed) + 1)
-        logits = yield from draft.reading((*unread, *guessed), last=len(ahead))
+        logits = yield from draft.read_by_forwards((*unread, *guessed), last=len(ahead))
         logits = see(logits, ahead)
         likely = _likely(draft, logits, limits)
         sure = _sure(logits, likely, limits)
@@ -157,7 +157,7 @@ def _fill(
     """Give a shape its tokens, level by level; a node with children is read in the forward that finds these."""
     parents, ranks = shape
     levels, inside = parents.levels, set(parents)
-    logits = yield from draft.reading(unread, last=1)
+    logits = yield from draft.read_by_forwards(unread, last=1)
     found = {-1: candidates(draft, see(logits, [0]), shape.candidates)[0]}
     number = {-1: -1}  # of each node that was read, among those
     tokens, confidences = [0] * len(ranks), [0.0] * len(ranks)
@@ -168,7 +168,7 @@ def _fill(
         inner = [node for node in nodes if node in inside]
         if inner:
             number.update({node: len(draft.cache.nodes) + row for row, node in enumerate(inner)})
-            logits = yield from draft.reading_nodes(
+            logits = yield from draft.read_nodes_by_forwards(
                 [tokens[node] for node in inner], [number[parents[node]] for node in inner]
             )
             rows = candidates(draft, see(logits, [above] * len(inner)), shape.candidates)

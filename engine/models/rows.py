@@ -43,7 +43,8 @@ class Sight(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes one: each forward makes one, and a frozen one takes more than twice as long.
+@dataclass(slots=True)
 class Rows:
     """Rows of one text: n token ids at their positions, written to places `start`, `start` + 1, ...
 

@@ -39,10 +39,10 @@ class Repetitions:
         Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
         then fewer, down to `shortest`; nothing if even that is new.
         """
+        note = self._ends.setdefault if self.first else self._ends.__setitem__
         for end in range(self._noted + 1, len(text)):
             for length in range(self.shortest, min(self.longest, end) + 1):
-                sequence = tuple(text[end - length : end])
-                self._ends[sequence] = self._ends.get(sequence, end) if self.first else end
+                note(tuple(text[end - length : end]), end)
             self._noted = end
         last = (*text[-self.longest :], *behind)[-self.longest :]
         most = min(len(last), len(text) + len(behind) - 1)
@@ -65,10 +65,9 @@ class Repeats:
 
     def lengthen(self, session: Session, tree: TokenTree) -> TokenTree:
         """The tree behind the session's text, or one whose first line is longer."""
-        line = tree.first_line
-        if len(line) >= self.most:
+        if len(tree.parents.first_line) >= self.most:
             return tree
-        tokens = self.known.look_up(session.text, self.most)
+        line, tokens = tree.first_line, self.known.look_up(session.text, self.most)
         return lengthened(tree, tokens[len(line) :]) if tokens[: len(line)] == line else tree
 
 

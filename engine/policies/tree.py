@@ -1,9 +1,11 @@
 """Trees of drafted tokens, the rule by which the target accepts a path of one, and a round's books. Torch-free."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Literal, NamedTuple
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 Prediction = Literal[0, 1, 2]
 """What H-RAD predicts of a draft's next tokens: 0, the first is rejected; 2, all are accepted; 1, neither."""
@@ -11,6 +13,17 @@ Prediction = Literal[0, 1, 2]
 # Where a node comes from: a forward of the draft was made for it; it was another candidate of such a forward, for
 # nothing; or it was found without a draft, in the text or among n-grams.
 DRAFTED, SIBLING, FOUND = range(3)
+
+Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
+"""Takes some nodes' values out of those of all."""
+
+
+def picking(nodes: Sequence[int]) -> Pick:
+    """Takes the values of these nodes, in their order; a slice where they lie in a row, which is faster."""
+    first, count = (nodes[0], len(nodes)) if nodes else (0, 0)
+    if tuple(nodes) == tuple(range(first, first + count)):
+        return itemgetter(slice(first, first + count))
+    return itemgetter(*nodes)
 
 
 class Parents(tuple[int, ...]):
@@ -50,28 +63,25 @@ class Parents(tuple[int, ...]):
     @cached_property
     def levels(self) -> tuple[tuple[int, ...], ...]:
         """The nodes with no ancestors, with one, and so on."""
-        count = max(self.depths, default=-1) + 1
-        return tuple(
-            tuple(node for node, above in enumerate(self.depths) if above == level) for level in range(count)
-        )
-
-    def below(self, top: int) -> "tuple[tuple[int, ...], Parents]":
-        """The nodes below `top`, and their parents in a tree of their own."""
-        if top not in self._below:
-            number = {top: -1}
-            nodes: list[int] = []
-            kept: list[int] = []
-            for node in range(top + 1, len(self)):
-                if self[node] in number:
-                    kept.append(number[self[node]])
-                    number[node] = len(nodes)
-                    nodes.append(node)
-            self._below[top] = tuple(nodes), shared(tuple(kept))
-        return self._below[top]
+        found: list[list[int]] = []
+        for node, above in enumerate(self.depths):
+            if above == len(found):
+                found.append([])
+            found[above].append(node)
+        return tuple(map(tuple, found))
 
     @cached_property
-    def _below(self) -> "dict[int, tuple[tuple[int, ...], Parents]]":
-        return {}
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes that follow each node; of the last entry, [-1], those that follow the text."""
+        found: list[list[int]] = [[] for _ in range(len(self) + 1)]
+        for node, parent in enumerate(self):
+            found[parent].append(node)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def by_depth(self) -> Pick:
+        """Takes what belongs to the text, then to each node, out of what belongs to the text and to each depth."""
+        return picking([0, *(above + 1 for above in self.depths)])
 
 
 @cache
@@ -81,11 +91,55 @@ def chain(count: int) -> Parents:
 
 
 NO_PARENTS = chain(0)
+FORMS = 1 << 16  # of trees, whose parents are remembered
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(FORMS)
 def shared(parents: tuple[int, ...]) -> Parents:
     """These parents, as one object for all trees that have them."""
+    return Parents(parents)
+
+
+def _part(parents: Parents, nodes: Sequence[int], top: int = -1) -> tuple[Pick, Parents]:
+    """What takes these nodes, all below `top` and connected with it; and their parents in a tree of their own."""
+    number = {top: -1} | {node: i for i, node in enumerate(nodes)}
+    return picking(nodes), shared(tuple([number[parents[node]] for node in nodes]))
+
+
+@lru_cache(FORMS)
+def _below(parents: Parents, top: int) -> tuple[Pick, Parents]:
+    there = {top}
+    for node in range(top + 1, len(parents)):
+        if parents[node] in there:
+            there.add(node)
+    return _part(parents, sorted(there - {top}), top)
+
+
+@lru_cache(FORMS)
+def _until(parents: Parents, depth: int) -> tuple[Pick, Parents]:
+    return _part(parents, [node for node, above in enumerate(parents.depths) if above < depth])
+
+
+@lru_cache(FORMS)
+def _lengthened(parents: Parents, count: int) -> Parents:
+    last, end = max(parents.first_line, default=-1), len(parents)
+    return shared((*parents, *[last, *range(end, end + count)][:count]))
+
+
+@lru_cache(FORMS)
+def _with_siblings(parents: Parents, nodes: tuple[int, ...]) -> tuple[Parents, tuple[int, ...]]:
+    """The parents with a sibling of each of these nodes behind them, and all nodes' sources."""
+    more = [parents[node] for node in nodes]
+    return shared((*parents, *more)), (DRAFTED,) * len(parents) + (SIBLING,) * len(more)
+
+
+@lru_cache(FORMS)
+def _forest(lengths: tuple[int, ...]) -> Parents:
+    """The parents in so many chains of these lengths, one after another."""
+    parents: list[int] = []
+    for length in lengths:
+        first = len(parents)
+        parents += [-1, *range(first, first + length - 1)]
     return Parents(parents)
 
 
@@ -144,7 +198,8 @@ class TokenTree:
     @property
     def first_line(self) -> tuple[int, ...]:
         """The tokens of the first line."""
-        return self.along(self.parents.first_line)
+        parents = self.parents
+        return self.tokens if parents.is_chain else self.along(parents.first_line)
 
     @property
     def drafted(self) -> int:
@@ -165,36 +220,27 @@ class TokenTree:
 
     def until(self, depth: int) -> "TokenTree":
         """The nodes with fewer than `depth` ancestors."""
-        if self.is_chain:
-            return self._cut(slice(depth), chain(min(depth, len(self.tokens))))
-        nodes = tuple(node for node, above in enumerate(self.parents.depths) if above < depth)
-        number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
-        return self._picked(nodes, shared(tuple([number[self.parents[node]] for node in nodes])))
+        return self._picked(*_until(self.parents, depth))
 
     def below(self, node: int) -> "TokenTree":
         """What follows a node, as a tree of its own."""
-        nodes, parents = self.parents.below(node)
-        if not nodes or nodes[-1] == node + len(nodes):
-            return self._cut(slice(node + 1, node + 1 + len(nodes)), parents)
-        return self._picked(nodes, parents)
+        return self._picked(*_below(self.parents, node))
 
     def root(self, token: int) -> int | None:
         """The node that follows the text with this token, if there is one."""
         tokens = self.tokens
         if tokens and tokens[0] == token:
             return 0
-        return next((node for node in self.parents.roots if tokens[node] == token), None)
+        for node in self.parents.roots:
+            if tokens[node] == token:
+                return node
+        return None
 
-    def _picked(self, nodes: Sequence[int], parents: Parents) -> "TokenTree":
+    def _picked(self, pick: Pick, parents: Parents) -> "TokenTree":
+        sources = self.sources
         return TokenTree(
-            tuple([self.tokens[node] for node in nodes]),
-            parents,
-            tuple([self.confidences[node] for node in nodes]),
-            tuple([self.sources[node] for node in nodes]) if self.sources else (),
+            pick(self.tokens), parents, pick(self.confidences), pick(sources) if sources else sources
         )
-
-    def _cut(self, part: slice, parents: Parents) -> "TokenTree":
-        return TokenTree(self.tokens[part], parents, self.confidences[part], self.sources[part])
 
 
 EMPTY = TokenTree()
@@ -218,51 +264,42 @@ Sibling = tuple[int, int, float]
 def side_by_side(branches: Sequence[Branch], siblings: Sequence[Sequence[Sibling]] = ()) -> TokenTree:
     """A tree of branches behind the text, one after another, and behind all of them each one's `siblings`."""
     if len(branches) == 1:
-        tree = line_of(*branches[0])
+        tokens, confidences = branches[0]
+        tree = TokenTree(tokens, chain(len(tokens)), confidences)
     else:
-        tokens: tuple[int, ...] = ()
-        confidences: tuple[float, ...] = ()
+        tokens, confidences = (), ()
         lengths: tuple[int, ...] = ()
         for line, sure in branches:
             tokens, confidences, lengths = tokens + line, confidences + sure, (*lengths, len(line))
         tree = TokenTree(tokens, _forest(lengths), confidences)
-    if not any(siblings):
+    if not siblings or not any(siblings):
         return tree
-    first, parents = 0, list[int]()
-    more: list[Sibling] = []
-    for (tokens, _), beside in zip(branches, siblings, strict=True):
-        parents += [first + place - 1 if place else -1 for place, _, _ in beside]
-        more += beside
-        first += len(tokens)
-    return TokenTree(
-        tree.tokens + tuple([token for _, token, _ in more]),
-        shared((*tree.parents, *parents)),
-        tree.confidences + tuple([confidence for _, _, confidence in more]),
-        (DRAFTED,) * first + (SIBLING,) * len(more),
-    )
+    begins = accumulate([len(line) for line, _ in branches], initial=0)
+    more = [
+        (begin + place, token, confidence)
+        for begin, its in zip(begins, siblings, strict=False)
+        for place, token, confidence in its
+    ]
+    return with_siblings(tree, *zip(*more, strict=True))
 
 
-@lru_cache(maxsize=1 << 16)
-def _forest(lengths: tuple[int, ...]) -> Parents:
-    """The parents in so many chains of these lengths, one after another."""
-    parents: list[int] = []
-    for length in lengths:
-        first = len(parents)
-        parents += [-1, *range(first, first + length - 1)]
-    return Parents(parents)
+def with_siblings(
+    tree: TokenTree, nodes: tuple[int, ...], tokens: tuple[int, ...], confidences: tuple[float, ...]
+) -> TokenTree:
+    """The tree, all of it drafted, with another candidate beside each of these nodes; they stand behind all others."""
+    parents, sources = _with_siblings(tree.parents, nodes)
+    return TokenTree(tree.tokens + tokens, parents, tree.confidences + confidences, sources)
 
 
 def lengthened(tree: TokenTree, more: tuple[int, ...]) -> TokenTree:
     """The tree with tokens behind its first line that were FOUND."""
     if not more:
         return tree
-    count = len(tree.tokens)
-    last = count - 1 if tree.is_chain else tree.parents.first_line[-1]
     return TokenTree(
         tree.tokens + more,
-        shared((*tree.parents, last, *range(count, count + len(more) - 1))),
+        _lengthened(tree.parents, len(more)),
         tree.confidences + (1.0,) * len(more),
-        (tree.sources or (DRAFTED,) * count) + (FOUND,) * len(more),
+        (tree.sources or (DRAFTED,) * len(tree.tokens)) + (FOUND,) * len(more),
     )
 
 
@@ -288,12 +325,18 @@ def accept(tree: TokenTree, chosen: Sequence[int]) -> tuple[tuple[int, ...], int
     `chosen` [1 + n]: the target's own token behind the text, then behind each node: its argmax or, at a temperature,
     its draw. Returns the path, and the target's token behind it.
     """
-    path, last, wanted = [], -1, chosen[0]
-    for node, (parent, token) in enumerate(zip(tree.parents, tree.tokens, strict=True)):
-        if parent == last and token == wanted:
-            path.append(node)
-            last, wanted = node, chosen[node + 1]
-    return tuple(path), wanted
+    tokens, children = tree.tokens, tree.parents.children
+    path: list[int] = []
+    last = -1
+    while True:
+        wanted = chosen[last + 1]
+        for node in children[last]:
+            if tokens[node] == wanted:
+                break
+        else:
+            return tuple(path), wanted
+        path.append(node)
+        last = node
 
 
 def follows(tree: TokenTree, path: tuple[int, ...]) -> bool:
@@ -342,12 +385,12 @@ def books(
     written, added, lost, cut = 0, 0, 0, 0
     if judged.sources:
         added = count - judged.drafted
-    if redrafted:
+    if redrafted.tokens:
         written = redrafted.drafted
         cut = written - judged.drafted
     if survived is None:
         line = ahead.parents.first_line
-        lost = sum([ahead.sources[node] == DRAFTED for node in line]) if ahead.sources else len(line)
+        lost = [ahead.sources[node] for node in line].count(DRAFTED) if ahead.sources else len(line)
     else:
         there = survived.drafted
         dropped -= 1 + there

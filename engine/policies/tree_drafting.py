@@ -1,6 +1,6 @@
 """A static token tree (Sequoia, arXiv 2402.12374): a shape found once, which the draft fills level by level."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 from heapq import heappop, heappush
 
 from engine.policies.protocol import DraftLimits, Session, Steps
@@ -19,7 +19,8 @@ def decode(session: Session, settings: Settings) -> Steps:
         yield from draft_then_verify(session, limits)
 
 
-def best_shape(chances: Sequence[float], nodes: int, depth: int) -> Shape:
+@lru_cache(1024)
+def best_shape(chances: tuple[float, ...], nodes: int, depth: int) -> Shape:
     """The tree of up to `nodes` nodes and `depth` levels whose accepted path is the longest in expectation.
 
     `chances`: that the target's own token is the draft's candidate of each rank, best first, at a place where all

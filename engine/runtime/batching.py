@@ -30,8 +30,8 @@ from engine.runtime.worker_process import Host, Hosted, do
 from engine.runtime.workers import Worker
 
 JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
-    "verify": ("target", worker_process.verifying),
-    "draft": ("draft", worker_process.drafting),
+    "verify": ("target", worker_process.verify_by_forwards),
+    "draft": ("draft", worker_process.draft_by_forwards),
 }
 
 

@@ -13,7 +13,7 @@ from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Steps
 from engine.policies.settings import Settings
-from engine.policies.tree import Parents, Round, TokenTree, Verdict, chain
+from engine.policies.tree import Round, TokenTree, Verdict, chain, shared
 from engine.record import Ending, Job, Run
 from engine.runtime import worker_process
 from engine.runtime.channel import JOB_SECONDS, SILENCE_SECONDS, Reply, Ticket
@@ -132,7 +132,7 @@ class EngineSession:
         def understand(reply: Reply) -> Draft:
             tokens, parents, confidences, sources, steps, read = reply.value
             self._note(reply, "draft", steps, read)
-            parents = chain(len(tokens)) if parents is None else Parents(parents)
+            parents = chain(len(tokens)) if parents is None else shared(tuple(parents))
             return Draft(TokenTree(tuple(tokens), parents, tuple(confidences), tuple(sources)), steps)
 
         try:

@@ -24,7 +24,7 @@ from engine.policies.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.prediction import classify
 from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repetitions, for_drafts, guess_of
-from engine.policies.tree import NO_SHAPE, Parents, Prediction, Shape, TokenTree, chain, follows
+from engine.policies.tree import NO_SHAPE, Prediction, Shape, TokenTree, chain, follows, shared
 from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model
@@ -172,13 +172,13 @@ Judged = tuple[tuple[int, ...], int, int, Prediction | None]
 
 
 def verify(host: Host, name: str, **job: Any) -> Judged:
-    """As `verifying`, by forwards of this text alone."""
+    """As `verify_by_forwards`, by forwards of this text alone."""
     verdict: Judged
-    verdict = host.models[name].model.compute(verifying(host, name, **job))
+    verdict = host.models[name].model.compute(verify_by_forwards(host, name, **job))
     return verdict
 
 
-def verifying(
+def verify_by_forwards(
     host: Host,
     name: str,
     base: int,
@@ -201,7 +201,7 @@ def verifying(
     hosted.hear(base, news)
     before, decoder = hosted.model.cache.tokens_read, hosted.model.decoder
     decoder.watch = predict > 0
-    tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else Parents(parents))
+    tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else shared(tuple(parents)))
     path, token = yield from decoding.verify(
         hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted()
     )
@@ -217,12 +217,12 @@ Written = tuple[tuple[int, ...], tuple[int, ...] | None, tuple[float, ...], tupl
 
 
 def draft(host: Host, name: str, **job: Any) -> Written:
-    """As `drafting`, by forwards of this text alone."""
-    written: Written = host.models[name].model.compute(drafting(host, name, **job))
+    """As `draft_by_forwards`, by forwards of this text alone."""
+    written: Written = host.models[name].model.compute(draft_by_forwards(host, name, **job))
     return written
 
 
-def drafting(
+def draft_by_forwards(
     host: Host,
     name: str,
     base: int,
@@ -238,7 +238,7 @@ def drafting(
     hosted.hear(base, news)
     before, context = hosted.model.cache.tokens_read, [*hosted.text, *line]
     *plain, (above, ranks) = limits
-    shape = Shape(Parents(above), tuple(ranks)) if ranks else NO_SHAPE
+    shape = Shape(shared(tuple(above)), tuple(ranks)) if ranks else NO_SHAPE
     within = DraftLimits(*[*plain, shape])
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
     written = yield from decoding.write_draft(

@@ -20,12 +20,26 @@ from engine.metrics import Estimate
 from engine.naming import SEATS, in_words, method_name
 from reports.map import claims_page, regime_charts
 from reports.map.claims import Row
+from reports.map.page_tables import (
+    CODED,
+    HELPERS,
+    PARTS,
+    PLACED,
+    every_cell,
+    every_point,
+    every_ratio,
+    matrix,
+    published_pairs,
+    texts_name,
+    view_name,
+    without_parts,
+)
 from reports.map.published import SOURCE, Regime, find_regimes
-from reports.map.regime_charts import CODES, METHODS, lead_text
+from reports.map.regime_charts import METHODS
 from reports.map.regime_points import MapPoint
 from reports.page import html
 from reports.page.figure import Chart, Choice, View
-from reports.page.sections import Answers, Section, Table, pairs, single
+from reports.page.sections import Answers, Section, pairs, single
 from reports.page.verdict import Tile, Tone, Verdict
 from reports.verify.fidelity import ninth_in_ten
 from reports.wording import (
@@ -38,21 +52,11 @@ from reports.wording import (
     plural,
     ranged,
     sentence,
-    signed,
     times,
 )
 from sim.search.regime_map import Cell, Own, Part, RegimeMap, Where
 from sim.search.regime_map import View as MapView
 
-PLACED = {"best": "each method where it is fastest", **SEATS}
-CODED = ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items()) + f"; {regime_charts.TIE}: a tie."
-HELPERS = ("as published", "with helpers")
-# In words, and how many times as fast SpecBranch would be without it where its colour is full.
-PARTS: dict[Part, tuple[str, float]] = {
-    "overheads": ("overheads (hand-over, fork, start-up, spread of durations)", 1.5),
-    "contention": ("contention", 1.5),
-    "rollback": ("rollback (every draft token right)", 3.0),
-}
 PUBLISHED_IN = ("at-once", "threads", "in-turn", "best")  # where the published methods ran, or the next best
 
 
@@ -222,7 +226,7 @@ def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice]
     )
     labels = (
         Choice("Placement", tuple(capital(PLACED[p]) for p in options[0])),
-        Choice("Texts", tuple(_texts(t) for t in options[1])),
+        Choice("Texts", tuple(texts_name(t) for t in options[1])),
         Choice("Methods", tuple(capital(HELPERS[h]) for h in options[2])),
     )
     switched = [len(some) > 1 for some in options]
@@ -232,15 +236,6 @@ def _choices(found: RegimeMap, first: Where | None = None) -> tuple[list[Choice]
         key = ",".join(str(at) for at, there in zip(places, switched, strict=True) if there)
         views.append((key, found.view(placement, temperature, helpers=bool(helpers))))  # type: ignore[arg-type]
     return [label for label, there in zip(labels, switched, strict=True) if there], views
-
-
-def _texts(temperature: float) -> str:
-    return f"Temperature {temperature:g}" if temperature else "Greedy"
-
-
-def _name(view: MapView) -> str:
-    """A view in a few words."""
-    return f"{_texts(view.temperature).lower()}, {HELPERS[view.helpers]}, {PLACED[view.placement]}"
 
 
 def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
@@ -256,9 +251,9 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         figure = regime_charts.winners(found, view, own, regimes, mine)
         charts[key] = View(figure, _caption(view, regimes, mine))
         tables.append(replace(matrix(found, view), shown=True, of=("map", key)))
-        listed.append(_listed(view, key))
+        listed.append(every_cell(view, key))
     said = [
-        f"{capital(_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
+        f"{capital(view_name(view))}: {_counted(view)}; {_where(view, 'specbranch')}"
         for view in (found.view(p, found.temperatures[0], helpers=False) for p in found.placements[:2])
     ]
     finding = (
@@ -283,7 +278,7 @@ def winners(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
 
 
 def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint]) -> str:
-    parts = [f"{capital(_name(view))}. Hatched and {regime_charts.TIE}: not told from another method."]
+    parts = [f"{capital(view_name(view))}. Hatched and {regime_charts.TIE}: not told from another method."]
     if drawn := [r for r in regimes if r.places]:
         names = "; ".join(f"{r.pair.letter}: {r.pair.name}" for r in drawn)
         parts.append(f"Letters: where published pairs may lie, by estimate ({names}); dotted: their range.")
@@ -293,60 +288,6 @@ def _caption(view: MapView, regimes: Sequence[Regime], points: Sequence[MapPoint
             "Dots: measured pairs with 95% intervals, coloured by the winner; a cross where it was not predicted."
         )
     return " ".join(parts)
-
-
-def matrix(found: RegimeMap, view: MapView) -> Table:
-    """Alignment by ratio: the winner and its lead."""
-    by_place = {(c.alignment, c.ratio): c for c in view.cells}
-    rows = tuple(
-        (
-            percent(alignment, 0),
-            *(_said(by_place[alignment, ratio]) for ratio in found.ratios),
-        )
-        for alignment in reversed(found.alignments)
-    )
-    columns = ("alignment \\ ratio", *(f"{ratio:g}" for ratio in found.ratios))
-    return Table(f"Winner and its lead in percent: {_name(view)}", columns, rows)
-
-
-def _said(cell: Cell) -> str:
-    return f"{CODES[cell.winner.policy]} {lead_text(cell)}"
-
-
-LISTED = (
-    "ratio",
-    "alignment",
-    "winner",
-    "speed-up over the best autoregressive (95%)",
-    "runner-up",
-    "lead (95%)",
-    "tied with",
-    "SpecBranch over PEARL (95%)",
-    "SpecBranch over speculative (95%)",
-    "rollback tokens a token of text: winner, SpecBranch",
-)
-LISTED_WORDS = ("winner", "runner-up", "tied with")
-
-
-def _listed(view: MapView, key: str) -> Table:
-    rows = []
-    for c in view.cells:
-        branched = c.entry("specbranch")
-        rows.append(
-            (
-                f"{c.ratio:g}",
-                percent(c.alignment, 0),
-                in_words(c.winner.configuration),
-                ranged(c.winner.speed_up, 2),
-                in_words(c.runner_up.configuration) if c.runner_up else "",
-                ranged(c.lead, 2),
-                listing([method_name(p) for p in c.tied[1:]]) if c.is_tie else "",
-                ranged(c.over["pearl"], 2) if "pearl" in c.over else "",
-                ranged(c.over["speculative"], 2) if "speculative" in c.over else "",
-                f"{number(c.winner.rollback, 2)}, {number(branched.rollback, 2) if branched else ''}",
-            )
-        )
-    return Table(f"Every cell: {_name(view)}", LISTED, tuple(rows), LISTED_WORDS, of=("map", key))
 
 
 # What a surface shows, and from which ratio on in full colour.
@@ -369,7 +310,7 @@ def ratios(found: RegimeMap) -> Section:
     charts = {}
     for (place, (title, of, full)), (key, shown) in itertools.product(enumerate(_RATIOS), views):
         figure = regime_charts.surface(found, shown, title, of, full)
-        caption = f"{title}: {_name(shown)}. Blue: faster; orange: slower. Hover for the interval."
+        caption = f"{title}: {view_name(shown)}. Blue: faster; orange: slower. Hover for the interval."
         charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
     found_gains = [
         (policy, [g for c in view.cells if (g := c.over.get(policy))]) for policy in ("pearl", "speculative")
@@ -391,7 +332,7 @@ def ratios(found: RegimeMap) -> Section:
         "ratios",
         "SpecBranch over its rivals",
         "SpecBranch over PEARL, and over standard speculative decoding",
-        f"{capital(_name(view))}: {'; '.join(said)}."
+        f"{capital(view_name(view))}: {'; '.join(said)}."
         if said
         else "SpecBranch could not be tried on this calibration.",
         (Chart("ratios", label, charts, (choice, *choices)),),
@@ -408,7 +349,7 @@ def losses(found: RegimeMap) -> Section:
     """What overheads, contention and rollback take of SpecBranch's speed-up."""
     view = published_view(found)
     choices, views = _choices(found, view.placement)
-    charts, tables = {}, []
+    charts = {}
 
     def of(part: Part) -> Callable[[Cell], Estimate | None]:
         def share(cell: Cell) -> Estimate | None:
@@ -421,38 +362,17 @@ def losses(found: RegimeMap) -> Section:
         figure = regime_charts.surface(
             found, shown, f"as fast without {part}, times:", of(part), full, two_sided=False
         )
-        caption = f"How many times as fast SpecBranch would be without {name}: {_name(shown)}."
+        caption = f"How many times as fast SpecBranch would be without {name}: {view_name(shown)}."
         charts[f"{place},{key}".rstrip(",")] = View(figure, caption)
     middles = {part: [c.without[part] for c in view.cells if part in c.without] for part in PARTS}
     said = [f"without {part} {number(median(values), 2)} times" for part, values in middles.items() if values]
-    rows = []
-    for cell in view.cells:
-        mine = cell.entry("specbranch")
-        if mine:
-            rows.append(
-                (
-                    f"{cell.ratio:g}",
-                    percent(cell.alignment, 0),
-                    in_words(mine.configuration, placed=False),
-                    number(mine.speed_up.value, 2),
-                    *(number(cell.without[part], 2) for part in PARTS),
-                )
-            )
-    columns = (
-        "ratio",
-        "alignment",
-        "SpecBranch as",
-        "its speed-up",
-        *(f"times as fast without {part}" for part in PARTS),
-    )
-    tables.append(Table(f"Every cell: {_name(view)}", columns, tuple(rows), ("SpecBranch as",)))
     label = "Heat maps of what SpecBranch's speed-up would be without overheads, contention and rollback"
     choice = Choice("Without", tuple(capital(name) for name, _ in PARTS.values()))
     return Section(
         "losses",
         "What a gain is made of",
         "How much of the gain overheads, contention and rollback take",
-        f"{capital(_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
+        f"{capital(view_name(view))}, in the median over the cells: {listing(said)} as fast. The most that overheads "
         "take is a "
         f"factor of {number(max(middles['overheads']), 2)}, contention {number(max(middles['contention']), 2)}, "
         "rollback "
@@ -460,7 +380,7 @@ def losses(found: RegimeMap) -> Section:
         if said
         else "SpecBranch could not be tried on this calibration.",
         (Chart("losses", label, charts, (choice, *choices)),),
-        tuple(tables),
+        (without_parts(view),),
         "Tokens/s of SpecBranch without a part over those with everything, each part switched off alone, at the "
         "setting that "
         "is its best with everything. The factors do not add up. Without rollback every first token of a draft is "
@@ -479,49 +399,11 @@ def published(found: RegimeMap) -> Section:
     """Whether the published averages would hold in the published regimes."""
     view = published_view(found)
     regimes = find_regimes(found, view)
-    rows, said = [], []
+    said = []
     for r in regimes:
-        low, middle, high = r.pair.ratios
-        gains, speeds, shares, reach = (
-            [getattr(p, name) for p in r.places] for name in ("gain", "specbranch", "alignment", "ratio")
-        )
-        if not r.places:
-            there = ("the map gives PEARL its average nowhere", "", "", "")
-        else:
-            there = (
-                f"{number(min(reach))} to {number(max(reach))}",
-                f"{percent(min(shares), 0)} to {percent(max(shares), 0)}",
-                f"{number(min(speeds), 2)} to {number(max(speeds), 2)}",
-                f"{number(min(gains), 2)} to {number(max(gains), 2)}",
-            )
+        if gains := [place.gain for place in r.places]:
             word = "more" if r.pair.gain > max(gains) else "less" if r.pair.gain < min(gains) else "as much"
             said.append((r.pair.letter, word))
-        rows.append(
-            (
-                f"{r.pair.letter}: {r.pair.name}",
-                r.pair.alignment,
-                f"{number(low)} to {number(high)}, middle {number(middle)}",
-                *there[:2],
-                number(r.pair.pearl, 2),
-                number(r.pair.specbranch, 2),
-                there[2],
-                number(r.pair.gain, 2),
-                there[3],
-            )
-        )
-    columns = (
-        "pair",
-        "published as",
-        "ratio of steps, by layers to by parameters",
-        "of these on the map",
-        "alignment that gives PEARL its average",
-        "PEARL, published",
-        "SpecBranch, published",
-        "SpecBranch, the map there",
-        "over PEARL, published",
-        "over PEARL, the map there",
-    )
-    words = (columns[0], columns[1])
     compared = [
         f"{words_of} for {listing([letter for letter, word in said if word == kind])}"
         for kind, words_of in (
@@ -537,7 +419,9 @@ def published(found: RegimeMap) -> Section:
         if said
         else "The map gives PEARL the published averages nowhere."
     )
-    caption = f"Diamonds: published. Bars: the map wherever the pair may lie, {_name(view)}. Dashed: no gain."
+    caption = (
+        f"Diamonds: published. Bars: the map wherever the pair may lie, {view_name(view)}. Dashed: no gain."
+    )
     label = "SpecBranch over PEARL for each published pair: published, and on the map"
     return Section(
         "published",
@@ -545,7 +429,7 @@ def published(found: RegimeMap) -> Section:
         "Where the published pairs lie, and what the map says there",
         finding,
         (single("published", label, regime_charts.published_gains(regimes), caption),),
-        (Table("Published pairs on the map", columns, tuple(rows), words, shown=True),),
+        (published_pairs(regimes),),
         f"Published: {SOURCE}. Neither ratio nor alignment of these pairs was measured here: the ratio lies between "
         "that of "
         "the models' layers (a step waits for kernels) and that of their parameters (it waits for memory), and the "
@@ -575,61 +459,6 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         f"{percent(float(ninth_in_ten(np.array(errors))))}. The method that was predicted to win did so at {right} of "
         "them" + (f", and at {tied} more it was not told from the one that did." if tied else ".")
     )
-    rows = tuple(
-        (
-            p.draft,
-            HELPERS[p.helpers],
-            _texts(p.temperature).lower(),
-            ranged(p.ratio),
-            f"{percent(p.alignment.value)}"
-            + (f" ({_shares(p.alignment)})" if has_interval(p.alignment) else ""),
-            method_name(p.winner.policy) + (" (tie)" if p.is_tie else ""),
-            method_name(p.predicted_winner),
-            _on_map(found, p),
-            ranged(p.lead, 2),
-            p.record,
-            p.target,
-        )
-        for p in points
-    )
-    columns = (
-        "draft",
-        "methods",
-        "texts",
-        "ratio (95%)",
-        "alignment (95%)",
-        "measured winner",
-        "predicted winner",
-        "winner of the nearest cell",
-        "lead over the second (95%)",
-        "record",
-        "target",
-    )
-    words = (
-        "draft",
-        "methods",
-        "texts",
-        "measured winner",
-        "predicted winner",
-        "winner of the nearest cell",
-        "record",
-        "target",
-    )
-    quotients = tuple(
-        (
-            p.draft,
-            number(p.ratio.value),
-            in_words(r.method),
-            in_words(r.rival),
-            ranged(r.measured, 2),
-            number(r.predicted, 2),
-            signed(r.error),
-            p.record,
-        )
-        for p in points
-        for r in p.ratios
-    )
-    names = ("draft", "ratio", "method", "over", "measured (95%)", "predicted", "error", "record")
     caption = (
         "On the dashed line a prediction is right. Bars: 95% intervals of a paired bootstrap over prompts. Filled: "
         "over "
@@ -648,32 +477,10 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         title,
         finding,
         (single("points", label, regime_charts.predicted_ratios(points), caption),),
-        (
-            Table("Every point", columns, rows, words, shown=True),
-            Table("Every ratio", names, quotients, ("draft", "method", "over", "record")),
-        ),
+        (every_point(found, points), every_ratio(points)),
         f"Each method with the setting that was predicted to be its best; predictions are the records' own, at the "
         f"machine's pace of the run. Taken from the records: {origins}.",
     )
-
-
-def _shares(e: Estimate) -> str:
-    return f"{percent(e.low)} to {percent(e.high)}"
-
-
-def _on_map(found: RegimeMap, p: MapPoint) -> str:
-    """The winner of the cell of the map that is nearest to a point, if it has such a view."""
-    if (p.temperature not in found.temperatures) or not np.isfinite([p.ratio.value, p.alignment.value]).all():
-        return ""
-    view = found.view(found.placements[0], p.temperature, helpers=p.helpers)
-    x, y = (
-        regime_charts.place_ratio(found, p.ratio.value),
-        regime_charts.place_alignment(found, p.alignment.value),
-    )
-    ratio = found.ratios[max(0, min(len(found.ratios) - 1, round(x)))]
-    alignment = found.alignments[max(0, min(len(found.alignments) - 1, round(y)))]
-    cell = next(c for c in view.cells if (c.ratio, c.alignment) == (ratio, alignment))
-    return method_name(cell.winner.policy) + (" (tie)" if cell.is_tie else "")
 
 
 def _by_draft(found: RegimeMap) -> str:
@@ -686,7 +493,7 @@ def _by_draft(found: RegimeMap) -> str:
 def assumptions(found: RegimeMap) -> Section:
     """What the map rests on, and what it was made of."""
     sources = [
-        f"{_texts(float(t)).lower()}: "
+        f"{texts_name(float(t)).lower()}: "
         + ", ".join(
             f"{percent(float(a), 0)} from {draft} ({percent(own, 0)})" for a, (draft, own) in some.items()
         )

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.map.claims import Row, findings
-from reports.map.regime_page import CODED, decide, matrix, measured, said
+from reports.map.page_tables import CODED, matrix
+from reports.map.regime_page import decide, measured, said
 from reports.map.regime_points import MapPoint
 from sim.search.regime_map import RegimeMap
 

@@ -14,10 +14,22 @@ from calibrate.trace_records import DraftTrace
 from engine.errors import ConfigurationError
 from engine.policies.prediction import classify
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.tree import Branch, Prediction, Shape, Sibling, TokenTree, side_by_side
+from engine.policies.tree import (
+    NO_SHAPE,
+    Branch,
+    Prediction,
+    Shape,
+    TokenTree,
+    side_by_side,
+    with_siblings,
+)
 
 # Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128
+
+
+Candidate = tuple[int, float]
+"""A token and its confidence."""
 
 
 class AcceptanceSource(Protocol):
@@ -50,40 +62,43 @@ def agreement(path: tuple[int, ...], position: int, line: tuple[int, ...]) -> in
     return len(ahead)
 
 
-def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits) -> Branch:
-    """A branch of what a draft would write: its length, and before the first unsure token but the first one."""
-    # A source whose policy goes by AdaEDL's bound has bounds for confidences.
-    least = limits.min_confidence if limits.min_bound is None else limits.min_bound
-    if least > 0.0:
-        for i in range(1, len(tokens)):
-            if confidences[i] < least:
-                return tokens[:i], confidences[:i]
+def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], least: float) -> Branch:
+    """A branch up to the first token with a confidence under `least`, but for its first one."""
+    for i in range(1, len(tokens)):
+        if confidences[i] < least:
+            return tokens[:i], confidences[:i]
     return tokens, confidences
 
 
-def draft_of(branches: Sequence[Branch], limits: DraftLimits, seconds: Branch, start: int = 0) -> Draft:
-    """A job's branches; one that stopped on a low confidence spent the forward that showed it.
+def draft_of(
+    branches: Sequence[Branch], limits: DraftLimits, seconds: Sequence[Candidate], start: int = 0
+) -> Draft:
+    """A job's branches, which are cut where the draft is unsure; that spends the forward that shows it.
 
     `seconds`: the draft's second choices, by place; the branches begin at `start`. Behind a wrong token they count for
     nothing.
     """
-    longest = len(branches[0][0])
-    for tokens, _ in branches:
-        if len(tokens) > longest:
-            longest = len(tokens)
-    siblings: Sequence[Sequence[Sibling]] = ()
+    # A source whose policy goes by AdaEDL's bound has bounds for confidences.
+    least = limits.min_confidence if limits.min_bound is None else limits.min_bound
+    if least > 0.0:
+        branches = [cut(*branch, least) for branch in branches]
+    tree = side_by_side(branches)
+    longest = len(tree.parents.levels)
     if limits.second_under:
-        there = [*zip(*(part[start : start + longest] for part in seconds), strict=True)]
-        first = 0 if len(branches) == 1 else 1  # a branch begins with none
-        siblings = [
-            [
-                (place, *there[place])
-                for place, confidence in enumerate(confidences)
-                if place >= first and confidence < limits.second_under
-            ]
-            for _, confidences in branches
-        ]
-    return Draft(side_by_side(branches, siblings), longest + 1 if longest < limits.length else longest)
+        tree = _with_seconds(tree, limits.second_under, seconds, start)
+    return Draft(tree, longest + 1 if longest < limits.length else longest)
+
+
+def _with_seconds(tree: TokenTree, under: float, seconds: Sequence[Candidate], start: int) -> TokenTree:
+    """Branches with the second choice beside each unsure token, but for those that begin one of several."""
+    depths = tree.parents.depths
+    unsure = [node for node, sure in enumerate(tree.confidences) if sure < under]
+    if not tree.parents.is_chain:
+        unsure = [node for node in unsure if depths[node]]
+    if not unsure:
+        return tree
+    tokens, confidences = zip(*[seconds[start + depths[node]] for node in unsure], strict=True)
+    return with_siblings(tree, tuple(unsure), tokens, confidences)
 
 
 @dataclass(frozen=True)
@@ -127,10 +142,10 @@ class IndependentAcceptance:
             tree = TokenTree(ranks, parents, tuple([sure * (1.0 - sure) ** rank for rank in ranks]))
             return Draft(tree, limits.length)
         branches = [
-            cut((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest), limits)
+            ((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest))
             for rank in range(limits.branch_count(sure))
         ]
-        seconds = (1,) * limits.length, (sure * (1.0 - sure),) * limits.length
+        seconds = ((1, sure * (1.0 - sure)),) * limits.length
         return draft_of(branches, limits, seconds)
 
     def predict(self, position: int, count: int) -> Prediction:
@@ -158,7 +173,7 @@ class TraceAcceptance:
     recorded: int
     foreseen: tuple[tuple[float, ...], ...] = ()
     _first: tuple[int, ...] = field(init=False)
-    _second: Branch = field(init=False)
+    _second: tuple[Candidate, ...] = field(init=False)
     _sure: tuple[float, ...] = field(init=False)
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
@@ -175,7 +190,7 @@ class TraceAcceptance:
         # Past the end, and where none was recorded, a second choice is wrong.
         seconds = (row[1] if len(row) > 1 else -1 for row in self.tokens)
         chances = (row[1] if len(row) > 1 else 0.0 for row in self.chances)
-        put(self, "_second", ((*seconds, *(-1,) * (2 * REACH)), (*chances, *(0.0,) * (2 * REACH))))
+        put(self, "_second", (*zip(seconds, chances, strict=True), *((-1, 0.0),) * (2 * REACH)))
         put(self, "_sure", tuple(row[0] for row in self.chances))
         put(self, "_miss", tuple(miss))
         put(self, "_unknown", tuple(-1 - i for i in range(end + 2 * REACH)))
@@ -207,6 +222,9 @@ class TraceAcceptance:
         )
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        start, end = position + len(line), len(self.path)
+        if limits.shape is not NO_SHAPE:
+            return Draft(self._filled(limits.shape, start, right=agreed == len(line)), limits.length)
         if limits.branches > self.recorded:
             raise ConfigurationError(
                 f"{limits.branches} branches are asked for, but the calibration recorded {self.recorded} candidates a "
@@ -217,14 +235,6 @@ class TraceAcceptance:
                 "second choices are to be judged, but the calibration recorded one candidate a position; calibrate "
                 "with more."
             )
-        if limits.shape.candidates > self.recorded:
-            raise ConfigurationError(
-                f"{limits.shape.candidates} candidates of a place are asked for, but the calibration recorded "
-                f"{self.recorded}; ask for {self.recorded} at most, or calibrate with more."
-            )
-        start, end = position + len(line), len(self.path)
-        if limits.shape.ranks:
-            return Draft(self._filled(limits.shape, start, right=agreed == len(line)), limits.length)
         if agreed == len(line) and start < end:
             return self._on_path(start, limits)
         wrong = min(position + agreed, end)
@@ -241,6 +251,11 @@ class TraceAcceptance:
 
         Behind others nothing was recorded: tokens that match nothing, and confidences that were drawn for the rank.
         """
+        if shape.candidates > self.recorded:
+            raise ConfigurationError(
+                f"{shape.candidates} candidates of a place are asked for, but the calibration recorded "
+                f"{self.recorded}; ask for {self.recorded} at most, or calibrate with more."
+            )
         end, found = len(self.path), list[tuple[int, float]]()
         on_path: list[bool] = []  # of each node, whether it and all before it are the path's
         for node, (parent, rank, above) in enumerate(zip(*shape, shape.parents.depths, strict=True)):
@@ -254,15 +269,15 @@ class TraceAcceptance:
 
     def _on_path(self, start: int, limits: DraftLimits) -> Draft:
         """The draft behind the path's first `start` tokens."""
-        branches = [cut(*self._greedy(start, limits.length), limits)]
+        branches = [self._greedy(start, limits.length)]
         count = limits.branch_count(self._sure[start]) if limits.branches > 1 else 1
         for rank in range(1, count):
             first, sure = self.tokens[start][rank], self.chances[start][rank]
             if first == self.path[start]:
                 tokens, confidences = self._greedy(start + 1, limits.length - 1)
-                branches.append(cut((first, *tokens), (sure, *confidences), limits))
+                branches.append(((first, *tokens), (sure, *confidences)))
             else:
-                branches.append(self._elsewhere(start, rank, first, sure, limits))
+                branches.append(self._elsewhere(start, rank, first, sure, limits.length))
         return draft_of(branches, limits, self._second, start)
 
     def _off_path(
@@ -270,16 +285,17 @@ class TraceAcceptance:
     ) -> Draft:
         """The draft behind a line that is wrong, and its own first candidates there."""
         sure = confidences[0]
-        branches = [cut(tokens, confidences, limits)]
+        branches = [(tokens, confidences)]
         # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
         for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
-            branches.append(self._elsewhere(start, rank, -1 - start, (1.0 - sure) / 2.0**rank, limits))
+            chance = (1.0 - sure) / 2.0**rank
+            branches.append(self._elsewhere(start, rank, -1 - start, chance, limits.length))
         return draft_of(branches, limits, self._second, start)
 
-    def _elsewhere(self, start: int, rank: int, first: int, sure: float, limits: DraftLimits) -> Branch:
+    def _elsewhere(self, start: int, rank: int, first: int, sure: float, length: int) -> Branch:
         """A branch behind a wrong candidate, whose tokens nobody recorded."""
-        span = slice(start + 1, start + limits.length)
-        return cut((first, *self._unknown[span]), (sure, *self.drawn[rank][span]), limits)
+        span = slice(start + 1, start + length)
+        return (first, *self._unknown[span]), (sure, *self.drawn[rank][span])
 
     def predict(self, position: int, count: int) -> Prediction:
         if not self.foreseen:

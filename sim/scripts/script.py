@@ -9,23 +9,23 @@ both models as a worker keeps its `CacheState` (see `engine.runtime.worker_proce
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from engine.policies import Policy, load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
-from engine.policies.repetitions import Repetitions, for_drafts, guess_of, take
+from engine.policies.repetitions import Repetitions, for_drafts, guess_of
 from engine.policies.settings import Settings
 from engine.policies.tree import (
-    EMPTY,
+    FORMS,
     NO_PARENTS,
+    NO_SHAPE,
     Parents,
     Round,
     TokenTree,
     Verdict,
     accept,
-    chain,
     first_nodes,
     follows,
     shared,
@@ -49,47 +49,39 @@ def _alone(limits: DraftLimits) -> DraftLimits:
 
 
 class Order(NamedTuple):
-    """The order in which nodes of a tree were read: `nodes`, the `parents` of each by number in it, -1 for none, and
-    how many each forward read."""
+    """The order in which a draft reads the nodes that it wrote: the number of each in it, or -1 if it is never read.
 
-    nodes: tuple[int, ...] = ()
-    parents: Parents = NO_PARENTS
-    counts: tuple[int, ...] = ()
+    `counts`: how many each forward reads.
+    """
 
-
-NOTHING = Order()
+    numbers: tuple[int, ...]
+    counts: tuple[int, ...]
 
 
-@cache
-def _in_a_row(count: int) -> Order:
-    """The first nodes of a chain."""
-    return Order(first_nodes(count), chain(count), (1,) * count)
-
-
-@lru_cache(maxsize=1 << 16)
-def _by_depth(parents: Parents, levels: int, inner: bool) -> Order:
+@lru_cache(FORMS)
+def _order(branches: Parents, levels: int, inner: bool) -> Order:
     """Level after level, so many of them; of `inner` nodes, those that have children."""
-    wanted = set(parents) if inner else range(len(parents))
-    read = [[node for node in level if node in wanted] for level in parents.levels[:levels]]
-    nodes = [node for level in read for node in level]
-    number = {node: i for i, node in enumerate(nodes)} | {-1: -1}
-    return Order(
-        tuple(nodes),
-        Parents(number[parents[node]] for node in nodes),
-        tuple(len(level) for level in read),
-    )
+    wanted = set(branches) if inner else range(len(branches))
+    numbers, counts, read = [-1] * len(branches), [], 0
+    for level in branches.levels[:levels]:
+        nodes = [node for node in level if node in wanted]
+        for node in nodes:
+            numbers[node], read = read, read + 1
+        counts.append(len(nodes))
+    return Order(tuple(numbers), tuple(counts))
 
 
-def _branches(tree: TokenTree) -> Parents:
-    """The parents of a draft's branches, behind which its siblings stand."""
-    return shared(tree.parents[: tree.drafted]) if tree.sources else tree.parents
+@lru_cache(FORMS)
+def _drafted(parents: Parents, count: int) -> Parents:
+    """The parents of a draft's branches, so many nodes, behind which its siblings stand."""
+    return shared(parents[:count])
 
 
-def _drawn(draft: Draft, limits: DraftLimits) -> int:
+def _drawn(draft: Draft, branches: Parents, limits: DraftLimits) -> int:
     """How many tokens each forward of a draft draws that draws them."""
     if limits.shape.ranks:  # in the mean: all together draw behind the text and every node that has children
-        return max(1, round(len(set(draft.tree.parents)) / draft.steps))
-    return len(_branches(draft.tree).roots)
+        return max(1, round(len(set(branches)) / draft.steps))
+    return len(branches.roots)
 
 
 @dataclass(slots=True)
@@ -97,15 +89,16 @@ class SimulatedCache:
     """What a model's cache holds, by counts: as `engine.models.cache_state.CacheState` where the text only ever grows.
 
     The model was told the path up to `told` and holds it, and behind it `line`, whose first `agreed` tokens are the
-    path's; behind that it read nodes of `tree` in `order`, in its last job. Only tokens behind `told` are ever
-    compared, so a round costs no more where the text is long.
+    path's; behind that its last job wrote `branches`, of whose `tokens` it read those that have `numbers`, in this
+    order; of a chain, all. Only tokens behind `told` are ever compared, so a round costs the same wherever in a text.
     """
 
     told: int = 0
     line: tuple[int, ...] = ()
     agreed: int = 0
-    tree: TokenTree = field(default_factory=TokenTree)
-    order: Order = NOTHING
+    branches: Parents = NO_PARENTS
+    tokens: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     def rewind(
         self, path: tuple[int, ...], position: int, line: tuple[int, ...], agreed: int
@@ -123,31 +116,37 @@ class SimulatedCache:
         if kept > last:
             kept = last
         moved = 0
-        if kept == held < last and self.order.nodes:
+        if kept == held < last and self.tokens:
             following = path[told + held : position] + line if held <= news else line[held - news :]
-            ahead, in_place = self._along(following[: last - held])
-            kept += ahead
-            moved = 0 if in_place else ahead
-        self.told, self.line, self.agreed, self.tree, self.order = position, line, agreed, EMPTY, NOTHING
+            following = following[: last - held]
+            if self.branches.is_chain:
+                kept += agreement(following, 0, self.tokens)
+            else:
+                ahead, in_place = self._along(following)
+                kept += ahead
+                moved = 0 if in_place else ahead
+        self.told, self.line, self.agreed, self.tokens = position, line, agreed, ()
         return told + kept, moved, last + 1 - kept
 
     def _along(self, following: tuple[int, ...]) -> tuple[int, bool]:
-        """How many of these tokens the longest path among the nodes read goes on with, and whether it lies in place."""
-        tokens, (nodes, parents, _) = self.tree.tokens, self.order
-        if parents.is_chain:
-            return agreement(following, 0, self.tree.along(nodes)), True
-        agree, best, ahead = {-1: 0}, -1, 0
-        for number, (node, parent) in enumerate(zip(nodes, parents, strict=True)):
-            depth = agree.get(parent, len(following))
-            if depth < len(following) and tokens[node] == following[depth]:
-                agree[number] = depth + 1
-                if depth >= ahead:
-                    best, ahead = number, depth + 1
-        return ahead, best == ahead - 1
+        """How many of these tokens the longest path that was read goes on with, and whether it lies in its place."""
+        tokens, numbers, children = self.tokens, self.numbers, self.branches.children
+        reached, ahead = [-1], 0
+        for wanted in following:
+            further = [
+                node
+                for last in reached
+                for node in children[last]
+                if tokens[node] == wanted and numbers[node] >= 0
+            ]
+            if not further:
+                break
+            reached, ahead = further, ahead + 1
+        return ahead, not ahead or numbers[reached[0]] == ahead - 1
 
-    def hold(self, tree: TokenTree) -> None:
-        """Note a tree behind the line, read in one forward."""
-        self.tree, self.order = tree, Order(first_nodes(len(tree)), tree.parents)
+    def hold(self, accepted: tuple[int, ...]) -> None:
+        """Note the tokens of a tree behind the line that were accepted: no other ones will ever be gone on with."""
+        self.branches, self.tokens = NO_PARENTS, accepted
 
     def write(self, draft: Draft, *, inner: bool = False) -> tuple[int, ...]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
@@ -155,10 +154,15 @@ class SimulatedCache:
         Each reads what the one before wrote, but for siblings and, with `inner`, for what nothing follows (see
         `engine.models.decoding.write_draft`).
         """
-        branches, levels = _branches(draft.tree), draft.steps - 1
-        self.tree = draft.tree
-        self.order = order = _in_a_row(levels) if branches.is_chain else _by_depth(branches, levels, inner)
-        return order.counts
+        tree = draft.tree
+        self.branches = branches = _drafted(tree.parents, tree.drafted) if tree.sources else tree.parents
+        levels = draft.steps - 1
+        if branches.is_chain:
+            self.tokens = tree.tokens[:levels]
+            return (1,) * levels
+        self.tokens = tree.tokens
+        self.numbers, counts = _order(branches, levels, inner)
+        return counts
 
 
 @dataclass(slots=True, eq=False)
@@ -193,13 +197,14 @@ class ScriptSession:
     _draft_jobs: list[int] = field(default_factory=list)
     _steps: list[int] = field(default_factory=list)
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
+    _text: list[int] = field(init=False)
     _repetitions: Repetitions = field(default_factory=for_drafts)
     _target: SimulatedCache | None = None
     _draft: SimulatedCache | None = None
 
     def __post_init__(self) -> None:
         self._path = self.source.path
-        self._before = len(self.prompt)
+        self._before, self._text = len(self.prompt), list(self.prompt)
 
     @property
     def finished(self) -> bool:
@@ -207,14 +212,18 @@ class ScriptSession:
 
     @property
     def text(self) -> list[int]:
-        """The prompt's tokens and those written so far."""
-        return [*self.prompt, *self._path[: self.position]]
+        """The prompt's tokens and those written so far; one list, which grows."""
+        self._text += self._path[len(self._text) - self._before : self.position]
+        return self._text
 
     def verify(self, tree: TokenTree, predict: int = 0) -> Known:
         tokens, path, position, job = tree.tokens, self._path, self.position, self.asked
-        line = tokens if tree.is_chain else ()
-        agreed = self._agreement(line) if line else 0
-        nodes = accept(tree, self._chosen(tree))[0] if len(line) < len(tokens) else first_nodes(agreed)
+        if tree.parents.is_chain:
+            line, agreed = tokens, self._agreement(tokens) if tokens else 0
+            nodes = first_nodes(agreed)
+        else:
+            line, agreed = (), 0
+            nodes, _ = accept(tree, self._chosen(tree))
         at = position + len(nodes)
         token = path[at] if at < len(path) else NO_TOKEN
         # As in `engine.runtime.worker_process.verify`: what was drafted behind a line that is rejected is lost anyway.
@@ -228,46 +237,49 @@ class ScriptSession:
             context, _, unread = self._target.rewind(path, position, line, agreed)
             context += self._before
         if len(line) < len(tokens):
-            self._target.hold(tree)
+            self._target.hold(tree.along(nodes))
             unread += len(tokens)
         self._models.append(TARGET)
         self._target_jobs.extend((len(self.rounds), unread, context, len(tokens) + 1, 1 if predict else 0))
         self.asked = job + 1
         return Known(verdict, job)
 
-    def _chosen(self, tree: TokenTree) -> list[int]:
+    def _chosen(self, tree: TokenTree) -> tuple[int, ...]:
         """The target's own token behind the text, and behind each node that is on the path."""
-        ahead = self._path[self.position : self.position + len(tree) + 1]
-        ahead += (NO_TOKEN,) * (len(tree) + 1 - len(ahead))
-        return [ahead[0], *(ahead[above + 1] for above in tree.parents.depths)]
+        count = len(tree.tokens) + 1
+        ahead = self._path[self.position : self.position + count]
+        return tree.parents.by_depth(ahead + (NO_TOKEN,) * (count - len(ahead)))
 
     def draft(self, tree: TokenTree, limits: DraftLimits) -> Known:
         tokens, position, job, cache = tree.first_line, self.position, self.asked, self._draft
         agreed = self._agreement(tokens) if tokens else 0
         if cache is None:
             self._draft = cache = SimulatedCache(position, tokens, agreed)
-            context, moved, before, sent = 0, 0, EMPTY, self._before + position + len(tokens)
+            context, moved, opened, sent = 0, 0, 0, self._before + position + len(tokens)
             unread = sent
         else:
-            before, sent = cache.tree, position - cache.told + len(tokens)
+            sent = position - cache.told + len(tokens)
             context, moved, unread = cache.rewind(self._path, position, tokens, agreed)
             context += self._before
-        alone = bool(limits.guesses) and limits.branches == 1
+            opened = len(cache.branches.roots) if moved else 0
+        guesses = limits.guesses > 0
+        alone = guesses and limits.branches == 1
         draft = self.source.write(position, tokens, agreed, _alone(limits) if alone else limits)
-        read, forwards = unread, draft.steps
-        if limits.guesses and _branches(draft.tree).is_chain:
+        active = cache.write(draft, inner=limits.shape is not NO_SHAPE)
+        read = unread
+        if guesses and cache.branches.is_chain:
             if not alone:  # that there is one branch only is known behind the first forward
                 draft = self.source.write(position, tokens, agreed, _alone(limits))
-            guesses, draft = self._guess(draft.tree, tokens, limits)
+            forwards, draft = self._guess(draft.tree, tokens, limits)
             cache.write(draft)
-            (guessed, _), *rows = guesses
-            forwards, end = len(guesses), context + unread
-            draft = Draft(draft.tree, forwards)
+            (guessed, _), *rows = forwards
+            draft = Draft(draft.tree, len(forwards))
+            end = context + unread
             read = unread = unread + guessed
             for guessed, held in rows:
                 self._steps.extend((job, 1 + guessed, end + held, 1))
                 read += 1 + guessed
-        elif active := cache.write(draft, inner=bool(limits.shape.ranks)):
+        elif active:
             end, steps = context + unread, len(active)
             if active.count(active[0]) == steps:
                 self._steps.extend((job, active[0], end, steps))
@@ -282,13 +294,13 @@ class ScriptSession:
                 len(self.rounds),
                 unread,
                 context,
-                forwards,
+                draft.steps,
                 read,
-                len(_branches(before).roots) if moved else 0,
+                opened,
                 moved,
-                _drawn(draft, limits) if limits.drawn else 0,
+                _drawn(draft, cache.branches, limits) if limits.drawn else 0,
                 sent,
-                len(_branches(draft.tree)),
+                len(cache.branches),
             )
         )
         self.asked = job + 1
@@ -303,26 +315,23 @@ class ScriptSession:
         they write, as a draft of as many steps as it would take without guesses.
         """
         guess = guess_of(self._repetitions, self.ngrams, self.text, line, limits)
-        written: list[int]
-        forwards: list[tuple[int, int]]
-        written, forwards, going, tokens = [], [], True, whole.first_line
+        tokens, count, going = whole.first_line, 0, True
+        forwards: list[tuple[int, int]] = []
         if limits.branches > 1:  # whether there are more is known behind the first forward
-            written, forwards = [tokens[0]], [(0, 0)]
-        while going and len(forwards) < limits.length and len(written) < limits.most:
-            begin = len(written)
-            guessed = guess(written, limits.most - begin - 1)
-            forwards.append((len(guessed), max(0, begin - 1)))
-            # Behind its end the draft was not sure.
-            rows = [(token, True) for token in tokens[begin : begin + len(guessed) + 1]]
-            rows += [(NO_TOKEN, False)] * (len(guessed) + 1 - len(rows))
-            _, going = take(written, guessed, rows)
-        count = len(written)
+            count, forwards = 1, [(0, 0)]
+        while going and len(forwards) < limits.length and count < limits.most:
+            guessed = guess(tokens[:count], limits.most - count - 1)
+            forwards.append((len(guessed), max(0, count - 1)))
+            # Behind the right guesses the forward writes a token of its own; behind the line's end it was not sure.
+            count += agreement(tokens, count, guessed) + 1
+            if count > len(tokens):
+                count, going = len(tokens), False
         return forwards, Draft(whole.until(count), count if going else count + 1)
 
     def _agreement(self, tokens: tuple[int, ...]) -> int:
         """How many of a line's tokens are right; where both models begin with one line, it is looked for once."""
         position, line, known = self._compared
-        if line is tokens and position == self.position:
+        if position == self.position and line == tokens:
             return known
         known = agreement(self._path, self.position, tokens)
         self._compared = self.position, tokens, known

@@ -1,6 +1,7 @@
 """What a search goes through: the grid of configurations, which one is simpler, and how far apart they lie."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.configuration import Configuration
 from engine.policies import uses
+from engine.policies.tree import Shape
+from engine.policies.tree_drafting import NAME as TREE
+from engine.policies.tree_drafting import best_shape
 from engine.runtime.placement import Placement
 
 # From the simplest on.
-POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch")
+POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch", "tree")
 PARALLEL = ("pearl", "specbranch")
 
 
@@ -74,11 +78,14 @@ class Grid(BaseModel):
     draw_drafts: tuple[bool, ...] = Field(
         default=(False,), description="draft tokens drawn, at a temperature"
     )
+    tree_nodes: tuple[int, ...] = Field(
+        default=(4, 8, 16), description="nodes of a static tree; a calibration times 17 rows at once"
+    )
 
     def configurations(
         self, drafts: Sequence[str], placements: Sequence[Placement]
     ) -> tuple[Configuration, ...]:
-        """Those that differ in what they do, given what a calibration has."""
+        """Those that differ in what they do, given what a calibration has; but for static trees, see `trees`."""
         values: dict[str, Sequence[Any]] = {
             "draft": self.drafts or tuple(drafts),
             "draft_length": self.draft_lengths,
@@ -93,6 +100,8 @@ class Grid(BaseModel):
         }
         found: dict[Configuration, None] = {}
         for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):
+            if policy == TREE:
+                continue
             used = [field for field in values if field in uses(policy)]
             for aids, *combined in itertools.product(self.aids, *(values[field] for field in used)):
                 configuration = Configuration(
@@ -104,6 +113,32 @@ class Grid(BaseModel):
                 if not self._same_as_another(configuration):
                     found[configuration] = None
         return tuple(found)
+
+    def trees(
+        self, placements: Sequence[Placement], draft: str, shares: Sequence[float], draw_drafts: bool = False
+    ) -> list[Configuration]:
+        """Static trees of different shapes by a draft whose candidates of each rank are right in these `shares`.
+
+        None where only the first one ever is: then a tree is a line, and that is speculative decoding.
+        """
+        known = tuple(math.floor(1000 * share) / 1000 for share in shares)  # rounded, they would sum to more
+        shapes: dict[Shape, Configuration] = {}
+        for nodes, length in itertools.product(self.tree_nodes, self.draft_lengths):
+            shape = best_shape(known, nodes, length)
+            if shape in shapes or shape.parents.is_chain:
+                continue
+            shapes[shape] = Configuration(
+                policy=TREE,
+                draft=draft,
+                draft_length=length,
+                tree_nodes=nodes,
+                rank_acceptance="/".join(f"{share:g}" for share in known[: shape.candidates]),
+                draw_drafts=draw_drafts,
+            )
+        return [
+            c.model_copy(update={"placement": placement})
+            for placement, c in itertools.product(self.placements or placements, shapes.values())
+        ]
 
     def _same_as_another(self, c: Configuration) -> bool:
         """Whether a simpler configuration of the grid does just the same."""
@@ -139,6 +174,7 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
         c.second_under > 0.0,
         c.branches,
         c.min_confidence > 0.0,
+        c.tree_nodes if c.policy == TREE else 0,
         c.draft_length,
     )
 
@@ -170,7 +206,8 @@ def _place(c: Configuration) -> list[float]:
         return [0.0] * 7 + [placement]
     # Drafts have no order; a number from the name keeps different ones apart.
     name = sum((i + 1) * ord(letter) for i, letter in enumerate(c.draft or "")) % 97 / 97.0
-    length, branches = float(np.log2(c.draft_length)), float(np.log2(c.branches))
+    length = float(np.log2(c.draft_length))
+    branches = float(np.log2(c.tree_nodes if c.policy == TREE else c.branches))
     aids = 0.5 * (c.guesses > 0) + 0.5 * (c.repeats > 0) + 0.5 * (c.second_under > 0.0)
     return [
         _rank(c),

@@ -1,19 +1,22 @@
 """Search the configurations on a calibration, and tell every one that is tied with the best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
 from calibrate.artifact import Artifact
 from calibrate.provenance import outdated
+from calibrate.traces.acceptance_statistics import rank_shares
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate, ratio_of_sums
 from engine.naming import in_words
 from engine.policies.pearl import balanced_length
 from engine.policies.settings import LONGEST_DRAFT
+from engine.policies.tree_drafting import NAME as TREE
 from engine.progress import Progress
+from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.batch import Batch
@@ -190,14 +193,16 @@ def tune(
         update={"first_match": (False, True) if only else (False,)}
     )
     configurations = grid.configurations(tuple(artifact.recorded.drafts), world.placements)
-    if not configurations:
-        raise ConfigurationError(
-            "the grid to tune over is empty: give it policies, drafts, lengths and placements."
-        )
     for configuration in configurations:
         configuration.draft_among(artifact.recorded.drafts)
     if "pearl" in grid.policies:
         configurations = tuple(dict.fromkeys([*configurations, *_balanced(artifact, configurations)]))
+    if TREE in grid.policies:
+        configurations = (*configurations, *_trees(artifact, grid, world.placements))
+    if not configurations:
+        raise ConfigurationError(
+            "the grid to tune over is empty: give it policies, drafts, lengths and placements."
+        )
     if only:
         configurations = tuple(filter(only.allows, configurations))
         if not configurations:
@@ -243,6 +248,14 @@ def tune(
         system=only.system if only else None,
         title=only.title if only else None,
     )
+
+
+def _trees(artifact: Artifact, grid: Grid, placements: Sequence[Placement]) -> Iterator[Configuration]:
+    """Static trees of each draft, of the shapes that are best for how often its candidates are right in the traces."""
+    for name in grid.drafts or artifact.recorded.drafts:
+        draft = Configuration(policy=TREE, draft=name).draft_among(artifact.recorded.drafts) or name
+        for drawn in grid.draw_drafts:
+            yield from grid.trees(placements, draft, rank_shares(artifact, draft, drawn=drawn), drawn)
 
 
 def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> list[Configuration]:

@@ -1,0 +1,79 @@
+"""The serving world takes a calibration's own costs: fitted forwards, one request alone and several at once."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from calibrate.artifact import load_artifact
+from calibrate.cost_records import PlacementCosts
+from engine.errors import CalibrationError
+from engine.policies.settings import Settings
+from engine.runtime.scheduler import Model
+from scenarios.shipped import REFERENCE
+from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.forwards import FittedForwardCost, forward_costs
+from sim.scripts.script import write_script
+from sim.scripts.work import Script
+from sim.world.serving import Arrival, Served, serve
+
+
+@pytest.fixture(scope="module")
+def measured() -> PlacementCosts:
+    return load_artifact(REFERENCE).costs.at("at-once")
+
+
+def script(policy: str, tokens: int) -> Script:
+    source = IndependentAcceptance.draw(tokens, 0.7, 3)
+    return write_script(Settings(policy=policy, draft_length=3), source, (0,) * 20)
+
+
+def served(script: Script, costs: Mapping[Model, FittedForwardCost], requests: int = 1) -> Served:
+    return serve([Arrival(script)] * requests, costs, discipline="lockstep")
+
+
+def test_they_are_as_near_to_the_measured_cells_as_the_residual_says(measured: PlacementCosts) -> None:
+    found = forward_costs(measured, "int8")
+    for cost, cells in (
+        (found["target"], measured.target),
+        (found["draft"], measured.drafts["int8"].forward),
+    ):
+        taken = np.array([cost(cell.rows, cell.sequences, cell.cache_tokens) for cell in cells])
+        off = taken / np.array([np.median(cell.seconds) for cell in cells]) - 1.0
+        assert cost.residual == pytest.approx(np.sqrt((off**2).mean()))
+        assert 0.0 < cost.residual < 0.025
+
+
+def test_a_request_alone_takes_the_sum_of_its_fitted_forwards(measured: PlacementCosts) -> None:
+    costs, tokens = forward_costs(measured), 12
+    (run,) = served(script("autoregressive", tokens), costs).runs
+    forwards = [costs["target"](20, 1, 20), *(costs["target"](1, 1, 20 + n) for n in range(1, tokens))]
+    assert run.seconds == pytest.approx(sum(forwards))
+
+
+def test_requests_together_take_less_than_one_after_another(measured: PlacementCosts) -> None:
+    """Weights are read once for all of them, and what each adds is its rows and its cache."""
+    costs = forward_costs(measured, "int8")
+    work = script("speculative", 20)
+    (alone,) = served(work, costs).runs
+    together = served(work, costs, requests=4)
+    longest = max(run.seconds for run in together.runs)
+    assert alone.seconds < longest < 4 * alone.seconds
+    target = [batch for batch in together.batches if batch.model == "target"]
+    assert {len(batch.requests) for batch in target} == {4}
+    assert target[-1].end - target[-1].start == pytest.approx(
+        costs["target"](target[-1].rows, 4, sum_of_cache(work)), rel=1e-9
+    )
+
+
+def sum_of_cache(work: Script) -> int:
+    """What four such requests hold behind their last target forward."""
+    jobs = work.work
+    last = int(np.flatnonzero(jobs.model == 0)[-1])
+    return 4 * int(jobs.context[last] + jobs.tokens[last])
+
+
+def test_a_draft_that_was_not_measured_is_refused(measured: PlacementCosts) -> None:
+    with pytest.raises(CalibrationError, match="no draft 'int3'; its drafts: int8, int4, distilled"):
+        forward_costs(measured, "int3")
+    assert list(forward_costs(measured)) == ["target"]
