@@ -4,16 +4,20 @@ The words are the field's: time to first token, time per token and end to end as
 as Zhong et al. 2024 (DistServe, arXiv 2401.09670) define it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 from typing import TYPE_CHECKING
 
+from engine.metrics import Estimate, student
 from engine.runtime.workload import Limits
 from engine.service_record import ServedRequest, Service
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 NO_LIMITS = Limits()
 
@@ -101,7 +105,6 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
     seconds, tokens = end - begin, sum(r.tokens for r in requests)
     waiting = [r.began - r.arrived for r in requests]
     good = sum(is_good(r, limits) for r in requests)
-    _, queued = queue_lengths(requests)
     return ServiceMetrics(
         requests=len(requests),
         tokens=tokens,
@@ -114,31 +117,105 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
         waiting=Percentiles.of(waiting),
         running=sum(r.ended - r.began for r in requests) / seconds,
         queue=sum(waiting) / seconds,
-        longest_queue=int(queued.max()),
+        longest_queue=_longest_queue(requests),
         goodput=good / seconds,
         good=good / len(requests),
         devices=tuple(_use(service, models, seconds) for models in service.devices),
     )
 
 
-def queue_lengths(requests: Sequence[ServedRequest]) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
-    """How many requests wait to run, over time: moments in order, and how many from each one on."""
-    return _steps([r.arrived for r in requests], [r.began for r in requests])
+# The figures that have intervals over samples, by what they are called.
+FIGURES: dict[str, Callable[[ServiceMetrics], float]] = {
+    "tokens_per_second": lambda m: m.tokens_per_second,
+    "tokens_per_device_second": lambda m: m.tokens_per_device_second,
+    "first_token_median": lambda m: m.first_token.median,
+    "first_token_p95": lambda m: m.first_token.p95,
+    "token_median": lambda m: m.token.median,
+    "token_p95": lambda m: m.token.p95,
+    "end_to_end_p95": lambda m: m.end_to_end.p95,
+    "goodput": lambda m: m.goodput,
+}
 
 
-def running_requests(requests: Sequence[ServedRequest]) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
-    """How many requests run, over time: moments in order, and how many from each one on."""
-    return _steps([r.began for r in requests], [r.ended for r in requests])
+def estimates(samples: Sequence[ServiceMetrics]) -> dict[str, Estimate]:
+    """The mean of each of `FIGURES` over independent samples, with its 95% interval by Student's t (NaN of one)."""
+    found = {}
+    for name, figure in FIGURES.items():
+        values = [figure(sample) for sample in samples]
+        mean, reach = sum(values) / len(values), float("nan")
+        if len(values) > 1:
+            reach = student(len(values) - 1) * stdev(values) / len(values) ** 0.5
+        found[name] = Estimate(mean, mean - reach, mean + reach)
+    return found
 
 
-def _steps(more: Sequence[float], less: Sequence[float]) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
-    """A count that rises by one at some moments and falls by one at others; each moment once."""
+@dataclass(frozen=True)
+class Timeline:
+    """What happened over time, in the mean of each of n stretches of `seconds` from the first arrival to the last end.
+
+    `queue` and `running`: requests that waited to run, and that ran. Of each device, `busy`: the share of a stretch in
+    which it was, and `batch`: requests of a forward meanwhile, 0 of none.
+    """
+
+    seconds: float
+    queue: tuple[float, ...]
+    running: tuple[float, ...]
+    busy: tuple[tuple[float, ...], ...]
+    batch: tuple[tuple[float, ...], ...]
+
+
+def timeline(service: Service, stretches: int = 60) -> Timeline:
+    """A service in so many stretches of the same length."""
     import numpy as np
 
-    moments, place = np.unique(np.concatenate([more, less]), return_inverse=True)
-    change = np.bincount(place[: len(more)], minlength=len(moments)).astype(np.int64)
-    change -= np.bincount(place[len(more) :], minlength=len(moments)).astype(np.int64)
-    return moments, np.cumsum(change)
+    requests = service.requests
+    arrived, began, ended = (
+        np.array([getattr(r, name) for r in requests]) for name in ("arrived", "began", "ended")
+    )
+    edges = np.linspace(arrived.min(), ended.max(), stretches + 1)
+    width, one = float(edges[1] - edges[0]), np.ones(len(requests))
+    busy, batch = [], []
+    for models in service.devices:
+        ran = [its for its in service.batches if its.model in models]
+        start, end = (np.array([getattr(its, name) for its in ran], dtype=float) for name in ("start", "end"))
+        sizes = np.array([len(its.requests) for its in ran], dtype=float)
+        worked = _within(start, end, np.ones(len(ran)), edges)
+        busy.append(tuple((worked / width).tolist()))
+        mean = np.divide(_within(start, end, sizes, edges), worked, out=np.zeros(stretches), where=worked > 0)
+        batch.append(tuple(mean.tolist()))
+    return Timeline(
+        width,
+        tuple((_within(arrived, began, one, edges) / width).tolist()),
+        tuple((_within(began, ended, one, edges) / width).tolist()),
+        tuple(busy),
+        tuple(batch),
+    )
+
+
+def _within(start: "Floats", end: "Floats", weight: "Floats", edges: "Floats") -> "Floats":
+    """Of spans with weights the weighted seconds that lie between each two edges."""
+    import numpy as np
+
+    moments = np.concatenate([start, end])
+    order = np.argsort(moments, kind="stable")
+    moments = moments[order]
+    slope = np.cumsum(np.concatenate([weight, -weight])[order])
+    if not len(moments):
+        return np.zeros(len(edges) - 1)
+    until = np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(moments))])
+    return np.diff(np.interp(edges, moments, until))
+
+
+def _longest_queue(requests: Sequence[ServedRequest]) -> int:
+    """How many requests waited to run at once, at most; who runs as he arrives does not."""
+    import numpy as np
+
+    moments, place = np.unique(
+        [*(r.arrived for r in requests), *(r.began for r in requests)], return_inverse=True
+    )
+    change = np.bincount(place[: len(requests)], minlength=len(moments)).astype(np.int64)
+    change -= np.bincount(place[len(requests) :], minlength=len(moments)).astype(np.int64)
+    return int(np.cumsum(change).max())
 
 
 def _use(service: Service, models: tuple[str, ...], seconds: float) -> DeviceUse:
@@ -158,17 +235,3 @@ def _use(service: Service, models: tuple[str, ...], seconds: float) -> DeviceUse
         in_the_mean([len(batch.requests) for batch in ran]),
         in_the_mean([batch.rows for batch in ran]),
     )
-
-
-def batch_sizes(service: Service, model: str) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
-    """How many requests are in the forwards of a model, over time: moments in order, and how many from each one on.
-
-    Between two forwards it is none; where one begins as another ends, the moment stands once, with the later size.
-    """
-    import numpy as np
-
-    found: dict[float, int] = {}
-    for batch in sorted((b for b in service.batches if b.model == model), key=lambda b: b.start):
-        found[batch.start] = len(batch.requests)
-        found[batch.end] = 0
-    return np.array([*found]), np.array([*found.values()], dtype=np.int64)

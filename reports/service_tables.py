@@ -1,7 +1,8 @@
 """Served requests as tables for a terminal: each load's configurations one below another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +12,7 @@ from calibrate.artifact import Artifact
 from engine.naming import in_words
 from engine.runtime.workload import Limits
 from engine.service_metrics import ServiceMetrics
-from reports.wording import number, percent
+from reports.wording import number, percent, stacked
 from scenarios.schema import Scenario
 from sim.sweeps.served import ServedOutcome
 
@@ -46,6 +47,11 @@ def print_served(
             f"({len(recorded.prompts)} prompts); costs are stated in the file, not measured.",
             highlight=False,
         )
+    if (samples := scenario.workload.samples) > 1:
+        out.print(
+            f"Means of {samples} samples of the requests, with 95% intervals of what has one.",
+            highlight=False,
+        )
     for note in dict.fromkeys(note for o in outcomes for note in o.notes):
         out.print(f"Note: {note}.", highlight=False)
 
@@ -62,29 +68,48 @@ def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: 
         table.add_section()
         table.add_row(f"[bold]{escape(load.label())}[/bold]")
         for outcome in its:
-            figures = _figures(outcome.metrics, limited, wide)
+            figures = _figures(outcome, limited, wide)
             placed = several and "draft" in outcome.configuration.uses
             table.add_row(f"  {escape(in_words(outcome.configuration, placed))}", *figures)
     return table
 
 
-def _figures(m: ServiceMetrics, limited: bool, wide: bool) -> list[str]:
-    first, token, whole = m.first_token, m.token, m.end_to_end
-    busy = {model: device.busy for device in m.devices for model in device.models}
+def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
+    found, samples = outcome.figures, outcome.samples
+    interval = len(samples) > 1
+
+    def speed(name: str, digits: int = 0) -> str:
+        return stacked(found[name], digits) if interval else number(found[name].value, digits)
+
+    def mean(figure: Callable[[ServiceMetrics], float]) -> float:
+        return fmean(figure(sample) for sample in samples)
+
+    def busy(model: str) -> float:
+        return mean(lambda m: sum(device.busy for device in m.devices if model in device.models))
+
+    first, token = (
+        tuple(found[f"{name}_{at}"].value for at in ("median", "p95")) for name in ("first_token", "token")
+    )
     shown = [
-        number(m.tokens_per_second, 0),
-        f"{number(first.median, 2)} / {number(first.p95, 2)}",
-        f"{number(1e3 * token.median)} / {number(1e3 * token.p95)}",
-        number(m.devices[0].batch),
-        percent(busy["target"], 0),
+        speed("tokens_per_second"),
+        " / ".join(number(seconds, 2) for seconds in first),
+        " / ".join(number(1e3 * seconds) for seconds in token),
+        number(mean(lambda m: m.devices[0].batch)),
+        percent(busy("target"), 0),
     ]
     if limited:
-        shown += [number(m.goodput, 2), percent(m.good, 0)]
+        shown += [speed("goodput", 2), percent(mean(lambda m: m.good), 0)]
     if wide:
+        whole = (
+            mean(lambda m: m.end_to_end.median),
+            mean(lambda m: m.end_to_end.p95),
+            mean(lambda m: m.end_to_end.p99),
+        )
+        apart = len(samples[0].devices) > 1
         shown += [
-            number(m.tokens_per_device_second, 0),
-            f"{number(whole.median, 2)} / {number(whole.p95, 2)} / {number(whole.p99, 2)}",
-            f"{number(m.queue)} / {m.longest_queue}",
-            percent(busy["draft"], 0) if "draft" in busy and len(m.devices) > 1 else "",
+            speed("tokens_per_device_second"),
+            " / ".join(number(seconds, 2) for seconds in whole),
+            f"{number(mean(lambda m: m.queue))} / {max(m.longest_queue for m in samples)}",
+            percent(busy("draft"), 0) if apart else "",
         ]
     return shown

@@ -72,8 +72,8 @@ class Scenario(BaseModel):
         """Raise for what is said of requests where none arrive."""
         needs = "needs 'workload.arrivals'; without, each text is written alone"
         work = self.workload
-        for key, given in (("requests", work.requests), ("limits", "limits" in work.model_fields_set)):
-            if given:
+        for key in ("requests", "samples", "limits"):
+            if key in work.model_fields_set:
                 raise misplaced(("workload", key), needs)
         for key in ("tokens", "prompt_tokens"):
             if isinstance(getattr(work, key), Drawn):

@@ -25,6 +25,9 @@ class ScenarioWorkload(BaseModel):
     requests: int | None = Field(
         default=None, ge=1, description=f"of a load; none: all of a trace, or {REQUESTS}"
     )
+    samples: int = Field(
+        default=1, ge=1, description="of the requests, each drawn anew; figures of several have intervals"
+    )
     limits: Limits = Field(default=Limits(), description="what a request may take to count as good")
 
     @property
@@ -39,15 +42,15 @@ class ScenarioWorkload(BaseModel):
         assert not isinstance(self.prompt_tokens, Drawn)
         return self.prompt_tokens
 
-    def under(self, arrivals: Arrivals) -> Workload:
-        """The requests of one load."""
+    def under(self, arrivals: Arrivals, sample: int = 0) -> Workload:
+        """The requests of one load, in one of the samples."""
         stated = {"tokens": self.tokens} if self.tokens is not None else {}
         return Workload(
             arrivals=arrivals,
             requests=self.requests,
             prompt_tokens=self.prompt_tokens,
             limits=self.limits,
-            seed=self.seed,
+            seed=self.seed + sample,
             **stated,
         )
 

@@ -51,7 +51,7 @@ def test_every_load_serves_the_same_requests(tmp_path: Path) -> None:
     outcomes = list(run_served(scenario))
     assert len(outcomes) == scenario.outcomes == 2 * 2 * 3
     tokens = sum(draw_requests(scenario.workload.under(scenario.workload.arrivals[0])).tokens.tolist())
-    assert {outcome.metrics.tokens for outcome in outcomes} == {tokens}
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {tokens}
     order = [(o.batching.discipline, o.arrivals.users, o.configuration.policy) for o in outcomes]
     assert order[:4] == [
         ("ready", 1, "autoregressive"),
@@ -59,14 +59,14 @@ def test_every_load_serves_the_same_requests(tmp_path: Path) -> None:
         ("ready", 3, "autoregressive"),
     ]
     assert order[6][0] == "lockstep"
-    alone, three = outcomes[0].metrics, outcomes[3].metrics
+    alone, three = outcomes[0].samples[0], outcomes[3].samples[0]
     # Forwards take the same whatever they have: one user's tokens take 10.1 ms each, three users' nearly a third.
     assert alone.token.p99 == pytest.approx(0.0101)
     assert alone.tokens_per_second == pytest.approx(1 / 0.0101)
     assert 2.3 < three.tokens_per_second / alone.tokens_per_second <= 3
     assert [device.models for device in alone.devices] == [("target",)]
     assert alone.good == 0.0
-    assert any(o.metrics.good > 0 for o in outcomes if o.configuration.policy == "pearl")
+    assert any(o.samples[0].good > 0 for o in outcomes if o.configuration.policy == "pearl")
 
 
 def test_one_user_writes_as_fast_as_texts_that_are_written_alone(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_one_user_writes_as_fast_as_texts_that_are_written_alone(tmp_path: Path)
     alone = alone.replace("batching:\n  discipline: [ready, lockstep]\n", "")
     each = [outcome.speed.value for outcome in run_scenario(load_scenario(write(tmp_path, alone)))]
     ready = [outcome for outcome in run_served(load_scenario(write(tmp_path, text)))][:3]
-    assert [outcome.metrics.tokens_per_second for outcome in ready] == pytest.approx(each)
+    assert [outcome.figures["tokens_per_second"].value for outcome in ready] == pytest.approx(each)
 
 
 def test_cache_tokens_cost_the_same_alone_and_together(tmp_path: Path) -> None:
@@ -88,17 +88,34 @@ def test_cache_tokens_cost_the_same_alone_and_together(tmp_path: Path) -> None:
     )
     each = [outcome.speed.value for outcome in run_scenario(load_scenario(write(tmp_path, alone)))]
     ready = [outcome for outcome in run_served(load_scenario(write(tmp_path, text)))][:3]
-    assert [outcome.metrics.tokens_per_second for outcome in ready] == pytest.approx(each)
+    assert [outcome.figures["tokens_per_second"].value for outcome in ready] == pytest.approx(each)
+
+
+def test_samples_give_intervals(tmp_path: Path) -> None:
+    text = SERVED.replace("requests: 9", "requests: 40\n  samples: 3").replace("[1, 3]", "3")
+    outcome = list(run_served(load_scenario(write(tmp_path, text))))[1]
+    each = [sample.tokens_per_second for sample in outcome.samples]
+    figure = outcome.figures["tokens_per_second"]
+    assert len(set(each)) == 3
+    assert figure.value == pytest.approx(sum(each) / 3)
+    assert figure.low < min(each) < max(each) < figure.high
+    assert not outcome.notes
+    alone = list(run_served(load_scenario(write(tmp_path, text.replace("samples: 3", "samples: 1")))))[1]
+    assert alone.samples[0] == outcome.samples[0]
+    assert alone.timeline == outcome.timeline
+    assert alone.notes
+    shown = specbranch("simulate", write(tmp_path, text)).stdout
+    assert "Means of 3 samples" in shown
 
 
 def test_a_calibrations_texts_take_turns(tmp_path: Path) -> None:
     made_up = artifact(prompts=3, tokens=24, prompt_tokens=5)
     text = SERVED.replace("acceptance: {independent: 0.6}\n", "").replace("  tokens: {uniform: [5, 9]}\n", "")
     outcomes = list(run_served(load_scenario(write(tmp_path, text)), made_up))
-    assert {outcome.metrics.tokens for outcome in outcomes} == {3 * (24 + 24 + 17)}
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {3 * (24 + 24 + 17)}
     cut = text.replace("requests: 9", "requests: 9\n  tokens: 10\n  kinds: [code]")
     outcomes = list(run_served(load_scenario(write(tmp_path, cut)), made_up))
-    assert {outcome.metrics.tokens for outcome in outcomes} == {9 * 10}
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {9 * 10}
 
 
 def test_a_trace_beside_the_scenario(tmp_path: Path) -> None:
@@ -109,10 +126,10 @@ def test_a_trace_beside_the_scenario(tmp_path: Path) -> None:
         "  requests: 9\n", ""
     )
     outcomes = list(run_served(load_scenario(write(tmp_path, text))))
-    assert {outcome.metrics.tokens for outcome in outcomes} == {12}
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {12}
     assert outcomes[0].arrivals.label() == "t.csv"
-    assert outcomes[0].metrics.seconds == pytest.approx(2.0 + 4 * 0.0101)
-    assert outcomes[3].metrics.seconds == pytest.approx(1.0 + 4 * 0.0101)
+    assert outcomes[0].samples[0].seconds == pytest.approx(2.0 + 4 * 0.0101)
+    assert outcomes[3].samples[0].seconds == pytest.approx(1.0 + 4 * 0.0101)
 
 
 def test_hardware_reads_the_weights_once_for_all() -> None:
@@ -213,7 +230,7 @@ def test_shipped_scenarios_run(path: Path) -> None:
         short = scenario.workload.model_copy(update={"requests": 4})
         outcomes = list(run_served(scenario.model_copy(update={"workload": short})))
         assert len(outcomes) == scenario.outcomes
-        assert all(outcome.metrics.requests == 4 for outcome in outcomes)
+        assert all(outcome.samples[0].requests == 4 for outcome in outcomes)
 
 
 def test_the_shipped_costs_are_the_published_fit() -> None:
@@ -247,7 +264,7 @@ def test_the_verb_prints_a_table_by_load_and_json(tmp_path: Path) -> None:
         assert words in shown, words
     found = document("simulate", file)
     assert len(found["outcomes"]) == 12
-    assert found["outcomes"][0]["metrics"]["tokens_per_second"] == pytest.approx(1 / 0.0101)
+    assert found["outcomes"][0]["samples"][0]["tokens_per_second"] == pytest.approx(1 / 0.0101)
     assert found["scenario"]["workload"]["arrivals"] == [
         {"rate": None, "users": users, "think_seconds": 0.0, "trace": None, "time_scale": 1.0}
         for users in (1, 3)

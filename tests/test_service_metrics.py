@@ -1,12 +1,11 @@
 """Metrics of served requests: of a service that one can work out by hand, and what holds of all."""
 
 import hypothesis.strategies as st
-import numpy as np
 import pytest
 from hypothesis import given
 
 from engine.runtime.workload import Limits
-from engine.service_metrics import batch_sizes, measure_service, queue_lengths, running_requests
+from engine.service_metrics import measure_service, timeline
 from engine.service_record import Batch, ServedRequest, Service
 
 # Two requests: one of 3 tokens that runs at once, and one of 1 token that waits for a second.
@@ -48,9 +47,16 @@ def test_each_limit_counts_and_none_is_none() -> None:
     assert measure_service(HAND, Limits(token_seconds=2.0)).goodput == 2 / 5
 
 
-def test_sizes_over_time() -> None:
-    times, sizes = batch_sizes(HAND, "target")
-    assert list(zip(times.tolist(), sizes.tolist(), strict=True)) == [(1, 1), (2, 2), (4, 0), (5, 1), (6, 0)]
+def test_over_time() -> None:
+    """In five stretches of a second."""
+    found = timeline(HAND, 5)
+    assert found.seconds == 1.0
+    assert found.queue == pytest.approx([1, 0, 0, 0, 0])
+    assert found.running == pytest.approx([1, 2, 2, 1, 1])
+    assert found.busy[0] == pytest.approx([1, 1, 1, 0, 1])
+    assert found.busy[1] == pytest.approx([0.5, 0, 0, 0, 0])
+    assert found.batch[0] == pytest.approx([1, 2, 2, 0, 1])
+    assert found.batch[1] == pytest.approx([1, 0, 0, 0, 0])
 
 
 def request(times: list[float], tokens: int) -> ServedRequest:
@@ -62,22 +68,20 @@ moments = st.lists(st.floats(0, 50), min_size=4, max_size=4)
 requests = st.builds(request, moments, st.integers(1, 50))
 
 
-@given(st.lists(requests, min_size=1, max_size=20))
-def test_littles_law(served: list[ServedRequest]) -> None:
+@given(st.lists(requests, min_size=1, max_size=20), st.integers(1, 9))
+def test_littles_law(served: list[ServedRequest], stretches: int) -> None:
     """The mean number of requests that wait, or run, is their rate times the mean time that they do (Little 1961).
 
-    The numbers are counted here moment by moment, and the metrics know them by the times of each request.
+    The numbers are those over time, and the times are those of each request.
     """
-    begin, end = min(r.arrived for r in served), max(r.ended for r in served)
-    if end - begin < 1e-6:
+    if max(r.ended for r in served) - min(r.arrived for r in served) < 1e-6:
         return
-    found = measure_service(Service(served, [], (("target",),)))
-    for (times, counts), mean in (
-        (queue_lengths(served), found.queue),
-        (running_requests(served), found.running),
-    ):
-        assert counts.min() >= 0
-        assert counts[-1] == 0
-        assert float(np.sum(counts[:-1] * np.diff(times))) / (end - begin) == pytest.approx(mean, abs=1e-6)
+    service = Service(served, [], (("target",),))
+    found, over_time = measure_service(service), timeline(service, stretches)
     rate = found.requests / found.seconds
-    assert found.queue + found.running == pytest.approx(rate * found.end_to_end.mean, rel=1e-6, abs=1e-9)
+    waiting, running = (sum(its) / stretches for its in (over_time.queue, over_time.running))
+    assert min(*over_time.queue, *over_time.running) >= -1e-6
+    assert waiting == pytest.approx(rate * found.waiting.mean, rel=1e-6, abs=1e-6)
+    assert waiting + running == pytest.approx(rate * found.end_to_end.mean, rel=1e-6, abs=1e-6)
+    assert found.queue == pytest.approx(waiting, rel=1e-6, abs=1e-6)
+    assert found.running == pytest.approx(running, rel=1e-6, abs=1e-6)

@@ -8,9 +8,10 @@ import numpy as np
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
+from engine.metrics import Estimate
 from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
-from engine.service_metrics import ServiceMetrics, measure_service
+from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from scenarios.served import Batching
@@ -25,24 +26,34 @@ from sim.world.serving import Arrival, ForwardCost, Served, serve
 
 KEPT = 1 << 14  # scripts of stated texts that are kept for the next load
 
-ONE_SAMPLE = "figures are of one sample of requests, from the first arrival to the last end; they have no intervals yet"
+ONE_SAMPLE = (
+    "figures are of one sample of requests, from the first arrival to the last end, and have no intervals; with more "
+    "'samples' in the workload they do"
+)
 
 
 @dataclass(frozen=True)
 class ServedOutcome:
-    """One configuration under one what-if and one load; `notes`: what a reader has to know."""
+    """One configuration under one what-if and one load.
+
+    `samples`: metrics of each sample of the requests; `figures`: their means with 95% intervals, where there are
+    several. `timeline` is the first sample's. `notes`: what a reader has to know.
+    """
 
     configuration: Configuration
     what_if: WhatIf
     batching: Batching
     arrivals: Arrivals
-    metrics: ServiceMetrics
+    samples: tuple[ServiceMetrics, ...]
+    figures: dict[str, Estimate]
+    timeline: Timeline
     notes: tuple[str, ...] = ()
 
 
 Asked = tuple[Script, int, int]
 """What a request does, and its tokens: of the prompt, and written."""
-ScriptsOf = Callable[[Configuration, Requests], list[Asked]]
+ScriptsOf = Callable[[Configuration, Requests, int], list[Asked]]
+"""What requests of a sample do by a configuration."""
 
 
 def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator[ServedOutcome]:
@@ -60,13 +71,31 @@ def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator
             kept[key] = _stated(scenario) if artifact is None else _recorded(scenario, artifact, what_if)
         for batching in scenario.batching:
             for arrivals in scenario.workload.arrivals:
-                requests = draw_requests(scenario.workload.under(arrivals))
+                work = scenario.workload
+                drawn = [draw_requests(work.under(arrivals, sample)) for sample in range(work.samples)]
                 for configuration in scenario.configurations:
-                    asked = kept[key](configuration, requests)
-                    served = serve_one(scenario, what_if, batching, requests, configuration, asked)
-                    metrics = measure_service(served, scenario.workload.limits)
-                    notes = _notes(scenario, configuration)
-                    yield ServedOutcome(configuration, what_if, batching, arrivals, metrics, notes)
+                    services = [
+                        serve_one(
+                            scenario,
+                            what_if,
+                            batching,
+                            requests,
+                            configuration,
+                            kept[key](configuration, requests, sample),
+                        )
+                        for sample, requests in enumerate(drawn)
+                    ]
+                    samples = tuple(measure_service(service, work.limits) for service in services)
+                    yield ServedOutcome(
+                        configuration,
+                        what_if,
+                        batching,
+                        arrivals,
+                        samples,
+                        estimates(samples),
+                        timeline(services[0]),
+                        _notes(scenario, configuration),
+                    )
 
 
 def serve_one(
@@ -108,9 +137,10 @@ def _costs(scenario: Scenario, what_if: WhatIf, shared: bool) -> tuple[Mapping[M
 
 
 def _notes(scenario: Scenario, configuration: Configuration) -> tuple[str, ...]:
+    one = (ONE_SAMPLE,) if scenario.workload.samples == 1 else ()
     if scenario.hardware is None:
-        return (ONE_SAMPLE,)
-    return (*scenario.hardware.notes(configuration.shares_device, "draft" in configuration.uses), ONE_SAMPLE)
+        return one
+    return (*scenario.hardware.notes(configuration.shares_device, "draft" in configuration.uses), *one)
 
 
 def _stated(scenario: Scenario) -> ScriptsOf:
@@ -123,11 +153,12 @@ def _stated(scenario: Scenario) -> ScriptsOf:
         path = draw_stated(acceptance, tokens, seed + number)
         return write_script(configuration, path, (PROMPT_TOKEN,) * prompt)
 
-    def scripts(configuration: Configuration, requests: Requests) -> list[Asked]:
+    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+        first = sample * len(requests)
         lengths = zip(requests.prompt_tokens.tolist(), requests.tokens.tolist(), strict=True)
         return [
             (script(configuration, number, prompt, tokens), prompt, tokens)
-            for number, (prompt, tokens) in enumerate(lengths)
+            for number, (prompt, tokens) in enumerate(lengths, first)
         ]
 
     return scripts
@@ -139,9 +170,9 @@ def _recorded(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> Script
     prompts = pick_prompts(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
     texts = Texts(artifact, what_if.alignment, what_if.temperature, work.seed, prompts, work.length)
 
-    def scripts(configuration: Configuration, requests: Requests) -> list[Asked]:
+    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
         known = texts.scripts(configuration).scripts
-        rng = np.random.default_rng([work.seed, len(prompts)])
+        rng = np.random.default_rng([work.seed + sample, len(prompts)])
         rounds = -(-len(requests) // len(known))
         turns = np.concatenate([rng.permutation(len(known)) for _ in range(rounds)])[: len(requests)]
         return [
