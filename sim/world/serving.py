@@ -317,7 +317,7 @@ class _Service:
             self.scheduler.submit(forward)
 
     def _end(self, request: _Request) -> None:
-        request.ended = self.env.now
+        request.ended, request.jobs, request.free = self.env.now, iter(()), []  # else they take room for ever
         self.scheduler.leave(request.number)
         if request.done is not None:
             request.done.succeed()
