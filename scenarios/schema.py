@@ -55,8 +55,9 @@ class Scenario(BaseModel):
             raise misplaced(
                 ("costs",), "needs 'acceptance' beside it; without both a calibration is replayed"
             )
-        if self.costs_from is not None and (self.hardware or self.acceptance):
-            other = "hardware" if self.hardware else "acceptance"
+        others = ("hardware", "acceptance", "costs")
+        other = next((key for key in others if getattr(self, key) is not None), None)
+        if self.costs_from is not None and other is not None:
             raise misplaced(("costs_from",), f"does not go with '{other}'; drop one or the other")
         if self.hardware is not None:
             self._can_be_placed()

@@ -155,7 +155,7 @@ def simulate(
 
     scenarios = load_scenarios(find_scenario(scenario))
     first = scenarios[0]
-    if costs_from and (first.stated or first.hardware):
+    if costs_from and (first.stated or first.hardware or first.costs):
         raise ConfigurationError(
             "--costs-from takes a calibration's place for costs, and the scenario states them."
         )

@@ -202,6 +202,7 @@ def test_hardware_reads_the_weights_once_for_all() -> None:
             "'workload.limits': needs 'workload.arrivals'",
         ),
         ("acceptance: {independent: 0.6}\n", "", 9, "texts have their own lengths"),
+        ("acceptance: {independent: 0.6}", "costs_from: x", 2, "'costs_from': does not go with 'costs'"),
     ],
 )
 def test_wrong_key_is_named(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
