@@ -124,7 +124,7 @@ def simulate(
 ) -> None:
     """Replay a scenario's configurations and compare them.
 
-    Where its workload says that requests arrive, they are served together, and the table is by load.
+    Where its workload says that requests arrive, they are served together, in this process, and the table is by load.
 
     With --table, outcomes that the file holds already are left as they are, and the others are added to it. The events
     that --trace writes are those of the first configuration on the first text.
