@@ -57,7 +57,8 @@ class YamlFile:
         except ValidationError as error:
             # An unknown key says more than the missing one it was meant to be.
             first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-            place: Location = first["loc"] or tuple(first.get("ctx", {}).get("place", ()))
+            place = _written(data, first["loc"], first["type"] == "missing")
+            place = place or tuple(first.get("ctx", {}).get("place", ()))
             if first["type"] == "extra_forbidden":
                 nearest = difflib.get_close_matches(str(place[-1]), _keys(schema, place[:-1]), n=1)
                 reason = "is unknown" + (f", did you mean '{nearest[0]}'?" if nearest else "")
@@ -104,6 +105,23 @@ def product(entry: Any, whole: Collection[str] = ()) -> list[Any]:
         for key, value in entry.items()
     ]
     return [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def _written(data: Any, place: Location, missing: bool) -> Location:
+    """A place without the names that a schema gives to alternatives, such as a count and the law of one.
+
+    They stand in no file; neither does the last part of a place where something is `missing`.
+    """
+    kept: list[int | str] = []
+    for number, part in enumerate(place, 1):
+        inside = part in data if isinstance(data, dict) else isinstance(part, int)
+        if isinstance(data, dict):
+            data = data[part] if inside else data
+        elif isinstance(part, int):
+            data = data[part] if isinstance(data, list | tuple) else None
+        if inside or (missing and number == len(place)):
+            kept.append(part)
+    return tuple(kept)
 
 
 def _keys(schema: type[BaseModel], place: Location) -> list[str]:

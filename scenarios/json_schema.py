@@ -7,7 +7,8 @@ from typing import Any
 
 from engine.policies import policy_names
 from scenarios.hardware_files import WHOLE
-from scenarios.schema import SWEEPS, Scenario
+from scenarios.schema import ARRIVALS, SWEEPS, Scenario
+from scenarios.served import ScenarioWorkload
 
 SHIPPED = Path(__file__).parent / "scenario.schema.json"
 MANY = "Many"  # ends the name of a definition whose values may be lists
@@ -18,18 +19,15 @@ Node = dict[str, Any]
 def scenario_schema() -> Node:
     """JSON Schema, draft 2020-12.
 
-    In a configuration, a what-if or hardware each value may be a list of values, and so may each value of a mapping
-    inside; they themselves may be one mapping or a list.
+    In a configuration, a what-if, hardware, batching or a workload's arrivals each value may be a list of values, and
+    so may each value of a mapping inside; they themselves may be one mapping or a list.
     """
     schema = Scenario.model_json_schema()
     definitions: Node = schema.pop("$defs")
     definitions["Configuration"]["properties"]["policy"]["enum"] = list(policy_names())
     for key in SWEEPS:
-        entry = schema["properties"][key]
-        swept = _many(entry["items"], definitions)
-        for array in ("type", "items", "minItems"):
-            entry.pop(array, None)
-        entry["anyOf"] = [swept, {"type": "array", "items": swept, "minItems": 1}]
+        _sweep(schema["properties"][key], definitions)
+    _sweep(definitions[ScenarioWorkload.__name__]["properties"][ARRIVALS[-1]], definitions)
     properties = schema["properties"]
     properties["hardware"] = _value_or_list(properties["hardware"], definitions)
     used = _reached(schema, definitions)
@@ -43,6 +41,14 @@ def scenario_schema() -> Node:
 def schema_text() -> str:
     """The schema as the shipped file has it."""
     return json.dumps(scenario_schema(), indent=2) + "\n"
+
+
+def _sweep(entry: Node, definitions: Node) -> None:
+    """Let one mapping, or a list of them, stand for all choices from the lists inside."""
+    swept = _many(entry["items"], definitions)
+    for array in ("type", "items", "minItems"):
+        entry.pop(array, None)
+    entry["anyOf"] = [swept, {"type": "array", "items": swept, "minItems": 1}]
 
 
 def _many(node: Node, definitions: Node) -> Node:

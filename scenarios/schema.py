@@ -8,27 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies import load_policy, policy_names
+from engine.runtime.workload import Arrivals, Drawn
 from scenarios.files import Location, YamlFile, misplaced, product
 from scenarios.hardware_files import alternatives, resolve_names
+from scenarios.served import Batching, ScenarioWorkload
 from scenarios.stated import Acceptance, LinearCosts
 from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf
 
-SWEEPS = ("configurations", "what_if")
-
-
-class Workload(BaseModel):
-    """How much text is simulated; of a calibration all of it, unless said otherwise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kinds: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="of a calibration's prompts; none: all kinds"
-    )
-    prompts: int | None = Field(default=None, ge=1, description="none: all of a calibration's, or 60")
-    tokens: int | None = Field(default=None, ge=1, description="for each prompt; none: whole texts, or 128")
-    prompt_tokens: int = Field(default=1, ge=1, description="for stated costs; a calibration has its own")
-    seed: int = Field(default=0, ge=0)
+SWEEPS = ("configurations", "what_if", "batching")
+ARRIVALS = ("workload", "arrivals")  # may be a sweep, too
 
 
 class Scenario(BaseModel):
@@ -36,7 +25,8 @@ class Scenario(BaseModel):
 
     Either `acceptance` is stated, with `costs` or `hardware`, or a `calibration` is replayed, with its own times, those
     of another one (`costs_from`) or those of other `hardware`: this one or, if none is named, the one that
-    `scenarios.calibrations.find_calibration` finds.
+    `scenarios.calibrations.find_calibration` finds. Where requests arrive (`workload.arrivals`), they are served
+    together by each `batching`; what their forwards cost is stated, also where the texts are a calibration's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +39,10 @@ class Scenario(BaseModel):
     acceptance: Acceptance | None = None
     costs: LinearCosts | None = None
     hardware: Hardware | None = None
-    workload: Workload = Workload()
+    workload: ScenarioWorkload = ScenarioWorkload()
+    batching: tuple[Batching, ...] = Field(
+        default=(Batching(),), min_length=1, description="of requests that arrive (workload.arrivals)"
+    )
     what_if: tuple[WhatIf, ...] = Field(default=(WhatIf(),), min_length=1)
     configurations: tuple[Configuration, ...] = Field(min_length=1)
     _file: YamlFile | None = PrivateAttr(default=None)
@@ -58,18 +51,73 @@ class Scenario(BaseModel):
     def _one_kind(self) -> "Scenario":
         if self.costs is not None and self.hardware is not None:
             raise misplaced(("hardware",), "does not go with 'costs'; drop one or the other")
-        if self.costs is not None and self.acceptance is None:
+        if self.costs is not None and self.acceptance is None and not self.served:
             raise misplaced(
                 ("costs",), "needs 'acceptance' beside it; without both a calibration is replayed"
             )
-        if self.costs_from is not None and (self.hardware or self.acceptance):
-            other = "hardware" if self.hardware else "acceptance"
+        others = ("hardware", "acceptance", "costs")
+        other = next((key for key in others if getattr(self, key) is not None), None)
+        if self.costs_from is not None and other is not None:
             raise misplaced(("costs_from",), f"does not go with '{other}'; drop one or the other")
         if self.hardware is not None:
             self._can_be_placed()
         if self.acceptance is not None:
             self._goes_with_stated()
+        if self.served:
+            self._can_be_served()
+        else:
+            self._is_alone()
         return self
+
+    def _is_alone(self) -> None:
+        """Raise for what is said of requests where none arrive."""
+        needs = "needs 'workload.arrivals'; without, each text is written alone"
+        work = self.workload
+        for key in ("requests", "samples", "limits"):
+            if key in work.model_fields_set:
+                raise misplaced(("workload", key), needs)
+        for key in ("tokens", "prompt_tokens"):
+            if isinstance(getattr(work, key), Drawn):
+                raise misplaced(("workload", key), f"is drawn for each request, and {needs}")
+        if "batching" in self.model_fields_set:
+            raise misplaced(("batching",), needs)
+
+    def _can_be_served(self) -> None:
+        """Raise for what is not known of requests that are served together."""
+        work, costs = self.workload, self.costs
+        if costs is None and self.hardware is None:
+            raise misplaced(
+                ARRIVALS, "needs 'costs' or 'hardware' that say what a forward of several requests takes"
+            )
+        for index, configuration in enumerate(self.configurations):
+            if configuration.placement == "threads":
+                raise misplaced(("configurations", index, "placement"), "here at-once or in-turn")
+        for index, what_if in enumerate(self.what_if):
+            if what_if.link is not None:
+                raise misplaced(
+                    ("what_if", index, "link"), "is not known of requests that are served together"
+                )
+        if costs is not None:
+            for key, nothing in (("fork_ms", 0.0), ("target_slow_down", 1.0), ("draft_slow_down", 1.0)):
+                if getattr(costs, key) != nothing:
+                    raise misplaced(("costs", key), "is not known of requests that are served together")
+            if costs.draft_branch_ms not in (0.0, costs.draft_token_ms):
+                raise misplaced(
+                    ("costs", "draft_branch_ms"),
+                    "of requests that are served together a branch is a row as any other: state 'draft_token_ms'",
+                )
+        if self.acceptance is not None:
+            if work.prompts is not None:
+                raise misplaced(("workload", "prompts"), "picks a calibration's; here say 'requests'")
+            return
+        for key in ("tokens", "prompt_tokens"):
+            if isinstance(getattr(work, key), Drawn):
+                raise misplaced(("workload", key), "of a calibration, texts have their own lengths")
+        for index, arrivals in enumerate(work.arrivals):
+            if arrivals.trace is not None:
+                raise misplaced(
+                    (*ARRIVALS, index, "trace"), "has lengths of its own, and so do a calibration's texts"
+                )
 
     def _can_be_placed(self) -> None:
         for index, configuration in enumerate(self.configurations):
@@ -121,9 +169,15 @@ class Scenario(BaseModel):
         return ConfigurationError(f"key '{'.'.join(map(str, place))}': {reason}")
 
     @property
+    def served(self) -> bool:
+        """Whether requests arrive and are served together; else each text is written alone."""
+        return bool(self.workload.arrivals)
+
+    @property
     def outcomes(self) -> int:
         """How many outcomes the scenario has."""
-        return len(self.what_if) * len(self.configurations)
+        loads = len(self.batching) * len(self.workload.arrivals) if self.served else 1
+        return loads * len(self.what_if) * len(self.configurations)
 
 
 def _needs_no_text(index: int, configuration: Configuration) -> None:
@@ -174,6 +228,11 @@ def _scenario(path: Path, file: YamlFile, hardware: Any, place: Location) -> Sce
     for key in SWEEPS:
         if key in data:
             data[key], origins[key] = _sweep(data[key])
+    outer, inner = ARRIVALS
+    work = data.get(outer)
+    if isinstance(work, dict) and inner in work:
+        arrivals, origins[inner] = _sweep(work[inner])
+        data[outer] = {**work, inner: arrivals}
 
     if "hardware" in data:
         data["hardware"] = resolve_names(file, hardware, place)
@@ -183,6 +242,9 @@ def _scenario(path: Path, file: YamlFile, hardware: Any, place: Location) -> Sce
         match inside:
             case "hardware", *rest:
                 return *place, *rest
+            case "workload", "arrivals", int() as index, *rest if inner in origins:
+                entry = (origins[inner][index],) if isinstance(file.data[outer][inner], list) else ()
+                return outer, inner, *entry, *rest
             case str() as key, int() as index, *rest if key in origins:
                 entry = (origins[key][index],) if isinstance(file.data[key], list) else ()
                 return key, *entry, *rest
@@ -195,10 +257,19 @@ def _scenario(path: Path, file: YamlFile, hardware: Any, place: Location) -> Sce
         except ConfigurationError as error:
             raise file.error(origin(("configurations", index, "policy")), f": {error}") from error
     named = {key: getattr(scenario, key) for key in ("calibration", "costs_from")}
-    beside = {key: path.parent / folder for key, folder in named.items() if folder is not None}
+    beside: dict[str, Any] = {key: path.parent / given for key, given in named.items() if given is not None}
+    arrivals = tuple(_beside(path, its) for its in scenario.workload.arrivals)
+    beside["workload"] = scenario.workload.model_copy(update={"arrivals": arrivals})
     scenario = scenario.model_copy(update=beside)
     scenario._file = file
     return scenario
+
+
+def _beside(path: Path, arrivals: Arrivals) -> Arrivals:
+    """With a trace that is named from where a scenario is."""
+    if arrivals.trace is None:
+        return arrivals
+    return arrivals.model_copy(update={"trace": path.parent / arrivals.trace})
 
 
 def _sweep(entries: Any) -> tuple[Any, list[int]]:

@@ -15,15 +15,27 @@ from scenarios.what_if import WhatIf
 
 
 class LinearCosts(BaseModel):
-    """Costs that grow linearly with branches and tokens; stated by the user, in milliseconds."""
+    """Costs that grow linearly with branches, tokens and the cache; stated by the user, in milliseconds.
+
+    The tokens of the cache are those of the text, read with this forward or before. In a forward of several requests
+    all of their rows and cache tokens count, and a branch is a row.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     draft_step_ms: float = Field(gt=0)
     draft_branch_ms: float = Field(default=0.0, ge=0, description="added for each branch beyond the first")
     draft_token_ms: float = Field(default=0.0, ge=0, description="added for each token read beyond the first")
+    draft_cache_token_ms: float = Field(default=0.0, ge=0, description="added for each token of the cache")
+    draft_sequence_ms: float = Field(
+        default=0.0, ge=0, description="added for each request beyond the first of a forward"
+    )
     target_forward_ms: float = Field(gt=0)
     target_token_ms: float = Field(default=0.0, ge=0, description="added for each token beyond the first")
+    target_cache_token_ms: float = Field(default=0.0, ge=0, description="added for each token of the cache")
+    target_sequence_ms: float = Field(
+        default=0.0, ge=0, description="added for each request beyond the first of a forward"
+    )
     fork_ms: float = Field(default=0.0, ge=0, description="moving the branch that is kept")
     hand_over_ms: float = Field(default=0.0, ge=0, description="between the workers, for each job")
     target_slow_down: float = Field(default=1.0, ge=1, description="while the draft computes")
@@ -31,15 +43,13 @@ class LinearCosts(BaseModel):
 
     def under(self, what_if: WhatIf) -> Self:
         """These costs with the speeds, contention and overheads that a what-if wishes."""
-        target, draft = what_if.target_speed, what_if.draft_speed
+        speeds = {"target": what_if.target_speed, "draft": what_if.draft_speed}
         changed: dict[str, float] = {
-            "target_forward_ms": self.target_forward_ms / target,
-            "target_token_ms": self.target_token_ms / target,
-            "draft_step_ms": self.draft_step_ms / draft,
-            "draft_branch_ms": self.draft_branch_ms / draft,
-            "draft_token_ms": self.draft_token_ms / draft,
-            "fork_ms": self.fork_ms / draft if what_if.overheads else 0.0,
+            name: getattr(self, name) / speeds[model]
+            for name in type(self).model_fields
+            if (model := name.partition("_")[0]) in speeds and name.endswith("_ms")
         }
+        changed["fork_ms"] = self.fork_ms / speeds["draft"] if what_if.overheads else 0.0
         if not what_if.overheads:
             changed["hand_over_ms"] = 0.0
         if not what_if.contention:

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,12 @@ from engine.command_line import (
 )
 from engine.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calibrate.artifact import Artifact
+    from scenarios.schema import Scenario
+
 app = typer.Typer()
 
 
@@ -56,6 +62,36 @@ def print_error_parts(record: Path, as_json: bool) -> None:
     for remark in verification.remarks:
         console().print(sentence(remark), highlight=False)
     print_error_budget(console(), budget)
+
+
+def print_service(
+    scenarios: "Sequence[Scenario]", artifact: "Artifact | None", wide: bool, as_json: bool
+) -> None:
+    """Serve the requests of scenarios, one for each hardware."""
+    from pydantic import TypeAdapter
+
+    from engine.naming import in_words
+    from reports.service_tables import print_served
+    from reports.tables import console
+    from sim.sweeps.served import ServedOutcome, run_served
+
+    documents: list[tuple[Scenario, list[ServedOutcome]]] = []
+    with progress(sum(loaded.outcomes for loaded in scenarios)) as advance:
+        for loaded in scenarios:
+            documents.append((loaded, []))
+            for outcome in run_served(loaded, artifact):
+                documents[-1][1].append(outcome)
+                advance(f"{outcome.arrivals.label()}: {in_words(outcome.configuration)}")
+    if as_json:
+        dump = TypeAdapter(list[ServedOutcome]).dump_python
+        written = [
+            {"scenario": loaded.model_dump(mode="json"), "outcomes": dump(outcomes, mode="json")}
+            for loaded, outcomes in documents
+        ]
+        print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
+        return
+    for loaded, outcomes in documents:
+        print_served(console(wide), loaded, artifact, outcomes, wide)
 
 
 @verb(
@@ -88,6 +124,8 @@ def simulate(
 ) -> None:
     """Replay a scenario's configurations and compare them.
 
+    Where its workload says that requests arrive, they are served together, in this process, and the table is by load.
+
     With --table, outcomes that the file holds already are left as they are, and the others are added to it. The events
     that --trace writes are those of the first configuration on the first text.
     """
@@ -117,12 +155,20 @@ def simulate(
 
     scenarios = load_scenarios(find_scenario(scenario))
     first = scenarios[0]
-    if costs_from and (first.stated or first.hardware):
+    if costs_from and (first.stated or first.hardware or first.costs):
         raise ConfigurationError(
             "--costs-from takes a calibration's place for costs, and the scenario states them."
         )
     costs_from = costs_from or first.costs_from
     artifact = None if first.stated else open_calibration(calibration, first.calibration, costs_from)
+    if first.served:
+        if trace or table:
+            raise ConfigurationError(
+                f"{'--trace' if trace else '--table'} is of texts that are written alone; requests that arrive have "
+                "--json."
+            )
+        print_service(scenarios, artifact, wide, as_json)
+        return
     tabled = Tabled.open(table, artifact)
     left = [tabled.left(loaded) for loaded in scenarios]
     documents = []

@@ -159,3 +159,35 @@ def test_what_a_request_left_undone_is_forgotten() -> None:
     device: tuple[Model, ...] = ("target",)
     assert [forward.request for forward in scheduler.next_batch(device)] == [0, 2]
     assert not scheduler.next_batch(device)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8),
+    st.integers(1, 12),
+    disciplines,
+)
+def test_prompts_get_the_rows_that_others_leave(
+    wanted: list[tuple[int, bool]], rows: int, discipline: Discipline
+) -> None:
+    """Others go first, prompts one behind another, each row once, and a chunk says what is left of it."""
+    scheduler: Scheduler[int] = Scheduler(Budget(rows), discipline)
+    for request, (count, prompt) in enumerate(wanted):
+        scheduler.arrive(request, 1)
+        scheduler.admit()
+        scheduler.submit(Forward(request, "target", count, count, 0, prompt))
+    read: Counter[int] = Counter()
+    while batch := scheduler.next_batch(WHERE[False][0]):
+        kinds = [forward.prompt for forward in batch]
+        assert kinds == sorted(kinds)
+        assert len(batch) == 1 or sum(forward.rows for forward in batch) <= rows
+        assert not any(forward.rest for forward in batch[:-1])
+        for forward in batch:
+            read[forward.request] += forward.rows
+            assert forward.cache_tokens == read[forward.request]
+            assert read[forward.request] + forward.rest == wanted[forward.request][0]
+        scheduler.finish()
+        # In lockstep, all that run have to wait before another verification.
+        for forward in batch:
+            if not forward.rest:
+                scheduler.leave(forward.request)
+    assert read == {request: count for request, (count, _) in enumerate(wanted)}

@@ -1,5 +1,6 @@
 """Requests that share simulated devices: closed forms, the rounds of each alone, and the engine's own batches."""
 
+import itertools
 import subprocess
 import sys
 from itertools import pairwise
@@ -146,6 +147,85 @@ def test_lockstep_drafts_for_all_and_then_verifies_all() -> None:
     assert [batch.model for batch in served.batches] == (["draft"] * 3 + ["target"]) * 3
     assert all(batch.requests == (0, 1, 2, 3) for batch in served.batches)
     assert [run.seconds for run in served.runs] == [3 * (3 * 2.0 + 10.0)] * 4
+
+
+@given(
+    st.lists(requests, min_size=1, max_size=6),
+    st.sampled_from(["ready", "lockstep"]),
+    st.booleans(),
+    st.integers(1, 12),
+    st.none() | st.integers(1, 4),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_nothing_is_lost_and_nobody_overtakes(
+    wanted: list[tuple[Settings, IndependentAcceptance, int, float]],
+    discipline: Discipline,
+    shared: bool,
+    rows: int,
+    users: int | None,
+    hand_over: float,
+) -> None:
+    """With prompts in chunks, in open and closed loops: all tokens are written, and all rows read, within the budget.
+
+    Requests begin in the order of their arrivals, and rounds stay those of each alone.
+    """
+    arrivals = [Arrival(script(policy, path, prompt), at) for policy, path, prompt, at in wanted]
+    served = serve(
+        arrivals,
+        COSTS,
+        Budget(rows, 3),
+        discipline,
+        shared,
+        users=users,
+        chunks=True,
+        hand_over=hand_over,
+    )
+    assert [request.tokens for request in served.requests] == [len(path.path) for _, path, *_ in wanted]
+    for request in served.requests:
+        assert request.arrived <= request.began < request.first_token <= request.ended
+    order = sorted(range(len(wanted)), key=lambda number: served.requests[number].arrived)
+    assert served.began == sorted(served.began) or [served.began[number] for number in order] == sorted(
+        served.began
+    )
+    for number, (policy, path, prompt, _) in enumerate(wanted):
+        alone = simulate(
+            policy, path, Setting(StatedCosts(draft_step_ms=2, target_forward_ms=10), prompt=(0,) * prompt)
+        )
+        assert work(served.runs[number]) == work(alone)
+    read = sum(batch.rows for batch in served.batches)
+    assert read == sum(job.tokens for run in served.runs for job in run.jobs)
+    chunked = {batch.requests for batch in served.batches if batch.unread}
+    assert all(batch.rows <= rows or len(batch.requests) == 1 for batch in served.batches)
+    assert all(batch.rows == rows for batch in served.batches if batch.unread) or not chunked
+    running = sorted((at, change) for r in served.requests for at, change in ((r.began, 1), (r.ended, -1)))
+    assert max(itertools.accumulate(change for _, change in running)) <= min(3, users or 3)
+
+
+@given(st.integers(2, 60), st.integers(2, 12))
+def test_a_prompt_is_read_in_chunks_beside_what_is_written(prompt: int, rows: int) -> None:
+    """Another request writes a token with each chunk, which has all rows but that one."""
+    arrivals = [Arrival(autoregressive(100)), Arrival(autoregressive(2, prompt), 15.0)]
+    served = serve(arrivals, CONSTANT, Budget(rows), shared=True, chunks=True)
+    chunks = -(-prompt // (rows - 1))
+    assert served.requests[1].began == 15.0
+    assert served.requests[1].first_token == 20.0 + 10.0 * chunks
+    assert served.requests[0].ended == 1000.0
+    assert [len(batch.unread) for batch in served.batches[: chunks + 2]] == [0, 0, *[1] * (chunks - 1), 0]
+
+
+def test_users_ask_again_when_they_have_their_answer() -> None:
+    """Two users, five requests of 3 forwards, each of which begins a second after the answer before it."""
+    served = serve([Arrival(autoregressive(3), at=1.0)] * 5, CONSTANT, users=2)
+    assert [request.arrived for request in served.requests] == [1.0, 1.0, 32.0, 32.0, 63.0]
+    assert [request.ended for request in served.requests] == [31.0, 31.0, 62.0, 62.0, 93.0]
+
+
+@pytest.mark.parametrize("discipline", DISCIPLINES)
+def test_a_hand_over_delays_results_as_in_the_world_of_one_request(discipline: Discipline) -> None:
+    policy, path = Settings(policy="pearl", draft_length=3), IndependentAcceptance.draw(30, 0.7, 0)
+    costs = StatedCosts(draft_step_ms=2000, target_forward_ms=10000, hand_over_ms=500)
+    served = serve([Arrival(script(policy, path))], CONSTANT, hand_over=0.5)
+    assert served.runs[0].seconds == pytest.approx(simulate(policy, path, Setting(costs)).seconds)
 
 
 def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:

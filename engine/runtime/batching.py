@@ -28,6 +28,7 @@ from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward
 from engine.runtime.session import DraftLost, EngineSession, Pending, Player, Stopped, never
 from engine.runtime.worker_process import Host, Hosted, do
 from engine.runtime.workers import Worker
+from engine.runtime.workload import slots_needed
 
 JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
     "verify": ("target", worker_process.verify_by_forwards),
@@ -53,12 +54,7 @@ class Request:
     @property
     def slots(self) -> int:
         """How many slots its text takes in either cache at most, with what is drafted beyond it."""
-        settings = self.settings
-        written = settings.draft_length + settings.guesses  # of a branch
-        line = max(written, settings.repeats)
-        # A line and its second choices, or a line and the branches or the tree behind it.
-        beyond = max(line, settings.branches * written, settings.tree_nodes)
-        return len(self.prompt) + self.max_tokens + line + beyond
+        return slots_needed(self.settings, len(self.prompt), self.max_tokens)
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ Torch-free and without a clock: whoever asks says what arrives, what is asked fo
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 from engine.errors import ConfigurationError
@@ -29,15 +29,21 @@ class Budget:
 DEFAULT_BUDGET = Budget()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Forward(Generic[Work]):
-    """A forward that a request waits for: `rows` of its text, which has `cache_tokens` then; `work` is the asker's."""
+    """A forward that a request waits for: `rows` of its text, which has `cache_tokens` then; `work` is the asker's.
+
+    Rows of a `prompt` may be read a chunk at a time. Of what runs, `rest` are the rows that are still to be read.
+    """
 
     request: int
     model: Model
     rows: int
     cache_tokens: int
     work: Work
+    prompt: bool = False
+    rest: int = 0
+    order: int = 0  # the scheduler's: later ones were asked for later
 
 
 @dataclass
@@ -48,16 +54,23 @@ class Scheduler(Generic[Work]):
     the oldest forward that may run, and those of its model that were asked for next, one of each request, as long as
     their rows fit; the oldest one runs even if its own rows exceed the budget. So nothing waits for ever.
 
+    Prompts, where the asker says that they are, get what rows the others of their model leave, and are read in as many
+    chunks as that takes, first come, first served: so they do not hold up the texts that are being written (Agrawal et
+    al. 2024, Sarathi-Serve, arXiv 2403.02310).
+
     In *lockstep*, one batch is under way at a time, and one of the target begins when all running requests wait for it:
-    drafts go first. All of these are verified before another draft goes on.
+    drafts go first. All of these are verified before another draft goes on; of prompts, a chunk is read with them.
     """
 
     budget: Budget = DEFAULT_BUDGET
     discipline: Discipline = "ready"
     _arrived: deque[tuple[int, int]] = field(default_factory=deque)  # request and its slots
     _running: dict[int, int] = field(default_factory=dict)
-    _waiting: list[Forward[Work]] = field(default_factory=list)  # in the order that they were asked for
-    _to_verify: set[Forward[Work]] = field(default_factory=set)  # what is left of a verification in lockstep
+    _taken: int = 0  # slots
+    _waiting: dict[Model, list[Forward[Work]]] = field(default_factory=lambda: {"target": [], "draft": []})
+    _prompts: dict[Model, list[Forward[Work]]] = field(default_factory=lambda: {"target": [], "draft": []})
+    _asked: int = 0  # forwards so far
+    _to_verify: int = 0  # in lockstep the verification has what was asked for up to here
     _under_way: int = 0
 
     @property
@@ -84,60 +97,122 @@ class Scheduler(Generic[Work]):
         admitted = []
         while self._arrived and len(self._running) < self.budget.sequences:
             request, slots = self._arrived[0]
-            if sum(self._running.values()) + slots > self.budget.slots:
+            if self._taken + slots > self.budget.slots:
                 break
             self._arrived.popleft()
             self._running[request] = slots
+            self._taken += slots
             admitted.append(request)
         return admitted
 
     def leave(self, request: int) -> None:
         """A request has ended, or was given up; what it still waits for is forgotten."""
-        self._running.pop(request, None)
-        self._arrived = deque(one for one in self._arrived if one[0] != request)
-        self._waiting = [forward for forward in self._waiting if forward.request != request]
-        self._to_verify = {forward for forward in self._to_verify if forward.request != request}
+        if request in self._running:
+            self._taken -= self._running.pop(request)
+        else:
+            self._arrived = deque(one for one in self._arrived if one[0] != request)
+        for lists in (self._waiting, self._prompts):
+            for model, waiting in lists.items():
+                if any([forward.request == request for forward in waiting]):
+                    lists[model] = [forward for forward in waiting if forward.request != request]
 
     def submit(self, forward: Forward[Work]) -> None:
         """A running request waits for a forward."""
-        self._waiting.append(forward)
+        self._asked = forward.order = self._asked + 1
+        (self._prompts if forward.prompt else self._waiting)[forward.model].append(forward)
 
     def next_batch(self, models: Collection[Model]) -> list[Forward[Work]]:
         """What a free device that serves `models` runs as one forward of one of them; empty if nothing may run now.
 
         `finish` says when it has ended.
         """
-        if self.discipline == "lockstep" and not self._to_verify and self._all_wait_for_target():
-            self._to_verify = set(self._waiting)
-        allowed = [forward for forward in self._waiting if forward.model in models and self._may_run(forward)]
-        chosen: dict[int, Forward[Work]] = {}  # by request
-        rows = 0
-        for forward in allowed:
-            if forward.model != allowed[0].model or forward.request in chosen:
-                continue
-            if chosen and rows + forward.rows > self.budget.rows:
-                break
-            chosen[forward.request] = forward
-            rows += forward.rows
-        batch = list(chosen.values())
-        if batch:
-            gone = set(batch)
-            self._waiting = [forward for forward in self._waiting if forward not in gone]
-            self._to_verify -= gone
-            self._under_way += 1
+        if self.discipline == "lockstep":
+            model = self._next_in_lockstep()
+            if model is None or model not in models:
+                return []
+        else:
+            oldest = {order: model for model in models if (order := self._oldest(model))}
+            if not oldest:
+                return []
+            model = oldest[min(oldest)]
+        self._under_way += 1
+        batch = self._take(model)
+        if self._prompts[model]:
+            self._fill(model, batch)
         return batch
 
     def finish(self) -> None:
         """A batch has ended, and what its requests want next is submitted."""
         self._under_way -= 1
 
-    def _all_wait_for_target(self) -> bool:
-        requests = {forward.request for forward in self._waiting}
-        return requests == set(self._running) and all(forward.model == "target" for forward in self._waiting)
+    def _oldest(self, model: Model) -> int:
+        """When the oldest forward of a model was asked for; 0 if there is none."""
+        waiting, prompts = self._waiting[model], self._prompts[model]
+        if waiting and prompts:
+            return min(waiting[0].order, prompts[0].order)
+        return waiting[0].order if waiting else prompts[0].order if prompts else 0
 
-    def _may_run(self, forward: Forward[Work]) -> bool:
-        if self.discipline == "ready":
-            return True
+    def _next_in_lockstep(self) -> Model | None:
+        """Whose turn it is, if any."""
         if self._under_way:
-            return False
-        return forward in self._to_verify if self._to_verify else forward.model == "draft"
+            return None
+        oldest = self._oldest("target")
+        if oldest and oldest <= self._to_verify:
+            return "target"
+        if self._oldest("draft"):
+            return "draft"
+        waiting = {forward.request for lists in (self._waiting, self._prompts) for forward in lists["target"]}
+        if not oldest or len(waiting) < len(self._running):
+            return None
+        self._to_verify = self._asked
+        return "target"
+
+    def _take(self, model: Model) -> list[Forward[Work]]:
+        """What was asked for first and fits into a batch, apart from prompts; in lockstep, of the verification."""
+        waiting, most = self._waiting[model], self.budget.rows
+        limit = self._to_verify if self.discipline == "lockstep" and model == "target" else self._asked
+        if (
+            waiting
+            and waiting[-1].order <= limit
+            and sum([forward.rows for forward in waiting]) <= most
+            and len({forward.request for forward in waiting}) == len(waiting)
+        ):
+            self._waiting[model] = []
+            return waiting
+        chosen: dict[int, Forward[Work]] = {}  # by request
+        rows, left = 0, []
+        full = False
+        for forward in waiting:
+            full = full or forward.order > limit
+            if full or forward.request in chosen:
+                left.append(forward)
+            elif chosen and rows + forward.rows > most:
+                full = True
+                left.append(forward)
+            else:
+                chosen[forward.request] = forward
+                rows += forward.rows
+        self._waiting[model] = left
+        return list(chosen.values())
+
+    def _fill(self, model: Model, batch: list[Forward[Work]]) -> None:
+        """Give the rows that are left to prompts."""
+        left = self.budget.rows - sum([forward.rows for forward in batch])
+        waiting, kept = self._prompts[model], []
+        has = {forward.request for forward in batch}
+        for place, forward in enumerate(waiting):
+            if left <= 0:
+                kept += waiting[place:]
+                break
+            if forward.request in has:
+                kept.append(forward)
+                continue
+            has.add(forward.request)
+            rest = max(0, forward.rows - left)
+            if rest:
+                self._asked += 1
+                kept.append(replace(forward, rows=rest, order=self._asked))
+                forward = replace(forward, rows=left, cache_tokens=forward.cache_tokens - rest, rest=rest)
+            batch.append(forward)
+            left -= forward.rows
+        self._prompts[model] = kept

@@ -15,7 +15,8 @@ from calibrate.artifact import write_whole
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import Estimate
-from scenarios.schema import Scenario, Workload
+from scenarios.schema import Scenario
+from scenarios.served import ScenarioWorkload
 from scenarios.what_if import WhatIf
 from sim.search.tune import Tuning
 from sim.sweeps.run import Outcome
@@ -56,7 +57,7 @@ def _key(
     calibration: str,
     stated: dict[str, Any],
     what_if: WhatIf,
-    workload: Workload,
+    workload: ScenarioWorkload,
     configuration: Configuration,
 ) -> tuple[str, ...]:
     others = (
@@ -75,7 +76,7 @@ def row_of(calibration: str, scenario: Scenario, outcome: Outcome) -> Row:
 def rows_of(calibration: str, tuning: Tuning) -> Iterator[Row]:
     """Every configuration of a search, each on the prompts that it was replayed on."""
     for scored in tuning.scored:
-        workload = Workload(prompts=len(scored.prompts), seed=tuning.seed)
+        workload = ScenarioWorkload(prompts=len(scored.prompts), seed=tuning.seed)
         key = _key(calibration, {}, tuning.what_if, workload, scored.configuration)
         rates = scored.rollback_rate, scored.hedge_rate
         yield _row(key, scored.configuration, scored.speed, scored.speed_up, rates, scored.far_context)

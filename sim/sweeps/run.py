@@ -14,7 +14,7 @@ from engine.metrics import Estimate, Metrics, measure, speed, speed_up
 from engine.record import Run
 from engine.runtime.placement import PLACEMENTS, Placement
 from scenarios.calibrations import open_calibration
-from scenarios.schema import Scenario
+from scenarios.schema import ARRIVALS, Scenario
 from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf
 from sim.acceptance.stated import draw_stated
@@ -74,26 +74,28 @@ def first_run(scenario: Scenario, artifact: Artifact | None = None) -> tuple[Con
 
 def _played(scenario: Scenario, artifact: Artifact | None) -> Iterator[OutcomeWithRuns]:
     """What-ifs that change nothing but times share the scripts of what is played."""
+    if scenario.served:
+        raise scenario.error(ARRIVALS, "such requests are served together: sim.sweeps.served simulates them")
     if scenario.stated is not None:
-        _check_positions(scenario, scenario.workload.prompt_tokens, scenario.workload.tokens or STATED_TOKENS)
+        check_positions(scenario, scenario.workload.prompt_length, scenario.workload.length or STATED_TOKENS)
         scripts = _stated_scripts(scenario)
         for what_if in scenario.what_if:
             yield from _stated(scenario, what_if, scripts)
         return
     artifact = artifact or open_calibration(key=scenario.calibration, costs_from=scenario.costs_from)
-    prompts = _pick(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
+    prompts = pick_prompts(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
     work = scenario.workload
     worlds: dict[tuple[float | None, float], Replay] = {}
     for what_if in scenario.what_if:
         key = what_if.alignment, what_if.temperature
         if key not in worlds:
-            worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.tokens)
-            _check_positions(scenario, worlds[key].longest_text)
+            worlds[key] = Replay(artifact, what_if, work.seed, prompts, work.length)
+            check_positions(scenario, worlds[key].longest_text)
             worlds[key].texts.kept = MANY
         yield from _replayed(scenario, worlds[key].under(what_if))
 
 
-def _check_positions(scenario: Scenario, *tokens: int) -> None:
+def check_positions(scenario: Scenario, *tokens: int) -> None:
     """ConfigurationError where a text, of so many tokens in its parts, is too long for a model of the hardware."""
     for side, limit in scenario.hardware.positions().items() if scenario.hardware else ():
         if sum(tokens) > limit:
@@ -127,7 +129,7 @@ def _replayed(scenario: Scenario, world: Replay) -> Iterator[OutcomeWithRuns]:
         yield _outcome(configuration, world.what_if, runs, baseline, notes, world.is_far(configuration))
 
 
-def _pick(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
+def pick_prompts(scenario: Scenario, kinds: Sequence[str]) -> list[int]:
     """As many prompts of the wanted kinds as wanted, evenly over those there are."""
     work = scenario.workload
     for place, kind in enumerate(work.kinds or ()):
@@ -156,8 +158,8 @@ def _stated_scripts(scenario: Scenario) -> Callable[[Configuration], Scripts]:
     assert scenario.acceptance is not None
     work = scenario.workload
     seeds = range(work.seed, work.seed + (work.prompts or STATED_PROMPTS))
-    paths = [draw_stated(scenario.acceptance, work.tokens or STATED_TOKENS, seed) for seed in seeds]
-    prompt = (PROMPT_TOKEN,) * work.prompt_tokens
+    paths = [draw_stated(scenario.acceptance, work.length or STATED_TOKENS, seed) for seed in seeds]
+    prompt = (PROMPT_TOKEN,) * work.prompt_length
 
     @lru_cache(maxsize=MANY)
     def scripts(configuration: Configuration) -> Scripts:

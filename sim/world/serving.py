@@ -1,20 +1,32 @@
 """Several requests at once, over SimPy: devices that ask the engine's scheduler which forwards are one.
 
 A request follows its script, as in `sim.world.simulation`; but a forward begins when the scheduler lets it, with those
-of other requests, and takes as long as all of them together.
+of other requests, and takes as long as all of them together. Requests arrive by themselves (an open loop) or from users
+who wait for their answers (a closed one).
 """
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import simpy
 
 from engine.record import Run
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
-from sim.scripts.work import MODELS, TARGET, Script
+from engine.service_record import Batch, ServedRequest, Service
+from sim.scripts.work import DRAFT, MODELS, Script
 from sim.world.devices import Handle
 from sim.world.simulation import Played, record
+
+Steps = tuple[tuple[int, int, int], ...]
+"""Forwards behind a job's first one: their rows, the text's tokens then, one more each time, and how many they are."""
+Job = tuple[Model, int, int, Steps]
+"""A job: its model, the rows and tokens of its first forward, and the others."""
+
+
+NONE_UNREAD: frozenset[int] = frozenset()
 
 
 class ForwardCost(Protocol):
@@ -42,54 +54,32 @@ class LinearForwardCost:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says."""
+    """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says.
+
+    In a closed loop `at` is counted from when its user is free.
+    """
 
     script: Script
     at: float = 0.0
     slots: int = 1
+    prompt_tokens: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A forward of a model as it ran, in seconds: of which requests, in their order, and of how many rows."""
+@dataclass(frozen=True)
+class Served(Service):
+    """A service, and what it was of: the `arrivals`, and whether both models took turns on one device."""
 
-    model: Model
-    start: float
-    end: float
-    requests: tuple[int, ...]
-    rows: int
+    arrivals: Sequence[Arrival] = ()
 
+    @property
+    def began(self) -> list[float]:
+        """When each request began to run."""
+        return [request.began for request in self.requests]
 
-@dataclass
-class Served:
-    """Of each request its run, whose seconds are counted from its arrival, and when it began; and all forwards."""
-
-    runs: list[Run]
-    began: list[float]
-    batches: list[Batch] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A job of a request: its place among the script's, and its forwards that are still to come, by rows and tokens."""
-
-    number: int
-    model: Model
-    forwards: Iterator[tuple[int, int]]
-    start: float | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """Where a request is in its script: the jobs that it waits for, and those behind them."""
-
-    arrival: Arrival
-    played: Played
-    waits: Iterator[int]
-    jobs: Iterator[_Job]
-    to_first: int
-    pending: int = 0
-    began: float = 0.0
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Of each request its run, whose seconds are counted from its arrival."""
+        return _runs(self)
 
 
 def serve(
@@ -98,20 +88,83 @@ def serve(
     budget: Budget = DEFAULT_BUDGET,
     discipline: Discipline = "ready",
     shared: bool = False,
+    *,
+    users: int | None = None,
+    chunks: bool = False,
+    hand_over: float = 0.0,
 ) -> Served:
     """Serve requests, which are numbered in the order given, on a device for each model or, `shared`, one for both.
 
-    Models do not slow each other here, and there is nothing between two forwards. ConfigurationError if a request
+    With `users` in a closed loop: each sends the next request of the list when its last one has ended. With `chunks`,
+    prompts are read in chunks beside what else there is. A job's result is known `hand_over` seconds behind its last
+    forward, in which its device does what else there is. Models do not slow each other. ConfigurationError if a request
     needs more slots than there are.
     """
-    service = _Service(arrivals, costs, Scheduler(budget, discipline))
-    devices: list[tuple[Model, ...]] = [MODELS] if shared else [(model,) for model in MODELS]
-    service.run(devices)
+    service = _Service(arrivals, costs, Scheduler(budget, discipline), chunks, hand_over)
+    apart: tuple[tuple[Model, ...], ...] = tuple((model,) for model in MODELS)
+    devices = (MODELS,) if shared else apart
+    if not shared and not any(DRAFT in arrival.script.jobs.models for arrival in arrivals):
+        devices = apart[:1]  # nobody drafts
+    service.run(devices, users)
     return Served(
-        [record(request.played, shared) for request in service.requests],
-        [request.began for request in service.requests],
+        [
+            ServedRequest(
+                request.arrived,
+                request.began,
+                request.first_token,
+                request.ended,
+                request.arrival.prompt_tokens,
+                len(request.arrival.script.path),
+            )
+            for request in service.requests
+        ],
         service.batches,
+        devices,
+        arrivals,
     )
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """Where a request is in its script: what it is still to wait for, and how many jobs of its last wait go on.
+
+    `free`: forwards of jobs that have ended, whose objects serve the next ones.
+    """
+
+    number: int
+    arrival: Arrival
+    waits: Iterator[int]
+    to_first: int
+    jobs: Iterator[Job] = field(default_factory=lambda: iter(()))
+    pending: int = 0
+    arrived: float = 0.0
+    began: float = 0.0
+    first_token: float = 0.0
+    ended: float = 0.0
+    done: simpy.Event | None = None
+    free: "list[Forward[_Work]]" = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """Whose job a forward is of, how many more like it are to come, each behind a token more, and the steps after."""
+
+    request: _Request
+    left: int = 0
+    steps: Steps = ()
+
+    def go_on(self, forward: "Forward[_Work]") -> bool:
+        """Make a forward the job's next one, if there is one."""
+        forward.prompt = False
+        if self.left:
+            self.left -= 1
+            forward.cache_tokens += 1
+            return True
+        if not self.steps:
+            return False
+        (forward.rows, forward.cache_tokens, times), *others = self.steps
+        self.left, self.steps = times - 1, tuple(others)
+        return True
 
 
 class _Service:
@@ -121,28 +174,59 @@ class _Service:
         self,
         arrivals: Sequence[Arrival],
         costs: Mapping[Model, ForwardCost],
-        scheduler: Scheduler[_Job],
+        scheduler: Scheduler[_Work],
+        chunks: bool,
+        hand_over: float,
     ) -> None:
         self.env, self.costs, self.scheduler = simpy.Environment(), costs, scheduler
-        self.requests = [_request(arrival) for arrival in arrivals]
+        self.chunks, self.hand_over = chunks, hand_over
+        self.requests = [
+            _Request(number, arrival, iter(arrival.script.waits), arrival.script.first)
+            for number, arrival in enumerate(arrivals)
+        ]
+        self._jobs: dict[int, list[Job]] = {}  # of scripts that several requests follow
+        self._times = Counter([id(arrival.script) for arrival in arrivals])
         self.batches: list[Batch] = []
         self._idle: list[simpy.Event] = []
+        self._answered = False
 
-    def run(self, devices: Sequence[Collection[Model]]) -> None:
-        for number, request in enumerate(self.requests):
-            self.env.process(self._arrive(number, request.arrival))
+    def run(self, devices: Sequence[Collection[Model]], users: int | None) -> None:
+        if users is None:
+            for request in self.requests:
+                # Each from the beginning, not from the one before, so that its time is just what was asked for.
+                self._at(request.arrival.at, partial(self._arrive, request))
+        else:
+            left = iter(self.requests)
+            for _ in range(users):
+                self.env.process(self._user(left))
         for models in devices:
             self.env.process(self._device(models))
         self.env.run()
 
-    def _arrive(self, number: int, arrival: Arrival) -> Generator[simpy.Event, Any, None]:
-        yield self.env.timeout(arrival.at)
-        self.scheduler.arrive(number, arrival.slots)
+    def _user(self, left: Iterator[_Request]) -> Generator[simpy.Event, Any, None]:
+        """One who sends what is next when the answer is there."""
+        for request in left:
+            if request.arrival.at:
+                yield self.env.timeout(request.arrival.at)
+            request.done = self.env.event()
+            self._arrive(request)
+            yield request.done
+
+    def _at(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function so many seconds from now."""
+        timeout = self.env.timeout(seconds)
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(lambda _: function())
+
+    def _arrive(self, request: _Request) -> None:
+        request.arrived = self.env.now
+        self.scheduler.arrive(request.number, request.arrival.slots)
         self._admit()
 
     def _device(self, models: Collection[Model]) -> Generator[simpy.Event, Any, None]:
         """Run whatever the scheduler lets it, for ever."""
-        env, scheduler = self.env, self.scheduler
+        env, scheduler, costs, batches = self.env, self.scheduler, self.costs, self.batches
+        submit = scheduler.submit
         while True:
             batch = scheduler.next_batch(models)
             if not batch:
@@ -152,69 +236,152 @@ class _Service:
             model, start = batch[0].model, env.now
             rows = sum([forward.rows for forward in batch])
             tokens = sum([forward.cache_tokens for forward in batch])
-            yield env.timeout(self.costs[model](rows, len(batch), tokens))
-            self.batches.append(
-                Batch(model, start, env.now, tuple([forward.request for forward in batch]), rows)
-            )
+            yield env.timeout(costs[model](rows, len(batch), tokens))
+            requests = tuple([forward.request for forward in batch])
             # As in the engine, jobs go on before the requests whose jobs have ended.
-            for number in [forward.request for forward in batch if self._end_forward(forward, start)]:
-                self._go_on(number)
-            scheduler.finish()
-            self._admit()
+            ended, unread = [], NONE_UNREAD
+            for forward in batch:
+                work = forward.work
+                if forward.rest:
+                    unread |= {forward.request}
+                elif work.go_on(forward):
+                    submit(forward)
+                else:
+                    work.request.free.append(forward)
+                    ended.append(work.request)
+            batches.append(Batch(model, start, env.now, requests, rows, unread))
+            if ended and self.hand_over:
+                # In lockstep all wait for the results.
+                ready = scheduler.discipline == "ready"
+                self._at(self.hand_over, partial(self._end_jobs, ended, finish=not ready))
+                if ready:
+                    scheduler.finish()
+                    self._wake()
+            else:
+                self._end_jobs(ended)
+            if self._answered:  # who got an answer may ask for more before a device begins its next forward
+                self._answered = False
+                yield env.timeout(0.0)
+
+    def _end_jobs(self, ended: Sequence[_Request], finish: bool = True) -> None:
+        """Let jobs' results be known; `finish`: the batch that they ended with ends so, too."""
+        for request in ended:
+            request.pending -= 1
+            if not request.pending:
+                self._go_on(request)
+        if finish:
+            self.scheduler.finish()
+        self._admit()
 
     def _admit(self) -> None:
+        """Let requests begin that there is room for, and devices ask again that had nothing to do."""
         for number in self.scheduler.admit():
-            self.requests[number].began = self.env.now
-            self._go_on(number)
-        idle, self._idle = self._idle, []
-        for device in idle:
-            device.succeed()
+            request = self.requests[number]
+            request.began = self.env.now
+            request.jobs = iter(self._jobs_of(request.arrival.script))
+            self._go_on(request)
+        self._wake()
 
-    def _end_forward(self, forward: Forward[_Job], start: float) -> bool:
-        """Ask for the job's next forward; behind its last, whether its request waits for nothing else."""
-        request, job = self.requests[forward.request], forward.work
-        if job.start is None:
-            job.start = start
-        following = next(job.forwards, None)
-        if following is not None:
-            self.scheduler.submit(Forward(forward.request, job.model, *following, job))
-            return False
-        handle = request.played.jobs[job.number]
-        handle.start, handle.end = job.start - request.arrival.at, self.env.now - request.arrival.at
-        request.pending -= 1
-        return not request.pending
+    def _jobs_of(self, script: Script) -> list[Job]:
+        """Worked out when they are needed, since those of a long workload together take much memory."""
+        key = id(script)
+        if self._times[key] == 1:
+            return _jobs(script)
+        if key not in self._jobs:
+            self._jobs[key] = _jobs(script)
+        return self._jobs[key]
 
-    def _go_on(self, number: int) -> None:
+    def _wake(self) -> None:
+        if self._idle:
+            idle, self._idle = self._idle, []
+            for device in idle:
+                device.succeed()
+
+    def _go_on(self, request: _Request) -> None:
         """Ask for the first forwards of all jobs that the request waits for next, or let it end."""
-        request, played = self.requests[number], self.requests[number].played
-        played.seconds = self.env.now - request.arrival.at
         if not request.to_first:
-            played.first_token_seconds = played.seconds
+            request.first_token = self.env.now
         request.to_first -= 1
-        request.pending = next(request.waits, 0)
-        if not request.pending:
-            self.scheduler.leave(number)
-        for _ in range(request.pending):
-            job = next(request.jobs)
-            self.scheduler.submit(Forward(number, job.model, *next(job.forwards), job))
+        count = request.pending = next(request.waits, 0)
+        if not count:
+            self._end(request)
+        for _ in range(count):
+            model, rows, tokens, steps = next(request.jobs)
+            if request.free:
+                forward = request.free.pop()
+                forward.model, forward.rows, forward.cache_tokens = model, rows, tokens
+            else:
+                forward = Forward(request.number, model, rows, tokens, _Work(request))
+            forward.work.left, forward.work.steps = 0, steps
+            forward.prompt = self.chunks and rows == tokens  # nothing of the text is in the cache
+            self.scheduler.submit(forward)
+
+    def _end(self, request: _Request) -> None:
+        request.ended, request.jobs, request.free = self.env.now, iter(()), []  # else they take room for ever
+        self.scheduler.leave(request.number)
+        if request.done is not None:
+            request.done.succeed()
+            self._answered = True
 
 
-def _request(arrival: Arrival) -> _Request:
-    script = arrival.script
-    count = len(script.jobs.models)
-    played = Played(script, jobs=[Handle(0.0, 0.0, 0.0) for _ in range(count)])
-    return _Request(arrival, played, iter(script.waits), _jobs(script), script.first)
+def _jobs(script: Script) -> list[Job]:
+    """A script's jobs, with the rows of each of their forwards and the text's tokens then."""
+    work = script.work
+    more: list[Steps] = [()] * len(work.model)
+    for number, rows, before, times in zip(*[iter(script.steps)] * 4, strict=True):
+        more[number] += ((rows, before + rows, times),)
+    models = [MODELS[model] for model in work.model.tolist()]
+    return list(zip(models, work.tokens.tolist(), (work.context + work.tokens).tolist(), more, strict=True))
 
 
-def _jobs(script: Script) -> Iterator[_Job]:
-    """A script's jobs, with the rows of each of their forwards and the tokens of the text then."""
-    work, steps = script.work, iter(zip(*[iter(script.steps)] * 4, strict=True))
-    following = next(steps, None)
-    columns = (work.model.tolist(), work.tokens.tolist(), work.context.tolist())
-    for number, (model, tokens, context) in enumerate(zip(*columns, strict=True)):
-        forwards = [(tokens, context + tokens)]
-        while model != TARGET and following is not None and following[0] == number:
-            _, rows, before, times = following
-            forwards += [(rows, before + i + rows) for i in range(times)]
-            following = next(steps, None)
-        yield _Job(number, MODELS[model], iter(forwards))
+@dataclass(slots=True)
+class _Left:
+    """A job that is under way: its place among the script's, its forwards that are left, and when it began."""
+
+    number: int
+    forwards: int
+    start: float | None = None
+
+
+def _runs(served: Served) -> list[Run]:
+    """The runs, by the batches alone: a request's jobs of one model take turns, a forward each."""
+    played, queues, waits, jobs = [], [], [], []
+    for arrival in served.arrivals:
+        script = arrival.script
+        played.append(Played(script, jobs=[Handle(0.0, 0.0, 0.0) for _ in script.jobs.models]))
+        queues.append({model: deque[_Left]() for model in MODELS})
+        waits.append(iter(script.waits))
+        each = enumerate(_jobs(script))
+        jobs.append(
+            iter([(model, _Left(i, 1 + sum([times for *_, times in its]))) for i, (model, *_, its) in each])
+        )
+    pending = [0] * len(played)
+
+    def go_on(number: int) -> None:
+        pending[number] = next(waits[number], 0)
+        for _ in range(pending[number]):
+            model, job = next(jobs[number])
+            queues[number][model].append(job)
+
+    for number in range(len(played)):
+        go_on(number)
+    for batch in served.batches:
+        for number in batch.requests:
+            queue, arrived = queues[number][batch.model], served.requests[number].arrived
+            job = queue.popleft()
+            if job.start is None:
+                job.start = batch.start - arrived
+            job.forwards -= number not in batch.unread
+            if job.forwards:
+                (queue.appendleft if number in batch.unread else queue.append)(job)
+                continue
+            handle = played[number].jobs[job.number]
+            handle.start, handle.end = job.start, batch.end - arrived
+            pending[number] -= 1
+            if not pending[number]:
+                go_on(number)
+    shared = served.devices == (MODELS,)
+    for its, request in zip(played, served.requests, strict=True):
+        its.seconds = request.ended - request.arrived
+        its.first_token_seconds = request.first_token - request.arrived
+    return [record(its, shared) for its in played]

@@ -1,0 +1,237 @@
+"""Metrics of served requests, real or simulated, each defined once. Torch-free.
+
+The words are the field's: time to first token, time per token and end to end as `vllm bench serve` counts them, goodput
+as Zhong et al. 2024 (DistServe, arXiv 2401.09670) define it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import TYPE_CHECKING
+
+from engine.metrics import Estimate, student
+from engine.runtime.workload import Limits
+from engine.service_record import ServedRequest, Service
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of requests, in seconds: the mean and percentiles, linear between the values; NaN of none."""
+
+    mean: float
+    median: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Percentiles":
+        """Of so many values."""
+        import numpy as np
+
+        if not len(seconds):
+            return cls(*[float("nan")] * 4)
+        median, p95, p99 = np.percentile(seconds, [50, 95, 99]).tolist()
+        return cls(float(np.mean(seconds)), median, p95, p99)
+
+
+@dataclass(frozen=True)
+class DeviceUse:
+    """What one device did: the `models` that it ran, the share of the time in which it was busy, and its batches.
+
+    `batch` and `rows`: requests and rows of a forward, in the mean over the time in which it was busy.
+    """
+
+    models: tuple[str, ...]
+    busy: float
+    forwards: int
+    batch: float
+    rows: float
+
+
+@dataclass(frozen=True)
+class ServiceMetrics:
+    """Figures over all requests, from the first arrival to the last end, which is `seconds`.
+
+    `first_token`: seconds from a request's arrival to its first token. `token`: for each token behind the first,
+    (end - first token) / (tokens - 1), of requests of two or more; a round that writes several tokens writes them at
+    once. `end_to_end`: from arrival to end. `waiting`: from arrival to when it ran. `running` and `queue`: how many
+    requests ran, and how many waited to run, in the mean over time. `goodput`: requests a second that kept within all
+    limits, and `good` their share.
+    """
+
+    requests: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    tokens_per_device_second: float
+    first_token: Percentiles
+    token: Percentiles
+    end_to_end: Percentiles
+    waiting: Percentiles
+    running: float
+    queue: float
+    longest_queue: int
+    goodput: float
+    good: float
+    devices: tuple[DeviceUse, ...]
+
+
+def token_seconds(request: ServedRequest) -> float | None:
+    """Seconds for each token behind the first one; None if there is none."""
+    return (request.ended - request.first_token) / (request.tokens - 1) if request.tokens > 1 else None
+
+
+def is_good(request: ServedRequest, limits: Limits) -> bool:
+    """Whether a request kept within the limits."""
+    each = token_seconds(request)
+    first = request.first_token - request.arrived
+    return (limits.first_token_seconds is None or first <= limits.first_token_seconds) and (
+        limits.token_seconds is None or each is None or each <= limits.token_seconds
+    )
+
+
+def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetrics:
+    """Metrics of at least one request."""
+    requests = service.requests
+    begin, end = min(r.arrived for r in requests), max(r.ended for r in requests)
+    seconds, tokens = end - begin, sum(r.tokens for r in requests)
+    waiting = [r.began - r.arrived for r in requests]
+    good = sum(is_good(r, limits) for r in requests)
+    return ServiceMetrics(
+        requests=len(requests),
+        tokens=tokens,
+        seconds=seconds,
+        tokens_per_second=tokens / seconds,
+        tokens_per_device_second=tokens / seconds / len(service.devices),
+        first_token=Percentiles.of([r.first_token - r.arrived for r in requests]),
+        token=Percentiles.of([each for r in requests if (each := token_seconds(r)) is not None]),
+        end_to_end=Percentiles.of([r.ended - r.arrived for r in requests]),
+        waiting=Percentiles.of(waiting),
+        running=sum(r.ended - r.began for r in requests) / seconds,
+        queue=sum(waiting) / seconds,
+        longest_queue=_longest_queue(requests),
+        goodput=good / seconds,
+        good=good / len(requests),
+        devices=tuple(_use(service, models, seconds) for models in service.devices),
+    )
+
+
+# The figures that have intervals over samples, by what they are called.
+FIGURES: dict[str, Callable[[ServiceMetrics], float]] = {
+    "tokens_per_second": lambda m: m.tokens_per_second,
+    "tokens_per_device_second": lambda m: m.tokens_per_device_second,
+    "first_token_median": lambda m: m.first_token.median,
+    "first_token_p95": lambda m: m.first_token.p95,
+    "token_median": lambda m: m.token.median,
+    "token_p95": lambda m: m.token.p95,
+    "end_to_end_p95": lambda m: m.end_to_end.p95,
+    "goodput": lambda m: m.goodput,
+}
+
+
+def estimates(samples: Sequence[ServiceMetrics]) -> dict[str, Estimate]:
+    """The mean of each of `FIGURES` over independent samples, with its 95% interval by Student's t (NaN of one)."""
+    found = {}
+    for name, figure in FIGURES.items():
+        values = [figure(sample) for sample in samples]
+        mean, reach = sum(values) / len(values), float("nan")
+        if len(values) > 1:
+            reach = student(len(values) - 1) * stdev(values) / len(values) ** 0.5
+        found[name] = Estimate(mean, mean - reach, mean + reach)
+    return found
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What happened over time, in the mean of each of n stretches of `seconds` from the first arrival to the last end.
+
+    `queue` and `running`: requests that waited to run, and that ran. Of each device, `busy`: the share of a stretch in
+    which it was, and `batch`: requests of a forward meanwhile, 0 of none.
+    """
+
+    seconds: float
+    queue: tuple[float, ...]
+    running: tuple[float, ...]
+    busy: tuple[tuple[float, ...], ...]
+    batch: tuple[tuple[float, ...], ...]
+
+
+def timeline(service: Service, stretches: int = 60) -> Timeline:
+    """A service in so many stretches of the same length."""
+    import numpy as np
+
+    requests = service.requests
+    arrived, began, ended = (
+        np.array([getattr(r, name) for r in requests]) for name in ("arrived", "began", "ended")
+    )
+    edges = np.linspace(arrived.min(), ended.max(), stretches + 1)
+    width, one = float(edges[1] - edges[0]), np.ones(len(requests))
+    busy, batch = [], []
+    for models in service.devices:
+        ran = [its for its in service.batches if its.model in models]
+        start, end = (np.array([getattr(its, name) for its in ran], dtype=float) for name in ("start", "end"))
+        sizes = np.array([len(its.requests) for its in ran], dtype=float)
+        worked = _within(start, end, np.ones(len(ran)), edges)
+        busy.append(tuple((worked / width).tolist()))
+        mean = np.divide(_within(start, end, sizes, edges), worked, out=np.zeros(stretches), where=worked > 0)
+        batch.append(tuple(mean.tolist()))
+    return Timeline(
+        width,
+        tuple((_within(arrived, began, one, edges) / width).tolist()),
+        tuple((_within(began, ended, one, edges) / width).tolist()),
+        tuple(busy),
+        tuple(batch),
+    )
+
+
+def _within(start: "Floats", end: "Floats", weight: "Floats", edges: "Floats") -> "Floats":
+    """Of spans with weights the weighted seconds that lie between each two edges."""
+    import numpy as np
+
+    moments = np.concatenate([start, end])
+    order = np.argsort(moments, kind="stable")
+    moments = moments[order]
+    slope = np.cumsum(np.concatenate([weight, -weight])[order])
+    if not len(moments):
+        return np.zeros(len(edges) - 1)
+    until = np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(moments))])
+    return np.diff(np.interp(edges, moments, until))
+
+
+def _longest_queue(requests: Sequence[ServedRequest]) -> int:
+    """How many requests waited to run at once, at most; who runs as he arrives does not."""
+    import numpy as np
+
+    moments, place = np.unique(
+        [*(r.arrived for r in requests), *(r.began for r in requests)], return_inverse=True
+    )
+    change = np.bincount(place[: len(requests)], minlength=len(moments)).astype(np.int64)
+    change -= np.bincount(place[len(requests) :], minlength=len(moments)).astype(np.int64)
+    return int(np.cumsum(change).max())
+
+
+def _use(service: Service, models: tuple[str, ...], seconds: float) -> DeviceUse:
+    ran = [batch for batch in service.batches if batch.model in models]
+    took = [batch.end - batch.start for batch in ran]
+    busy = sum(took)
+
+    def in_the_mean(counts: Sequence[int]) -> float:
+        if not busy:
+            return 0.0
+        return sum(count * its for count, its in zip(counts, took, strict=True)) / busy
+
+    return DeviceUse(
+        models,
+        busy / seconds,
+        len(ran),
+        in_the_mean([len(batch.requests) for batch in ran]),
+        in_the_mean([batch.rows for batch in ran]),
+    )

@@ -1,0 +1,115 @@
+"""Served requests as tables for a terminal: each load's configurations one below another."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from statistics import fmean
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from calibrate.artifact import Artifact
+from engine.naming import in_words
+from engine.runtime.workload import Limits
+from engine.service_metrics import ServiceMetrics
+from reports.wording import number, percent, stacked
+from scenarios.schema import Scenario
+from sim.sweeps.served import ServedOutcome
+
+HEADINGS = ("tokens/s", "first token, s\n50% / 95%", "ms a token\n50% / 95%", "batch", "target\nbusy")
+WIDE_HEADINGS = ("tokens/s\na device", "end to end, s\n50% / 95% / 99%", "queue\nmean / most", "draft\nbusy")
+
+
+def print_served(
+    out: Console,
+    scenario: Scenario,
+    artifact: Artifact | None,
+    outcomes: Sequence[ServedOutcome],
+    wide: bool = False,
+) -> None:
+    """A table for each what-if and batching, where its figures come from, and what a reader has to know."""
+    several = len(scenario.what_if) > 1
+    hardware = scenario.hardware.name if scenario.hardware else ""
+    for (what_if, batching), its in groupby(outcomes, key=lambda o: (o.what_if, o.batching)):
+        changed = what_if.label()
+        parts = [scenario.title, hardware, changed if several else "", batching.label()]
+        out.print(
+            _table("; ".join(part for part in parts if part), list(its), scenario.workload.limits, wide)
+        )
+    if not several and (changed := scenario.what_if[0].label()):
+        out.print(f"What if: {changed}.")
+    if artifact is None:
+        out.print("Acceptance and costs are stated in the file, not measured.")
+    else:
+        recorded = artifact.recorded
+        out.print(
+            f"Texts and acceptance are those of a calibration of {recorded.created} "
+            f"({len(recorded.prompts)} prompts); costs are stated in the file, not measured.",
+            highlight=False,
+        )
+    if (samples := scenario.workload.samples) > 1:
+        out.print(
+            f"Means of {samples} samples of the requests, with 95% intervals of what has one.",
+            highlight=False,
+        )
+    for note in dict.fromkeys(note for o in outcomes for note in o.notes):
+        out.print(f"Note: {note}.", highlight=False)
+
+
+def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:
+    limited = limits != Limits()
+    table = Table(title=escape(title))
+    table.add_column("configuration", overflow="fold")
+    headings = [*HEADINGS, *(["good/s", "good"] if limited else []), *(WIDE_HEADINGS if wide else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    several = len({o.configuration.placement for o in outcomes if "draft" in o.configuration.uses}) > 1
+    for load, its in groupby(outcomes, key=lambda o: o.arrivals):
+        table.add_section()
+        table.add_row(f"[bold]{escape(load.label())}[/bold]")
+        for outcome in its:
+            figures = _figures(outcome, limited, wide)
+            placed = several and "draft" in outcome.configuration.uses
+            table.add_row(f"  {escape(in_words(outcome.configuration, placed))}", *figures)
+    return table
+
+
+def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
+    found, samples = outcome.figures, outcome.samples
+    interval = len(samples) > 1
+
+    def speed(name: str, digits: int = 0) -> str:
+        return stacked(found[name], digits) if interval else number(found[name].value, digits)
+
+    def mean(figure: Callable[[ServiceMetrics], float]) -> float:
+        return fmean(figure(sample) for sample in samples)
+
+    def busy(model: str) -> float:
+        return mean(lambda m: sum(device.busy for device in m.devices if model in device.models))
+
+    first, token = (
+        tuple(found[f"{name}_{at}"].value for at in ("median", "p95")) for name in ("first_token", "token")
+    )
+    shown = [
+        speed("tokens_per_second"),
+        " / ".join(number(seconds, 2) for seconds in first),
+        " / ".join(number(1e3 * seconds) for seconds in token),
+        number(mean(lambda m: m.devices[0].batch)),
+        percent(busy("target"), 0),
+    ]
+    if limited:
+        shown += [speed("goodput", 2), percent(mean(lambda m: m.good), 0)]
+    if wide:
+        whole = (
+            mean(lambda m: m.end_to_end.median),
+            mean(lambda m: m.end_to_end.p95),
+            mean(lambda m: m.end_to_end.p99),
+        )
+        apart = len(samples[0].devices) > 1
+        shown += [
+            speed("tokens_per_device_second"),
+            " / ".join(number(seconds, 2) for seconds in whole),
+            f"{number(mean(lambda m: m.queue))} / {max(m.longest_queue for m in samples)}",
+            percent(busy("draft"), 0) if apart else "",
+        ]
+    return shown

@@ -1,0 +1,183 @@
+"""Every configuration of a scenario under every load: requests that arrive, and are served together."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from calibrate.artifact import Artifact
+from engine.configuration import Configuration
+from engine.metrics import Estimate
+from engine.runtime.scheduler import Model
+from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
+from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
+from scenarios.calibrations import open_calibration
+from scenarios.schema import Scenario
+from scenarios.served import Batching
+from scenarios.what_if import WhatIf
+from sim.acceptance.stated import draw_stated
+from sim.scripts.script import PROMPT_TOKEN, write_script
+from sim.scripts.texts import Texts
+from sim.scripts.work import Script
+from sim.sweeps.run import check_positions, pick_prompts
+from sim.world.served_costs import hardware_forward_costs, linear_forward_costs
+from sim.world.serving import Arrival, ForwardCost, Served, serve
+
+KEPT = 1 << 14  # scripts of stated texts that are kept for the next load
+
+ONE_SAMPLE = (
+    "figures are of one sample of requests, from the first arrival to the last end, and have no intervals; with more "
+    "'samples' in the workload they do"
+)
+
+
+@dataclass(frozen=True)
+class ServedOutcome:
+    """One configuration under one what-if and one load.
+
+    `samples`: metrics of each sample of the requests; `figures`: their means with 95% intervals, where there are
+    several. `timeline` is the first sample's. `notes`: what a reader has to know.
+    """
+
+    configuration: Configuration
+    what_if: WhatIf
+    batching: Batching
+    arrivals: Arrivals
+    samples: tuple[ServiceMetrics, ...]
+    figures: dict[str, Estimate]
+    timeline: Timeline
+    notes: tuple[str, ...] = ()
+
+
+Asked = tuple[Script, int, int]
+"""What a request does, and its tokens: of the prompt, and written."""
+ScriptsOf = Callable[[Configuration, Requests, int], list[Asked]]
+"""What requests of a sample do by a configuration."""
+
+
+def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator[ServedOutcome]:
+    """Outcomes by what-if, batching and load, then in the scenario's order; all serve the same requests.
+
+    `artifact`: the calibration whose texts are written, if not the one that the scenario names or finds; none is needed
+    where acceptance is stated. ConfigurationError or CalibrationError for what cannot be served.
+    """
+    if scenario.stated is None:
+        artifact = artifact or open_calibration(key=scenario.calibration)
+    kept: dict[tuple[float | None, float], ScriptsOf] = {}
+    for what_if in scenario.what_if:
+        key = what_if.alignment, what_if.temperature
+        if key not in kept:
+            kept[key] = _stated(scenario) if artifact is None else _recorded(scenario, artifact, what_if)
+        for batching in scenario.batching:
+            for arrivals in scenario.workload.arrivals:
+                work = scenario.workload
+                drawn = [draw_requests(work.under(arrivals, sample)) for sample in range(work.samples)]
+                for configuration in scenario.configurations:
+                    services = [
+                        serve_one(
+                            scenario,
+                            what_if,
+                            batching,
+                            requests,
+                            configuration,
+                            kept[key](configuration, requests, sample),
+                        )
+                        for sample, requests in enumerate(drawn)
+                    ]
+                    samples = tuple(measure_service(service, work.limits) for service in services)
+                    yield ServedOutcome(
+                        configuration,
+                        what_if,
+                        batching,
+                        arrivals,
+                        samples,
+                        estimates(samples),
+                        timeline(services[0]),
+                        _notes(scenario, configuration),
+                    )
+
+
+def serve_one(
+    scenario: Scenario,
+    what_if: WhatIf,
+    batching: Batching,
+    requests: Requests,
+    configuration: Configuration,
+    asked: Sequence[Asked],
+) -> Served:
+    """Serve requests by one configuration. ConfigurationError if one of them has no room."""
+    check_positions(scenario, max(prompt + tokens for _, prompt, tokens in asked))
+    arrivals = [
+        Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt)
+        for at, (script, prompt, tokens) in zip(requests.at.tolist(), asked, strict=True)
+    ]
+    shared = configuration.shares_device
+    costs, hand_over = _costs(scenario, what_if, shared)
+    return serve(
+        arrivals,
+        costs,
+        batching.budget,
+        batching.discipline,
+        shared,
+        users=requests.users,
+        chunks=batching.chunks,
+        hand_over=hand_over,
+    )
+
+
+def _costs(scenario: Scenario, what_if: WhatIf, shared: bool) -> tuple[Mapping[Model, ForwardCost], float]:
+    """Of forwards, and the seconds of a hand-over."""
+    if scenario.hardware is not None:
+        overheads = scenario.hardware.hand_over_ms / 1e3 if what_if.overheads else 0.0
+        return hardware_forward_costs(scenario.hardware, what_if, shared), overheads
+    assert scenario.costs is not None
+    costs = scenario.costs.under(what_if)
+    return linear_forward_costs(costs), costs.hand_over_ms / 1e3
+
+
+def _notes(scenario: Scenario, configuration: Configuration) -> tuple[str, ...]:
+    one = (ONE_SAMPLE,) if scenario.workload.samples == 1 else ()
+    if scenario.hardware is None:
+        return one
+    return (*scenario.hardware.notes(configuration.shares_device, "draft" in configuration.uses), *one)
+
+
+def _stated(scenario: Scenario) -> ScriptsOf:
+    """Scripts along texts of stated acceptance: the i-th request has the i-th text, of its own length."""
+    acceptance, seed = scenario.acceptance, scenario.workload.seed
+    assert acceptance is not None
+
+    @lru_cache(maxsize=KEPT)
+    def script(configuration: Configuration, number: int, prompt: int, tokens: int) -> Script:
+        path = draw_stated(acceptance, tokens, seed + number)
+        return write_script(configuration, path, (PROMPT_TOKEN,) * prompt)
+
+    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+        first = sample * len(requests)
+        lengths = zip(requests.prompt_tokens.tolist(), requests.tokens.tolist(), strict=True)
+        return [
+            (script(configuration, number, prompt, tokens), prompt, tokens)
+            for number, (prompt, tokens) in enumerate(lengths, first)
+        ]
+
+    return scripts
+
+
+def _recorded(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> ScriptsOf:
+    """Scripts along a calibration's texts, which take turns in an order that is drawn anew when all had theirs."""
+    work = scenario.workload
+    prompts = pick_prompts(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
+    texts = Texts(artifact, what_if.alignment, what_if.temperature, work.seed, prompts, work.length)
+
+    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+        known = texts.scripts(configuration).scripts
+        rng = np.random.default_rng([work.seed + sample, len(prompts)])
+        rounds = -(-len(requests) // len(known))
+        turns = np.concatenate([rng.permutation(len(known)) for _ in range(rounds)])[: len(requests)]
+        return [
+            (known[turn], len(texts.tokens_before[texts.chosen[turn]]), len(known[turn].path))
+            for turn in turns.tolist()
+        ]
+
+    return scripts

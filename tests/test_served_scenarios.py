@@ -1,0 +1,286 @@
+"""Scenarios in which requests arrive: what they may say, and what comes of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from artifacts import artifact
+from commands import ROOT, document, specbranch
+
+from engine.errors import ConfigurationError
+from engine.runtime.workload import draw_requests
+from scenarios.schema import load_scenario, load_scenarios
+from scenarios.shipped import find_scenario
+from scenarios.stated_hardware import Hardware
+from scenarios.what_if import WhatIf
+from sim.sweeps.run import run_scenario
+from sim.sweeps.served import run_served
+from sim.world.served_costs import hardware_forward_costs, linear_forward_costs
+
+SERVED = """\
+title: t
+acceptance: {independent: 0.6}
+costs:
+  target_forward_ms: 10
+  draft_step_ms: 2
+  hand_over_ms: 0.1
+workload:
+  arrivals: {users: [1, 3]}
+  requests: 9
+  tokens: {uniform: [5, 9]}
+  limits: {token_seconds: 0.009}
+batching:
+  discipline: [ready, lockstep]
+configurations:
+  - {policy: autoregressive}
+  - {policy: pearl, draft_length: [2, 3]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "s.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_every_load_serves_the_same_requests(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, SERVED))
+    outcomes = list(run_served(scenario))
+    assert len(outcomes) == scenario.outcomes == 2 * 2 * 3
+    tokens = sum(draw_requests(scenario.workload.under(scenario.workload.arrivals[0])).tokens.tolist())
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {tokens}
+    order = [(o.batching.discipline, o.arrivals.users, o.configuration.policy) for o in outcomes]
+    assert order[:4] == [
+        ("ready", 1, "autoregressive"),
+        *[("ready", 1, "pearl")] * 2,
+        ("ready", 3, "autoregressive"),
+    ]
+    assert order[6][0] == "lockstep"
+    alone, three = outcomes[0].samples[0], outcomes[3].samples[0]
+    # Forwards take the same whatever they have: one user's tokens take 10.1 ms each, three users' nearly a third.
+    assert alone.token.p99 == pytest.approx(0.0101)
+    assert alone.tokens_per_second == pytest.approx(1 / 0.0101)
+    assert 2.3 < three.tokens_per_second / alone.tokens_per_second <= 3
+    assert [device.models for device in alone.devices] == [("target",)]
+    assert alone.good == 0.0
+    assert any(o.samples[0].good > 0 for o in outcomes if o.configuration.policy == "pearl")
+
+
+def test_one_user_writes_as_fast_as_texts_that_are_written_alone(tmp_path: Path) -> None:
+    text = SERVED.replace("uniform: [5, 9]", "uniform: [9, 9]").replace("[1, 3]", "1")
+    alone = text.replace("  arrivals: {users: 1}\n  requests: 9\n", "  prompts: 9\n")
+    alone = alone.replace("{uniform: [9, 9]}", "9").replace("  limits: {token_seconds: 0.009}\n", "")
+    alone = alone.replace("batching:\n  discipline: [ready, lockstep]\n", "")
+    each = [outcome.speed.value for outcome in run_scenario(load_scenario(write(tmp_path, alone)))]
+    ready = [outcome for outcome in run_served(load_scenario(write(tmp_path, text)))][:3]
+    assert [outcome.figures["tokens_per_second"].value for outcome in ready] == pytest.approx(each)
+
+
+def test_cache_tokens_cost_the_same_alone_and_together(tmp_path: Path) -> None:
+    costs = "  target_cache_token_ms: 0.5\n  draft_cache_token_ms: 0.25\n  target_token_ms: 1\n  draft_token_ms: 0.5\n"
+    text = SERVED.replace("  hand_over_ms: 0.1\n", costs).replace("tokens: {uniform: [5, 9]}", "tokens: 7")
+    text = text.replace("[1, 3]", "1").replace("requests: 9", "requests: 1")
+    alone = (
+        text[: text.index("workload:")] + "workload: {prompts: 1, tokens: 7}\n" + text[text.index("config") :]
+    )
+    each = [outcome.speed.value for outcome in run_scenario(load_scenario(write(tmp_path, alone)))]
+    ready = [outcome for outcome in run_served(load_scenario(write(tmp_path, text)))][:3]
+    assert [outcome.figures["tokens_per_second"].value for outcome in ready] == pytest.approx(each)
+
+
+def test_samples_give_intervals(tmp_path: Path) -> None:
+    text = SERVED.replace("requests: 9", "requests: 40\n  samples: 3").replace("[1, 3]", "3")
+    outcome = list(run_served(load_scenario(write(tmp_path, text))))[1]
+    each = [sample.tokens_per_second for sample in outcome.samples]
+    figure = outcome.figures["tokens_per_second"]
+    assert len(set(each)) == 3
+    assert figure.value == pytest.approx(sum(each) / 3)
+    assert figure.low < min(each) < max(each) < figure.high
+    assert not outcome.notes
+    alone = list(run_served(load_scenario(write(tmp_path, text.replace("samples: 3", "samples: 1")))))[1]
+    assert alone.samples[0] == outcome.samples[0]
+    assert alone.timeline == outcome.timeline
+    assert alone.notes
+    shown = specbranch("simulate", write(tmp_path, text)).stdout
+    assert "Means of 3 samples" in shown
+
+
+def test_a_calibrations_texts_take_turns(tmp_path: Path) -> None:
+    made_up = artifact(prompts=3, tokens=24, prompt_tokens=5)
+    text = SERVED.replace("acceptance: {independent: 0.6}\n", "").replace("  tokens: {uniform: [5, 9]}\n", "")
+    outcomes = list(run_served(load_scenario(write(tmp_path, text)), made_up))
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {3 * (24 + 24 + 17)}
+    cut = text.replace("requests: 9", "requests: 9\n  tokens: 10\n  kinds: [code]")
+    outcomes = list(run_served(load_scenario(write(tmp_path, cut)), made_up))
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {9 * 10}
+
+
+def test_a_trace_beside_the_scenario(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "arrived_at,num_prefill_tokens,num_decode_tokens\n10,20,3\n12,30,4\n11,10,5\n"
+    )
+    text = SERVED.replace("{users: [1, 3]}", "{trace: t.csv, time_scale: [1, 0.5]}").replace(
+        "  requests: 9\n", ""
+    )
+    outcomes = list(run_served(load_scenario(write(tmp_path, text))))
+    assert {outcome.samples[0].tokens for outcome in outcomes} == {12}
+    assert outcomes[0].arrivals.label() == "t.csv"
+    assert outcomes[0].samples[0].seconds == pytest.approx(2.0 + 4 * 0.0101)
+    assert outcomes[3].samples[0].seconds == pytest.approx(1.0 + 4 * 0.0101)
+
+
+def test_hardware_reads_the_weights_once_for_all() -> None:
+    roofline: dict[str, Any] = {
+        "model": json.loads((ROOT / "scenarios/hardware/models/llama-3.2-1b.json").read_text()),
+        "device": {
+            "title": "d",
+            "gigabytes_per_second": {"value": 1000, "source": "s"},
+            "teraflops": {"value": 1e6, "source": "s"},
+        },
+    }
+    sizes = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
+    known = (*sizes, "num_attention_heads", "num_key_value_heads")
+    roofline["model"] = {key: roofline["model"][key] for key in known}
+    hardware = Hardware.model_validate({"target": {"roofline": roofline}, "draft": {"roofline": roofline}})
+    costs = hardware_forward_costs(hardware, WhatIf(draft_speed=2.0), shared=False)
+    target, draft = costs["target"], costs["draft"]
+    assert target(1, 1, 100) == hardware.target.seconds(1, 99)
+    assert target(8, 8, 800) - target(8, 8, 400) == pytest.approx(target(8, 8, 1200) - target(8, 8, 800))
+    assert target(8, 8, 100) == pytest.approx(target(1, 1, 100))
+    assert draft(8, 8, 800) == target(8, 8, 800) / 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        (
+            "{users: [1, 3]}",
+            "{user: [1, 3]}",
+            8,
+            "'workload.arrivals.user' is unknown, did you mean 'users'?",
+        ),
+        ("  arrivals: {users: [1, 3]}", "  arivals: {users: 1}", 8, "did you mean 'arrivals'?"),
+        ("{users: [1, 3]}", "{users: [1, 0]}", 8, "'workload.arrivals.users': input should be greater"),
+        (
+            "{users: [1, 3]}",
+            "[{users: 1}, {rate: -1}]",
+            8,
+            "'workload.arrivals.1.rate': input should be greater",
+        ),
+        ("{users: [1, 3]}", "{users: 1, rate: 2}", 8, "'workload.arrivals': needs one of"),
+        (
+            "{uniform: [5, 9]}",
+            "{unifrom: [5, 9]}",
+            10,
+            "'workload.tokens.unifrom' is unknown, did you mean 'uniform'",
+        ),
+        ("{uniform: [5, 9]}", "{uniform: [9, 5]}", 10, "'workload.tokens': 'uniform' goes from"),
+        ("{uniform: [5, 9]}", "0", 10, "'workload.tokens': input should be greater"),
+        ("{uniform: [5, 9]}", "{lognormal: {median: 9}}", 10, "'workload.tokens.lognormal.p95' is missing"),
+        ("token_seconds", "tokens_seconds", 11, "did you mean 'token_seconds'"),
+        ("lockstep]", "lockstop]", 13, "'batching.discipline': input should be"),
+        ("discipline: [", "disciplin: [", 13, "did you mean 'discipline'?"),
+        ("hand_over_ms: 0.1", "fork_ms: 0.1", 6, "'costs.fork_ms': is not known of requests"),
+        ("hand_over_ms: 0.1", "draft_branch_ms: 0.1", 6, "state 'draft_token_ms'"),
+        ("hand_over_ms: 0.1", "target_slow_down: 1.1", 6, "'costs.target_slow_down': is not known"),
+        ("{policy: autoregressive}", "{policy: pearl, placement: threads}", 15, "here at-once or in-turn"),
+        ("  requests: 9", "  prompts: 9", 9, "here say 'requests'"),
+        (
+            "title: t",
+            "title: t\nwhat_if: {link: {latency_ms: 1, megabits_per_second: 9}}",
+            2,
+            "'what_if.link'",
+        ),
+        ("  arrivals: {users: [1, 3]}\n", "", 8, "'workload.requests': needs 'workload.arrivals'"),
+        (
+            "  arrivals: {users: [1, 3]}\n  requests: 9\n",
+            "",
+            9,
+            "'workload.limits': needs 'workload.arrivals'",
+        ),
+        ("acceptance: {independent: 0.6}\n", "", 9, "texts have their own lengths"),
+        ("acceptance: {independent: 0.6}", "costs_from: x", 2, "'costs_from': does not go with 'costs'"),
+    ],
+)
+def test_wrong_key_is_named(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
+    assert old in SERVED
+    file = write(tmp_path, SERVED.replace(old, new))
+    with pytest.raises(ConfigurationError) as caught:
+        load_scenario(file)
+    assert str(caught.value).startswith(f"{file}:{line}: "), str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_what_is_not_stated_is_asked_for(tmp_path: Path) -> None:
+    text = "title: t\nworkload:\n  arrivals: {rate: 1}\nconfigurations: [{policy: pearl}]\n"
+    with pytest.raises(ConfigurationError, match=r":3: key 'workload.arrivals'.*needs 'costs' or 'hardware'"):
+        load_scenario(write(tmp_path, text))
+    with pytest.raises(ConfigurationError, match="are served together"):
+        list(run_scenario(load_scenario(write(tmp_path, SERVED))))
+
+
+SHIPPED = [path for path in sorted((ROOT / "scenarios").glob("*.yaml")) if load_scenarios(path)[0].served]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_scenarios_run(path: Path) -> None:
+    for scenario in load_scenarios(path):
+        short = scenario.workload.model_copy(update={"requests": 4})
+        outcomes = list(run_served(scenario.model_copy(update={"workload": short})))
+        assert len(outcomes) == scenario.outcomes
+        assert all(outcome.samples[0].requests == 4 for outcome in outcomes)
+
+
+def test_the_shipped_costs_are_the_published_fit() -> None:
+    """SpecDecode-Bench, Llama-3.1-8B on an H100: 3.926e-8 s x cache tokens + 2.101e-5 s x tokens + 5.886e-3 s, an EAGLE
+    draft's 2.378e-9, 8.41e-7 and 2.135e-3, and 1.207e-3 s a step besides.
+    """
+    costs = load_scenario(find_scenario(Path("many-requests"))).costs
+    assert costs is not None
+    found = linear_forward_costs(costs)
+    for rows, cache in ((1, 100), (64, 30_000), (2048, 2048)):
+        assert found["target"](rows, 8, cache) == pytest.approx(
+            3.926e-8 * cache + 2.101e-5 * rows + 5.886e-3 + 1.207e-3, rel=1e-4
+        )
+        assert found["draft"](rows, 8, cache) == pytest.approx(
+            2.378e-9 * cache + 8.41e-7 * rows + 2.135e-3, rel=1e-4
+        )
+
+
+def test_the_verb_prints_a_table_by_load_and_json(tmp_path: Path) -> None:
+    file = write(tmp_path, SERVED)
+    shown = specbranch("simulate", file, "--wide").stdout
+    for words in (
+        "1 user",
+        "3 users",
+        "autoregressive decoding",
+        "PEARL",
+        "t; lockstep",
+        "t; ready",
+        "good/s",
+    ):
+        assert words in shown, words
+    found = document("simulate", file)
+    assert len(found["outcomes"]) == 12
+    assert found["outcomes"][0]["samples"][0]["tokens_per_second"] == pytest.approx(1 / 0.0101)
+    assert found["scenario"]["workload"]["arrivals"] == [
+        {"rate": None, "users": users, "think_seconds": 0.0, "trace": None, "time_scale": 1.0}
+        for users in (1, 3)
+    ]
+
+
+def test_serving_a_scenario_never_imports_torch(tmp_path: Path) -> None:
+    file = write(tmp_path, SERVED)
+    code = (
+        "import sys; sys.argv = ['specbranch', 'simulate', sys.argv[1]]\n"
+        "import specbranch\n"
+        "try:\n    specbranch.app()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], cwd=ROOT, capture_output=True, timeout=120, text=True
+    )
+    assert done.returncode == 0, done.stderr
