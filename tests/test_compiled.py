@@ -69,7 +69,7 @@ def test_a_read_only_package_has_its_code_with_the_models(
     monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
     assert compiled._folder().parent == Path(compiled.__file__).parent / "__pycache__"
-    monkeypatch.setattr(compiled.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
     assert compiled._folder() == tmp_path / compiled.FOLDER.name
 
 
