@@ -6,7 +6,7 @@ from torch import Tensor
 
 from engine.models.cache_state import CacheState
 from engine.models.cached_model import CachedModel
-from engine.policies.tree import TokenTree, line_of, side_by_side
+from engine.policies.tree import DRAFTED, SIBLING, TokenTree, line_of, shared, side_by_side
 
 
 def line(*tokens: int, confidence: float = 0.5) -> TokenTree:
@@ -18,8 +18,15 @@ def branches(*lines: tuple[int, ...]) -> TokenTree:
 
 
 def with_leaves(tokens: Sequence[int], leaves: Sequence[tuple[int, int]]) -> TokenTree:
-    """A line with leaves beside it, as (place in the line, token)."""
-    return side_by_side([(tuple(tokens), (0.5,) * len(tokens))], [[(*leaf, 0.25) for leaf in leaves]])
+    """A line with leaves beside it or behind its end, as (place in the line, token)."""
+    if not leaves:
+        return line_of(tuple(tokens), (0.5,) * len(tokens))
+    return TokenTree(
+        (*tokens, *(token for _, token in leaves)),
+        shared((*range(-1, len(tokens) - 1), *(place - 1 for place, _ in leaves))),
+        (0.5,) * len(tokens) + (0.25,) * len(leaves),
+        (DRAFTED,) * len(tokens) + (SIBLING,) * len(leaves),
+    )
 
 
 def contexts_of(tree: TokenTree, text: Sequence[int]) -> list[list[int]]:
