@@ -69,13 +69,16 @@ def on_these_prompts(
     max_tokens: int,
     temperature: float,
 ) -> Artifact:
-    """The artifact's costs with these prompts' texts, greedy ones or drawn."""
+    """The artifact's costs with these prompts' texts, greedy ones or drawn, and with the drafts that read these."""
     records = tuple(
         PromptRecord(id=p.id, kind=p.kind, digest=p.digest, tokens=len(tokens), path_tokens=len(trace.path))
         for p, tokens, trace in zip(prompts, ids, traces, strict=True)
     )
+    drafts = artifact.recorded.drafts
+    read = {name: record for name, record in drafts.items() if all(name in trace.drafts for trace in traces)}
     update = {
         "prompts": records,
+        "drafts": read,
         "max_tokens": max_tokens,
         "temperature": temperature or None,
     }
