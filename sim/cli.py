@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -36,10 +36,13 @@ from engine.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import TypeAdapter
+
     from calibrate.artifact import Artifact
     from scenarios.schema import Scenario
 
 app = typer.Typer()
+T = TypeVar("T")
 
 
 def print_error_parts(record: Path, as_json: bool) -> None:
@@ -64,6 +67,15 @@ def print_error_parts(record: Path, as_json: bool) -> None:
     print_error_budget(console(), budget)
 
 
+def _print_json(documents: "Sequence[tuple[Scenario, list[T]]]", outcomes: "TypeAdapter[list[T]]") -> None:
+    """One document: a scenario with its outcomes, or several of them."""
+    written = [
+        {"scenario": loaded.model_dump(mode="json"), "outcomes": outcomes.dump_python(found, mode="json")}
+        for loaded, found in documents
+    ]
+    print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
+
+
 def print_service(
     scenarios: "Sequence[Scenario]", artifact: "Artifact | None", wide: bool, as_json: bool
 ) -> None:
@@ -83,12 +95,7 @@ def print_service(
                 documents[-1][1].append(outcome)
                 advance(f"{outcome.arrivals.label()}: {in_words(outcome.configuration)}")
     if as_json:
-        dump = TypeAdapter(list[ServedOutcome]).dump_python
-        written = [
-            {"scenario": loaded.model_dump(mode="json"), "outcomes": dump(outcomes, mode="json")}
-            for loaded, outcomes in documents
-        ]
-        print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
+        _print_json(documents, TypeAdapter(list[ServedOutcome]))
         return
     for loaded, outcomes in documents:
         print_served(console(wide), loaded, artifact, outcomes, wide)
@@ -185,12 +192,7 @@ def simulate(
         configuration, run = first_run(first, artifact)
         save_trace(trace, [run], {"configuration": configuration.label()})
     if as_json:
-        dump = TypeAdapter(list[Outcome]).dump_python
-        written = [
-            {"scenario": loaded.model_dump(mode="json"), "outcomes": dump(outcomes, mode="json")}
-            for loaded, outcomes in documents
-        ]
-        print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
+        _print_json(documents, TypeAdapter(list[Outcome]))
         return
     for loaded, outcomes in documents:
         print_outcomes(console(wide), loaded, artifact, outcomes, wide)
