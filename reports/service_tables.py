@@ -38,15 +38,7 @@ def print_served(
         )
     if not several and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
-    if artifact is None:
-        out.print("Acceptance and costs are stated in the file, not measured.")
-    else:
-        recorded = artifact.recorded
-        out.print(
-            f"Texts and acceptance are those of a calibration of {recorded.created} "
-            f"({len(recorded.prompts)} prompts); costs are stated in the file, not measured.",
-            highlight=False,
-        )
+    out.print(origins(scenario, artifact), highlight=False)
     if (samples := scenario.workload.samples) > 1:
         out.print(
             f"Means of {samples} samples of the requests, with 95% intervals of what has one.",
@@ -54,6 +46,23 @@ def print_served(
         )
     for note in dict.fromkeys(note for o in outcomes for note in o.notes):
         out.print(f"Note: {note}.", highlight=False)
+
+
+def origins(scenario: Scenario, artifact: Artifact | None) -> str:
+    """Where acceptance and costs of a scenario come from, in a sentence; `artifact`: whose texts were served."""
+    costs = (
+        f"costs are of other hardware, {scenario.hardware.name}"
+        if scenario.hardware
+        else ("costs are stated in the file, not measured")
+    )
+    if artifact is None:
+        stated = "Acceptance is stated in the file, not measured, and " if scenario.hardware else ""
+        return f"{stated}{costs}." if stated else "Acceptance and costs are stated in the file, not measured."
+    recorded = artifact.recorded
+    return (
+        f"Texts and acceptance are those of a calibration of {recorded.created} ({len(recorded.prompts)} prompts); "
+        f"{costs}."
+    )
 
 
 def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:

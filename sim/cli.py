@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,13 +36,10 @@ from engine.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic import TypeAdapter
-
     from calibrate.artifact import Artifact
     from scenarios.schema import Scenario
 
 app = typer.Typer()
-T = TypeVar("T")
 
 
 def print_error_parts(record: Path, as_json: bool) -> None:
@@ -67,22 +64,19 @@ def print_error_parts(record: Path, as_json: bool) -> None:
     print_error_budget(console(), budget)
 
 
-def _print_json(documents: "Sequence[tuple[Scenario, list[T]]]", outcomes: "TypeAdapter[list[T]]") -> None:
-    """One document: a scenario with its outcomes, or several of them."""
-    written = [
-        {"scenario": loaded.model_dump(mode="json"), "outcomes": outcomes.dump_python(found, mode="json")}
-        for loaded, found in documents
-    ]
-    print(json.dumps(written[0] if len(written) == 1 else {"scenarios": written}))
-
-
 def print_service(
-    scenarios: "Sequence[Scenario]", artifact: "Artifact | None", wide: bool, as_json: bool
+    scenarios: "Sequence[Scenario]",
+    artifact: "Artifact | None",
+    wide: bool,
+    as_json: bool,
+    page: Path | None,
 ) -> None:
-    """Serve the requests of scenarios, one for each hardware."""
+    """Serve the requests of scenarios, one for each hardware, and show what came of it; `page`: also there."""
     from pydantic import TypeAdapter
 
     from engine.naming import in_words
+    from reports.load.load_page import write_loads
+    from reports.scenario_document import scenario_document
     from reports.service_tables import print_served
     from reports.tables import console
     from sim.sweeps.served import ServedOutcome, run_served
@@ -94,8 +88,10 @@ def print_service(
             for outcome in run_served(loaded, artifact):
                 documents[-1][1].append(outcome)
                 advance(f"{outcome.arrivals.label()}: {in_words(outcome.configuration)}")
+    if page:
+        write_loads(documents, page, artifact)
     if as_json:
-        _print_json(documents, TypeAdapter(list[ServedOutcome]))
+        print(scenario_document(documents, TypeAdapter(list[ServedOutcome])))
         return
     for loaded, outcomes in documents:
         print_served(console(wide), loaded, artifact, outcomes, wide)
@@ -106,6 +102,7 @@ def print_service(
     "simulate",
     "specbranch simulate default",
     "specbranch simulate scenarios/draft-length.yaml --calibration runs/calibration --table runs/lengths.csv",
+    "specbranch simulate many-requests --page runs/load.html",
 )
 def simulate(
     scenario: Annotated[
@@ -123,6 +120,10 @@ def simulate(
     ] = None,
     trace: TraceFile = None,
     table: Table = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="a page to write, of requests that are served together", callback=output_file),
+    ] = None,
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
@@ -152,6 +153,7 @@ def simulate(
     from pydantic import TypeAdapter
 
     from engine.naming import in_words
+    from reports.scenario_document import scenario_document
     from reports.tables import console, print_outcomes
     from scenarios.calibrations import open_calibration
     from scenarios.schema import load_scenarios
@@ -172,10 +174,14 @@ def simulate(
         if trace or table:
             raise ConfigurationError(
                 f"{'--trace' if trace else '--table'} is of texts that are written alone; requests that arrive have "
-                "--json."
+                "--json and --page."
             )
-        print_service(scenarios, artifact, wide, as_json)
+        print_service(scenarios, artifact, wide, as_json, page)
         return
+    if page:
+        raise ConfigurationError(
+            "--page is of requests that are served together; the scenario's workload has no 'arrivals'."
+        )
     tabled = Tabled.open(table, artifact)
     left = [tabled.left(loaded) for loaded in scenarios]
     documents = []
@@ -192,7 +198,7 @@ def simulate(
         configuration, run = first_run(first, artifact)
         save_trace(trace, [run], {"configuration": configuration.label()})
     if as_json:
-        _print_json(documents, TypeAdapter(list[Outcome]))
+        print(scenario_document(documents, TypeAdapter(list[Outcome])))
         return
     for loaded, outcomes in documents:
         print_outcomes(console(wide), loaded, artifact, outcomes, wide)

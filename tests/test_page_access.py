@@ -13,6 +13,7 @@ from verifications import artifact, verification
 from calibrate.artifact import load_artifact
 from engine.metrics import Estimate
 from reports.compare.compare_page import write_comparison
+from reports.load.load_page import write_loads
 from reports.map.claims import settled
 from reports.map.regime_page import write_map
 from reports.map.regime_points import points_of
@@ -20,10 +21,13 @@ from reports.page import palette
 from reports.page.html import pack, unpack
 from reports.page.report import write_page
 from scenarios.calibrations import REFERENCE
+from scenarios.schema import load_scenario
+from scenarios.shipped import find_scenario
 from sim.search.regime_map import regime_map
+from sim.sweeps.served import run_served
 
 LIMIT = 3_000_000  # bytes
-KINDS = ("report", "settlement", "comparison", "map")
+KINDS = ("report", "settlement", "comparison", "map", "load")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     write_page(record, made["report"], artifact())
     write_page(settling, made["settlement"])
     write_comparison(COMPARED, made["comparison"])
+    requests = load_scenario(find_scenario(Path("many-requests")))
+    fewer = requests.model_copy(update={"workload": requests.workload.model_copy(update={"requests": 64})})
+    write_loads([(fewer, list(run_served(fewer)))], made["load"])
     points = tuple(
         p.model_copy(update={"ratio": Estimate(r, 0.9 * r, 1.1 * r)})
         for p, r in zip(points_of(settling, record="a.json"), (8.0, 20.0), strict=True)

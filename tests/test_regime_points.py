@@ -9,8 +9,9 @@ from verifications import Costs, artifact, at_speeds, verification
 
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.errors import SpecBranchError
-from reports.map.regime_points import has_helpers, points_of, read_records
+from reports.map.regime_points import points_of, read_records
 from reports.verify.verification import find_baseline, save_verification
+from sim.search.grid import has_helpers
 
 NAMES = [name for name, _, _ in Costs().draft]
 

@@ -18,7 +18,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies.tree_drafting import best_shape
 from engine.runtime.placement import Placement
-from sim.search.grid import Grid, simplicity
+from sim.search.grid import Grid, has_helpers, simplicity
 from sim.search.objectives import OBJECTIVES, Bounds, Objective
 from sim.search.tune import LEAD, Tuning, tune
 from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
@@ -241,6 +241,19 @@ def test_as_many_are_listed_as_asked_for() -> None:
     result = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, listed=24)
     run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
     assert len(run) == 24
+
+
+def test_each_method_is_listed_as_published() -> None:
+    """Beside its best with helpers, so that measured points of either kind rank methods at their best."""
+    result = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, listed=40)
+    run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
+    assert any(has_helpers(c) for c in run)
+    best: dict[tuple[str, str | None], Configuration] = {}
+    for s in result.scored:
+        if s.configuration.drafts and not has_helpers(s.configuration):
+            best.setdefault((s.configuration.policy, s.configuration.draft), s.configuration)
+    assert len(best) >= 9
+    assert set(best.values()) <= run
 
 
 def test_a_tie_goes_to_the_simplest() -> None:

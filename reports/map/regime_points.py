@@ -22,6 +22,7 @@ from reports.verify.fidelity import paired_speed_up
 from reports.verify.paired_runs import open_replay
 from reports.verify.resampling import Draws, draw_prompts
 from reports.verify.verification import Compared, Verification, find_baseline, load_verification
+from sim.search.grid import has_helpers
 
 NAN = float("nan")
 RESAMPLES = 2000
@@ -125,12 +126,6 @@ def points_of(v: Verification, replay: Artifact | None = None, record: str = "")
         if len(plain) < len(mine) or others:
             found.append(_point(v, replay, record, draft, mine + others, baseline, draws, helpers=True))
     return tuple(found)
-
-
-def has_helpers(c: Configuration) -> bool:
-    """Whether a setting goes beyond the published methods."""
-    helping = ("guesses", "repeats", "second_under", "redraft")
-    return c.policy == "prompt-lookup" or any(getattr(c, name) and name in c.uses for name in helping)
 
 
 def _point(

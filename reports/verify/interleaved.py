@@ -1,9 +1,10 @@
 """Real runs of several configurations on the same prompts, interleaved, with the machine's pace in between. Torch-free.
 
 Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
-of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them, and
-before each prompt the pairs of models that some run has compute at once. Prompts come in batches, a look behind each
-of which may end it, and so may the time.
+of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them. Before
+a prompt one of the drafts that some run has computing beside the target is timed so, before the first prompt each of
+them: what models do to each other changes with the processes and hardly with the minute. Prompts come in batches, a
+look behind each of which may end it, and so may the time.
 """
 
 import itertools
@@ -65,11 +66,13 @@ class Measured:
     """The runs of each configuration, by repeat and prompt; seconds of each model's step, of the target and a draft
     at once, and of the reference operation, in the order timed; and what a reader has to know.
 
-    `prompts`: how many were run, the first ones; `ended`: by what.
+    `timed`: for each run in its order, which of its models' `steps` came just before it. `prompts`: how many were run,
+    the first ones; `ended`: by what.
     """
 
     samples: dict[Configuration, list[Sample]]
     steps: dict[PlacedModel, list[float]] = field(default_factory=dict)
+    timed: list[dict[PlacedModel, int]] = field(default_factory=list)
     contention: dict[PlacedModel, ContentionTimes] = field(default_factory=dict)
     reference: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -111,7 +114,7 @@ def run_interleaved(
 
     def run_all(prompt: int, repeat: int) -> None:
         nonlocal rounds
-        _time_contention(pair, chosen, found)
+        _time_contention(pair, chosen, found, rounds)
         for configuration in rng.sample(chosen, len(chosen)):
             _run(pair, configuration, prompted, prompt, repeat, next(orders), found)
             left = began + schedule.seconds - schedule.clock()
@@ -182,15 +185,24 @@ def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> No
     except WorkerLost as lost:
         found.notes.append(f"{in_words(configuration)}: its models' steps were timed again; {lost}")
         steps, reference = time_steps(pair, configuration.placement, draft)
+    found.timed.append({seated: len(found.steps.get(seated, ())) for seated in steps})
     for seated, seconds in steps.items():
         found.steps.setdefault(seated, []).append(seconds)
     found.reference.append(reference)
 
 
-def _time_contention(pair: Pair, chosen: Sequence[Configuration], found: Measured) -> None:
-    """Note what the target and each draft do to each other now; one that is lost meanwhile is left for next time."""
-    seated = {(c.placement, draft): None for c in chosen if (draft := c.draft_among(pair.drafts))}
-    for placement, draft in seated:
+def _time_contention(pair: Pair, chosen: Sequence[Configuration], found: Measured, turn: int) -> None:
+    """Note what the target and drafts do to each other now: all of them in turn 0, and one in each turn from then on.
+
+    One that is lost meanwhile is left for next time.
+    """
+    seated = list(
+        dict.fromkeys((c.placement, draft) for c in chosen if (draft := c.draft_among(pair.drafts)))
+    )
+    at_once = [(placement, draft) for placement, draft in seated if not pair.seating(placement).shared]
+    if turn and at_once:
+        at_once = [at_once[turn % len(at_once)]]
+    for placement, draft in at_once:
         try:
             time_contention(pair, placement, draft, found.contention.setdefault((placement, draft), {}))
         except WorkerLost as lost:

@@ -22,7 +22,7 @@ from calibrate.traces.observation import Text
 from calibrate.traces.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
-from engine.metrics import measure, speed, speed_up
+from engine.metrics import measure, ratio_of_sums, speed, speed_up
 from engine.models.sampling import Sampling
 from engine.models.specs import TARGET
 from engine.models.tokenizer import Tokenizer
@@ -33,6 +33,7 @@ from reports.verify.audit import TIES, Gaps, audit
 from reports.verify.fidelity import by_prompt, sides, take_look, unsteady_note
 from reports.verify.interleaved import Measured, Prompted, RunSchedule, run_interleaved
 from reports.verify.looks import Looks, plan_looks
+from reports.verify.own_pace import replays_at_own_pace
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Settling, Side, Timeline, Verification
 from reports.verify.written_texts import observe, on_these_prompts
@@ -182,9 +183,9 @@ def verify(
                 role=role,
                 as_calibrated=speed(calibrated[configuration]),
                 predicted=_side(configuration, predicted),
-                replayed=speed(replayed[configuration]),
+                replayed=ratio_of_sums(replayed[configuration].tokens, replayed[configuration].seconds),
                 forecast=_foretold(calibrated[configuration]),
-                replays=_foretold(replayed[configuration]),
+                replays=replayed[configuration],
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=mine,
                 near_ties=sum(gap <= tie for gap in gaps),
@@ -232,7 +233,7 @@ def verify(
             prompt=0,
             configuration=timeline,
             real=next(s.run for s in samples[timeline] if s.prompt == 0),
-            simulated=replayed[timeline][0],
+            simulated=here_world.runs(timeline)[0],
         ),
         settling=plan.settling,
     )
@@ -241,8 +242,8 @@ def verify(
 
 @dataclass
 class _Watch:
-    """What the looks of a run go by, and what they found: the last one's pace, and the calibration and the measured
-    texts at that pace."""
+    """What the looks of a run go by, and what they found: the last one's pace, the calibration and the measured texts
+    at that pace, and replays of each text at the pace of its own runs."""
 
     pair: Pair
     artifact: Artifact
@@ -257,7 +258,7 @@ class _Watch:
     pace: tuple[Drift, ...] = ()
     now: Artifact = field(init=False)
     own: Artifact = field(init=False)
-    replayed: dict[Configuration, list[Run]] = field(default_factory=dict)
+    replayed: dict[Configuration, Foretold] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         planned = plan_looks(len(self.prompts), self.plan.looks)
@@ -273,8 +274,17 @@ class _Watch:
         self.own = on_these_prompts(
             self.now, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
         )
-        world = Replay(at_temperature(self.own, self.temperature), seed=self.plan.seed)
-        self.replayed = {c: world.runs(c) for c in found.samples}
+        as_it_was = on_these_prompts(
+            self.artifact, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
+        )
+
+        def replay_all(artifact: Artifact) -> dict[Configuration, list[Run]]:
+            world = Replay(at_temperature(artifact, self.temperature), seed=self.plan.seed)
+            return {c: world.runs(c) for c in found.samples}
+
+        self.replayed = replays_at_own_pace(
+            as_it_was, self.pace, found.crowds, found.samples, found.timed, replay_all
+        )
         recorded = at_temperature(self.artifact, self.temperature).recorded
         taken = take_look(
             self.looks,
@@ -283,7 +293,7 @@ class _Watch:
                 [p.kind for p in prompts],
                 [_foretold(runs) for runs in self.calibrated.values()],
                 [p.kind for p in recorded.prompts],
-                [_foretold(runs) for runs in self.replayed.values()],
+                list(self.replayed.values()),
             ),
             prompts=count,
             chosen=0,  # the first of `configurations`

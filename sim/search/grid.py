@@ -179,6 +179,12 @@ def simplicity(configuration: Configuration) -> tuple[Any, ...]:
     )
 
 
+def has_helpers(c: Configuration) -> bool:
+    """Whether a setting goes beyond the published methods."""
+    helping = ("guesses", "repeats", "second_under", "redraft")
+    return c.policy == "prompt-lookup" or any(getattr(c, name) and name in c.uses for name in helping)
+
+
 def spread(
     taken: Sequence[Configuration], available: Sequence[Configuration], count: int
 ) -> list[Configuration]:

@@ -20,7 +20,7 @@ from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.batch import Batch
-from sim.search.grid import Grid, Restriction, simplicity, spread
+from sim.search.grid import Grid, Restriction, has_helpers, simplicity, spread
 from sim.search.objectives import Bounds, Objective, Occupancy, compare, cost, front, within
 from sim.world.replay import NO_CHANGE, Replay, Tally, replay_notes
 
@@ -85,7 +85,8 @@ class Tuning:
     the `bounds`, and by the `objective`. `chosen`: the simplest of them. `front`: those replayed on all prompts
     that no other one is better than in tokens/s, in tokens/s for each device and in waste (see `Scored.traded`),
     fastest first. `baselines`: autoregressive decoding in each placement, the better first, and the best of each
-    other policy and draft. `others`: some more, spread over the grid, for `verify` to test predictions on.
+    other policy and draft. `others`: some more, for `verify` to test predictions on: first the best of each policy and
+    draft as published, without helpers, and then a spread over the grid.
     `system`, of which `title` is the name that people write: the serving system whose methods alone were searched.
     `scored`: the whole grid; first those replayed on all `prompts`, each part best first.
     """
@@ -222,7 +223,7 @@ def tune(
     baselines = [s for s in board if s.configuration in alone]
     baselines += _first_of_each(scored, 1, [chosen, *baselines])
     taken = [s.configuration for s in (chosen, *baselines)]
-    others = spread(taken, [s.configuration for s in scored], max(FEWEST_OTHERS, listed - len(set(taken))))
+    others = _others(taken, scored, max(FEWEST_OTHERS, listed - len(set(taken))))
     return Tuning(
         scored=tuple(scored),
         tied=tuple(tied),
@@ -369,6 +370,15 @@ def _within(board: Sequence[Scored], bounds: Bounds, end: Literal["low", "high"]
 def _rate(part: Sequence[float], whole: Sequence[float]) -> Estimate:
     """Nothing of nothing is nothing."""
     return ratio_of_sums(part, whole) if sum(whole) else NOTHING
+
+
+def _others(taken: Sequence[Configuration], scored: Sequence[Scored], count: int) -> list[Configuration]:
+    """Up to `count` beside those taken: the best of each policy and draft as published, then what is far from all."""
+    published = [s for s in scored if s.configuration.drafts and not has_helpers(s.configuration)]
+    first = [s.configuration for s in _first_of_each(published, 1)]
+    first = [c for c in first if c not in taken][:count]
+    rest = [s.configuration for s in scored if s.configuration not in first]
+    return [*first, *spread([*taken, *first], rest, count - len(first))]
 
 
 def _first_of_each(scored: Sequence[Scored], count: int, taken: Sequence[Scored] = ()) -> list[Scored]:

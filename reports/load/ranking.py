@@ -1,0 +1,157 @@
+"""Which configuration is the best at each load, and by how much. Torch-free.
+
+In a closed loop a faster server answers more, and configurations are ranked by tokens/s. Requests that arrive by
+themselves are answered sooner or later, but until the server is full no more of them: there, by the 95th percentile of
+the time from a request's arrival to its end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from engine.metrics import Estimate, ratio_of_sums
+from engine.naming import in_words
+from engine.runtime.workload import Arrivals
+from engine.service_metrics import ServiceMetrics
+from reports.wording import has_interval
+from scenarios.schema import Scenario
+from sim.sweeps.served import ServedOutcome
+
+EVEN = 0.01  # a gain below which nobody would change a configuration
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What ranks configurations at a load; of `figure` (higher is better), or of its inverse."""
+
+    name: str
+    figure: Callable[[ServiceMetrics], float]
+    inverse: bool = False
+
+
+THROUGHPUT = Objective("tokens/s", lambda m: m.tokens_per_second)
+END_TO_END = Objective("time to the end, 95th percentile", lambda m: m.end_to_end.p95, inverse=True)
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A configuration at a load: its gain over the best autoregressive set-up there (none without one).
+
+    `behind`: the gain of the best one over it; `tied`: they are not told apart by the samples.
+    """
+
+    outcome: ServedOutcome
+    gain: Estimate | None
+    behind: Estimate
+    tied: bool
+
+
+@dataclass(frozen=True)
+class Load:
+    """All configurations at one load, the best first."""
+
+    arrivals: Arrivals
+    objective: Objective
+    ranks: tuple[Rank, ...]
+
+    @property
+    def best(self) -> Rank:
+        """The first of them."""
+        return self.ranks[0]
+
+    def rank(self, outcome: ServedOutcome) -> Rank:
+        """That of one of its outcomes."""
+        return next(rank for rank in self.ranks if rank.outcome is outcome)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Loads under one hardware, what-if and batching, in the scenario's order; `name` tells it from the others."""
+
+    name: str
+    loads: tuple[Load, ...]
+
+
+def objective_at(arrivals: Arrivals) -> Objective:
+    """What ranks configurations where requests arrive so."""
+    return THROUGHPUT if arrivals.users is not None else END_TO_END
+
+
+def gain(one: ServedOutcome, rival: ServedOutcome, objective: Objective) -> Estimate:
+    """How many times as good as its rival a configuration is; both served the same samples of the requests."""
+    mine, theirs = ([objective.figure(m) for m in outcome.samples] for outcome in (one, rival))
+    return ratio_of_sums(theirs, mine) if objective.inverse else ratio_of_sums(mine, theirs)
+
+
+def settings(served: Sequence[tuple[Scenario, Sequence[ServedOutcome]]]) -> tuple[Setting, ...]:
+    """Outcomes of one scenario, or of the same one on several kinds of hardware, by setting and load."""
+    found = []
+    for scenario, outcomes in served:
+        hardware = scenario.hardware.name if scenario.hardware and len(served) > 1 else ""
+        for (what_if, batching), its in groupby(outcomes, key=lambda o: (o.what_if, o.batching)):
+            parts = (hardware, what_if.label(), batching.label())
+            loads = tuple(
+                _load(arrivals, list(mine)) for arrivals, mine in groupby(its, key=lambda o: o.arrivals)
+            )
+            found.append(Setting("; ".join(part for part in parts if part), loads))
+    return tuple(found)
+
+
+def _load(arrivals: Arrivals, outcomes: Sequence[ServedOutcome]) -> Load:
+    objective = objective_at(arrivals)
+
+    def worth(outcome: ServedOutcome) -> float:
+        total = sum(objective.figure(m) for m in outcome.samples)
+        return -total if objective.inverse else total
+
+    ordered = sorted(outcomes, key=worth, reverse=True)
+    alone = next((o for o in ordered if not o.configuration.drafts), None)
+    ranks = []
+    for outcome in ordered:
+        behind = gain(ordered[0], outcome, objective)
+        tied = outcome is ordered[0] or (has_interval(behind) and behind.low <= 1.0)
+        ranks.append(Rank(outcome, gain(outcome, alone, objective) if alone else None, behind, tied))
+    return Load(arrivals, objective, tuple(ranks))
+
+
+def schedule(setting: Setting) -> str:
+    """Which configuration at which loads, in words: neighbours with the same best one are named together."""
+    runs = [
+        (name, list(its))
+        for name, its in groupby(setting.loads, key=lambda load: name_of(load.best.outcome, setting))
+    ]
+    if len(runs) == 1:
+        name, loads = runs[0]
+        return f"{name} at every load" if len(loads) > 1 else f"{name} with {loads[0].arrivals.label()}"
+    return "; ".join(f"{_span([load.arrivals for load in loads])}: {name}" for name, loads in runs)
+
+
+def name_of(outcome: ServedOutcome, setting: Setting) -> str:
+    """A configuration as the page names it: with its placement where that tells configurations apart."""
+    drafting = {
+        rank.outcome.configuration.placement
+        for load in setting.loads
+        for rank in load.ranks
+        if "draft" in rank.outcome.configuration.uses
+    }
+    alone = {
+        rank.outcome.configuration.placement
+        for load in setting.loads
+        for rank in load.ranks
+        if not rank.outcome.configuration.drafts
+    }
+    its = outcome.configuration
+    among = drafting if "draft" in its.uses else alone
+    return in_words(its, placed=len(among) > 1)
+
+
+def _span(arrivals: Sequence[Arrivals]) -> str:
+    """Neighbouring loads in few words."""
+    first, last = arrivals[0], arrivals[-1]
+    if len(arrivals) == 1:
+        return first.label()
+    if first.users is not None and last.users is not None:
+        return f"{first.users} to {last.label()}"
+    if first.rate is not None and last.rate is not None:
+        return f"{first.rate:g} to {last.label()}"
+    return f"{first.label()} to {last.label()}"
