@@ -61,6 +61,7 @@ EFFORTS = {
         Effort("full", 36, 192, SamplingBudget(8, seconds=1200.0, together_seconds=0.4), 192, 36, hrad=True),
     )
 }
+"""The efforts of `specbranch calibrate` by name: 'quick', 'default' and 'full'."""
 
 
 def differences(

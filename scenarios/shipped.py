@@ -6,6 +6,7 @@ from engine.errors import ConfigurationError
 
 HERE = Path(__file__).parent
 REFERENCE = HERE / "reference"
+"""The folder of the calibration that comes along."""
 
 
 def scenario_names() -> list[str]:
