@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check page-image setup format
+.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check page-image api setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -85,6 +85,10 @@ CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chro
 page-image:
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,900 \
 	--virtual-time-budget=20000 --screenshot=$(abspath docs/images/page.png) file://$(abspath $(PAGE))
+
+# A page about each package, of what it exports, from the docstrings; open build/api/index.html.
+api: setup
+	$(BIN)/python -m docs.api build/api
 
 format: setup
 	$(BIN)/ruff check --fix .

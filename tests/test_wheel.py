@@ -98,8 +98,11 @@ def test_it_works_from_another_folder(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert versions[0] == PROJECT["version"]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    found = re.findall(r"^## (\d+\.\d+\.\d+)( \(unreleased\))?$", text, re.MULTILINE)
+    versions = [version for version, _ in found]
+    assert next(version for version, unreleased in found if not unreleased) == PROJECT["version"]
+    assert [version for version, unreleased in found if unreleased] in ([], versions[:1])
     assert versions == sorted(versions, key=lambda v: tuple(map(int, v.split("."))), reverse=True)
 
 
