@@ -442,14 +442,19 @@ class Browser:
             time.sleep(0.05)
 
     def open(
-        self, page: Path, width: int = 1280, dark: bool = False, charts: int | None = len(CHARTS)
+        self,
+        page: Path,
+        width: int = 1280,
+        dark: bool = False,
+        charts: int | None = len(CHARTS),
+        height: int = 900,
     ) -> None:
         """Load a page afresh and wait for its charts, of which there are so many."""
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=900,
+            height=height,
             deviceScaleFactor=1,
             mobile=width < 600,
         )

@@ -166,6 +166,32 @@ def test_the_decision_and_its_chart_stand_on_the_first_screen(
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_phone_shows_the_decision_and_the_beginning_of_its_chart(
+    browser: Browser, pages: Mapping[str, Path], kind: str
+) -> None:
+    """At 390 x 844, a common phone; the rest comes below, in an order that the tab key keeps to."""
+    browser.open(pages[kind], 390, charts=None, height=844)
+
+    def edges(shown: str) -> list[dict[str, float]]:
+        boxes = f"[...document.querySelectorAll('{shown}')].map((e) => e.getBoundingClientRect().toJSON())"
+        return list(browser.run(boxes))
+
+    above, (drawn, *_) = edges(".headline, .tiles"), edges("#run .chart .main-svg")
+    assert max(box["bottom"] for box in above) <= drawn["top"] <= 844 - 200
+    assert 0 <= drawn["left"] < drawn["right"] <= 390
+    marks = browser.run(
+        "[...document.querySelectorAll('#run .chart .ytick text')]"
+        ".filter((t) => t.getBoundingClientRect().bottom < innerHeight).length"
+    )
+    assert marks > 0
+    places = browser.run(
+        "[...document.querySelectorAll('#run :is(a, select, button, summary)')].filter((e) => e.checkVisibility())"
+        ".map((e) => { const r = e.getBoundingClientRect(); return [r.top, r.left]; })"
+    )
+    assert places == sorted(places)
+
+
 def test_names_on_axes_are_whole(browser: Browser, pages: Mapping[str, Path]) -> None:
     for width in (1280, 390):
         browser.open(pages["report"], width, charts=None)
