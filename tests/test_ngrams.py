@@ -13,9 +13,10 @@ from engine.drafts.ngram_counting import count_of_target, judge, save_ngrams
 from engine.drafts.self_written import Shard, TextPlan
 from engine.errors import SpecBranchError
 from engine.models.specs import ModelSpec
+from engine.policies.guesses import guess_of
 from engine.policies.ngrams import NONE, NGrams, count_ngrams, load_ngrams, vocabulary_of
 from engine.policies.protocol import DraftLimits
-from engine.policies.repetitions import Repetitions, guess_of
+from engine.policies.repetitions import Repetitions
 from engine.runtime.loading import load_model
 
 TEXTS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=20), min_size=1, max_size=5)
@@ -54,7 +55,7 @@ def test_guesses_go_on_where_the_text_repeats_nothing() -> None:
     def guessed(
         text: list[int], line: tuple[int, ...] = (), written: tuple[int, ...] = ()
     ) -> tuple[int, ...]:
-        return guess_of(Repetitions(3, 2), ngrams, text, line, limits)(written, 7)
+        return guess_of(Repetitions(), ngrams, text, line, limits)(written, 7)
 
     assert guessed([4, 5, 6, 4, 5]) == (6, 4, 5)
     assert guessed([1, 2, 3, 6]) == (30, 31)

@@ -120,21 +120,23 @@ def test_the_first_match_is_what_transformers_looks_up(text: list[int], longest:
         num_output_tokens=count, max_matching_ngram_size=longest, max_length=1000
     )
     candidates, _ = theirs.get_candidates(torch.tensor([text]))
-    assert Repetitions(longest, first=True).look_up(text, count) == tuple(candidates[0, len(text) :].tolist())
+    assert Repetitions().look_up(text, count, longest, first=True) == tuple(
+        candidates[0, len(text) :].tolist()
+    )
 
 
 TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
 
-@given(TEXTS, st.integers(1, 5), st.integers(1, 6), st.sets(st.integers(1, 40)), st.booleans())
+@given(TEXTS, TEXTS, st.integers(1, 5), st.integers(1, 6), st.lists(st.integers(1, 80)), st.booleans())
 def test_prompt_lookup_finds_what_followed_the_longest_repetition(
-    text: list[int], longest: int, count: int, before: set[int], first: bool
+    text: list[int], more: list[int], longest: int, count: int, before: list[int], first: bool
 ) -> None:
-    """However often it looked while the text grew."""
-    repetitions = Repetitions(longest, first=first)
-    for end in sorted(end for end in before if end < len(text)):
-        repetitions.look_up(text[:end], count)
-    found = repetitions.look_up(text, count)
+    """However much of the text, and of what is to follow it, was looked at before, and for sequences of any lengths."""
+    repetitions, whole = Repetitions(), text + more
+    for end in before:
+        repetitions.look_up(whole[:end], count, 1 + end % 5)
+    found = repetitions.look_up(text, count, longest, first=first)
     matches = {
         length: [end for end in range(length, len(text)) if text[end - length : end] == text[-length:]]
         for length in range(1, min(longest, len(text) - 1) + 1)

@@ -14,9 +14,10 @@ from table_pair import VOCABULARY, TableDecoder
 from engine.models.cached_model import CachedModel
 from engine.models.decoding import write_draft
 from engine.models.sampling import Sampling
+from engine.policies.guesses import Repeats, guess_of, take
 from engine.policies.ngrams import NONE
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.repetitions import Repeats, Repetitions, guess_of, take
+from engine.policies.repetitions import Repetitions
 from engine.policies.tree import EMPTY, TokenTree, line_of
 
 TEXTS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=30)
@@ -34,7 +35,7 @@ def written(draft: CachedModel, *given: Any, **options: Any) -> Draft:
 @given(TEXTS, TEXTS, st.integers(1, 5))
 def test_what_is_behind_a_text_is_looked_up_in_it(text: list[int], behind: list[int], count: int) -> None:
     """As if it were the text's own end, but that it holds no occurrence itself."""
-    found = Repetitions(3, 2).look_up(text, count, behind)
+    found = Repetitions().look_up(text, count, 3, 2, behind)
     whole = text + behind
     for length in (3, 2):
         if length >= len(whole):
@@ -66,7 +67,7 @@ def test_a_draft_writes_the_same_with_guesses(
     plain, guessing = (CachedModel(TableDecoder(table)) for _ in range(2))
     for more in ([], [1], [1, 2]):  # the cache is what it would be, too
         limits = DraftLimits(length, branches, least, adaptive=True, drawn=drawn, guesses=guesses)
-        guess = guess_of(Repetitions(3, 2), NONE, text, more, limits)
+        guess = guess_of(Repetitions(), NONE, text, more, limits)
         got = written(guessing, text + more, limits, sampling=sampling, guess=guess)
         without = replace(limits, guesses=0)
         want = written(plain, text + more, without, sampling=sampling)
@@ -92,7 +93,7 @@ def test_right_guesses_spare_forwards(length: int, guesses: int, tokens: int, st
         CachedModel(TableDecoder(circling())),
         text,
         limits,
-        guess=guess_of(Repetitions(3, 2), NONE, text, (), limits),
+        guess=guess_of(Repetitions(), NONE, text, (), limits),
     )
     assert draft.tree.tokens == (0, 1, 2, 3, 0, 1, 2, 3)[:tokens]
     assert draft.steps == steps
@@ -118,7 +119,7 @@ def test_a_line_takes_what_was_guessed_right(
 
 def test_lines_are_lengthened_where_a_repetition_agrees() -> None:
     def lengthened(most: int, text: Sequence[int], line: TokenTree) -> TokenTree:
-        return Repeats(most).lengthen(SimpleNamespace(text=text), line)
+        return Repeats(most).lengthen(SimpleNamespace(text=text, repetitions=Repetitions()), line)
 
     text = [4, 5, 6, 7, 8, 9, 1, 4, 5, 6]
     for line, longer in (

@@ -22,6 +22,7 @@ from engine.metrics import measure, speed, speed_up
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
+from engine.policies.repetitions import Repetitions
 from engine.policies.tree import Round, TokenTree, Verdict, first_nodes, side_by_side
 from engine.record import Job, Run
 from engine.runtime.placement import Placement
@@ -83,6 +84,7 @@ class _Session:
     first: float = 0.0
     free: dict[str, float] = field(default_factory=dict)
     ngrams: NGrams = NONE
+    repetitions: Repetitions = field(default_factory=Repetitions)
     text: list[int] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)

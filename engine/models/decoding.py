@@ -13,8 +13,8 @@ from engine.kernels.ranking import best, ranked
 from engine.models.cached_model import CachedModel, Forwards
 from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
+from engine.policies.guesses import Guess, no_guess, take
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.repetitions import Guess, no_guess, take
 from engine.policies.tree import Shape, Sibling, TokenTree, accept, side_by_side
 
 

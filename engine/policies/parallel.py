@@ -5,8 +5,8 @@ This module defines no `decode`, so it is not a policy by itself.
 
 from dataclasses import replace
 
+from engine.policies.guesses import Repeats
 from engine.policies.protocol import Cut, DraftLimits, Session, Steps, commit, result
-from engine.policies.repetitions import Repeats
 from engine.policies.tree import EMPTY, Prediction
 
 

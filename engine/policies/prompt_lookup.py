@@ -5,8 +5,8 @@ transformers do. With `guesses`, what n-grams say follows them or, where there a
 many tokens in all.
 """
 
+from engine.policies.guesses import continued
 from engine.policies.protocol import Session, Steps, commit, result
-from engine.policies.repetitions import Repetitions, continued
 from engine.policies.settings import Settings
 from engine.policies.tree import FOUND, line_of
 
@@ -14,10 +14,11 @@ USES = frozenset({"draft_length", "longest_match", "first_match", "guesses"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
-    repetitions = Repetitions(settings.longest_match, first=settings.first_match)
     while not session.finished:
         text = session.text
-        found = repetitions.look_up(text, settings.draft_length)
+        found = session.repetitions.look_up(
+            text, settings.draft_length, settings.longest_match, first=settings.first_match
+        )
         tokens = continued(session.ngrams, text, found, settings.guesses)
         tree = line_of(tokens, (1.0,) * len(tokens), (FOUND,) * len(tokens))
         verdict = session.verify(tree)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from engine.policies.ngrams import NGrams
+from engine.policies.repetitions import Repetitions
 from engine.policies.tree import (
     EMPTY,
     NO_SHAPE,
@@ -52,6 +53,11 @@ class Session(Protocol):
         ...
 
     @property
+    def repetitions(self) -> Repetitions:
+        """Where the text repeats itself."""
+        ...
+
+    @property
     def ngrams(self) -> NGrams:
         """What the target usually writes next, for policies that guess without a draft."""
         ...
@@ -85,7 +91,7 @@ class DraftLimits:
     acceptance (`engine.models.distributions.acceptance_bound`) under `min_bound`. With `adaptive`, the count of
     branches is max(1, floor(branches * (1 - q(x_b)))) (SpecBranch, arXiv 2506.01979). At a temperature, tokens are
     the draft's most likely ones or, with `drawn`, drawn from its distribution. Each forward that writes a branch alone
-    checks up to `guesses` tokens too (see `engine.policies.repetitions`), so the branch may have more, `most` of them.
+    checks up to `guesses` tokens too (see `engine.policies.guesses`), so the branch may have more, `most` of them.
     Where a token has a probability under `second_under`, the second choice is its sibling, unless both begin a branch.
     A `shape` takes the place of all that: one forward for each of its levels writes the candidates that it names.
     """

@@ -1,124 +1,51 @@
-"""A text's own repetitions as guesses of what follows, and what becomes of a draft's line that is written by them.
+"""Where a text repeats itself: what followed when its last tokens occurred before.
 
-A draft model can check several guessed tokens in one forward, as a target checks a draft: it writes the same, but more
-of it (cascade speculative drafting, arXiv 2312.11462). This module defines no `decode`, so it is not a policy by
-itself.
+This module defines no `decode`, so it is not a policy by itself.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from engine.policies.ngrams import LONGEST, NGrams
-from engine.policies.protocol import DraftLimits, Session
-from engine.policies.tree import TokenTree, lengthened
-
-# A draft's guesses follow matches of so many tokens: one alone is right too seldom to be worth a row of a forward.
-LONGEST_MATCH, SHORTEST_MATCH = 3, 2
-REPEATED = 3  # tokens that have to match before a line is lengthened without asking the draft
-
-Guess = Callable[[Sequence[int], int], tuple[int, ...]]
-"""What may follow a draft's tokens, which are behind the text and a line: so many tokens at most."""
 
 
 @dataclass
 class Repetitions:
-    """Where each sequence of up to `longest` tokens of one growing text ended last, but for the text's own end.
+    """Where sequences of tokens end in one text, of which ever more is noted.
 
-    With `first`, where it ended first.
+    What is looked up in a beginning of the text does not depend on how far it is noted already, so all who look things
+    up in one text share them.
     """
 
-    longest: int
-    shortest: int = 1
-    first: bool = False
-    _ends: dict[tuple[int, ...], int] = field(default_factory=dict)
-    _noted: int = 0
+    _ends: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
+    _noted: dict[int, int] = field(default_factory=dict)  # by the length of sequences, up to which end
 
-    def look_up(self, text: Sequence[int], count: int, behind: Sequence[int] = ()) -> tuple[int, ...]:
+    def look_up(
+        self,
+        text: Sequence[int],
+        count: int,
+        longest: int,
+        shortest: int = 1,
+        behind: Sequence[int] = (),
+        first: bool = False,
+    ) -> tuple[int, ...]:
         """Up to `count` tokens of the text that followed an earlier occurrence of its last tokens, the latest or first.
 
         Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
         then fewer, down to `shortest`; nothing if even that is new.
         """
-        note = self._ends.setdefault if self.first else self._ends.__setitem__
-        for end in range(self._noted + 1, len(text)):
-            for length in range(self.shortest, min(self.longest, end) + 1):
-                note(tuple(text[end - length : end]), end)
-            self._noted = end
-        last = (*text[-self.longest :], *behind)[-self.longest :]
-        most = min(len(last), len(text) + len(behind) - 1)
-        for length in range(most, self.shortest - 1, -1):
-            found = self._ends.get(last[-length:])
-            if found is not None:
-                return tuple(text[found : found + count])
+        size = len(text)
+        last = (*text[-longest:], *behind)[-longest:]
+        for length in range(min(len(last), size + len(behind) - 1), shortest - 1, -1):
+            if self._noted.get(length, 0) < size - 1:
+                self._note(text, length)
+            ends = self._ends.get(last[-length:])
+            if ends and ends[0] < size:
+                end = ends[0] if first else ends[-1] if ends[-1] < size else ends[bisect_left(ends, size) - 1]
+                return tuple(text[end : end + count])
         return ()
 
-
-@dataclass
-class Repeats:
-    """Lengthens a tree's first line by what followed an earlier occurrence of the text's last tokens, up to `most`.
-
-    As in SAM decoding (arXiv 2411.10666), a match of several tokens is trusted more than a draft.
-    """
-
-    most: int
-    known: Repetitions = field(default_factory=lambda: Repetitions(REPEATED, REPEATED))
-
-    def lengthen(self, session: Session, tree: TokenTree) -> TokenTree:
-        """The tree behind the session's text, or one whose first line is longer."""
-        if len(tree.parents.first_line) >= self.most:
-            return tree
-        line, tokens = tree.first_line, self.known.look_up(session.text, self.most)
-        return lengthened(tree, tokens[len(line) :]) if tokens[: len(line)] == line else tree
-
-
-def for_drafts() -> Repetitions:
-    """Those that a draft's guesses come from, of a text to come."""
-    return Repetitions(LONGEST_MATCH, SHORTEST_MATCH)
-
-
-def no_guess(written: Sequence[int], most: int) -> tuple[int, ...]:
-    """Nothing."""
-    return ()
-
-
-def guess_of(
-    repetitions: Repetitions,
-    ngrams: NGrams,
-    text: Sequence[int],
-    line: Sequence[int],
-    limits: DraftLimits,
-) -> Guess:
-    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward.
-
-    They are what the text repeats and, behind that or where it repeats nothing, what `ngrams` say.
-    """
-    if not limits.guesses:
-        return no_guess
-
-    def guess(written: Sequence[int], most: int) -> tuple[int, ...]:
-        behind, count = (*line, *written), min(limits.guesses, most)
-        found = repetitions.look_up(text, count, behind)
-        return continued(ngrams, (*text[-LONGEST:], *behind), found, count)
-
-    return guess
-
-
-def continued(ngrams: NGrams, text: Sequence[int], found: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """What was found to follow a text, if need be with what usually follows that, up to `count` tokens in all."""
-    missing = count - len(found)
-    return (*found, *ngrams.go_on((*text[-LONGEST:], *found), missing)) if missing > 0 else found
-
-
-def take(line: list[int], guessed: Sequence[int], rows: Sequence[tuple[int, bool]]) -> tuple[int, bool]:
-    """Add to a draft's line what one forward over its last token and `guessed` ones wrote.
-
-    `rows`: of each of them, the draft's token behind it, and whether the draft was sure of that. Returns how many
-    guesses were right and are part of the line, and whether it goes on. A line's first token needs no sureness.
-    """
-    for place, (token, sure) in enumerate(rows):
-        if line and not sure:
-            return place, False
-        line.append(token)
-        if place == len(guessed) or token != guessed[place]:
-            return place, True
-    raise ValueError("a forward writes a token behind each that it reads")
+    def _note(self, text: Sequence[int], length: int) -> None:
+        """Where sequences of a length end before the text does."""
+        for end in range(max(length, self._noted.get(length, 0) + 1), len(text)):
+            self._ends.setdefault(tuple(text[end - length : end]), []).append(end)
+        self._noted[length] = len(text) - 1

@@ -5,8 +5,8 @@ This module defines no `decode`, so it is not a policy by itself.
 
 from collections.abc import Generator
 
+from engine.policies.guesses import Repeats
 from engine.policies.protocol import DraftLimits, Session, Waits, commit, result
-from engine.policies.repetitions import Repeats
 from engine.policies.tree import EMPTY, TokenTree, Verdict
 
 NONE = Repeats(0)

@@ -1,7 +1,7 @@
 """Standard speculative decoding (Leviathan et al. 2023): draft, then verify, in turn."""
 
+from engine.policies.guesses import Repeats
 from engine.policies.protocol import DraftLimits, Session, Steps
-from engine.policies.repetitions import Repeats
 from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
 

@@ -12,6 +12,7 @@ from engine.models.sampling import GREEDY, Sampling
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Steps
+from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import Round, TokenTree, Verdict, chain, shared
 from engine.record import Ending, Job, Run
@@ -84,6 +85,7 @@ class EngineSession:
     ending: Ending | None = None
     rounds: list[Round] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    repetitions: Repetitions = field(default_factory=Repetitions)
     began: float = field(default_factory=time.perf_counter)
     first_token_seconds: float = 0.0
     _told: dict[str, int] = field(default_factory=dict)

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import SpecBranchError, spelled
 from engine.models.sampling import Sampling
 from engine.models.specs import ModelSpec
+from engine.policies.guesses import guess_of
 from engine.policies.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.prediction import classify
 from engine.policies.protocol import DraftLimits
-from engine.policies.repetitions import Repetitions, for_drafts, guess_of
+from engine.policies.repetitions import Repetitions
 from engine.policies.tree import NO_SHAPE, Prediction, Shape, TokenTree, chain, follows, shared
 from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
@@ -48,13 +49,13 @@ class Hosted:
     text: list[int] = field(default_factory=list)
     trusted: int = 0
     predictors: dict[str, Any] = field(default_factory=dict)  # H-RAD's networks in the target, by draft
-    repetitions: Repetitions = field(default_factory=for_drafts)
+    repetitions: Repetitions = field(default_factory=Repetitions)
 
     def hear(self, base: int, news: list[int]) -> None:
         """The text is now its first `base` tokens and `news`; base 0 begins a new text."""
         if base == 0:
             self.model.clear(news)
-            self.text, self.trusted, self.repetitions = [], 0, for_drafts()
+            self.text, self.trusted, self.repetitions = [], 0, Repetitions()
         self.text[base:] = news
 
     def noted(self) -> int:

@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from engine.policies import Policy, load_policy
+from engine.policies.guesses import guess_of
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
-from engine.policies.repetitions import Repetitions, for_drafts, guess_of
+from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import (
     FORMS,
@@ -177,12 +178,14 @@ class Known:
 class ScriptSession:
     """Implements `engine.policies.protocol.Session`: writes down the work that a policy asks for.
 
-    `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what is guessed by.
+    `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what is guessed by, beside
+    the `repetitions` of prompt and path, which all sessions of one text may share.
     """
 
     source: AcceptanceSource
     prompt: Sequence[int]
     ngrams: NGrams = NONE
+    repetitions: Repetitions = field(default_factory=Repetitions)
     position: int = 0
     rounds: list[Round] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
@@ -198,7 +201,6 @@ class ScriptSession:
     _steps: list[int] = field(default_factory=list)
     _compared: tuple[int, tuple[int, ...], int] = (0, (), 0)
     _text: list[int] = field(init=False)
-    _repetitions: Repetitions = field(default_factory=for_drafts)
     _target: SimulatedCache | None = None
     _draft: SimulatedCache | None = None
 
@@ -314,7 +316,7 @@ class ScriptSession:
         As `engine.models.decoding.write_draft`, which does not know yet what becomes of them. And how much of `whole`
         they write, as a draft of as many steps as it would take without guesses.
         """
-        guess = guess_of(self._repetitions, self.ngrams, self.text, line, limits)
+        guess = guess_of(self.repetitions, self.ngrams, self.text, line, limits)
         tokens, count, going = whole.first_line, 0, True
         forwards: list[tuple[int, int]] = []
         if limits.branches > 1:  # whether there are more is known behind the first forward
@@ -380,12 +382,13 @@ def write_script(
     prompt: Sequence[int],
     decode: Policy | None = None,
     ngrams: NGrams = NONE,
+    repetitions: Repetitions | None = None,
 ) -> Script:
-    """Run a policy over one path to its end; `prompt`: its tokens, at least one.
+    """Run a policy over one path to its end; `prompt`: its tokens, at least one; `repetitions`: those of the text.
 
     ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
     """
-    session = ScriptSession(source, prompt, ngrams)
+    session = ScriptSession(source, prompt, ngrams, repetitions or Repetitions())
     for handles in (decode or load_policy(settings.policy))(session, settings):
         session.wait(handles)
     session.end()

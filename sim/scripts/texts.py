@@ -13,6 +13,7 @@ from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams, load_ngrams
+from engine.policies.repetitions import Repetitions
 from sim.acceptance.alignment import Shifted, shift_alignment
 from sim.acceptance.sources import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.acceptance.temperature import at_temperature
@@ -51,6 +52,7 @@ class Texts:
         count = len(self.artifact.traces)
         self.chosen = range(count) if self.prompts is None else self.prompts
         self.tokens_before = [trace.prompt.tolist() or [PROMPT_TOKEN] for trace in self.artifact.traces]
+        self._repetitions = [Repetitions() for _ in range(count)]
         if any(not 0 <= index < count for index in self.chosen) or not self.chosen:
             raise ConfigurationError(
                 f"the calibration has {count} prompts, numbered from 0; name some of them."
@@ -64,7 +66,9 @@ class Texts:
             decode, sources = load_policy(configuration.policy), self.sources(configuration)
             ngrams = self._ngrams(configuration)
             scripts = [
-                write_script(configuration, source, self.tokens_before[index], decode, ngrams)
+                write_script(
+                    configuration, source, self.tokens_before[index], decode, ngrams, self._repetitions[index]
+                )
                 for index, source in zip(self.chosen, sources, strict=True)
             ]
             self._written[key] = Scripts(scripts, tuple(self.chosen))
