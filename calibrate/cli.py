@@ -71,6 +71,10 @@ def calibrate(
             min=0, help="measure costs behind so many tokens, too; as far as the prompts reach anyway"
         ),
     ] = 0,
+    batches: Annotated[
+        bool,
+        typer.Option("--batches", help="time forwards of several requests, too, to simulate many at once"),
+    ] = False,
     target: Target = None,
     deepen: Deepen = 1,
     draft_model: DraftModel = None,
@@ -83,12 +87,13 @@ def calibrate(
     """Measure a pair on this machine: what operations cost, and how well the drafts predict the target."""
     from calibrate.artifact import holds_calibration, load_artifact
     from calibrate.prompts import choose_prompts
-    from calibrate.run import EFFORTS, differences
+    from calibrate.run import EFFORTS, differences, with_batches
     from calibrate.run import calibrate as measure
     from engine.drafts.default_drafts import choose_models
     from engine.runtime.pair import open_pair
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
+    effort = with_batches(effort) if batches else effort
     chosen = choose_prompts(own, "calibration", effort.prompts)
     models = choose_models(target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen)
     if holds_calibration(out) and not again:

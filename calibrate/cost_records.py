@@ -6,27 +6,39 @@ single stream needs; those of several say what a batch costs (`calibrate.costs.f
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from calibrate.records import Measurement, Record
-from calibrate.versions import History
+from calibrate.versions import History, unchanged
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.models.specs import TARGET
 from engine.record import Run
 from engine.runtime.placement import Placement
 
-# A folder of before is brought up to version 1 by `calibrate.one_file`.
-VERSIONS = History(present=1, migrations={}, too_old="there was none before the first")
+# A folder of before is brought up to version 1 by `calibrate.one_file`; 2 added both models over several sequences at
+# once (`DraftCosts.batched_together`).
+VERSIONS = History(present=2, migrations={1: unchanged}, too_old="there was none before the first")
 MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 TARGET_CELLS = ("target", "batched", "draw", "foresight")  # what `PlacementCosts` holds of the target
-# Operation, tokens and context of a model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must
-# be known better than others.
-STEP = ("forward", 1, 0)
 DRAFT_CELLS = ("forward", "batched", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
+
+
+class Key(NamedTuple):
+    """An operation and its place as it is timed: tokens and context are those of each of the sequences."""
+
+    operation: str
+    tokens: int
+    context: int
+    sequences: int = 1
+
+
+# A model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must be known better than others.
+STEP = Key("forward", 1, 0)
 
 
 class Cell(Record):
@@ -49,6 +61,8 @@ class Cell(Record):
 class Together(Record):
     """A target forward over `target_tokens` and a draft's step of `branches`, behind `context` tokens each.
 
+    Of several `sequences`, both counts are those of all of them, and the context is that of each.
+
     Seconds of each alone and of each at once. With `steps`, both were timed in rounds as a generation has them: the
     target makes a forward and the draft so many steps, of which its seconds are the mean, both begin together, and who
     is done first waits. Without, as in calibrations made before there were rounds, neither ever paused.
@@ -57,6 +71,7 @@ class Together(Record):
     target_tokens: int
     branches: int
     context: int
+    sequences: int = Field(default=1, ge=1)
     target_alone: tuple[float, ...]
     target_together: tuple[float, ...]
     draft_alone: tuple[float, ...]
@@ -86,7 +101,8 @@ class DraftCosts(Record):
     `forward`: reading tokens in a row and choosing candidates; `batched`: the same of several sequences; `branch`: a
     step of as many branches as rows, one token each; `burst`: as many steps of one branch in a row behind PAUSE, where
     the draft has a device of its own; `fork`: selecting one of as many branches in a rewind; `draw`: what drawing as
-    many tokens at a temperature takes beyond choosing them. `together`: against the target, where they run at once.
+    many tokens at a temperature takes beyond choosing them. `together`: against the target, where they run at once, and
+    `batched_together` the same of several sequences.
     """
 
     forward: tuple[Cell, ...]
@@ -96,6 +112,7 @@ class DraftCosts(Record):
     fork: tuple[Cell, ...]
     draw: tuple[Cell, ...] = ()
     together: tuple[Together, ...] = ()
+    batched_together: tuple[Together, ...] = ()
 
 
 class PlacementCosts(Record):
@@ -121,7 +138,7 @@ def step_of(costs: PlacementCosts, model: str) -> Cell:
     """The cell that tells a model's pace. CalibrationError if it was not measured."""
     known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
     for cell in known:
-        if (cell.rows, cell.cache_tokens) == STEP[1:]:
+        if (cell.rows, cell.cache_tokens) == (STEP.tokens, STEP.context):
             return cell
     raise CalibrationError(
         f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
@@ -148,6 +165,11 @@ class MeasuredCosts(Measurement):
     reference_seconds: dict[str, tuple[float, ...]]
     rehearsals: tuple[Rehearsal, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether forwards of several sequences were timed, of all models in every placement."""
+        return all(p.batched and all(d.batched for d in p.drafts.values()) for p in self.placements)
 
     @property
     def longest_context(self) -> int:

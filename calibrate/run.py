@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from engine.progress import Show
 from engine.runtime.pair import Pair
 
 TEMPERATURE = 1.0  # of the sampled texts
+BATCHES_TAKE = 1.6  # times as long for the laps
 PROMPTS_BETWEEN = 4  # two looks at the machine's pace
 REHEARSED = Configuration(policy="specbranch", draft_length=4, branches=4, placement="at-once")
 
@@ -64,6 +65,12 @@ EFFORTS = {
 """The efforts of `specbranch calibrate` by name: 'quick', 'default' and 'full'."""
 
 
+def with_batches(effort: Effort) -> Effort:
+    """The same, and forwards of several sequences are timed, too."""
+    laps = effort.laps
+    return replace(effort, laps=replace(laps, batches=True, seconds=BATCHES_TAKE * laps.seconds))
+
+
 def differences(
     artifact: Artifact,
     target: ModelSpec,
@@ -85,6 +92,8 @@ def differences(
         found.append("other prompts")
     if costs.effort != effort.name:
         found.append(f"effort '{costs.effort}' (asked for: '{effort.name}')")
+    if effort.laps.batches and not costs.has_batches:
+        found.append("no forwards of several sequences")
     if recorded.seed != seed:
         found.append(f"seed {recorded.seed}")
     if costs.longest_context < with_room(context, costs.positions):

@@ -26,7 +26,8 @@ class Scenario(BaseModel):
     Either `acceptance` is stated, with `costs` or `hardware`, or a `calibration` is replayed, with its own times, those
     of another one (`costs_from`) or those of other `hardware`: this one or, if none is named, the one that
     `scenarios.calibrations.find_calibration` finds. Where requests arrive (`workload.arrivals`), they are served
-    together by each `batching`; what their forwards cost is stated, also where the texts are a calibration's.
+    together by each `batching`; what their forwards cost is measured (`calibrate --batches`), or stated, also where the
+    texts are a calibration's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,10 +86,6 @@ class Scenario(BaseModel):
     def _can_be_served(self) -> None:
         """Raise for what is not known of requests that are served together."""
         work, costs = self.workload, self.costs
-        if costs is None and self.hardware is None:
-            raise misplaced(
-                ARRIVALS, "needs 'costs' or 'hardware' that say what a forward of several requests takes"
-            )
         for index, configuration in enumerate(self.configurations):
             if configuration.placement == "threads":
                 raise misplaced(("configurations", index, "placement"), "here at-once or in-turn")

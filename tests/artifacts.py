@@ -51,6 +51,57 @@ def cells(
     )
 
 
+PER_SEQUENCE = 0.03  # of `base`, for each further sequence
+
+
+def batched(
+    base: float, counts: Sequence[int], rng: np.random.Generator | None, each: float = 0.02
+) -> tuple[Cell, ...]:
+    """As `cells`, of several sequences: so many rows of each, and their caches in all."""
+    return tuple(
+        Cell(
+            rows=n * sequences,
+            sequences=sequences,
+            cache_tokens=context * sequences,
+            seconds=spread(
+                base
+                * (
+                    1.0
+                    + each * (n * sequences - 1)
+                    + 0.2 * context * sequences / 384
+                    + PER_SEQUENCE * (sequences - 1)
+                ),
+                rng,
+            ),
+        )
+        for n in counts
+        for sequences in (4, 16)
+        for context in (32, 256)
+    )
+
+
+def with_batches(made: Artifact) -> Artifact:
+    """The same, with what '--batches' measures, without spread."""
+
+    def of(placed: PlacementCosts) -> PlacementCosts:
+        drafts = {}
+        for name, draft in placed.drafts.items():
+            seconds = float(np.median(draft.branch[0].seconds)) / (1.0 + 0.2 * 32 / 384)
+            (one,) = draft.together or (None,)
+            more = (
+                ()
+                if one is None
+                else (one.model_copy(update={"target_tokens": 20, "branches": 4, "sequences": 4}),)
+            )
+            cells_ = batched(seconds, (1, 2, 4), None, each=0.1)
+            drafts[name] = draft.model_copy(update={"batched": cells_, "batched_together": more})
+        target = batched(TARGET_SECONDS[placed.placement], (1, 3, 5, 9), None)
+        return placed.model_copy(update={"batched": target, "drafts": drafts})
+
+    placements = tuple(map(of, made.costs.placements))
+    return replace(made, costs=made.costs.model_copy(update={"placements": placements}))
+
+
 def draft_trace(
     path: np.ndarray, right: float, rng: np.random.Generator, candidates: int = 8, reach: int = 6
 ) -> DraftTrace:

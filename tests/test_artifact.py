@@ -34,7 +34,7 @@ from scenarios.calibrations import REFERENCE
 from sim.world.replay import replay
 
 DATA = Path(__file__).parent / "data"
-JSON = (COSTS_NAME, TRACES_NAME)
+JSON = {COSTS_NAME: COSTS.present, TRACES_NAME: TRACES.present}  # and the versions that are written
 PLAIN = Configuration(policy="autoregressive")
 SPECULATIVE = Configuration(policy="speculative", draft="int8")
 
@@ -91,7 +91,7 @@ def test_any_flipped_byte_or_truncation_is_detected(
 def test_a_newer_version_is_named(tmp_path: Path, name: str) -> None:
     save_artifact(tmp_path, build_artifact())
     path = tmp_path / name
-    path.write_text(path.read_text().replace('"version":1,', '"version":99,', 1))
+    path.write_text(path.read_text().replace(f'"version":{JSON[name]},', '"version":99,', 1))
     with pytest.raises(
         CalibrationError, match=r"made by a newer program .version 99, .* update this program"
     ):
@@ -111,7 +111,7 @@ def test_a_version_without_a_way_up_says_why(tmp_path: Path) -> None:
 def test_a_version_is_a_whole_number(tmp_path: Path, version: str, name: str) -> None:
     save_artifact(tmp_path, build_artifact())
     path = tmp_path / name
-    path.write_text(path.read_text().replace('"version":1,', f'"version":{version},', 1))
+    path.write_text(path.read_text().replace(f'"version":{JSON[name]},', f'"version":{version},', 1))
     with pytest.raises(CalibrationError, match="is damaged"):
         load_artifact(tmp_path)
 
@@ -165,6 +165,23 @@ def _holds(record: Any, part: Any) -> bool:
     if isinstance(part, list):
         return len(record) == len(part) and all(map(_holds, record, part))
     return bool(record == part)
+
+
+def test_costs_without_batches_load_as_they_are(tmp_path: Path) -> None:
+    """Version 1 has no contention of several sequences, and says nothing of sequences where both models are at once."""
+    made = save_artifact(tmp_path, build_artifact())
+    path = tmp_path / COSTS_NAME
+    record = json.loads(path.read_bytes()) | {"version": 1, "seal": ""}
+    for placed in record["placements"]:
+        for draft in placed["drafts"].values():
+            assert draft.pop("batched_together") == []
+            assert {together.pop("sequences") for together in draft["together"]} <= {1}
+    written = seal(json.dumps(record, separators=(",", ":")).encode())[0]
+    path.write_bytes(written)
+    loaded = load_artifact(tmp_path)
+    assert loaded.costs.placements == made.costs.placements
+    assert (loaded.costs.version, loaded.costs.has_batches) == (COSTS.present, False)
+    assert path.read_bytes() == written
 
 
 def test_an_older_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
 from calibrate.artifact import Artifact, load_artifact, write_whole
-from calibrate.cost_records import STEP, step_of
+from calibrate.cost_records import STEP, Key, MeasuredCosts, step_of
+from calibrate.costs.contention import BATCHES, ONE
 from calibrate.costs.lengths import ROOM
 from calibrate.costs.measurement import (
+    BATCHED_BRANCHES,
+    BATCHED_CONTEXTS,
+    BATCHED_TOKENS,
     BURSTS,
     FORWARD_CONTEXTS,
+    SEQUENCES,
     TARGET_TOKENS,
-    TOGETHER_BRANCHES,
-    TOGETHER_TOKENS,
     CostLaps,
     Reach,
     SamplingBudget,
@@ -45,9 +48,8 @@ from engine.runtime import worker_process
 from engine.runtime.pair import Pair
 from sim.world.explained import explain
 
-EFFORT = Effort(
-    "tiny", 2, 16, SamplingBudget(3, seconds=0.0, together_seconds=0.01), sampled=12, rehearsals=2
-)
+LAPS = SamplingBudget(3, seconds=0.0, together_seconds=0.01)
+EFFORT = Effort("tiny", 2, 16, replace(LAPS, batches=True), sampled=12, rehearsals=2)
 PROMPTS = tuple(Prompt(f"p{i}", "test", "calibration", f"w3 w{5 + i} w9 w{11 + i}") for i in range(2))
 COSTS, TEXTS, ROUNDS = "costs", "texts, seen by all", "real rounds, both models at once"
 ORDER = [COSTS, TEXTS, COSTS, TEXTS, ROUNDS, COSTS]
@@ -152,7 +154,7 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         for draft in costs.drafts.values():
             cells += [*draft.forward, *draft.branch, *draft.fork]
             pairs = [(t.target_tokens, t.branches) for t in draft.together]
-            at_once = list(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
+            at_once = list(itertools.product(ONE.tokens, ONE.branches))
             assert pairs == (at_once if costs.placement == "at-once" else [])
             assert [cell.rows for cell in draft.burst] == (
                 list(BURSTS) if costs.placement == "at-once" else []
@@ -167,6 +169,33 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         prompts = prompt_tokens([trace.prompt.tolist() for trace in artifact.traces])
         assert grid == lines | {(tokens, 0) for tokens in prompts}
         assert len(costs.hand_over) >= 1
+
+
+def test_batches_are_timed_by_rows_sequences_and_context(artifact: Artifact) -> None:
+    """Each cell says how many rows, sequences and cache tokens there are in all; both models at once, too."""
+
+    def places(rows: Sequence[int]) -> set[tuple[int, int, int]]:
+        crossed = itertools.product(rows, SEQUENCES, BATCHED_CONTEXTS)
+        return {(n * texts, texts, context * texts) for n, texts, context in crossed}
+
+    assert artifact.costs.has_batches
+    for costs in artifact.costs.placements:
+        drafts = costs.drafts.values()
+        for cells, rows in (
+            (costs.batched, BATCHED_TOKENS),
+            *((d.batched, BATCHED_BRANCHES) for d in drafts),
+        ):
+            assert {(cell.rows, cell.sequences, cell.cache_tokens) for cell in cells} == places(rows)
+            assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
+        at_once = {
+            (tokens * crossed.sequences, branches * crossed.sequences, crossed.sequences)
+            for crossed in BATCHES
+            for tokens, branches in itertools.product(crossed.tokens, crossed.branches)
+        }
+        for draft in drafts:
+            found = {(t.target_tokens, t.branches, t.sequences) for t in draft.batched_together}
+            assert found == (at_once if costs.placement == "at-once" else set())
+            assert all(min(t.slow_down()) >= 1.0 for t in draft.batched_together)
 
 
 def test_prompts_are_timed_at_their_own_lengths() -> None:
@@ -189,19 +218,19 @@ def test_costs_are_measured_as_far_as_is_wanted(
 ) -> None:
     """Every operation that grows with the context, of all models in every placement; other cells stay."""
     steps = journal.Journal(tmp_path, [])
-    laps = CostLaps(pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, reach)
+    laps = CostLaps(pair, [[1] * 40], LAPS, 0, steps, lambda what, done, total: None, False, reach)
     assert {plan.model for plan in laps.everything} == {TARGET, "rounded", "other"}
     branches = {32, *contexts[1:]}
     for plan in laps.everything:
         found: dict[str, set[int]] = {}
-        for operation, _, context in plan.keys:
+        for operation, _, context, _ in plan.keys:
             found.setdefault(operation, set()).add(context)
         wanted = {"forward": set(contexts), "draw": {0}}
         if plan.model != TARGET:
             wanted |= {"branch": branches, "fork": branches}
             wanted |= {"burst": {32}} if plan.placement == "at-once" else {}
         assert found == wanted
-        assert (("forward", 700, 0) in plan.keys) is (reach.prompt == 700)
+        assert (Key("forward", 700, 0) in plan.keys) is (reach.prompt == 700)
 
 
 def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
@@ -223,6 +252,23 @@ def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
     assert (first.resumed, again.resumed) == (0, 12)
 
 
+def without_batches(costs: MeasuredCosts) -> MeasuredCosts:
+    """As a calibration without '--batches' is."""
+    placements = (
+        placed.model_copy(
+            update={
+                "batched": (),
+                "drafts": {
+                    name: draft.model_copy(update={"batched": (), "batched_together": ()})
+                    for name, draft in placed.drafts.items()
+                },
+            }
+        )
+        for placed in costs.placements
+    )
+    return costs.model_copy(update={"placements": tuple(placements)})
+
+
 def test_a_calibration_is_told_from_what_is_asked_for(
     artifact: Artifact, pair: Pair, spec: ModelSpec
 ) -> None:
@@ -231,6 +277,9 @@ def test_a_calibration_is_told_from_what_is_asked_for(
     assert artifact.costs.longest_context == 384
     assert differences(artifact, *asked) == differences(artifact, *asked, context=384) == []
     assert differences(artifact, *asked, context=385) == ["contexts of up to 384 tokens"]
+    alone = replace(artifact, costs=without_batches(artifact.costs))
+    assert differences(alone, *asked) == ["no forwards of several sequences"]
+    assert differences(alone, *asked[:3], replace(EFFORT, laps=LAPS), 0) == []
     assert differences(artifact, spec, {}, PROMPTS[:1], replace(EFFORT, name="other"), 1) == [
         "another pair",
         "other prompts",

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import replayed_records
 import verifications
-from artifacts import artifact
+from artifacts import artifact, with_batches
 from commands import call
 from tiny_models import save_tiny
 from typer.main import get_command
@@ -142,7 +142,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the verbs write, each small: two calibrated texts, a choice, records, tables."""
     folder = tmp_path_factory.mktemp("prepared")
     runs = folder / "runs"
-    save_artifact(runs / "calibration", artifact(prompts=2, tokens=10, drawn=True))
+    save_artifact(runs / "calibration", with_batches(artifact(prompts=2, tokens=10, drawn=True)))
     (runs / "calibration" / HRAD_FOLDER).mkdir()
     chosen = Configuration(policy="prompt-lookup", first_match=True, placement="in-turn")
     tuned = TunedConfiguration(

@@ -34,11 +34,12 @@ def served(script: Script, costs: Mapping[Model, FittedForwardCost], requests: i
 
 def test_they_are_as_near_to_the_measured_cells_as_the_residual_says(measured: PlacementCosts) -> None:
     found = forward_costs(measured, "int8")
-    for cost, cells in (
-        (found["target"], measured.target),
-        (found["draft"], measured.drafts["int8"].forward),
-    ):
-        taken = np.array([cost(cell.rows, cell.sequences, cell.cache_tokens) for cell in cells])
+    assert found["target"].cells == measured.target
+    for cost in found.values():
+        cells = cost.cells
+        # A cell's cache is what was there before, a forward's has its own rows, too.
+        places = [(cell.rows, cell.sequences, cell.cache_tokens + cell.rows) for cell in cells]
+        taken = np.array([cost(*place) for place in places])
         off = taken / np.array([np.median(cell.seconds) for cell in cells]) - 1.0
         assert cost.residual == pytest.approx(np.sqrt((off**2).mean()))
         assert 0.0 < cost.residual < 0.025
@@ -71,6 +72,18 @@ def sum_of_cache(work: Script) -> int:
     jobs = work.work
     last = int(np.flatnonzero(jobs.model == 0)[-1])
     return 4 * int(jobs.context[last] + jobs.tokens[last])
+
+
+def test_a_draft_costs_what_its_steps_do(measured: PlacementCosts) -> None:
+    """And what has more rows than any step, such as a prompt; lines as short as steps have cells of their own."""
+    draft = measured.drafts["int8"]
+    widest = max(cell.rows for cell in draft.branch)
+    cells = forward_costs(measured, "int8")["draft"].cells
+    assert set(draft.branch) <= set(cells)
+    assert {cell.rows for cell in cells if cell.rows > widest} == {
+        c.rows for c in draft.forward if c.rows > widest
+    }
+    assert len(cells) == len(draft.branch) + sum(cell.rows > widest for cell in draft.forward)
 
 
 def test_a_draft_that_was_not_measured_is_refused(measured: PlacementCosts) -> None:

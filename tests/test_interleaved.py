@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tiny_models import PROMPTS, TOKENS, own_text, save_tiny
 
-from calibrate.costs.measurement import TOGETHER_BRANCHES, TOGETHER_TOKENS
+from calibrate.costs.contention import ONE
 from engine.configuration import Configuration
 from engine.models.sampling import GREEDY
 from engine.models.specs import TARGET, ModelSpec
@@ -54,7 +54,7 @@ def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source:
     (crowd,) = found.crowds  # both models compute at once in one placement alone
     assert (crowd.placement, crowd.draft) == ("at-once", "near")
     pairs = {(t.target_tokens, t.branches) for t in crowd.together}
-    assert pairs == set(itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES))
+    assert pairs == set(itertools.product(ONE.tokens, ONE.branches))
 
 
 def test_it_ends_by_the_clock_or_where_all_is_decided(pair: Pair) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.cost_records import STEP, Cell
+from calibrate.cost_records import STEP, Cell, Key
 from calibrate.costs.sampling_plan import (
     DISTURBED,
     MOST,
@@ -20,14 +20,15 @@ from calibrate.costs.sampling_plan import (
 )
 from calibrate.intervals import half_width, uncertainty
 
-KEYS = [("forward", n, 0) for n in (1, 2, 5)]
+KEYS = [Key("forward", n, 0) for n in (1, 2, 5)]
+END = ["", 0, 0, 1, []]  # of a lap, before the last time of the reference operation
 
 
 def plan(references: list[float]) -> SamplingPlan:
     """Laps over the same cells; `references` are the times of the reference operation, one more than visits."""
     made = SamplingPlan("in-turn", "target", KEYS)
     found = [[*KEYS[i % 3], [0.01 + i, 0.01 + i], r] for i, r in enumerate(references[:-1])]
-    add_lap(made, [*found, ["", 0, 0, [], references[-1]]])
+    add_lap(made, [*found, [*END, references[-1]]])
     return made
 
 
@@ -38,7 +39,7 @@ def test_every_sample_is_kept_or_kept_apart(references: list[float]) -> None:
     assert sorted(v.seconds for v in [*kept, *apart]) == sorted(v.seconds for v in made.visits)  # in one lap
     assert len(apart) <= MOST * len(made.visits)
     cells = made.cells("forward")
-    assert [(c.rows, c.cache_tokens) for c in cells] == [key[1:] for key in KEYS]
+    assert [(c.rows, c.cache_tokens) for c in cells] == [(key.tokens, key.context) for key in KEYS]
     assert sum(len(c.seconds) + len(c.excluded) for c in cells) == 2 * len(made.visits)
 
 
@@ -77,8 +78,8 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_what_is_wide_stays_open() -> None:
     made = SamplingPlan("in-turn", "target", KEYS)
     for wobble in (1.0, 1.0 + 4 * WANTED, 1.0):
-        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[1:2]] + [["", 0, 0, [], 0.01]])
-        add_lap(made, [[*key, [0.01], 0.01] for key in (*KEYS[:1], *KEYS[2:])] + [["", 0, 0, [], 0.01]])
+        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[1:2]] + [[*END, 0.01]])
+        add_lap(made, [[*key, [0.01], 0.01] for key in (*KEYS[:1], *KEYS[2:])] + [[*END, 0.01]])
     assert made.open() == KEYS[1:2]
 
 
@@ -86,20 +87,20 @@ def test_what_is_wide_stays_open() -> None:
 def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: int) -> None:
     """Forwards that take longer by what the lap's steps do are as long in every lap; other work is left alone."""
     rng = np.random.default_rng(seed)
-    keys = [*KEYS, ("branch", 2, 32), ("burst", 4, 32)]
+    keys = [*KEYS, Key("branch", 2, 32), Key("burst", 4, 32)]
     more = dict(zip(keys, (0.0, 0.001, 0.004, 0.002, 0.0), strict=True))
-    made = SamplingPlan("in-turn", "draft", [*keys, ("draw", 1, 0)])
+    made = SamplingPlan("in-turn", "draft", [*keys, Key("draw", 1, 0)])
     for step in steps:
         lap = [[*key, [(4 if key[0] == "burst" else 1) * step + more[key]] * 2, 0.01] for key in keys]
         drawn = float(rng.uniform(0.001, 0.002))
-        add_lap(made, [*lap, ["draw", 1, 0, [drawn, drawn], 0.01], ["", 0, 0, [], 0.01]])
+        add_lap(made, [*lap, ["draw", 1, 0, 1, [drawn, drawn], 0.01], [*END, 0.01]])
         assert made.visits[-1].seconds == made.sifted()[0][-1].seconds == (drawn, drawn)
     mean = float(np.mean(steps))
     for visit in made.sifted()[0]:
         if visit.key in more:
             forwards = 4 if visit.key[0] == "burst" else 1
             assert visit.seconds == pytest.approx([forwards * mean + more[visit.key]] * 2)
-    assert set(made.open()) <= {("draw", 1, 0)}
+    assert set(made.open()) <= {Key("draw", 1, 0)}
 
 
 @given(
@@ -110,7 +111,7 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
     """However much slower a lap's steps were, and however much the two samples of a visit differ."""
     made = SamplingPlan("in-turn", "draft", KEYS)
     for step, pair in zip(steps, samples, strict=False):
-        add_lap(made, [[*KEYS[0], [step], 0.01], [*KEYS[2], list(pair), 0.01], ["", 0, 0, [], 0.01]])
+        add_lap(made, [[*KEYS[0], [step], 0.01], [*KEYS[2], list(pair), 0.01], [*END, 0.01]])
     found = without_drift(made.visits)
     assert all(second > 0.0 for visit in found for second in visit.seconds)
     for before, after in zip(made.visits, found, strict=True):
@@ -121,7 +122,7 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
 def test_laps_without_a_step_are_as_they_were() -> None:
     made = SamplingPlan("in-turn", "target", KEYS)
     for seconds in (0.01, 0.02):
-        add_lap(made, [[*KEYS[1], [seconds], 0.01], ["", 0, 0, [], 0.01]])
+        add_lap(made, [[*KEYS[1], [seconds], 0.01], [*END, 0.01]])
     assert without_drift(made.visits) == made.visits
 
 
@@ -132,12 +133,12 @@ def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
     base = {key: 0.01 + 0.002 * key[1] for key in KEYS}
     for lap, mood in enumerate(moods):
         keys = KEYS if lap == 0 else [STEP] * STEPS_BETWEEN
-        add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01] for key in keys), ["", 0, 0, [], 0.01]])
+        add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01] for key in keys), [*END, 0.01]])
     mean = fmean(moods)
     step, *others = made.cells("forward")
     assert fmean(step.seconds) == pytest.approx(base[STEP] * mean)
     assert step.visits == (2,) * (1 + STEPS_BETWEEN * (len(moods) - 1))
     for cell in others:
         # As much longer or shorter as a step is, by `share_of_step`; here, a longer operation.
-        took = base["forward", cell.rows, 0]
+        took = base[Key("forward", cell.rows, 0)]
         assert fmean(cell.seconds) == pytest.approx(took * moods[0] + base[STEP] * (mean - moods[0]))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from artifacts import artifact
+from artifacts import PER_SEQUENCE, TARGET_SECONDS, artifact, with_batches
 from commands import ROOT, document, specbranch
 
-from engine.errors import ConfigurationError
+from calibrate.artifact import Artifact, save_artifact
+from engine.errors import CalibrationError, ConfigurationError
 from engine.runtime.workload import draw_requests
 from scenarios.schema import load_scenario, load_scenarios
 from scenarios.shipped import find_scenario
@@ -153,6 +154,89 @@ def test_hardware_reads_the_weights_once_for_all() -> None:
     assert draft(8, 8, 800) == target(8, 8, 800) / 2
 
 
+CALIBRATED = """\
+title: t
+workload:
+  arrivals: {users: [1, 4, 40]}
+  requests: 40
+  tokens: 12
+batching:
+  discipline: lockstep
+  chunks: false
+what_if: {jitter: false}
+configurations:
+  - {policy: autoregressive, placement: in-turn}
+"""
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> Artifact:
+    return with_batches(artifact(jitter=False, kinds=("chat",) * 3, prompts=1))
+
+
+def test_a_calibration_serves_by_its_own_batches(tmp_path: Path, calibrated: Artifact) -> None:
+    """Requests of one prompt, in step: a round of n users takes n prompts, then forwards of n rows behind n caches."""
+    prompt, tokens = 40, 12
+    base, over = TARGET_SECONDS["in-turn"], 0.0003
+
+    def forward(rows: int, sequences: int, cache: int) -> float:
+        return base * (1.0 + 0.02 * (rows - 1) + 0.2 * cache / 384 + PER_SEQUENCE * (sequences - 1))
+
+    outcomes = list(run_served(load_scenario(write(tmp_path, CALIBRATED)), calibrated))
+    for outcome in outcomes:
+        users = outcome.arrivals.users
+        assert users is not None
+        read = forward(prompt * users, users, 0) if prompt * users <= 512 else None
+        if read is None:
+            continue
+        once = read + sum(forward(users, users, users * (prompt + n)) for n in range(tokens - 1))
+        (found,) = outcome.samples
+        assert found.seconds == pytest.approx(40 / users * (once + tokens * over), rel=1e-6)
+    assert not any("extrapolated" in note for outcome in outcomes[:2] for note in outcome.notes)
+    assert any("extrapolated beyond the rows or requests" in note for note in outcomes[2].notes)
+
+
+def test_what_a_calibration_costs_can_be_otherwise(tmp_path: Path, calibrated: Artifact) -> None:
+    """A target twice as fast takes half as long; contention slows those that run at once, and nobody in turn."""
+    text = CALIBRATED.replace("[1, 4, 40]", "4").replace("lockstep", "ready")
+    text = text.replace("{jitter: false}", "{jitter: false, contention: [true, false]}")
+    text += "  - {policy: pearl, draft_length: 3, placement: [at-once, in-turn]}\n"
+    scenario = load_scenario(write(tmp_path, text))
+    found = {
+        (o.what_if.contention, o.configuration.policy, o.configuration.placement): o.samples[0].seconds
+        for o in run_served(scenario, calibrated)
+    }
+    assert found[True, "pearl", "at-once"] > 1.01 * found[False, "pearl", "at-once"]
+    for alike in (("pearl", "in-turn"), ("autoregressive", "in-turn")):
+        assert found[True, *alike] == found[False, *alike]
+    fast = CALIBRATED.replace("jitter: false", "overheads: false, target_speed: [1, 2]")
+    once, twice = (
+        outcome.samples[0].seconds
+        for outcome in run_served(load_scenario(write(tmp_path, fast.replace("[1, 4, 40]", "4"))), calibrated)
+    )
+    assert once == pytest.approx(2 * twice)
+
+
+def test_forwards_vary_as_the_samples_of_cells_do(tmp_path: Path) -> None:
+    """By the same factors for every configuration, and around the medians."""
+    varying = with_batches(artifact(kinds=("chat",) * 3))
+    text = CALIBRATED.replace("[1, 4, 40]", "4").replace("jitter: false", "jitter: [true, false]")
+    one, other = run_served(load_scenario(write(tmp_path, text)), varying)
+    (again,) = run_served(load_scenario(write(tmp_path, text.replace("[true, false]", "true"))), varying)
+    assert one.samples == again.samples
+    assert one.samples[0].seconds != other.samples[0].seconds
+    assert one.samples[0].seconds == pytest.approx(other.samples[0].seconds, rel=0.02)
+
+
+def test_a_folder_with_batches_is_served_by_the_verb(tmp_path: Path, calibrated: Artifact) -> None:
+    save_artifact(tmp_path / "calibration", calibrated)
+    file = write(
+        tmp_path, CALIBRATED.replace("[1, 4, 40]", "4") + "  - {policy: speculative, draft_length: 2}\n"
+    )
+    found = document("simulate", file, "--calibration", tmp_path / "calibration")
+    assert all(outcome["samples"][0]["requests"] == 40 for outcome in found["outcomes"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
@@ -216,8 +300,13 @@ def test_wrong_key_is_named(tmp_path: Path, old: str, new: str, line: int, says:
 
 def test_what_is_not_stated_is_asked_for(tmp_path: Path) -> None:
     text = "title: t\nworkload:\n  arrivals: {rate: 1}\nconfigurations: [{policy: pearl}]\n"
-    with pytest.raises(ConfigurationError, match=r":3: key 'workload.arrivals'.*needs 'costs' or 'hardware'"):
-        load_scenario(write(tmp_path, text))
+    with pytest.raises(
+        CalibrationError, match=r"no forwards of several requests; .* --again --batches' measures"
+    ):
+        list(run_served(load_scenario(write(tmp_path, text)), artifact()))
+    stated = text.replace("title: t", "title: t\nacceptance: {independent: 0.6}")
+    with pytest.raises(ConfigurationError, match=r":2: key 'acceptance': needs 'costs' or 'hardware'"):
+        load_scenario(write(tmp_path, stated))
     with pytest.raises(ConfigurationError, match="are served together"):
         list(run_scenario(load_scenario(write(tmp_path, SERVED))))
 

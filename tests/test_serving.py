@@ -3,11 +3,13 @@
 import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+import simpy
 import torch
 from hypothesis import given, settings
 from table_pair import PROMPT, VOCABULARY, TableDecoder
@@ -21,9 +23,11 @@ from engine.runtime.batching import BatchEngine, Request
 from engine.runtime.scheduler import Budget, Discipline, Model
 from engine.runtime.worker_process import Hosted
 from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.contention import Contention
 from sim.costs.stated import StatedCosts
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
+from sim.world.contending import ContendingDevices
 from sim.world.serving import Arrival, LinearForwardCost, Served, serve
 from sim.world.simulation import Setting, simulate
 
@@ -247,6 +251,68 @@ def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:
 
     assert overlap(lockstep) == 0.0
     assert overlap(ready) > 0.0
+
+
+slow = st.floats(1.0, 4.0)
+
+
+@given(
+    policies,
+    paths,
+    st.integers(1, 20),
+    slow,
+    slow,
+    st.sampled_from(["ready", "lockstep"]),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_a_request_alone_is_slowed_as_in_the_world_of_one_request(
+    policy: Settings,
+    path: IndependentAcceptance,
+    prompt: int,
+    target: float,
+    draft: float,
+    hand_over: float,
+) -> None:
+    """Where both models compute at once; in lockstep, and on one device, they never do."""
+    stated = StatedCosts(
+        draft_step_ms=2000,
+        target_forward_ms=10000,
+        hand_over_ms=hand_over * 1e3,
+        target_slow_down=target,
+        draft_slow_down=draft,
+    )
+    arrivals, contention = [Arrival(script(policy, path, prompt))], Contention.stated(target, draft)
+    served = serve(arrivals, CONSTANT, discipline="ready", hand_over=hand_over, contention=contention)
+    alone = simulate(policy, path, Setting(stated, prompt=(0,) * prompt))
+    assert served.runs[0].seconds == pytest.approx(alone.seconds)
+    assert [job.end - job.start for job in served.runs[0].jobs] == pytest.approx(
+        [job.end - job.start for job in alone.jobs]
+    )
+    turns = serve(arrivals, CONSTANT, discipline="lockstep", hand_over=hand_over, contention=contention)
+    alike = serve(arrivals, CONSTANT, discipline="lockstep", hand_over=hand_over)
+    assert [run.seconds for run in turns.runs] == pytest.approx([run.seconds for run in alike.runs])
+
+
+@given(slow, slow, st.floats(0.1, 9.0), st.floats(0.1, 9.0), st.floats(0.0, 9.0))
+def test_two_forwards_that_meet_do_their_work_at_the_speeds_of_the_pair(
+    target_slow: float, draft_slow: float, target: float, draft: float, later: float
+) -> None:
+    """Of the seconds that each takes from its begin to its end, those that both share count one over the slow-down."""
+    env = simpy.Environment()
+    devices = ContendingDevices(env, Contention(((4, 2, target_slow, draft_slow),)))
+    ends: dict[Model, float] = {}
+
+    def run(model: Model, at: float, seconds: float, rows: int) -> Iterator[simpy.Event]:
+        yield env.timeout(at)
+        yield devices.compute(model, seconds, rows)
+        ends[model] = env.now
+
+    env.process(run("target", 0.0, target, 4))
+    env.process(run("draft", later, draft, 2))
+    env.run()
+    shared = max(0.0, min(ends.values()) - later) if ends["target"] > later else 0.0
+    assert (ends["target"] - shared) + shared / target_slow == pytest.approx(target)
+    assert (ends["draft"] - later - shared) + shared / draft_slow == pytest.approx(draft)
 
 
 def test_serving_never_imports_torch() -> None:

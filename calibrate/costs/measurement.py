@@ -1,22 +1,26 @@
 """What operations cost in each placement: laps over all cells, both models at once, and the hand-over."""
 
 import itertools
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from calibrate.cost_records import STEP, DraftCosts, PlacementCosts, Together
-from calibrate.costs import operations
-from calibrate.costs.lengths import LONGER, contexts
+from calibrate.cost_records import STEP, DraftCosts, Key, PlacementCosts, Together
+from calibrate.costs.contention import (
+    BATCHES,
+    ONE,
+    ContentionTimes,
+    add_together,
+    as_together,
+    time_together,
+)
+from calibrate.costs.lengths import LONGER, contexts, with_room
 from calibrate.costs.sampling_plan import (
     STEPS_BETWEEN,
-    Key,
     SamplingPlan,
     add_lap,
     due_in,
@@ -27,14 +31,9 @@ from calibrate.journal import Journal
 from engine.configuration import Configuration
 from engine.models.specs import TARGET
 from engine.progress import Show
-from engine.runtime.channel import Ticket
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement, candidate_placements
-from engine.runtime.session import Player
 
-# What both models do at once: tokens of the target's forward x branches of the draft's steps, of which there are so
-# many in a round. Any model that is timed has positions for it (`calibrate.costs.lengths.LEAST_POSITIONS`).
-TOGETHER_TOKENS, TOGETHER_BRANCHES, TOGETHER_CONTEXT, TOGETHER_STEPS = (1, 5), (1, 4), 128, 4
 HAND_OVER_TOKENS = 24  # of text in each lap
 
 # Tokens x context. Past four rows other kernels may take over (engine.kernels.linear), and time may fall there, hence 4
@@ -47,21 +46,24 @@ BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
 BURSTS = (1, 2, 4, 8)  # steps in a row
 
-
-# Samples of both models at once, and of each alone: by tokens and branches, and then as `Together` names them.
-ContentionTimes = dict[tuple[int, int], dict[str, list[float]]]
+# Of batches: sequences x rows of each, in the target those of a line, in a draft as many branches. Behind no long
+# context, since as many caches as sequences have to be held.
+SEQUENCES, BATCHED_CONTEXTS = (4, 16), (32, 256)
+BATCHED_TOKENS, BATCHED_BRANCHES = (1, 3, 5, 9), (1, 2, 4)
 
 
 @dataclass(frozen=True)
 class SamplingBudget:
     """How long costs are measured: `fewest` laps, then more over what is not known well enough, for `seconds` in all.
 
-    `together_seconds`: how long each pair of operations runs at once in each lap.
+    `together_seconds`: how long each pair of operations runs at once in each lap. `batches`: whether forwards of
+    several sequences are measured, too.
     """
 
     fewest: int
     seconds: float
     together_seconds: float
+    batches: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ class Measured:
 
 @dataclass
 class _Beside:
-    """What a lap finds beside the cells: both models at once, by draft, and the hand-over."""
+    """What a lap finds beside the cells: both models at once, by draft and sequences, and the hand-over."""
 
-    together: dict[str, ContentionTimes] = field(default_factory=dict)
+    together: dict[str, dict[int, ContentionTimes]] = field(default_factory=dict)
     hand_over: list[float] = field(default_factory=list)
 
 
@@ -138,6 +140,7 @@ class CostLaps:
                         lengths,
                         self.reach,
                         hrad=self.hrad,
+                        batches=self.laps.batches,
                         alone=not self.pair.seating(placement).shared,
                     ),
                 )
@@ -226,14 +229,22 @@ def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[in
     return tuple(found)
 
 
-def _plan(model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, alone: bool) -> list[Key]:
+def _plan(
+    model: str, lengths: Sequence[int], reach: Reach, *, hrad: bool, batches: bool, alone: bool
+) -> list[Key]:
     """What is timed of a model; `alone`: a draft has a device of its own, on which it may have to wait."""
 
-    def grid(operation: str, tokens: Sequence[int], contexts: Sequence[int]) -> list[Key]:
-        return [(operation, n, c) for n, c in itertools.product(tokens, contexts)]
+    def grid(
+        operation: str, tokens: Sequence[int], contexts: Sequence[int], sequences: Sequence[int] = (1,)
+    ) -> list[Key]:
+        return [Key(operation, *place) for place in itertools.product(tokens, contexts, sequences)]
 
     forwards, branches = reach.contexts(FORWARD_CONTEXTS), reach.contexts(BRANCH_CONTEXTS)
     plan = grid("forward", lengths, (0,))
+    if batches:
+        rows = BATCHED_TOKENS if model == TARGET else BATCHED_BRANCHES
+        behind = tuple(dict.fromkeys(with_room(context, reach.positions) for context in BATCHED_CONTEXTS))
+        plan += grid("batched", rows, behind, SEQUENCES)
     if model == TARGET:
         plan += grid("forward", TARGET_TOKENS, forwards)
         plan += grid("draw", (1, 5, 17), (0,))
@@ -254,7 +265,10 @@ def _lap(
     began = time.monotonic()
     found: dict[str, Any] = {"visits": _visits(pair, plan, due_in(plan, number), f"{seed} {number}")}
     if not shared and other is not None:
-        found["together"] = time_together(target, other, laps.together_seconds)
+        found["together"] = [
+            [crossed.sequences, time_together(target, other, laps.together_seconds, crossed)]
+            for crossed in (ONE, *(BATCHES if laps.batches else ()))
+        ]
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
         found["hand_over"] = _hand_over(pair, prompt, placement, draft)
     return {**found, "seconds": time.monotonic() - began}
@@ -270,87 +284,8 @@ def _visits(pair: Pair, plan: SamplingPlan, due: Sequence[Key], seed: str) -> li
 
 def _note(beside: _Beside, model: str, found: dict[str, Any]) -> None:
     beside.hand_over += found.get("hand_over", [])
-    if "together" in found:
-        add_together(beside.together.setdefault(model, {}), found["together"])
-
-
-def add_together(known: ContentionTimes, found: Sequence[Sequence[Any]]) -> None:
-    """Note what `time_together` found."""
-    for tokens, branches, sampled in found:
-        pair = known.setdefault((tokens, branches), {})
-        for key, samples in sampled.items():
-            pair.setdefault(key, []).extend(samples)
-
-
-def as_together(known: ContentionTimes) -> tuple[Together, ...]:
-    """What was noted, as a record."""
-    return tuple(
-        Together.model_validate(
-            {
-                "target_tokens": tokens,
-                "branches": branches,
-                "context": TOGETHER_CONTEXT,
-                "steps": TOGETHER_STEPS,
-                **sampled,
-            }
-        )
-        for (tokens, branches), sampled in known.items()
-    )
-
-
-def time_together(
-    target: Player, draft: Player, seconds: float
-) -> list[tuple[int, int, dict[str, list[float]]]]:
-    """Rounds of a target forward and some steps of the draft: alone, at the same time, and alone again, `seconds` each.
-
-    Rounds begin and end as those of a generation do: while the draft waits for the target, its weights leave the
-    processor's caches, which steps without a pause beside the target's would never let go.
-    """
-    plan = {"context": TOGETHER_CONTEXT, "repeats": 1, "warm_ups": 0}
-
-    def forward(tokens: int) -> Ticket:
-        return target.worker.submit(operations.time_forward, name=target.model, tokens=tokens, **plan)
-
-    def steps(branches: int) -> Ticket:
-        at = {"tokens": TOGETHER_STEPS, "branches": branches, "pause": 0.0}
-        return draft.worker.submit(operations.time_burst, name=draft.model, **at, **plan)
-
-    def rounds(*jobs: Callable[[], Ticket]) -> list[list[float]]:
-        """The seconds of each job, round for round, behind a round that warms up."""
-        found: list[list[float]] = []
-        until = math.inf
-        while time.monotonic() < until or len(found) < 3:
-            tickets = [job() for job in jobs]
-            found.append([ticket.wait().value[0] for ticket in tickets])
-            until = min(until, time.monotonic() + seconds)
-        return [list(samples) for samples in zip(*found[1:], strict=True)]
-
-    def of_steps(samples: Sequence[float]) -> list[float]:
-        return [sample / TOGETHER_STEPS for sample in samples]
-
-    def alone() -> tuple[dict[int, list[float]], dict[int, list[float]]]:
-        return (
-            {tokens: rounds(partial(forward, tokens))[0] for tokens in TOGETHER_TOKENS},
-            {branches: of_steps(rounds(partial(steps, branches))[0]) for branches in TOGETHER_BRANCHES},
-        )
-
-    before, both = alone(), {}
-    for pair in itertools.product(TOGETHER_TOKENS, TOGETHER_BRANCHES):
-        both[pair] = rounds(partial(forward, pair[0]), partial(steps, pair[1]))
-    after = alone()
-    return [
-        (
-            tokens,
-            branches,
-            {
-                "target_alone": before[0][tokens] + after[0][tokens],
-                "target_together": together[0],
-                "draft_alone": before[1][branches] + after[1][branches],
-                "draft_together": of_steps(together[1]),
-            },
-        )
-        for (tokens, branches), together in both.items()
-    ]
+    for sequences, sampled in found.get("together", []):
+        add_together(beside.together.setdefault(model, {}).setdefault(sequences, {}), sampled)
 
 
 def _hand_over(pair: Pair, prompt: Sequence[int], placement: Placement, draft: str | None) -> list[float]:
@@ -370,21 +305,38 @@ def _placement_costs(
 ) -> PlacementCosts:
     seating = pair.seating(placement)
     target, *drafts = plans
+
+    def together(draft: str) -> dict[bool, tuple[Together, ...]]:
+        """By whether it is of several sequences."""
+        known = beside.together.get(draft, {})
+        return {
+            several: tuple(
+                one
+                for sequences, times in known.items()
+                if (sequences > 1) is several
+                for one in as_together(times, sequences)
+            )
+            for several in (False, True)
+        }
+
     return PlacementCosts(
         placement=placement,
         target_seat=str(seating.target),
         draft_seat=str(seating.draft),
         target=target.cells("forward"),
+        batched=target.cells("batched"),
         draw=target.cells("draw"),
         foresight=target.cells("foresight"),
         drafts={
             plan.model: DraftCosts(
                 forward=plan.cells("forward"),
+                batched=plan.cells("batched"),
                 branch=plan.cells("branch"),
                 burst=plan.cells("burst"),
                 fork=plan.cells("fork"),
                 draw=plan.cells("draw"),
-                together=as_together(beside.together.get(plan.model, {})),
+                together=together(plan.model)[False],
+                batched_together=together(plan.model)[True],
             )
             for plan in drafts
         },
@@ -405,6 +357,11 @@ def _moods(plans: Sequence[SamplingPlan]) -> list[str]:
     ]
 
 
+def _shown(key: Key) -> str:
+    sequences = f"{key.sequences}x" if key.sequences > 1 else ""
+    return f"{key.operation} {sequences}{key.tokens}@{key.context}"
+
+
 def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
     """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
     visits = sum(len(plan.visits) for plan in plans)
@@ -417,10 +374,7 @@ def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
         else f"none of {visits} visits was excluded"
     ]
     if left:
-        shown = ", ".join(
-            f"{plan.placement} {plan.model} {operation} {tokens}@{context}"
-            for plan, (operation, tokens, context) in left[:6]
-        )
+        shown = ", ".join(f"{plan.placement} {plan.model} {_shown(key)}" for plan, key in left[:6])
         more = f" and {len(left) - 6} more" if len(left) > 6 else ""
         notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
     return notes + _moods(plans)

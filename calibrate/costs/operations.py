@@ -5,7 +5,8 @@ ends with the choice of tokens on the host or waits, so that device work is over
 """
 
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from engine.runtime.worker_process import Host, Hosted
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.models.cached_model import CachedModel
+    from engine.models.cached_model import CachedModel, Forwards
 
 # A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
 LONGEST_LINE = 32
@@ -34,14 +35,41 @@ def _filler(tokens: int) -> list[int]:
     return [3 + (7 * i) % 29 for i in range(tokens)]
 
 
-def _fill(hosted: Hosted, context: int) -> Any:
+def _fill(hosted: Hosted, context: int) -> "CachedModel":
     """The model with exactly `context` filler tokens in its cache."""
     hosted.text, hosted.trusted = [], 0
-    model = hosted.model
+    model: CachedModel = hosted.model
     unread = model.rewind([*_filler(context), 0])[:-1]
     if unread:
         model.read(unread, last=1)
     return model
+
+
+def _fill_several(hosted: Hosted, context: int, sequences: int, room: int) -> "list[CachedModel]":
+    """Texts that share the model's cache, each with `context` filler tokens in it, and `room` for more.
+
+    They lie as those of requests do that are written together: half of the context, as a prompt, in slots in a row,
+    and the others by turns with those of the other texts. The text of the model that is alone stays where it is.
+    """
+    from engine.models.cached_model import CachedModel, SharedCache
+    from engine.models.rows import rows_behind
+
+    alone = _fill(hosted, context)
+    decoder, size = alone.decoder, context + room
+    shared = SharedCache(decoder, (sequences + 1) * size)
+    shared.pool.take(size)
+    top = shared.pool.size - 1
+    decoder.forward(
+        [rows_behind(_filler(1), 0, slots=range(top, top + 1))]
+    )  # so that there are as many slots
+    texts = [CachedModel(decoder, shared) for _ in range(sequences)]
+    prompts = [shared.pool.take(context // 2) for _ in texts]
+    turns = [shared.pool.take(sequences) for _ in range(context - context // 2)]
+    for text, prompt, written in zip(texts, prompts, zip(*turns, strict=True), strict=True):
+        text.slots = array("q", [*prompt, *written])
+        decoder.move(range(context), text.slots)
+        text.cache.read(_filler(context))
+    return texts
 
 
 def _repeat(sample: Callable[[], float], repeats: int, warm_ups: int = WARM_UPS) -> list[float]:
@@ -157,10 +185,72 @@ def time_burst(
     return _repeat(sample, repeats, warm_ups)
 
 
-def _read_step(model: "CachedModel", branches: int, step: int) -> "Tensor":
-    """One token more, its `step`-th, on each of some branches behind the prefix, as a draft's step reads them."""
+def time_batched(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    sequences: int,
+    repeats: int,
+    steps: int = 1,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """One forward of `sequences` texts behind `context` each, as requests that are written together have them.
+
+    Of the target, over as many `tokens` in a row of each, all of which are judged. Of a draft, so many `steps` in a row
+    of as many branches of each; the warm-ups are those of `time_branches`.
+    """
+    from engine.models.decoding import candidates, choices
+
+    texts = _fill_several(host.models[name], context, sequences, room=tokens * steps)
+    line = _filler(context + tokens)
+
+    def judge() -> None:
+        works = [text.read_by_forwards(text.rewind(line, context), last=tokens) for text in texts]
+        for text, logits in _read_together(texts, works):
+            choices(text, logits)
+
+    def write() -> None:
+        for step in range(steps):
+            works = [text.read_nodes_by_forwards(*_step(tokens, step)) for text in texts]
+            for text, logits in _read_together(texts, works):
+                candidates(text, logits, 1)
+
+    def sample() -> float:
+        start = time.perf_counter()
+        judge() if name == TARGET else write()
+        took = time.perf_counter() - start
+        for text in texts:
+            text.rewind([*line[:context], 0], context)
+        return took
+
+    return _repeat(sample, repeats, warm_ups)
+
+
+def _read_together(
+    texts: "Sequence[CachedModel]", works: "Sequence[Forwards[Tensor]]"
+) -> "Iterator[tuple[CachedModel, Tensor]]":
+    """Each text with the logits that its work ends with, behind the one forward that all of them ask for."""
+    batch = [next(work) for work in works]
+    logits, begin = texts[0].decoder.forward(batch), 0
+    for text, work, rows in zip(texts, works, batch, strict=True):
+        end = begin + rows.last
+        try:
+            work.send(logits[begin:end])
+        except StopIteration as done:
+            yield text, done.value
+        begin = end
+
+
+def _step(branches: int, step: int) -> tuple[list[int], Sequence[int]]:
+    """Tokens and parents of one token more, its `step`-th, on each of some branches behind the prefix."""
     last = range((step - 1) * branches, step * branches) if step else [-1] * branches
-    return model.read_nodes([5 + branch + step for branch in range(branches)], last)
+    return [5 + branch + step for branch in range(branches)], last
+
+
+def _read_step(model: "CachedModel", branches: int, step: int) -> "Tensor":
+    """One step of some branches, as a draft's reads them."""
+    return model.read_nodes(*_step(branches, step))
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
@@ -241,6 +331,7 @@ def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], fl
 
 _OPERATIONS: dict[str, Callable[..., list[float]]] = {
     "forward": time_forward,
+    "batched": time_batched,
     "branch": time_branches,
     "burst": time_burst,
     "fork": time_fork,

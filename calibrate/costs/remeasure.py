@@ -3,8 +3,8 @@
 from statistics import fmean
 
 from calibrate.cost_records import STEP
+from calibrate.costs.contention import ContentionTimes, add_together, time_together
 from calibrate.costs.drift import PlacedModel
-from calibrate.costs.measurement import ContentionTimes, add_together, time_together
 from calibrate.costs.sampling_plan import time_cell
 from engine.models.specs import TARGET
 from engine.runtime.pair import Pair

@@ -1,6 +1,6 @@
 """Timing all operations of a model, lap after lap, until each is known well enough.
 
-A lap visits the cells (operation, tokens, context) in a random order, and a fixed reference operation is timed
+A lap visits the cells (`calibrate.cost_records.Key`) in a random order, and a fixed reference operation is timed
 before each visit. Laps of all models and placements alternate, so that a slow stretch of the machine falls on
 all of them, and no cell's samples come from one stretch alone.
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
-from calibrate.cost_records import STEP, Cell
+from calibrate.cost_records import STEP, Cell, Key
 from calibrate.costs import operations
 from calibrate.costs.drift import share_of_step
 from calibrate.intervals import half_width
@@ -36,16 +36,11 @@ MOST = 1 / 3
 WANTED = 0.02  # of a time, either side: what is sought
 NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
-Key = tuple[str, int, int]  # operation, tokens, context
-
 DEAR = "fork"  # whose set-up costs far more than it does; left out from the third lap on
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
-FORWARDS = (
-    "forward",
-    "branch",
-    "burst",
-)  # operations that read a model's weights, the last one once for each token
+# Operations that read a model's weights, a burst once for each token.
+FORWARDS = ("forward", "batched", "branch", "burst")
 
 
 @dataclass(frozen=True)
@@ -96,15 +91,16 @@ class SamplingPlan:
         """What was found of an operation."""
         kept, disturbed = self.sifted()
         cells = []
-        for key in (key for key in self.keys if key[0] == operation):
+        for key in (key for key in self.keys if key.operation == operation):
             mine = [visit.seconds for visit in kept if visit.key == key]
             apart = [visit.seconds for visit in disturbed if visit.key == key]
             if not mine:  # every visit of this cell was disturbed, which is better than nothing
                 mine, apart = apart, []
             cells.append(
                 Cell(
-                    rows=key[1],
-                    cache_tokens=key[2],
+                    rows=key.tokens * key.sequences,
+                    sequences=key.sequences,
+                    cache_tokens=key.context * key.sequences,
                     seconds=tuple(second for samples in mine for second in samples),
                     visits=tuple(map(len, mine)),
                     excluded=tuple(second for samples in apart for second in samples),
@@ -130,7 +126,7 @@ def without_drift(visits: Sequence[Visit]) -> list[Visit]:
     mean = fmean(steps.values())
     found = []
     for visit in visits:
-        operation, tokens, _ = visit.key
+        operation, tokens, *_ = visit.key
         longer = steps.get(visit.lap, mean) - mean
         if longer and operation in FORWARDS:
             took = fmean(visit.seconds)
@@ -154,11 +150,13 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
 
     `after`: the target, where a draft takes turns with it (see `operations.time_forward`).
     """
-    operation, tokens, context = key
+    operation, tokens, context, sequences = key
     arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
+    if operation == "batched":
+        arguments["sequences"] = sequences
     if after and operation == "forward":
         arguments["after"] = after
-    if after and operation == "branch":
+    if after and operation in ("branch", "batched"):
         arguments["warm_ups"] = 1
     samples, reference = player.worker.call(
         operations.visit, operation=operation, repeats=SAMPLES, **arguments
@@ -168,7 +166,7 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
     """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
-    due = [key for key in plan.keys if number < 2 or key[0] != DEAR]
+    due = [key for key in plan.keys if number < 2 or key.operation != DEAR]
     if number >= 2:
         wanted = set(plan.open())
         due = [key for key in due if key in wanted]
@@ -183,20 +181,21 @@ def run_lap(
     A lap takes contexts one after the other, since changing the context means reading it. `after`: see `time_cell`.
     """
     rng = random.Random(f"{seed} {plan.placement} {plan.model}")
-    contexts = sorted({context for _, _, context in due})
+    contexts = sorted({key.context for key in due})
     visits: list[list[Any]] = []
     for context in rng.sample(contexts, len(contexts)):
-        keys = [key for key in due if key[2] == context]
-        for operation, tokens, _ in rng.sample(keys, len(keys)):
-            samples, reference = time_cell(player, (operation, tokens, context), after)
-            visits.append([operation, tokens, context, samples, reference])
+        keys = [key for key in due if key.context == context]
+        for key in rng.sample(keys, len(keys)):
+            samples, reference = time_cell(player, key, after)
+            visits.append([*key, samples, reference])
     closing = player.worker.call(operations.time_reference) if visits else 0.0
-    return [*visits, ["", 0, 0, [], closing]]
+    return [*visits, ["", 0, 0, 1, [], closing]]
 
 
 def add_lap(plan: SamplingPlan, found: Sequence[Sequence[Any]]) -> None:
     """Note the visits of a lap."""
-    for (operation, tokens, context, samples, before), following in itertools.pairwise(found):
-        key = operation, tokens, context
-        plan.visits.append(Visit(key, tuple(samples), before=before, after=following[4], lap=plan.laps))
+    for (*key, samples, before), following in itertools.pairwise(found):
+        plan.visits.append(
+            Visit(Key(*key), tuple(samples), before=before, after=following[-1], lap=plan.laps)
+        )
     plan.laps += 1

@@ -214,7 +214,7 @@ def differences(first: MeasuredCosts, second: MeasuredCosts) -> Iterator[Differe
             second=after,
             half=difference_half_width(*visits),
             longer=None
-            if (key[2], mine.rows, mine.cache_tokens) == STEP or key[:2] not in paced
+            if (key[2], mine.rows, mine.cache_tokens, mine.sequences) == STEP or key[:2] not in paced
             else _longer(paced[key[:2]], key[2], mine.rows, before),
         )
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from calibrate.costs.contention import ContentionTimes, as_together
 from calibrate.costs.drift import ContentionSample, PlacedModel
-from calibrate.costs.measurement import ContentionTimes, as_together
 from calibrate.costs.remeasure import time_contention, time_steps
 from engine.configuration import Configuration
 from engine.errors import WorkerLost

@@ -1,9 +1,9 @@
 """What a forward of several requests takes: a calibration's cells, fitted (`calibrate.costs.forward_fit`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from calibrate.cost_records import Cell, PlacementCosts
+from calibrate.cost_records import Cell, DraftCosts, PlacementCosts
 from calibrate.costs.forward_fit import ForwardFit
 from engine.errors import CalibrationError
 from sim.scripts.work import Model
@@ -17,32 +17,58 @@ class FittedForwardCost:
     """
 
     fit: ForwardFit
+    cells: tuple[Cell, ...]
+    _base: dict[int, float] = field(default_factory=dict, repr=False, compare=False)  # of as many rows
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> "FittedForwardCost":
         """CalibrationError where the cells do not tell what takes the time (`ForwardFit.of`)."""
-        return cls(ForwardFit.of(cells))
+        return cls(ForwardFit.of(cells), tuple(cells))
 
     @property
     def residual(self) -> float:
         """How far the fit is from the cells that it was made of, as a share: the root of the mean square."""
         return self.fit.residual
 
+    @property
+    def most_rows(self) -> int:
+        """Of a cell, beyond which the fit goes on as between its last two."""
+        return max(cell.rows for cell in self.cells)
+
+    @property
+    def most_sequences(self) -> int:
+        """Of a cell."""
+        return max(cell.sequences for cell in self.cells)
+
     def __call__(self, rows: int, sequences: int, cache_tokens: int) -> float:
-        return float(self.fit.seconds(rows, sequences, cache_tokens))
+        base = self._base.get(rows)
+        if base is None:
+            base = self._base[rows] = float(self.fit.seconds(rows, 1, 0))
+        # A cell's cache is what was there before its rows; here they are a part of it.
+        return (
+            base + self.fit.per_cache_token * (cache_tokens - rows) + self.fit.per_sequence * (sequences - 1)
+        )
 
 
 def forward_costs(costs: PlacementCosts, draft: str | None = None) -> dict[Model, FittedForwardCost]:
     """What forwards take in a placement, by model, for `sim.world.serving.serve`: the target's and a draft's.
 
-    A draft's forwards of several branches are taken for as many rows of one. CalibrationError if there is no such
-    draft, or where its cells cannot be fitted.
+    CalibrationError if there is no such draft, or where its cells cannot be fitted.
     """
     found: dict[Model, FittedForwardCost] = {"target": FittedForwardCost.of((*costs.target, *costs.batched))}
     if draft is not None:
         if draft not in costs.drafts:
             names = ", ".join(costs.drafts) or "none"
             raise CalibrationError(f"the calibration has no draft '{draft}'; its drafts: {names}.")
-        mine = costs.drafts[draft]
-        found["draft"] = FittedForwardCost.of((*mine.forward, *mine.batched))
+        found["draft"] = FittedForwardCost.of(step_cells(costs.drafts[draft]))
     return found
+
+
+def step_cells(costs: DraftCosts) -> tuple[Cell, ...]:
+    """Of a draft's steps, a row for each branch of each sequence, and of what has more rows, such as a prompt.
+
+    Lines of as few rows are left out: where models take turns they were timed behind a forward of the target, and only
+    the first of a draft's steps is.
+    """
+    widest = max(cell.rows for cell in costs.branch)
+    return (*costs.branch, *(cell for cell in costs.forward if cell.rows > widest), *costs.batched)

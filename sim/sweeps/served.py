@@ -1,7 +1,7 @@
 """Every configuration of a scenario under every load: requests that arrive, and are served together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.metrics import Estimate
+from engine.runtime.placement import Placement
 from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
 from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
@@ -17,12 +18,13 @@ from scenarios.schema import Scenario
 from scenarios.served import Batching
 from scenarios.what_if import WhatIf
 from sim.acceptance.stated import draw_stated
+from sim.costs.forwards import FittedForwardCost
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
 from sim.scripts.work import Script
 from sim.sweeps.run import check_positions, pick_prompts
-from sim.world.served_costs import hardware_forward_costs, linear_forward_costs
-from sim.world.serving import Arrival, ForwardCost, Served, serve
+from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
+from sim.world.serving import Arrival, Served, serve
 
 KEPT = 1 << 14  # scripts of stated texts that are kept for the next load
 
@@ -63,7 +65,8 @@ def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator
     where acceptance is stated. ConfigurationError or CalibrationError for what cannot be served.
     """
     if scenario.stated is None:
-        artifact = artifact or open_calibration(key=scenario.calibration)
+        artifact = artifact or open_calibration(key=scenario.calibration, costs_from=scenario.costs_from)
+    costs = CostsOf(scenario, artifact)
     kept: dict[tuple[float | None, float], ScriptsOf] = {}
     for what_if in scenario.what_if:
         key = what_if.alignment, what_if.temperature
@@ -77,7 +80,7 @@ def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator
                     services = [
                         serve_one(
                             scenario,
-                            what_if,
+                            costs(configuration, what_if, sample),
                             batching,
                             requests,
                             configuration,
@@ -94,13 +97,13 @@ def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator
                         samples,
                         estimates(samples),
                         timeline(services[0]),
-                        _notes(scenario, configuration),
+                        (*costs.notes(configuration, services), *_notes(scenario, configuration)),
                     )
 
 
 def serve_one(
     scenario: Scenario,
-    what_if: WhatIf,
+    costs: ServingCosts,
     batching: Batching,
     requests: Requests,
     configuration: Configuration,
@@ -112,28 +115,58 @@ def serve_one(
         Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt)
         for at, (script, prompt, tokens) in zip(requests.at.tolist(), asked, strict=True)
     ]
-    shared = configuration.shares_device
-    costs, hand_over = _costs(scenario, what_if, shared)
     return serve(
         arrivals,
-        costs,
+        costs.forwards,
         batching.budget,
         batching.discipline,
-        shared,
+        configuration.shares_device,
         users=requests.users,
         chunks=batching.chunks,
-        hand_over=hand_over,
+        hand_over=costs.hand_over,
+        contention=costs.contention,
     )
 
 
-def _costs(scenario: Scenario, what_if: WhatIf, shared: bool) -> tuple[Mapping[Model, ForwardCost], float]:
-    """Of forwards, and the seconds of a hand-over."""
-    if scenario.hardware is not None:
-        overheads = scenario.hardware.hand_over_ms / 1e3 if what_if.overheads else 0.0
-        return hardware_forward_costs(scenario.hardware, what_if, shared), overheads
-    assert scenario.costs is not None
-    costs = scenario.costs.under(what_if)
-    return linear_forward_costs(costs), costs.hand_over_ms / 1e3
+@dataclass
+class CostsOf:
+    """What configurations are served by: stated costs or hardware, or else those of the calibration."""
+
+    scenario: Scenario
+    artifact: Artifact | None
+    _fits: dict[tuple[Placement, str | None], dict[Model, FittedForwardCost]] = field(default_factory=dict)
+
+    def __call__(self, configuration: Configuration, what_if: WhatIf, sample: int = 0) -> ServingCosts:
+        """CalibrationError where the calibration does not have them."""
+        scenario = self.scenario
+        if scenario.hardware is not None:
+            return hardware_costs(scenario.hardware, what_if, configuration.shares_device)
+        if scenario.costs is not None:
+            return stated_costs(scenario.costs.under(what_if))
+        assert self.artifact is not None
+        where = configuration.placement, self._draft(configuration)
+        seed = scenario.workload.seed + sample
+        return calibrated_costs(self.artifact.costs, *where, what_if, seed, self._fits)
+
+    def _draft(self, configuration: Configuration) -> str | None:
+        assert self.artifact is not None
+        return configuration.draft_among(self.artifact.recorded.drafts)
+
+    def notes(self, configuration: Configuration, services: Sequence[Served]) -> tuple[str, ...]:
+        """How far the calibration's cells were from what was served."""
+        if self.artifact is None or (configuration.placement, self._draft(configuration)) not in self._fits:
+            return ()
+        fits = self._fits[configuration.placement, self._draft(configuration)]
+        batches = [batch for service in services for batch in service.batches]
+        beyond = sum(
+            batch.rows > fits[batch.model].most_rows or len(batch.requests) > fits[batch.model].most_sequences
+            for batch in batches
+        )
+        if not beyond:
+            return ()
+        return (
+            f"extrapolated beyond the rows or requests of measured forwards: {beyond} of {len(batches)} forwards",
+        )
 
 
 def _notes(scenario: Scenario, configuration: Configuration) -> tuple[str, ...]:

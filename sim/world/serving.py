@@ -16,7 +16,9 @@ import simpy
 from engine.record import Run
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
 from engine.service_record import Batch, ServedRequest, Service
+from sim.costs.contention import FREE, Contention
 from sim.scripts.work import DRAFT, MODELS, Script
+from sim.world.contending import ContendingDevices
 from sim.world.devices import Handle
 from sim.world.simulation import Played, record
 
@@ -92,19 +94,22 @@ def serve(
     users: int | None = None,
     chunks: bool = False,
     hand_over: float = 0.0,
+    contention: Contention = FREE,
 ) -> Served:
     """Serve requests, which are numbered in the order given, on a device for each model or, `shared`, one for both.
 
     With `users` in a closed loop: each sends the next request of the list when its last one has ended. With `chunks`,
     prompts are read in chunks beside what else there is. A job's result is known `hand_over` seconds behind its last
-    forward, in which its device does what else there is. Models do not slow each other. ConfigurationError if a request
-    needs more slots than there are.
+    forward, in which its device does what else there is. While both devices compute, each is slowed as the `contention`
+    of a forward and a step of as many rows says. ConfigurationError if a request needs more slots than there are.
     """
     service = _Service(arrivals, costs, Scheduler(budget, discipline), chunks, hand_over)
     apart: tuple[tuple[Model, ...], ...] = tuple((model,) for model in MODELS)
     devices = (MODELS,) if shared else apart
     if not shared and not any(DRAFT in arrival.script.jobs.models for arrival in arrivals):
         devices = apart[:1]  # nobody drafts
+    if len(devices) > 1 and not contention.none:
+        service.contending = ContendingDevices(service.env, contention)
     service.run(devices, users)
     return Served(
         [
@@ -189,6 +194,7 @@ class _Service:
         self.batches: list[Batch] = []
         self._idle: list[simpy.Event] = []
         self._answered = False
+        self.contending: ContendingDevices | None = None
 
     def run(self, devices: Sequence[Collection[Model]], users: int | None) -> None:
         if users is None:
@@ -226,6 +232,7 @@ class _Service:
     def _device(self, models: Collection[Model]) -> Generator[simpy.Event, Any, None]:
         """Run whatever the scheduler lets it, for ever."""
         env, scheduler, costs, batches = self.env, self.scheduler, self.costs, self.batches
+        contending = self.contending
         submit = scheduler.submit
         while True:
             batch = scheduler.next_batch(models)
@@ -236,7 +243,8 @@ class _Service:
             model, start = batch[0].model, env.now
             rows = sum([forward.rows for forward in batch])
             tokens = sum([forward.cache_tokens for forward in batch])
-            yield env.timeout(costs[model](rows, len(batch), tokens))
+            seconds = costs[model](rows, len(batch), tokens)
+            yield contending.compute(model, seconds, rows) if contending else env.timeout(seconds)
             requests = tuple([forward.request for forward in batch])
             # As in the engine, jobs go on before the requests whose jobs have ended.
             ended, unread = [], NONE_UNREAD
