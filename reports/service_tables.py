@@ -50,19 +50,30 @@ def print_served(
 
 def origins(scenario: Scenario, artifact: Artifact | None) -> str:
     """Where acceptance and costs of a scenario come from, in a sentence; `artifact`: whose texts were served."""
-    costs = (
-        f"costs are of other hardware, {scenario.hardware.name}"
-        if scenario.hardware
-        else ("costs are stated in the file, not measured")
-    )
+    if scenario.hardware is not None:
+        costs = f"costs are of other hardware, {scenario.hardware.name}"
+    elif scenario.costs is not None or artifact is None:
+        costs = "costs are stated in the file, not measured"
+    else:
+        costs = f"costs are {_measured(artifact)}"
     if artifact is None:
-        stated = "Acceptance is stated in the file, not measured, and " if scenario.hardware else ""
-        return f"{stated}{costs}." if stated else "Acceptance and costs are stated in the file, not measured."
+        return (
+            f"Acceptance is stated in the file, not measured, and {costs}."
+            if scenario.hardware
+            else "Acceptance and costs are stated in the file, not measured."
+        )
     recorded = artifact.recorded
     return (
         f"Texts and acceptance are those of a calibration of {recorded.created} ({len(recorded.prompts)} prompts); "
         f"{costs}."
     )
+
+
+def _measured(artifact: Artifact) -> str:
+    """Where the costs come from."""
+    costs = artifact.costs
+    here = "its own" if not artifact.of_two else f"those of a calibration of {costs.created}"
+    return f"{here}, measured on {costs.hardware['processor']}"
 
 
 def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:

@@ -8,6 +8,7 @@ import numpy as np
 
 from calibrate.artifact import Artifact
 from calibrate.cost_records import Cell, DraftCosts, MeasuredCosts, PlacementCosts, Together
+from calibrate.costs.measurement import BATCHED_BRANCHES, BATCHED_CONTEXTS, BATCHED_TOKENS, SEQUENCES
 from calibrate.records import ModelRecord
 from calibrate.trace_records import DraftTrace, PromptRecord, RecordedTraces, Trace
 from engine.models.specs import ModelSpec
@@ -75,8 +76,8 @@ def batched(
             ),
         )
         for n in counts
-        for sequences in (4, 16)
-        for context in (32, 256)
+        for sequences in SEQUENCES
+        for context in BATCHED_CONTEXTS
     )
 
 
@@ -93,9 +94,9 @@ def with_batches(made: Artifact) -> Artifact:
                 if one is None
                 else (one.model_copy(update={"target_tokens": 20, "branches": 4, "sequences": 4}),)
             )
-            cells_ = batched(seconds, (1, 2, 4), None, each=0.1)
+            cells_ = batched(seconds, BATCHED_BRANCHES, None, each=0.1)
             drafts[name] = draft.model_copy(update={"batched": cells_, "batched_together": more})
-        target = batched(TARGET_SECONDS[placed.placement], (1, 3, 5, 9), None)
+        target = batched(TARGET_SECONDS[placed.placement], BATCHED_TOKENS, None)
         return placed.model_copy(update={"batched": target, "drafts": drafts})
 
     placements = tuple(map(of, made.costs.placements))

@@ -46,10 +46,11 @@ BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)
 BURSTS = (1, 2, 4, 8)  # steps in a row
 
-# Of batches: sequences x rows of each, in the target those of a line, in a draft as many branches. Behind no long
-# context, since as many caches as sequences have to be held.
+# Of batches: sequences x rows of each, in the target those of a line, in a draft as many branches. Four rows of four
+# are as many as one of sixteen, which tells what a sequence takes from what a row does (`calibrate.costs.forward_fit`);
+# five of four are more than two compiled passes. Behind no long context: as many caches as sequences have to be held.
 SEQUENCES, BATCHED_CONTEXTS = (4, 16), (32, 256)
-BATCHED_TOKENS, BATCHED_BRANCHES = (1, 3, 5, 9), (1, 2, 4)
+BATCHED_TOKENS, BATCHED_BRANCHES = (1, 2, 4, 5, 9), (1, 2, 4)
 
 
 @dataclass(frozen=True)

@@ -66,66 +66,96 @@ def run_served(scenario: Scenario, artifact: Artifact | None = None) -> Iterator
     """
     if scenario.stated is None:
         artifact = artifact or open_calibration(key=scenario.calibration, costs_from=scenario.costs_from)
-    costs = CostsOf(scenario, artifact)
-    kept: dict[tuple[float | None, float], ScriptsOf] = {}
+    world = ServingWorld(scenario, artifact)
     for what_if in scenario.what_if:
-        key = what_if.alignment, what_if.temperature
-        if key not in kept:
-            kept[key] = _stated(scenario) if artifact is None else _recorded(scenario, artifact, what_if)
         for batching in scenario.batching:
             for arrivals in scenario.workload.arrivals:
-                work = scenario.workload
-                drawn = [draw_requests(work.under(arrivals, sample)) for sample in range(work.samples)]
                 for configuration in scenario.configurations:
-                    services = [
-                        serve_one(
-                            scenario,
-                            costs(configuration, what_if, sample),
-                            batching,
-                            requests,
-                            configuration,
-                            kept[key](configuration, requests, sample),
-                        )
-                        for sample, requests in enumerate(drawn)
-                    ]
-                    samples = tuple(measure_service(service, work.limits) for service in services)
-                    yield ServedOutcome(
-                        configuration,
-                        what_if,
-                        batching,
-                        arrivals,
-                        samples,
-                        estimates(samples),
-                        timeline(services[0]),
-                        (*costs.notes(configuration, services), *_notes(scenario, configuration)),
-                    )
+                    yield world.outcome(configuration, what_if, batching, arrivals)
 
 
-def serve_one(
-    scenario: Scenario,
-    costs: ServingCosts,
-    batching: Batching,
-    requests: Requests,
-    configuration: Configuration,
-    asked: Sequence[Asked],
-) -> Served:
-    """Serve requests by one configuration. ConfigurationError if one of them has no room."""
-    check_positions(scenario, max(prompt + tokens for _, prompt, tokens in asked))
-    arrivals = [
-        Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt)
-        for at, (script, prompt, tokens) in zip(requests.at.tolist(), asked, strict=True)
-    ]
-    return serve(
-        arrivals,
-        costs.forwards,
-        batching.budget,
-        batching.discipline,
-        configuration.shares_device,
-        users=requests.users,
-        chunks=batching.chunks,
-        hand_over=costs.hand_over,
-        contention=costs.contention,
-    )
+@dataclass
+class ServingWorld:
+    """A scenario's requests and texts; what its outcomes share is worked out once."""
+
+    scenario: Scenario
+    artifact: Artifact | None = None
+    costs: "CostsOf" = field(init=False)
+    _scripts: dict[tuple[float | None, float], ScriptsOf] = field(default_factory=dict)
+    _drawn: dict[tuple[Arrivals, int, int | None], Requests] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.costs = CostsOf(self.scenario, self.artifact)
+
+    def outcome(
+        self, configuration: Configuration, what_if: WhatIf, batching: Batching, arrivals: Arrivals
+    ) -> ServedOutcome:
+        """What comes of all samples. ConfigurationError or CalibrationError for what cannot be served."""
+        work = self.scenario.workload
+        services = [
+            self.serve(configuration, what_if, batching, arrivals, sample) for sample in range(work.samples)
+        ]
+        samples = tuple(measure_service(service, work.limits) for service in services)
+        return ServedOutcome(
+            configuration,
+            what_if,
+            batching,
+            arrivals,
+            samples,
+            estimates(samples),
+            timeline(services[0]),
+            (*self.costs.notes(configuration, services), *_notes(self.scenario, configuration)),
+        )
+
+    def serve(
+        self,
+        configuration: Configuration,
+        what_if: WhatIf,
+        batching: Batching,
+        arrivals: Arrivals,
+        sample: int = 0,
+        count: int | None = None,
+    ) -> Served:
+        """Serve a sample of the requests, or its first `count`. ConfigurationError if one of them has no room."""
+        requests = self.requests(arrivals, sample, count)
+        asked = self.scripts(what_if)(configuration, requests, sample)
+        check_positions(self.scenario, max(prompt + tokens for _, prompt, tokens in asked))
+        costs = self.costs(configuration, what_if, sample)
+        return serve(
+            [
+                Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt)
+                for at, (script, prompt, tokens) in zip(requests.at.tolist(), asked, strict=True)
+            ],
+            costs.forwards,
+            batching.budget,
+            batching.discipline,
+            configuration.shares_device,
+            users=requests.users,
+            chunks=batching.chunks,
+            hand_over=costs.hand_over,
+            contention=costs.contention,
+        )
+
+    def requests(self, arrivals: Arrivals, sample: int, count: int | None = None) -> Requests:
+        """Those of one load, in one of the samples, or the first `count` of them."""
+        key = arrivals, sample, count
+        if key not in self._drawn:
+            work = self.scenario.workload.under(arrivals, sample)
+            self._drawn[key] = draw_requests(
+                work if count is None else work.model_copy(update={"requests": count})
+            )
+        return self._drawn[key]
+
+    def scripts(self, what_if: WhatIf) -> ScriptsOf:
+        """What requests do along their texts."""
+        key = what_if.alignment, what_if.temperature
+        if key not in self._scripts:
+            self._scripts[key] = (
+                _stated(self.scenario)
+                if self.artifact is None
+                else _recorded(self.scenario, self.artifact, what_if)
+            )
+        return self._scripts[key]
 
 
 @dataclass
