@@ -44,6 +44,9 @@ class TableDecoder:
     def clear(self, prompt: Sequence[int] = ()) -> None:
         self.slots: dict[int, tuple[int, int]] = {}  # token and position
 
+    def reserve(self, slots: int) -> None:
+        """There is always room."""
+
     def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
         self.slots |= dict(zip(to, [self.slots[slot] for slot in slots], strict=True))
 

@@ -86,6 +86,7 @@ requests = st.builds(
     st.sampled_from(["ready", "lockstep"]),
     st.integers(1, 9),
     st.integers(1, 4),
+    st.booleans(),
 )
 def test_requests_are_written_as_each_alone(
     arriving: list[tuple[Request, int]],
@@ -94,8 +95,12 @@ def test_requests_are_written_as_each_alone(
     discipline: Discipline,
     rows: int,
     sequences: int,
+    chunks: bool,
 ) -> None:
-    """Of any policies, arriving so many forwards apart, within any budget; and in the end all slots are free."""
+    """Of any policies, arriving so many forwards apart, within any budget; and in the end all slots are free.
+
+    A chunk may end among the rows whose logits are wanted.
+    """
     target, draft = tables(seed, apart)
     seats = players(target, draft)
     seats[0].worker.host.models["target"].predictors["draft"] = any_predictor(0, 16)  # type: ignore[attr-defined]
@@ -105,6 +110,7 @@ def test_requests_are_written_as_each_alone(
         Hosted(CachedModel(TableDecoder(draft))),
         Budget(rows, sequences, slots + 3),
         discipline,
+        chunks,
     )
     numbers = []
     for request, wait in arriving:
@@ -126,10 +132,13 @@ def hosts(seed: int, path: str) -> Hosted:
     return Hosted(CachedModel(TransformersModel(model if path == "general" else tiny(path, seed))))
 
 
+@pytest.mark.parametrize("chunks", [False, True], ids=["whole", "chunks"])
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "drawn"])
 @pytest.mark.parametrize("discipline", ["ready", "lockstep"])
 @pytest.mark.parametrize("path", ["lean", "general", "Gemma 3", "BLOOM"])
-def test_float32_texts_are_those_of_each_alone(path: str, discipline: Discipline, sampling: Sampling) -> None:
+def test_float32_texts_are_those_of_each_alone(
+    path: str, discipline: Discipline, sampling: Sampling, chunks: bool
+) -> None:
     """Of real caches and masks; forwards are shared, and the draft is another model, whose lines are often refused."""
     wanted = [
         Request(prompt, configuration, TOKENS - 3 * i, (2,), sampling.model_copy(update={"seed": i}))
@@ -143,7 +152,8 @@ def test_float32_texts_are_those_of_each_alone(path: str, discipline: Discipline
         number = engine.add(request)
         engine.run()
         expected.append(engine.runs[number])
-    engine = BatchEngine(hosts(0, path), hosts(5, path), Budget(rows=64, sequences=4, slots=400), discipline)
+    rows = 11 if chunks else 64
+    engine = BatchEngine(hosts(0, path), hosts(5, path), Budget(rows, 4, 400), discipline, chunks)
     numbers = [engine.add(request) for request in wanted[:3]]
     for _ in range(7):
         engine.step()
@@ -152,7 +162,8 @@ def test_float32_texts_are_those_of_each_alone(path: str, discipline: Discipline
     for number, run in zip(numbers, expected, strict=True):
         equal(engine.runs[number], run)
     for model in ("target", "draft"):
-        assert max(requests for name, requests, _ in engine.batches if name == model) > 1
+        assert max(len(batch.requests) for batch in engine.batches if batch.model == model) > 1
+    assert any(batch.unread for batch in engine.batches) == chunks
 
 
 def test_a_batch_takes_as_many_forwards_as_its_longest_request() -> None:
@@ -161,7 +172,7 @@ def test_a_batch_takes_as_many_forwards_as_its_longest_request() -> None:
     numbers = [engine.add(Request(PROMPTS[0], CONFIGURATIONS[0], tokens)) for tokens in (5, 9, 3)]
     engine.run()
     assert [len(engine.runs[number].tokens) for number in numbers] == [5, 9, 3]
-    assert [requests for _, requests, _ in engine.batches] == [3] * 3 + [2] * 2 + [1] * 4
+    assert [len(batch.requests) for batch in engine.batches] == [3] * 3 + [2] * 2 + [1] * 4
 
 
 def test_a_cancelled_request_leaves_the_others_as_they_are() -> None:

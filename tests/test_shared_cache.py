@@ -15,7 +15,7 @@ from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 from torch import Tensor
 
 from engine.errors import ConfigurationError
-from engine.models.cached_model import CachedModel, Decoder, Forwards, SharedCache
+from engine.models.cached_model import CachedModel, Decoder, Forwards, SharedCache, read_ahead
 from engine.models.captured import CapturedForwards
 from engine.models.llama import Llama
 from engine.models.slot_pool import PoolExhausted
@@ -91,7 +91,7 @@ def together(decoder: Decoder, works: Sequence[Forwards[list[Tensor]]]) -> list[
     values: dict[int, list[Tensor]] = {}
     waiting = [(i, next(work)) for i, work in enumerate(works)]
     while waiting:
-        logits = decoder.forward([rows for _, rows in waiting])
+        logits = decoder.forward([read_ahead(decoder, rows) for _, rows in waiting])
         parts = torch.split(logits.clone(), [rows.last for _, rows in waiting])
         going, waiting = waiting, []
         for (i, _), part in zip(going, parts, strict=True):
@@ -167,7 +167,7 @@ def test_slots_that_a_text_left_are_used_again(make: Callable[[], Decoder], to_t
 def test_long_prompts_are_read_beside_other_rows(
     make: Callable[[], Decoder], to_the_bit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In parts, whose rows are more than those whose logits are wanted."""
+    """In parts, of which the last is read beside the other texts' rows, and has more than those that are wanted."""
     monkeypatch.setattr("engine.models.cached_model.MOST_ROWS", 7)
     prompts = [[t % VOCABULARY for t in PREFIX], PROMPTS[1], [t % VOCABULARY for t in PREFIX[:20]]]
     shared, alone = SharedCache(make(), 400), make()

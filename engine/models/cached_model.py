@@ -6,6 +6,7 @@ ancestors and itself alone. So memory grows with the nodes of a tree, never with
 
 from array import array
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -53,6 +54,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def reserve(self, slots: int) -> None:
+        """Have room for so many slots; a forward that writes further makes room itself."""
+        ...
+
     def move(self, slots: Sequence[int], to: Sequence[int]) -> None:
         """Copy the cache of `slots` to as many others."""
         ...
@@ -70,6 +75,19 @@ Forwards = Generator[Rows, Tensor, T]
 """Work that asks for forwards by their rows, and is sent the logits of each."""
 
 
+def read_ahead(decoder: Decoder, rows: Rows) -> Rows:
+    """Read a long text's first rows in parts, for what its rows see of one another grows with its square.
+
+    Returns what is left to read, with all rows whose logits are wanted.
+    """
+    first, count = 0, len(rows)
+    while count - first > max(MOST_ROWS, rows.last) and decoder.capabilities.rolls_back:
+        end = min(first + MOST_ROWS, count - rows.last)
+        decoder.forward((replace(rows.part(first, end), last=1),))
+        first = end
+    return rows.part(first, count) if first else rows
+
+
 class SharedCache:
     """A decoder whose cache several texts share, each a `CachedModel`, in `size` slots."""
 
@@ -79,17 +97,24 @@ class SharedCache:
         self.decoder, self.pool = decoder, SlotPool(size)
         self._prompts: dict[CachedModel, Sequence[int]] = {}
         self.heard = 0  # how often the tokens that a cut head scores have changed
+        self._stale = False  # whether they are to change before the next forward
 
     def hear(self, text: "CachedModel", prompt: Sequence[int] | None) -> None:
-        """A text begins with `prompt`, or (None) there is no such text any more.
-
-        A cut head has room for so many tokens of all prompts as for those of one (`engine.models.cut_head.ROOM`).
-        """
+        """A text begins with `prompt`, or (None) there is no such text any more; `make_ready` takes it in."""
         if prompt is None:
             self._prompts.pop(text, None)
         else:
             self._prompts[text] = prompt
-        if self.decoder.kept_tokens is not None:
+        self._stale = self.decoder.kept_tokens is not None
+
+    def make_ready(self, batch: Sequence[Rows]) -> None:
+        """Before each forward, and not while one is under way: have room for its rows, and the head for all texts.
+
+        A cut head has room for so many tokens of all prompts as for those of one (`engine.models.cut_head.ROOM`).
+        """
+        self.decoder.reserve(max([max(rows.written) for rows in batch]) + 1)
+        if self._stale:
+            self._stale = False
             self.decoder.clear([token for known in self._prompts.values() for token in known])
             self.heard += 1
 
@@ -103,7 +128,32 @@ class CachedModel:
     def __init__(self, decoder: Decoder, shared: SharedCache | None = None) -> None:
         self.decoder, self.shared = decoder, shared
         self.slots: range | array[int] = WHOLE_CACHE if shared is None else range(0)
+        self._watch, self._features = False, decoder.features
         self.clear()
+
+    @property
+    def watch(self) -> bool:
+        """Whether forwards leave the features of this text's rows (`Decoder`)."""
+        return self.decoder.watch if self.shared is None else self._watch
+
+    @watch.setter
+    def watch(self, on: bool) -> None:
+        if self.shared is None:
+            self.decoder.watch = on
+        self._watch = on
+
+    @property
+    def features(self) -> Tensor:
+        """What the last forward left of this text's rows; of texts that share a cache, who runs it says so."""
+        return self.decoder.features if self.shared is None else self._features
+
+    @features.setter
+    def features(self, found: Tensor) -> None:
+        self._features = found
+
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """See `Decoder`."""
+        return self.decoder.embed(tokens)
 
     def clear(self, prompt: Sequence[int] = ()) -> None:
         """Forget everything read. A text that begins with `prompt` is to come: see `Decoder.clear`."""
@@ -132,10 +182,15 @@ class CachedModel:
         try:
             rows = next(forwards)
             while True:
-                rows = forwards.send(self.decoder.forward((rows,)))
+                rows = forwards.send(self._logits(rows))
         except StopIteration as done:
             value: T = done.value
             return value
+
+    def _logits(self, rows: Rows) -> Tensor:
+        if self.shared is not None:
+            self.shared.make_ready((rows,))
+        return self.decoder.forward((read_ahead(self.decoder, rows),))
 
     def _forward(
         self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
@@ -197,8 +252,6 @@ class CachedModel:
         last, line = last or len(tokens), tree.is_chain
         if line and tree:
             tokens, last = (*tokens, *tree.tokens), last + len(tree)
-        if len(tokens) > MOST_ROWS:
-            tokens = yield from self._reading_ahead(tokens, last)
         start = self.cache.slots
         own = start + len(tokens)
         if line:
@@ -227,19 +280,6 @@ class CachedModel:
             prefixes.append(held + along)
             own.append(path[along:])
         return Sight(prefixes, own)
-
-    def _reading_ahead(self, tokens: Sequence[int], last: int) -> Forwards[Sequence[int]]:
-        """Read a long text in parts, for what its rows see of one another grows with its square.
-
-        Returns what is left to read, the `last` tokens among it.
-        """
-        while len(tokens) > max(MOST_ROWS, last) and self.decoder.capabilities.rolls_back:
-            part = tokens[: min(MOST_ROWS, len(tokens) - last)]
-            start = self.cache.slots
-            yield from self._forward(part, range(start, start + len(part)), start, None, 1)
-            self.cache.read(part)
-            tokens = tokens[len(part) :]
-        return tokens
 
     def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Tensor:
         """As `read_nodes_by_forwards`, by a forward of this text alone."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import Decoder
+from engine.models.cached_model import CachedModel, Decoder
 from engine.models.specs import ModelSpec
 from engine.tensor_files import load_tensors, save_tensors
 
@@ -31,12 +31,12 @@ VERSION = "1"
 FINGERPRINT_TOKENS = 32  # the first ones, which every vocabulary has
 
 
-def watched(decoder: Decoder, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
-    """What the network sees [n, F], after a forward while `decoder.watch` was set.
+def watched(model: Decoder | CachedModel, rows: Sequence[int], tokens: Sequence[int]) -> Tensor:
+    """What the network sees [n, F], after a forward while the model's `watch` was set.
 
     `rows` number the `last` rows of that forward; `tokens` are what the target writes behind them.
     """
-    return torch.cat([decoder.features[list(rows)], decoder.embed(tokens)], dim=-1)
+    return torch.cat([model.features[list(rows)], model.embed(tokens)], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -231,9 +231,7 @@ class Llama:
         A compiled forward gives a row the same whatever is read beside it; PyTorch may add up in another order.
         """
         batch = arranged(batch)
-        end = max([max(rows.written) for rows in batch]) + 1
-        if end > self.capacity:
-            self._grow(end)
+        self.reserve(max([max(rows.written) for rows in batch]) + 1)
         if self.fused and (count := row_count(batch)) <= PASSES * FUSED_ROWS:
             return self._forward_fused(batch, count)
         logits = self._forward_by_torch(batch)
@@ -324,7 +322,10 @@ class Llama:
         return logits, features
 
     @torch.inference_mode()
-    def _grow(self, slots: int) -> None:
+    def reserve(self, slots: int) -> None:
+        """Have room for so many slots."""
+        if slots <= self.capacity:
+            return
         cache, used = self.cache, self.capacity
         self._allocate(max(slots, 2 * used))
         self.cache[:, :, :used] = cache[:, :, :used]

@@ -32,6 +32,8 @@ class SlotCache(DynamicCache):
         """Have room for so many."""
         while self.capacity < slots:
             self.capacity *= 2
+        for layer in self.layers:
+            layer.grow()
 
     def point(self, written: Tensor, seen: slice | Tensor, before: int) -> None:
         """The next forward's rows are `written` to these slots int64 [n], and see `seen`, int64 [before + n]."""
@@ -70,11 +72,15 @@ class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     ) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        if self.keys.shape[2] < self.cache.capacity:
-            self.keys, self.values = (self._grown(held) for held in (self.keys, self.values))
+        self.grow()
         self.keys.index_copy_(2, self.cache.written, key_states)
         self.values.index_copy_(2, self.cache.written, value_states)
         return self.keys[:, :, self.cache.seen], self.values[:, :, self.cache.seen]
+
+    def grow(self) -> None:
+        """Have as many slots as the cache, once there is anything in them."""
+        if self.is_initialized and self.keys.shape[2] < self.cache.capacity:
+            self.keys, self.values = (self._grown(held) for held in (self.keys, self.values))
 
     def _grown(self, held: Tensor) -> Tensor:
         batch, heads, slots, width = held.shape

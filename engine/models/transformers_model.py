@@ -111,7 +111,7 @@ class TransformersModel:
             one = rows.part(row, row + 1)
             self._point(joined([one]), seen, len(places) - 1)
             read.append(self._read(one.tokens, one.positions, 1))
-        logits, features = (torch.cat(parts)[-rows.last :] for parts in zip(*read, strict=True))
+        logits, features = (torch.cat(parts)[len(rows) - rows.last :] for parts in zip(*read, strict=True))
         return logits, features
 
     def _held(self, rows: Rows) -> slice | Tensor:
@@ -122,15 +122,13 @@ class TransformersModel:
 
     def _point(self, numbers: NDArray[np.int64], seen: slice | Tensor, before: int) -> None:
         """Say where the next forward writes and what it sees; `numbers` as of `engine.models.rows.joined`."""
-        self.cache.reserve(int(numbers[2].max()) + 1)
+        self.reserve(int(numbers[2].max()) + 1)
         self.cache.point(torch.from_numpy(numbers[2]).to(self.model.device), seen, before)
-        if self.cache.capacity > len(self._positions):
-            self._positions = np.pad(self._positions, (0, self.cache.capacity - len(self._positions)))
         self._positions[numbers[2]] = numbers[1]
 
     def _read(self, tokens: Sequence[int], positions: Sequence[int], last: int) -> tuple[Tensor, Tensor]:
         """One forward; logits and features of the last rows."""
-        device = self.model.device
+        device, kept = self.model.device, max(1, last)
         options: dict[str, Any] = {self._cache_name: self.cache}
         if self._takes_positions:
             # What is drafted beyond the last position is never part of a text, so any position will do for it.
@@ -139,7 +137,7 @@ class TransformersModel:
         output = self.model(
             input_ids=torch.tensor([list(tokens)], device=device),
             use_cache=True,
-            logits_to_keep=last,
+            logits_to_keep=kept,
             output_hidden_states=self.watch,
             **options,
         )
@@ -147,8 +145,14 @@ class TransformersModel:
         if self.watch:
             # The first of them is the embedding's, which is no layer's.
             states = output.hidden_states[self.blocks :: self.blocks][-WATCHED_LAYERS:]
-            features = torch.cat([state[0, -last:] for state in states], dim=-1)
-        return output.logits[0, -last:, : self.vocabulary], features
+            features = torch.cat([state[0, len(tokens) - last :] for state in states], dim=-1)
+        return output.logits[0, kept - last :, : self.vocabulary], features
+
+    def reserve(self, slots: int) -> None:
+        """Have room for so many slots."""
+        if isinstance(self.cache, SlotCache):
+            self.cache.reserve(slots)
+            self._positions = np.pad(self._positions, (0, self.cache.capacity - len(self._positions)))
 
     @torch.inference_mode()
     def move(self, slots: Sequence[int], to: Sequence[int]) -> None:

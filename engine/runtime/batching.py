@@ -1,13 +1,15 @@
 """Several requests at once over one target and one draft, whose forwards are merged as the scheduler says.
 
 Each request has its policy, its session and its text in a shared cache, and is written as it would be alone: the jobs
-are those of `engine.runtime.worker_process`, which ask for forwards instead of running them. Both models take turns
-here, in one thread of this process.
+are those of `engine.runtime.worker_process`, which ask for forwards instead of running them. The models take turns in
+one thread, or have one each (`engine.runtime.serving`): what is done between two forwards is done under one lock, and
+the forwards themselves without it.
 """
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -15,62 +17,60 @@ import torch
 from torch import Tensor
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import CachedModel, Forwards, SharedCache
-from engine.models.rows import Rows
-from engine.models.sampling import GREEDY, Sampling
-from engine.policies import load_policy
+from engine.models.cached_model import CachedModel, Forwards, SharedCache, read_ahead
+from engine.models.rows import Rows, row_count, wanted_count
+from engine.policies import load_policy, uses
 from engine.policies.protocol import Steps, Waits
-from engine.policies.settings import Settings
 from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.channel import Channel, Ticket
+from engine.runtime.requests import Request
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
-from engine.runtime.session import DraftLost, EngineSession, Pending, Player, Stopped, never
-from engine.runtime.worker_process import Host, Hosted, do
+from engine.runtime.session import DraftLost, EngineSession, Pending, Player
+from engine.runtime.worker_process import Host, Hosted, attempt, do
 from engine.runtime.workers import Worker
-from engine.runtime.workload import slots_needed
+from engine.service_record import Batch, ServedRequest
+
+__all__ = ["BatchEngine", "Request", "Running"]
 
 JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
     "verify": ("target", worker_process.verify_by_forwards),
     "draft": ("draft", worker_process.draft_by_forwards),
 }
+Reply = dict[str, Any]
+"""What `engine.runtime.worker_process.do` says of a job."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A text that is asked for: up to `max_tokens` tokens after `prompt` (ids, at least one), by a policy.
-
-    It ends with one of `end_tokens`, or when `stopped` says so of it; `on_text` hears each stretch as it is written.
-    """
-
-    prompt: Sequence[int]
-    settings: Settings
-    max_tokens: int
-    end_tokens: Collection[int] = ()
-    sampling: Sampling = GREEDY
-    on_text: Callable[[Sequence[int]], None] | None = None
-    stopped: Stopped = never
-
-    @property
-    def slots(self) -> int:
-        """How many slots its text takes in either cache at most, with what is drafted beyond it."""
-        return slots_needed(self.settings, len(self.prompt), self.max_tokens)
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Job:
-    """A job: the forwards that it asks for, since when, and the one that it waits for, which may be watched."""
+    """A job: the forwards that it asks for, since when, and the one that it waits for.
+
+    `parts`: logits and features of that forward's rows, as far as they were read in chunks.
+    """
 
     request: int
     name: str
+    model: Model
     work: Forwards[Any]
+    text: CachedModel
     ticket: Ticket
     start: float | None = None
     rows: Rows | None = None
-    watched: bool = False
+    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known what it came to."""
+        return self.ticket.reply is not None or self.ticket.error is not None
+
+    def part(self, forward: "Forward[_Job]") -> Rows:
+        """What a forward reads of the rows that are waited for: all of them, or a chunk."""
+        assert self.rows is not None
+        end = len(self.rows) - forward.rest
+        return self.rows if end == forward.rows == len(self.rows) else self.rows.part(end - forward.rows, end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Ended:
     """What a job came to."""
 
@@ -85,6 +85,8 @@ class _Writing:
     session: EngineSession
     steps: Steps
     texts: Sequence[CachedModel]
+    arrived: float
+    began: float
     waits: Waits = ()
     warning: str | None = None
 
@@ -100,33 +102,58 @@ class _Seat:
 
     def submit(self, function: Callable[..., Any], **arguments: Any) -> Ticket:
         ticket = Ticket(cast(Channel, self), time.perf_counter())
-        if function.__name__ in JOBS:
-            _, forwards = JOBS[function.__name__]
-            job = _Job(self.request, function.__name__, forwards(self.host, **arguments), ticket)
+        name = function.__name__
+        if name in JOBS:
+            model, forwards = JOBS[name]
+            text = self.host.models[model].model
+            job = _Job(self.request, name, model, forwards(self.host, **arguments), text, ticket)
             self.engine.go_on(job, None)
         else:
-            reply = do(self.host, partial(function, self.host, **arguments), function.__name__)
+            reply = do(self.host, partial(function, self.host, **arguments), name)
             ticket.answer(reply, reply["end"], "engine")
         return ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A forward that is about to run: those of the requests that it is of, and what it reads of each.
+
+    `problem`: why it cannot run.
+    """
+
+    model: Model
+    forwards: Sequence[Forward[_Job]]
+    rows: Sequence[Rows]
+    problem: Reply | None = None
 
 
 @dataclass
 class BatchEngine:
     """Writes requests together: `add` them at any time, and `step` while there is something to do.
 
-    `target` and `draft` are models as a worker hosts them, whose caches become the requests' own. `runs` has what was
-    written, by the numbers that `add` gave; `failures` what went wrong for one request. Whatever happens to a draft,
-    the target goes on alone, and the run carries a warning.
+    `target` and `draft` are models as a worker hosts them, whose caches become the requests' own; `hosts` say where
+    each of them computes. With `chunks`, prompts are read in chunks beside other rows. `runs` has what was written, by
+    the numbers that `add` gave; `failures` what went wrong for one request. Whatever happens to a draft, the target
+    goes on alone, and the run carries a warning; a draft that failed is not asked again.
+
+    Threads may share an engine: each takes a forward by `next`, while it holds `changed`, and runs it by `execute`,
+    while it does not. `served` and `batches` say what happened, in seconds since `epoch` of the monotonic clock.
     """
 
     target: Hosted
     draft: Hosted | None = None
     budget: Budget = DEFAULT_BUDGET
     discipline: Discipline = "ready"
+    chunks: bool = False
+    hosts: tuple[Host, Host] = field(default_factory=lambda: (Host(),) * 2)
+    epoch: float = field(default_factory=time.perf_counter)
+    on_end: Callable[[int], None] = lambda number: None
+    """Hears that a request has ended, failed or was cancelled."""
     runs: dict[int, Run] = field(default_factory=dict)
     failures: dict[int, SpecBranchError] = field(default_factory=dict)
-    batches: list[tuple[Model, int, int]] = field(default_factory=list)
-    """Of each forward so far: the model, how many requests' rows it had, and how many rows."""
+    served: dict[int, ServedRequest] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     def __post_init__(self) -> None:
         """ConfigurationError if a model can hold one text only."""
@@ -138,85 +165,164 @@ class BatchEngine:
             name: SharedCache(hosted.model.decoder, self.budget.slots)
             for name, hosted in self._models.items()
         }
+        self._hosts: dict[Model, Host] = {"target": self.hosts[0], "draft": self.hosts[1]}
         self._asked: dict[int, tuple[Request, float]] = {}
         self._writing: dict[int, _Writing] = {}
-        self._host, self._count = Host(), 0
+        self._draft_lost: Reply | None = None
+        self._count = 0
 
     @property
     def idle(self) -> bool:
         """Whether all requests have ended."""
         return self.scheduler.idle
 
-    def add(self, request: Request) -> int:
-        """Queue a request; returns its number. ConfigurationError if it never fits into the caches."""
-        number, self._count = self._count, self._count + 1
-        self.scheduler.arrive(number, request.slots)
-        self._asked[number] = request, time.perf_counter()
+    @property
+    def written(self) -> int:
+        """Tokens written so far, also of requests that have not ended."""
+        ended = sum(request.tokens for request in self.served.values())
+        return ended + sum(writing.session.written for writing in self._writing.values())
+
+    def add(self, request: Request, number: int | None = None, arrived: float | None = None) -> int:
+        """Queue a request; returns its number, the next one where none is given.
+
+        `arrived`: when, by the monotonic clock; None: now. ConfigurationError if it never fits into the caches, or
+        there is no such policy.
+        """
+        load_policy(request.settings.policy)
+        with self.changed:
+            number = self._count if number is None else number
+            self._count = max(self._count, number) + 1
+            self.scheduler.arrive(number, request.slots)
+            self._asked[number] = request, time.perf_counter() if arrived is None else arrived
+            self.changed.notify_all()
         return number
 
     def cancel(self, number: int) -> None:
-        """Forget a request that waits or runs."""
-        self._asked.pop(number, None)
-        self._leave(number)
+        """Forget a request that waits or runs; what is being computed of it comes to nothing."""
+        with self.changed:
+            known = number in self._asked or number in self._writing
+            self._asked.pop(number, None)
+            self._leave(number)
+            if known:
+                self.on_end(number)
+            self.changed.notify_all()
 
     def run(self) -> None:
         """Write all requests to their ends."""
         while self.step():
             pass
 
-    @torch.inference_mode()
     def step(self) -> bool:
         """Begin what there is room for, and run one forward; returns whether there was one."""
+        with self.changed:
+            running = self.next(tuple(self._models))
+        if running is None:
+            return False
+        self.execute(running)
+        return True
+
+    @torch.inference_mode()
+    def next(self, models: Collection[Model]) -> Running | None:
+        """Begin what there is room for; what a free device that serves `models` runs then, if anything."""
         for number in self.scheduler.admit():
             self._begin(number, *self._asked.pop(number))
-        batch = self.scheduler.next_batch(tuple(self._models))
+        batch = self.scheduler.next_batch(models)
         if not batch:
-            return False
-        jobs = [forward.work for forward in batch]
-        self._forward(batch[0].model, jobs)
-        # After all jobs have gone on: with a request that ends, the rows of a cut head change.
-        for job in jobs:
-            if job.request in self._writing:
-                self._resume(job.request)
-        self.scheduler.finish()
-        return True
+            return None
+        model, rows = batch[0].model, [forward.work.part(forward) for forward in batch]
+        if not wanted_count(rows):
+            rows[-1] = replace(rows[-1], last=1)  # nobody asks for it, but each forward has some logits
+        if model == "draft" and self._draft_lost:
+            return Running(model, batch, rows, self._draft_lost)
+        cache = self.caches[model]
+        cache.decoder.watch = any([forward.work.text.watch for forward in batch])
+        reply = attempt(partial(cache.make_ready, rows), "forward")
+        return Running(model, batch, rows, None if "value" in reply else reply)
+
+    @torch.inference_mode()
+    def execute(self, running: Running) -> None:
+        """Run a forward, and let all whose it was go on."""
+        if running.problem is None:
+            reply = do(self._hosts[running.model], partial(self._forward, running), "forward")
+        else:
+            now = time.perf_counter()
+            reply = running.problem | {"start": now, "end": now}
+        with self.changed:
+            self._note(running, reply)
+            if "value" in reply:
+                self._hand_out(running, reply)
+            else:
+                self._fail(running, reply)
+            # After all jobs have gone on, and so in the order in which the simulator has it.
+            for forward in running.forwards:
+                if not forward.rest and forward.request in self._writing:
+                    self._resume(forward.request)
+            self.scheduler.finish()
+            self.changed.notify_all()
+
+    def _forward(self, running: Running) -> tuple[Tensor, Tensor]:
+        """Logits and features of all rows that are wanted."""
+        decoder = self.caches[running.model].decoder
+        logits = decoder.forward([read_ahead(decoder, rows) for rows in running.rows])
+        return logits, decoder.features
+
+    def _note(self, running: Running, reply: Reply) -> None:
+        forwards = running.forwards
+        unread = frozenset([forward.request for forward in forwards if forward.rest])
+        requests = tuple([forward.request for forward in forwards])
+        start, end = reply["start"] - self.epoch, reply["end"] - self.epoch
+        self.batches.append(Batch(running.model, start, end, requests, row_count(running.rows), unread))
+
+    def _hand_out(self, running: Running, reply: Reply) -> None:
+        """Give each job its rows' logits, once all rows that it waits for were read."""
+        (logits, features), begin = reply["value"], 0
+        for forward, rows in zip(running.forwards, running.rows, strict=True):
+            job, end = forward.work, begin + rows.last
+            mine = logits[begin:end], features[begin:end]
+            begin = end
+            if job.over:
+                continue
+            if forward.request not in self._writing:  # it was cancelled meanwhile
+                job.work.close()
+                continue
+            job.start = job.start or reply["start"]
+            if forward.rest:
+                if job.part(forward).last:
+                    job.parts.append(mine)
+                continue
+            if job.parts:
+                mine = _joined([*job.parts, mine])
+                job.parts = []
+            job.text.features = mine[1]
+            self.go_on(job, mine[0])
+
+    def _fail(self, running: Running, reply: Reply) -> None:
+        """Tell all jobs of a forward that it failed."""
+        if running.model == "draft" and "error" not in reply:
+            self._draft_lost = reply
+        for forward in running.forwards:
+            job = forward.work
+            job.work.close()
+            if not job.over:
+                job.start = job.start or reply["start"]
+                job.ticket.answer(reply | {"start": job.start}, reply["end"], running.model)
 
     def go_on(self, job: _Job, logits: Tensor | None) -> None:
         """Give a job what it waited for; it asks for its next forward, or has ended."""
-        model, _ = JOBS[job.name]
-        decoder = self.caches[model].decoder
-        reply = do(self._host, partial(_advance, job.work, logits), job.name)
+        with self._hosts[job.model].computing():
+            reply = attempt(partial(_advance, job.work, logits), job.name)
         found = reply.get("value")
         if isinstance(found, Rows):
-            job.rows, job.watched = found, decoder.watch
-            self.scheduler.submit(Forward(job.request, model, len(found), found.end, job))
+            job.rows = found
+            prompt = self.chunks and found.start == 0  # nothing of the text is in the cache
+            self.scheduler.submit(Forward(job.request, job.model, len(found), found.end, job, prompt))
             return
         if isinstance(found, _Ended):
             reply["value"] = found.value
-        job.ticket.answer(reply | {"start": job.start or reply["start"]}, reply["end"], model)
+        end = time.perf_counter()
+        job.ticket.answer(reply | {"start": job.start or end, "end": end}, end, job.model)
 
-    def _forward(self, model: Model, jobs: Sequence[_Job]) -> None:
-        """Run one forward for all jobs, and let them go on."""
-        decoder = self.caches[model].decoder
-        batch = [job.rows for job in jobs if job.rows is not None]
-        self.batches.append((model, len(batch), sum(map(len, batch))))
-        decoder.watch = any(job.watched for job in jobs)
-        reply = do(self._host, partial(decoder.forward, batch), "forward")
-        for job in jobs:
-            job.start = job.start or reply["start"]
-        if "value" not in reply:
-            for job in jobs:
-                job.work.close()
-                job.ticket.answer(reply, reply["end"], model)
-            return
-        logits, features, begin = reply["value"], decoder.features, 0
-        for job, rows in zip(jobs, batch, strict=True):
-            end = begin + rows.last
-            decoder.features = features[begin:end]
-            self.go_on(job, logits[begin:end])
-            begin = end
-
-    def _begin(self, number: int, request: Request, asked: float) -> None:
+    def _begin(self, number: int, request: Request, arrived: float) -> None:
         """Start a request's policy, over texts of its own in the caches."""
         models: dict[str, Hosted] = {
             name: Hosted(
@@ -237,12 +343,15 @@ class BatchEngine:
             request.sampling,
             self.target.ngrams,
             stopped=request.stopped,
-            began=asked,
+            began=arrived,
         )
-        steps = load_policy(request.settings.policy)(session, request.settings)
-        self._writing[number] = _Writing(
-            request, session, steps, [hosted.model for hosted in models.values()]
-        )
+        policy, warning = request.settings.policy, None
+        if self._draft_lost and "draft" in uses(policy):
+            policy, warning = "autoregressive", session.alone(DraftLost("the draft failed before"))
+        steps = load_policy(policy)(session, request.settings)
+        texts = [hosted.model for hosted in models.values()]
+        began = time.perf_counter()
+        self._writing[number] = _Writing(request, session, steps, texts, arrived, began, warning=warning)
         self._resume(number)
 
     def _resume(self, number: int) -> None:
@@ -250,13 +359,12 @@ class BatchEngine:
         writing = self._writing[number]
         session, request = writing.session, writing.request
         try:
-            while all(_is_answered(handle) for handle in writing.waits):
+            while all([_is_answered(handle) for handle in writing.waits]):
                 for handle in writing.waits:
                     session.wait(cast(Pending[object], handle))
                 writing.waits = next(writing.steps)
         except StopIteration:
-            self.runs[number] = session.run(len(request.prompt), self.draft is not None, writing.warning)
-            self._leave(number)
+            self._end(number, writing)
         except DraftLost as error:
             writing.warning = session.alone(error)
             writing.steps, writing.waits = load_policy("autoregressive")(session, request.settings), ()
@@ -264,6 +372,24 @@ class BatchEngine:
         except SpecBranchError as error:
             self.failures[number] = error
             self._leave(number)
+            self.on_end(number)
+
+    def _end(self, number: int, writing: _Writing) -> None:
+        """Note what was written."""
+        session, prompt = writing.session, len(writing.request.prompt)
+        run = session.run(prompt, self.draft is not None, writing.warning)
+        self.runs[number] = run
+        arrived = writing.arrived - self.epoch
+        self.served[number] = ServedRequest(
+            arrived,
+            writing.began - self.epoch,
+            arrived + run.first_token_seconds,
+            arrived + run.seconds,
+            prompt,
+            len(run.tokens),
+        )
+        self._leave(number)
+        self.on_end(number)
 
     def _leave(self, number: int) -> None:
         """Give a request's slots back, whether it has begun or not."""
@@ -279,6 +405,12 @@ def _advance(work: Forwards[Any], logits: Tensor | None) -> Rows | _Ended:
         return next(work) if logits is None else work.send(logits)
     except StopIteration as end:
         return _Ended(end.value)
+
+
+def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Logits and features of rows that were read in chunks."""
+    logits, features = (torch.cat(each) for each in zip(*parts, strict=True))
+    return logits, features
 
 
 def _is_answered(handle: object) -> bool:

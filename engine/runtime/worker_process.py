@@ -200,8 +200,8 @@ def verify_by_forwards(
 
     hosted = host.models[name]
     hosted.hear(base, news)
-    before, decoder = hosted.model.cache.tokens_read, hosted.model.decoder
-    decoder.watch = predict > 0
+    before = hosted.model.cache.tokens_read
+    hosted.model.watch = predict > 0
     tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else shared(tuple(parents)))
     path, token = yield from decoding.verify(
         hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted()
@@ -209,7 +209,7 @@ def verify_by_forwards(
     read, prediction = hosted.model.cache.tokens_read - before, None
     if predict and follows(tree, path):
         row = path[-1] + 1 if path else 0
-        (chances,) = hosted.predictors[draft].predict(watched(decoder, [row], [token])).tolist()
+        (chances,) = hosted.predictors[draft].predict(watched(hosted.model, [row], [token])).tolist()
         prediction = classify(chances, predict)
     return path, token, read, prediction
 
@@ -371,17 +371,25 @@ def answer(host: Host, job: Callable[[], Any], name: str) -> bytes:
 
 
 def do(host: Host, job: Callable[[], Any], name: str) -> dict[str, Any]:
-    """Do a job of this name: its value, or what was wrong, and when it began and ended.
+    """Do a job of this name: what `attempt` says of it, and when it began and ended."""
+    start = time.perf_counter()
+    with host.computing():
+        reply = attempt(job, name, host.synchronise)
+    return reply | {"start": start, "end": time.perf_counter()}
+
+
+def attempt(job: Callable[[], Any], name: str, behind: Callable[[], None] | None = None) -> dict[str, Any]:
+    """A job's value, once `behind` was done too, or what was wrong.
 
     `engine.runtime.channel.Ticket.answer` understands it. The traceback of what nobody expected is kept
     (`engine.runtime.faults`).
     """
-    start = time.perf_counter()
     reply: dict[str, Any] = {}
     try:
-        with host.computing():
-            reply["value"] = job()
-        host.synchronise()
+        value = job()
+        if behind is not None:
+            behind()
+        reply["value"] = value
     except SpecBranchError as error:
         reply["error"] = spelled(error)
     except Exception as error:  # a model's code may raise anything; the driver reports it
@@ -389,7 +397,7 @@ def do(host: Host, job: Callable[[], Any], name: str) -> dict[str, Any]:
             reply["out_of_memory"] = said(error)
         else:
             reply["failed"] = explain(error, name)
-    return reply | {"start": start, "end": time.perf_counter()}
+    return reply
 
 
 def _lacks_memory(error: Exception) -> bool:
