@@ -182,13 +182,17 @@ class BatchEngine:
         ended = sum(request.tokens for request in self.served.values())
         return ended + sum(writing.session.written for writing in self._writing.values())
 
+    def check(self, request: Request) -> None:
+        """ConfigurationError for a request that never fits into the caches, or whose policy there is not."""
+        load_policy(request.settings.policy)
+        self.scheduler.check(request.slots)
+
     def add(self, request: Request, number: int | None = None, arrived: float | None = None) -> int:
         """Queue a request; returns its number, the next one where none is given.
 
-        `arrived`: when, by the monotonic clock; None: now. ConfigurationError if it never fits into the caches, or
-        there is no such policy.
+        `arrived`: when, by the monotonic clock; None: now. ConfigurationError as of `check`.
         """
-        load_policy(request.settings.policy)
+        self.check(request)
         with self.changed:
             number = self._count if number is None else number
             self._count = max(self._count, number) + 1

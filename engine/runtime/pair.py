@@ -18,6 +18,8 @@ from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.local_session import generate_there
 from engine.runtime.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
+from engine.runtime.requests import Request
+from engine.runtime.served_session import Progress, Serve, ServedTexts, serve_there
 from engine.runtime.session import Player, generate, never
 from engine.runtime.workers import CAN_LINK, Worker, link, prepare, start
 
@@ -128,6 +130,25 @@ class Pair:
         target.worker.call(worker_process.learn, name=target.model, draft=draft, spec=spec, path=path)
         self._hosted.add(key)
 
+    def _ready(
+        self,
+        configuration: Configuration,
+        placement: Placement,
+        draft: str | None,
+        lengths: Collection[tuple[int, int]],
+    ) -> tuple[Player, Player | None]:
+        """The players, once it is clear that they can write texts of these lengths, of prompts and behind them."""
+        players = self.players(placement, draft)
+        if "draft_length" in configuration.uses:
+            check_rolls_back(self._capabilities[TARGET], self.target.source, TARGET)
+        for model in filter(None, (TARGET, draft)):
+            found, source = self._capabilities[model], self._spec(model).source
+            for prompt, tokens in lengths:
+                check_length(found, source, _role(model), prompt, tokens)
+        if configuration.hrad and "hrad" in configuration.uses and draft is not None:
+            self.teach(players[0], draft)
+        return players
+
     def generate(
         self,
         configuration: Configuration,
@@ -145,14 +166,7 @@ class Pair:
         ConfigurationError where a model cannot do what is asked of it: forget tokens, or go on as far.
         """
         draft = configuration.draft_among(self.drafts)
-        players = self.players(configuration.placement, draft)
-        if "draft_length" in configuration.uses:
-            check_rolls_back(self._capabilities[TARGET], self.target.source, TARGET)
-        for model in filter(None, (TARGET, draft)):
-            found, source = self._capabilities[model], self._spec(model).source
-            check_length(found, source, _role(model), len(prompt), max_tokens)
-        if configuration.hrad and "hrad" in configuration.uses and draft is not None:
-            self.teach(players[0], draft)
+        players = self._ready(configuration, configuration.placement, draft, [(len(prompt), max_tokens)])
         target, drafter = players[0].worker, players[1].worker if players[1] else None
         write: Callable[..., Run]
         if self._link(target, drafter):
@@ -161,7 +175,7 @@ class Pair:
             file = self.target.ngrams_file
             stopped = partial(Tokenizer(self.target).completes, stops=stops) if stops else never
             write = partial(generate, ngrams=load_ngrams(file) if file else NONE, stopped=stopped)
-        try:
+        with _ending(target):
             run = write(
                 configuration,
                 *players,
@@ -171,17 +185,50 @@ class Pair:
                 on_text=on_text,
                 sampling=sampling,
             )
-        except (WorkerLost, WorkerFailed) as error:
-            if not isinstance(error, OutOfMemory):
-                # It may have said so itself, of a thread beside it that hangs; or its state is anybody's guess.
-                target.close()
-            raise
         if run.warning is not None:
             if drafter is not None and drafter.process is not target.process:
                 drafter.close()
-            # The draft may be gone though its worker is not; what is still there is not loaded twice.
-            self._hosted = {(role, model) for role, model in self._hosted if model != draft}
+            self._lose(draft)
         return run
+
+    def serve(
+        self,
+        configuration: Configuration,
+        requests: Sequence[Request],
+        how: Serve,
+        progress: Progress | None = None,
+    ) -> ServedTexts:
+        """Serve requests together, by policies that need what `configuration` says of drafts and placement.
+
+        Where each model has a device, both have a thread of one process. ConfigurationError where a model cannot do
+        what is asked of it; see `engine.runtime.served_session.serve_there`.
+        """
+        draft = configuration.draft_among(self.drafts)
+        apart = draft is not None and configuration.placement != "in-turn"
+        placement: Placement = "threads" if apart else configuration.placement
+        lengths = {(len(request.prompt), request.max_tokens) for request in requests}
+        target, drafter = self._ready(configuration, placement, draft, lengths)
+        with _ending(target.worker):
+            served = serve_there(target, drafter, requests, how, progress)
+        if any(run.warning for run in served.runs):
+            self._lose(draft)
+        return served
+
+    def _lose(self, draft: str | None) -> None:
+        """The draft may be gone though its worker is not; what is still there is not loaded twice."""
+        self._hosted = {(role, model) for role, model in self._hosted if model != draft}
+
+
+@contextmanager
+def _ending(target: Worker) -> Iterator[None]:
+    """End a worker that was lost or failed meanwhile."""
+    try:
+        yield
+    except (WorkerLost, WorkerFailed) as error:
+        if not isinstance(error, OutOfMemory):
+            # It may have said so itself, of a thread beside it that hangs; or its state is anybody's guess.
+            target.close()
+        raise
 
 
 def _role(model: str) -> str:

@@ -85,12 +85,16 @@ class Scheduler(Generic[Work]):
 
     def arrive(self, request: int, slots: int) -> None:
         """A request wants to run, which needs so many slots. ConfigurationError if there are never as many."""
+        self.check(slots)
+        self._arrived.append((request, slots))
+
+    def check(self, slots: int) -> None:
+        """ConfigurationError if there are never as many slots."""
         if slots > self.budget.slots:
             raise ConfigurationError(
                 f"a request needs {slots} slots of the cache, and there are {self.budget.slots}: shorten it or enlarge "
                 "the cache."
             )
-        self._arrived.append((request, slots))
 
     def admit(self) -> list[int]:
         """The requests that run from now on."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
 from multiprocessing import current_process
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SpecBranchError, spelled
@@ -72,7 +73,7 @@ class Host:
     hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
     hear something before a job has ended. `callers`: who sends jobs, the driver first, and
     `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another worker's job.
-    `caller`: who waits for the job that is being done, the last of `jobs`.
+    `caller`: who waits for the job that is being done, the last of `jobs`. `errands`: what `lend` runs in its thread.
     """
 
     device: str = "cpu"
@@ -88,6 +89,9 @@ class Host:
     spin: float = 0.0
     caller: End | None = field(default=None, repr=False, compare=False)
     jobs: int = 0
+    errands: "SimpleQueue[Callable[[], None] | None]" = field(
+        default_factory=SimpleQueue, repr=False, compare=False
+    )
 
     def listen(self, *callers: End) -> None:
         """From now on, these send jobs."""
@@ -248,6 +252,12 @@ def draft_by_forwards(
     tree, read = written.tree, hosted.model.cache.tokens_read - before
     parents = None if tree.is_chain else tree.parents
     return tree.tokens, parents, tree.confidences, tree.sources, written.steps, read
+
+
+def lend(host: Host) -> None:
+    """Run the errands that a host beside this one has for this one's thread, until it has no more (None)."""
+    while (errand := host.errands.get()) is not None:
+        errand()
 
 
 def unload(host: Host, name: str) -> None:
