@@ -17,7 +17,7 @@ from engine.errors import SpecBranchError
 # The verbs in the order, and under the headings, in which the help lists them.
 PANELS = {
     "Every day": ("calibrate", "tune", "verify", "report", "simulate"),
-    "Measure": ("generate", "inspect", "bench", "hardware-check"),
+    "Measure": ("generate", "serve-bench", "inspect", "bench", "hardware-check"),
     "Explore": ("map", "compare", "trace", "export", "merge"),
     "Make drafts": ("train-hrad", "count-ngrams", "distill"),
     "Maintain": ("schema", "bench-calibration", "bench-sim"),

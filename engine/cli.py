@@ -9,19 +9,34 @@ import typer
 
 from engine.command_line import (
     HRAD,
-    POLICIES,
     AsJson,
+    Branches,
     Deepen,
+    DraftLength,
     DraftModel,
+    DraftName,
+    DrawDrafts,
+    Guesses,
+    Hrad,
     HradNetworks,
+    MinConfidence,
     NGrams,
+    Placed,
+    Policy,
     Precision_,
+    RankAcceptance,
+    Redraft,
     Remote,
+    Repeats,
+    SecondUnder,
     Seed,
     Target,
+    Temperature,
     Threads,
     TraceFile,
-    one_of,
+    TreeNodes,
+    TunedFile,
+    configuration_of,
     output_file,
     precision_of,
     stages,
@@ -41,53 +56,24 @@ app = typer.Typer()
 )
 def generate(
     prompt: Annotated[str, typer.Argument(help="what to answer")],
-    policy: Annotated[
-        str,
-        typer.Option(help=", ".join(POLICIES), autocompletion=one_of(*POLICIES)),
-    ] = "specbranch",
-    draft: Annotated[
-        str | None, typer.Option(help="a draft of the default pair: int8, int4, distilled")
-    ] = None,
-    draft_length: Annotated[int, typer.Option(help="draft forwards in a round")] = 4,
-    branches: Annotated[int, typer.Option(help="branches opened at once, at most")] = 4,
-    min_confidence: Annotated[
-        float, typer.Option(help="cut a draft before a token that it gives less")
-    ] = 0.0,
-    draw_drafts: Annotated[
-        bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
-    ] = False,
-    hrad: Annotated[
-        bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")
-    ] = False,
+    policy: Policy = "specbranch",
+    draft: DraftName = None,
+    draft_length: DraftLength = 4,
+    branches: Branches = 4,
+    min_confidence: MinConfidence = 0.0,
+    draw_drafts: DrawDrafts = False,
+    hrad: Hrad = False,
     hrad_networks: HradNetworks = HRAD,
-    redraft: Annotated[
-        bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")
-    ] = False,
-    guesses: Annotated[
-        int, typer.Option(help="tokens of repetitions and n-grams that a draft forward checks, at most")
-    ] = 0,
-    repeats: Annotated[int, typer.Option(help="lengthen lines up to so many by the text's repetitions")] = 0,
-    second_under: Annotated[
-        float, typer.Option(help="the target judges the draft's second choice, too, where its first has less")
-    ] = 0.0,
-    tree_nodes: Annotated[int, typer.Option(help="tree: nodes that are drafted, at most")] = 12,
-    rank_acceptance: Annotated[
-        str,
-        typer.Option(
-            help="tree: shares at which the target's token is the draft's first candidate, second, ..."
-        ),
-    ] = "0.75/0.12/0.05/0.03",
-    placement: Annotated[
-        str,
-        typer.Option(
-            help="at-once, in-turn or threads", autocompletion=one_of("at-once", "in-turn", "threads")
-        ),
-    ] = "at-once",
-    config: Annotated[
-        Path | None, typer.Option(help="what 'tune' wrote; it replaces the options above")
-    ] = None,
+    redraft: Redraft = False,
+    guesses: Guesses = 0,
+    repeats: Repeats = 0,
+    second_under: SecondUnder = 0.0,
+    tree_nodes: TreeNodes = 12,
+    rank_acceptance: RankAcceptance = "0.75/0.12/0.05/0.03",
+    placement: Placed = "at-once",
+    config: TunedFile = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="of the answer")] = 128,
-    temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0: greedy")] = 0.0,
+    temperature: Temperature = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="draw from so many tokens at most")] = None,
     top_p: Annotated[
         float, typer.Option(min=1e-6, max=1.0, help="draw from the likeliest tokens of this share")
@@ -106,50 +92,35 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Write an answer with the real engine, streaming, and print what it took."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
-    from engine.configuration import Configuration
     from engine.drafts.default_drafts import choose_models
     from engine.metrics import measure
     from engine.models.deepening import remarks
     from engine.models.sampling import Sampling
-    from engine.policies import load_policy
     from engine.record import Run
     from engine.runtime.pair import find_predictors, open_pair
     from reports.chrome_trace import save_trace
     from reports.tables import run_summary
 
-    if config:
-        from sim.search.tuned import load_tuned, other_depth
-
-        tuned = load_tuned(config)
-        configuration = tuned.chosen
-        if other := other_depth(tuned, deepen):
-            print(f"specbranch: {other}.", file=sys.stderr)
-    else:
-        try:
-            configuration = Configuration(
-                policy=policy,
-                draft=draft,
-                draft_length=draft_length,
-                branches=branches,
-                min_confidence=min_confidence,
-                draw_drafts=draw_drafts,
-                hrad=hrad,
-                redraft=redraft,
-                guesses=guesses,
-                repeats=repeats,
-                second_under=second_under,
-                tree_nodes=tree_nodes,
-                rank_acceptance=rank_acceptance,
-                placement=placement,  # type: ignore[arg-type]  # checked by the model
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigurationError(
-                f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
-            ) from error
-    load_policy(configuration.policy)
+    configuration = configuration_of(
+        config,
+        deepen,
+        policy=policy,
+        draft=draft,
+        draft_length=draft_length,
+        branches=branches,
+        min_confidence=min_confidence,
+        draw_drafts=draw_drafts,
+        hrad=hrad,
+        redraft=redraft,
+        guesses=guesses,
+        repeats=repeats,
+        second_under=second_under,
+        tree_nodes=tree_nodes,
+        rank_acceptance=rank_acceptance,
+        placement=placement,
+    )
     spec, drafts = choose_models(
         target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen
     )

@@ -3,6 +3,7 @@
 Torch-free, and quick to import: whatever a verb needs it imports when it runs.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.paths import check_input_folder, check_output_file, check_output_fol
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from engine.configuration import Configuration
     from engine.models.specs import Precision
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
@@ -105,6 +107,54 @@ OwnPrompts = Annotated[
     Path | None, typer.Option("--own-prompts", help="your own prompts, JSONL; none: the built-in ones")
 ]
 HradNetworks = Annotated[Path, typer.Option(help="where H-RAD's networks are", callback=input_folder)]
+# Of a policy, as `generate` and `serve-bench` take it; `configuration_of` makes a configuration of them.
+Policy = Annotated[str, typer.Option("--policy", help=", ".join(POLICIES), autocompletion=one_of(*POLICIES))]
+DraftName = Annotated[
+    str | None, typer.Option("--draft", help="a draft of the default pair: int8, int4, distilled")
+]
+DraftLength = Annotated[int, typer.Option("--draft-length", help="draft forwards in a round")]
+Branches = Annotated[int, typer.Option("--branches", help="branches opened at once, at most")]
+MinConfidence = Annotated[
+    float, typer.Option("--min-confidence", help="cut a draft before a token that it gives less")
+]
+DrawDrafts = Annotated[
+    bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
+]
+Hrad = Annotated[bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")]
+Redraft = Annotated[bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")]
+Guesses = Annotated[
+    int,
+    typer.Option("--guesses", help="tokens of repetitions and n-grams that a draft forward checks, at most"),
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", help="lengthen lines up to so many by the text's repetitions")
+]
+SecondUnder = Annotated[
+    float,
+    typer.Option(
+        "--second-under", help="the target judges the draft's second choice, too, where its first has less"
+    ),
+]
+TreeNodes = Annotated[int, typer.Option("--tree-nodes", help="tree: nodes that are drafted, at most")]
+RankAcceptance = Annotated[
+    str,
+    typer.Option(
+        "--rank-acceptance",
+        help="tree: shares at which the target's token is the draft's first candidate, second, ...",
+    ),
+]
+Placed = Annotated[
+    str,
+    typer.Option(
+        "--placement",
+        help="at-once, in-turn or threads",
+        autocompletion=one_of("at-once", "in-turn", "threads"),
+    ),
+]
+TunedFile = Annotated[
+    Path | None, typer.Option("--config", help="what 'tune' wrote; it replaces the options above")
+]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, max=10.0, help="0: greedy")]
 Target = Annotated[
     str | None,
     typer.Option(
@@ -237,3 +287,32 @@ def precision_of(value: str) -> "Precision":
     if value not in ("float32", "bfloat16", "float16"):
         raise ConfigurationError(f"there is no precision '{value}': float32, bfloat16 or float16.")
     return value  # type: ignore[return-value]
+
+
+def configuration_of(config: Path | None, deepen: int, **settings: object) -> "Configuration":
+    """What 'tune' wrote to `config` or, without it, the configuration of these settings.
+
+    ConfigurationError, by the option, for a setting that is wrong, and if there is no such policy.
+    """
+    from pydantic import ValidationError
+
+    from engine.configuration import Configuration
+    from engine.policies import load_policy
+
+    if config:
+        from sim.search.tuned import load_tuned, other_depth
+
+        tuned = load_tuned(config)
+        if other := other_depth(tuned, deepen):
+            print(f"specbranch: {other}.", file=sys.stderr)
+        configuration = tuned.chosen
+    else:
+        try:
+            configuration = Configuration.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigurationError(
+                f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}."
+            ) from error
+    load_policy(configuration.policy)
+    return configuration

@@ -1,16 +1,19 @@
 """Served requests as tables for a terminal: each load's configurations one below another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from calibrate.artifact import Artifact
+from engine.configuration import Configuration
+from engine.metrics import Estimate
 from engine.naming import in_words
-from engine.runtime.workload import Limits
+from engine.runtime.workload import Arrivals, Limits
 from engine.service_metrics import ServiceMetrics
 from reports.wording import number, percent, stacked
 from scenarios.schema import Scenario
@@ -34,7 +37,7 @@ def print_served(
         changed = what_if.label()
         parts = [scenario.title, hardware, changed if several else "", batching.label()]
         out.print(
-            _table("; ".join(part for part in parts if part), list(its), scenario.workload.limits, wide)
+            load_table("; ".join(part for part in parts if part), list(its), scenario.workload.limits, wide)
         )
     if not several and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
@@ -76,7 +79,24 @@ def _measured(artifact: Artifact) -> str:
     return f"{here}, measured on {costs.hardware['processor']}"
 
 
-def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:
+class Shown(Protocol):
+    """What a configuration came to under a load: metrics of each sample, and their means with 95% intervals."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+
+    @property
+    def arrivals(self) -> Arrivals: ...
+
+    @property
+    def samples(self) -> Sequence[ServiceMetrics]: ...
+
+    @property
+    def figures(self) -> Mapping[str, Estimate]: ...
+
+
+def load_table(title: str, outcomes: Sequence[Shown], limits: Limits, wide: bool) -> Table:
+    """A row for each outcome, one load below another."""
     limited = limits != Limits()
     table = Table(title=escape(title))
     table.add_column("configuration", overflow="fold")
@@ -94,7 +114,7 @@ def _table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: 
     return table
 
 
-def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
+def _figures(outcome: Shown, limited: bool, wide: bool) -> list[str]:
     found, samples = outcome.figures, outcome.samples
     interval = len(samples) > 1
 

@@ -1,5 +1,6 @@
 """Verbs that benchmark the program itself, and check a machine."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +12,38 @@ from engine.command_line import (
     CALIBRATION_BENCHMARK,
     HRAD,
     AsJson,
+    Branches,
     Deepen,
+    DraftLength,
     DraftModel,
+    DraftName,
+    DrawDrafts,
     Full,
+    Guesses,
+    Hrad,
     HradNetworks,
     Markdown,
+    MinConfidence,
     NGrams,
     OwnPrompts,
+    Placed,
+    Policy,
     Precision_,
     Quick,
+    RankAcceptance,
+    Redraft,
     Remote,
+    Repeats,
+    SecondUnder,
     Seed,
     Target,
+    Temperature,
+    TreeNodes,
+    TunedFile,
+    Wide,
     calibration_folder,
+    configuration_of,
+    one_of,
     output_file,
     output_folder,
     precision_of,
@@ -31,9 +51,11 @@ from engine.command_line import (
     stages,
     verb,
 )
-from engine.errors import SpecBranchError
+from engine.errors import ConfigurationError, SpecBranchError
 
 app = typer.Typer()
+
+PROMPTS = 72  # of which the requests of a load are, in turn, if there are as many
 
 
 @verb(app, "bench", "specbranch bench --quick", "specbranch bench --show runs/bench.json")
@@ -105,6 +127,168 @@ def bench(
         print(benchmark.model_dump_json())
         return
     print_benchmark(console(), benchmark)
+
+
+@verb(
+    app,
+    "serve-bench",
+    "specbranch serve-bench --users 1,4,16 --policy autoregressive --placement in-turn",
+    "specbranch serve-bench --rate 0.5,2 --deepen 6 --policy speculative --draft int8 --placement in-turn",
+)
+def serve_bench(
+    users: Annotated[
+        str | None, typer.Option(help="closed loops of so many users, such as 1,4,16, which is the default")
+    ] = None,
+    rate: Annotated[str | None, typer.Option(help="requests a second (Poisson), such as 0.5,2")] = None,
+    requests_of: Annotated[
+        Path | None,
+        typer.Option("--trace", help="a CSV file of when requests come, and how long they are"),
+    ] = None,
+    think: Annotated[
+        float, typer.Option("--think-seconds", min=0.0, help="of a user between two requests, in the mean")
+    ] = 0.0,
+    time_scale: Annotated[
+        float, typer.Option(min=1e-9, help="what a trace's seconds are multiplied by; 2: half the load")
+    ] = 1.0,
+    requests: Annotated[
+        int | None,
+        typer.Option(min=1, help="of each load; none: four a user, or 32 at a rate, or all of a trace"),
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="of each answer at most")] = 64,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="what prompts are cut or lengthened to; none: as they are")
+    ] = None,
+    ignore_end: Annotated[
+        bool, typer.Option("--ignore-end", help="write all tokens, also behind the end of a text")
+    ] = False,
+    times: Annotated[
+        int, typer.Option("--times", min=1, help="how often each load is served, for intervals")
+    ] = 1,
+    first_token_limit: Annotated[
+        float | None, typer.Option(min=1e-9, help="seconds to the first token, for a request to be good")
+    ] = None,
+    token_limit: Annotated[
+        float | None,
+        typer.Option(min=1e-9, help="seconds a token behind the first, for a request to be good"),
+    ] = None,
+    discipline: Annotated[
+        str,
+        typer.Option(
+            help="ready: a free device runs what waits; lockstep: all draft, then all are verified",
+            autocompletion=one_of("ready", "lockstep"),
+        ),
+    ] = "ready",
+    sequences: Annotated[int, typer.Option(min=1, help="requests that run at once, at most")] = 64,
+    rows: Annotated[int, typer.Option(min=1, help="of a forward, at most")] = 512,
+    slots: Annotated[int, typer.Option(min=1, help="tokens that each cache holds")] = 1 << 16,
+    whole_prompts: Annotated[
+        bool, typer.Option("--whole-prompts", help="read each prompt in one forward, and not in chunks")
+    ] = False,
+    policy: Policy = "autoregressive",
+    draft: DraftName = None,
+    draft_length: DraftLength = 4,
+    branches: Branches = 1,
+    min_confidence: MinConfidence = 0.0,
+    draw_drafts: DrawDrafts = False,
+    hrad: Hrad = False,
+    hrad_networks: HradNetworks = HRAD,
+    redraft: Redraft = False,
+    guesses: Guesses = 0,
+    repeats: Repeats = 0,
+    second_under: SecondUnder = 0.0,
+    tree_nodes: TreeNodes = 12,
+    rank_acceptance: RankAcceptance = "0.75/0.12/0.05/0.03",
+    placement: Placed = "in-turn",
+    config: TunedFile = None,
+    temperature: Temperature = 0.0,
+    own: OwnPrompts = None,
+    target: Target = None,
+    deepen: Deepen = 1,
+    draft_model: DraftModel = None,
+    ngrams: NGrams = None,
+    precision: Precision_ = "bfloat16",
+    trust_remote_code: Remote = False,
+    seed: Seed = 0,
+    wide: Wide = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve many requests at once with the real engine, and measure what `simulate` predicts of them.
+
+    Requests come from so many users who each wait for their answer, at a rate, or as a trace says, and are written
+    together on one pair. It is an instrument and no server.
+    """
+    from pydantic import TypeAdapter
+
+    from calibrate.prompts import choose_prompts
+    from engine.drafts.default_drafts import choose_models
+    from engine.models.deepening import remarks
+    from engine.naming import in_words
+    from engine.runtime.pair import find_predictors, open_pair
+    from engine.runtime.workload import Limits
+    from reports.bench.served_bench import Asked, MeasuredLoad, arrivals_of, measure_loads, print_loads
+    from reports.tables import console
+    from scenarios.served import Batching
+
+    if discipline not in ("ready", "lockstep"):
+        raise ConfigurationError(f"there is no discipline '{discipline}': ready or lockstep.")
+    loads = arrivals_of(users, rate, requests_of, think, time_scale)
+    configuration = configuration_of(
+        config,
+        deepen,
+        policy=policy,
+        draft=draft,
+        draft_length=draft_length,
+        branches=branches,
+        min_confidence=min_confidence,
+        draw_drafts=draw_drafts,
+        hrad=hrad,
+        redraft=redraft,
+        guesses=guesses,
+        repeats=repeats,
+        second_under=second_under,
+        tree_nodes=tree_nodes,
+        rank_acceptance=rank_acceptance,
+        placement=placement,
+    )
+    batching = Batching(
+        discipline=discipline,  # type: ignore[arg-type]  # it is one of these
+        rows=rows,
+        sequences=sequences,
+        slots=slots,
+        chunks=not whole_prompts,
+    )
+    limits = Limits(first_token_seconds=first_token_limit, token_seconds=token_limit)
+    asked = Asked(
+        choose_prompts(own, "heldout", PROMPTS),
+        tokens,
+        prompt_tokens,
+        requests,
+        ignore_end,
+        temperature,
+        seed,
+        limits,
+    )
+    spec, drafts = choose_models(
+        target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen
+    )
+    wanted = configuration.draft_among(drafts)
+    mine = {wanted: drafts[wanted]} if wanted else {}
+    with (
+        open_pair(spec, mine, find_predictors(hrad_networks, mine)) as (pair, tokenizer),
+        stages() as show,
+    ):
+        found = list(measure_loads(pair, tokenizer, configuration, batching, loads, asked, times, show))
+    said = remarks(spec)
+    if as_json:
+        document = {
+            "remarks": said,
+            "limits": limits.model_dump(mode="json"),
+            "loads": TypeAdapter(list[MeasuredLoad]).dump_python(found, mode="json"),
+        }
+        print(json.dumps(document))
+        return
+    title = "; ".join([in_words(configuration), batching.label()])
+    print_loads(console(wide), title, found, limits, said, wide)
 
 
 @verb(app, "bench-calibration", "specbranch bench-calibration --quick")

@@ -1,0 +1,239 @@
+"""Many requests at once by the real engine: each load is served as its workload says, and measured."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from calibrate.prompts import Prompt
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.metrics import Estimate, measure
+from engine.models.sampling import Sampling
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair
+from engine.runtime.requests import Request
+from engine.runtime.served_session import Serve, ServedTexts
+from engine.runtime.workload import Arrivals, Limits, Requests, Workload, draw_requests
+from engine.service_metrics import NO_LIMITS, ServiceMetrics, Timeline, estimates, measure_service, timeline
+from reports.service_tables import load_table
+from scenarios.served import Batching
+
+LEAST, EACH = 8, 4  # requests of a closed loop: at least, and of each user
+USERS = "1,4,16"
+OPEN = 32  # requests of an open loop
+WARM_TOKENS = 4  # of texts that are written before any is measured
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is served, how many tokens of it were written, and how many there may be."""
+
+
+def arrivals_of(
+    users: str | None,
+    rate: str | None,
+    trace: Path | None,
+    think_seconds: float = 0.0,
+    time_scale: float = 1.0,
+) -> list[Arrivals]:
+    """The loads that are named: numbers of users or rates, by commas, or a trace; none: 1, 4 and 16 users.
+
+    ConfigurationError for several of them at once, and for what is no number.
+    """
+    if sum(named is not None for named in (users, rate, trace)) > 1:
+        raise ConfigurationError("requests come by --users, --rate or --trace; name one of them.")
+    if trace is None and time_scale != 1.0:
+        raise ConfigurationError("--time-scale goes with --trace.")
+    if (trace is not None or rate is not None) and think_seconds:
+        raise ConfigurationError("--think-seconds goes with --users.")
+    if trace is not None:
+        return [Arrivals(trace=trace, time_scale=time_scale)]
+    option, said = ("--rate", rate) if rate is not None else ("--users", users or USERS)
+    try:
+        if rate is not None:
+            return [Arrivals(rate=float(word)) for word in said.split(",")]
+        return [Arrivals(users=int(word), think_seconds=think_seconds) for word in said.split(",")]
+    except ValueError as error:  # also pydantic's
+        raise ConfigurationError(
+            f"{option}: '{said}' is not a list of numbers above 0, such as 1,4."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every load is asked for: texts behind prompts, and how they are drawn.
+
+    `prompt_tokens`: how long each prompt is made; None: prompts are as they are. With `whole`, texts go on behind their
+    ends, up to `tokens`.
+    """
+
+    prompts: Sequence[Prompt]
+    tokens: int = 64
+    prompt_tokens: int | None = None
+    requests: int | None = None
+    whole: bool = False
+    temperature: float = 0.0
+    seed: int = 0
+    limits: Limits = NO_LIMITS
+
+    def states_length(self, arrivals: Arrivals) -> bool:
+        """Whether it is said how long the prompts of a load are."""
+        return self.prompt_tokens is not None or arrivals.trace is not None
+
+    def workload(self, arrivals: Arrivals, sample: int) -> Workload:
+        """The requests of one load; none said how many: as many as tell something, or all of a trace."""
+        default = None if arrivals.trace else max(LEAST, EACH * arrivals.users) if arrivals.users else OPEN
+        return Workload(
+            arrivals=arrivals,
+            requests=self.requests or default,
+            prompt_tokens=self.prompt_tokens or 1,
+            tokens=self.tokens,
+            limits=self.limits,
+            seed=self.seed + sample,
+        )
+
+
+@dataclass(frozen=True)
+class MeasuredLoad:
+    """One load as it was served, once or several times.
+
+    `samples`: metrics of each time; `figures`: their means with 95% intervals, where there are several. `timeline` is
+    the first one's. `accepted_length`: tokens written per target forward. `notes`: what a reader has to know.
+    """
+
+    configuration: Configuration
+    batching: Batching
+    arrivals: Arrivals
+    samples: tuple[ServiceMetrics, ...]
+    figures: dict[str, Estimate]
+    timeline: Timeline
+    accepted_length: float
+    notes: tuple[str, ...] = ()
+
+
+def measure_loads(
+    pair: Pair,
+    tokenizer: Tokenizer,
+    configuration: Configuration,
+    batching: Batching,
+    loads: Sequence[Arrivals],
+    asked: Asked,
+    times: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[MeasuredLoad]:
+    """Serve each load so many times, every time other requests, after a few that are not measured."""
+    drawn = [[draw_requests(asked.workload(load, sample)) for sample in range(times)] for load in loads]
+    known = [tokenizer.encode(prompt.text) for prompt in asked.prompts]
+    ends = () if asked.whole else tokenizer.end_tokens
+    made = [
+        [
+            make_requests(configuration, its, known, ends, asked, sample, asked.states_length(load))
+            for sample, its in enumerate(each)
+        ]
+        for load, each in zip(loads, drawn, strict=True)
+    ]
+    how = Serve((), None, batching.budget, batching.discipline, batching.chunks)
+    warm = [replace(request, max_tokens=WARM_TOKENS) for request in made[-1][0][: batching.sequences]]
+    pair.serve(configuration, warm, replace(how, at=[0.0] * len(warm)))
+    for load, each, requests in zip(loads, drawn, made, strict=True):
+        served = []
+        for sample, (its, mine) in enumerate(zip(each, requests, strict=True), 1):
+            named = load.label() + (f", {sample} of {times}" if times > 1 else "")
+            hear = _teller(progress, named, sum(request.max_tokens for request in mine))
+            mine_at = replace(how, at=its.at.tolist(), users=its.users)
+            served.append(pair.serve(configuration, mine, mine_at, hear))
+        yield _measured(configuration, batching, load, served, asked.limits)
+
+
+def make_requests(
+    configuration: Configuration,
+    drawn: Requests,
+    prompts: Sequence[Sequence[int]],
+    end_tokens: Sequence[int],
+    asked: Asked,
+    sample: int = 0,
+    long: bool = False,
+) -> list[Request]:
+    """Requests for texts behind the prompts in turn, each with a seed of its own; with `long`, as long as drawn."""
+    first = sample * len(drawn)
+    found = []
+    for number, (length, tokens) in enumerate(
+        zip(drawn.prompt_tokens.tolist(), drawn.tokens.tolist(), strict=True), first
+    ):
+        prompt = prompts[number % len(prompts)]
+        found.append(
+            Request(
+                as_long(prompts, number, length) if long else list(prompt),
+                configuration,
+                tokens,
+                end_tokens,
+                Sampling(temperature=asked.temperature, seed=asked.seed + number),
+            )
+        )
+    return found
+
+
+def as_long(prompts: Sequence[Sequence[int]], number: int, length: int) -> list[int]:
+    """So many tokens of one prompt and, where it has fewer, of those behind it."""
+    found: list[int] = []
+    while len(found) < length:
+        found += prompts[number % len(prompts)][: length - len(found)]
+        number += 1
+    return found
+
+
+def _teller(progress: Progress | None, named: str, tokens: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    tell = progress
+    tell(named, 0, tokens)
+    return lambda ended, written: tell(named, written, tokens)
+
+
+def _measured(
+    configuration: Configuration,
+    batching: Batching,
+    load: Arrivals,
+    served: Sequence[ServedTexts],
+    limits: Limits,
+) -> MeasuredLoad:
+    samples = tuple(measure_service(its.service, limits) for its in served)
+    runs = [run for its in served for run in its.runs]
+    alone = [run.warning for run in runs if run.warning is not None]
+    notes = []
+    if alone:
+        notes.append(
+            f"{len(alone)} of {len(runs)} requests were written without the draft; of the first, {alone[0]}"
+        )
+    return MeasuredLoad(
+        configuration,
+        batching,
+        load,
+        samples,
+        estimates(samples),
+        timeline(served[0].service),
+        measure(runs).mean_accepted_length,
+        tuple(notes),
+    )
+
+
+def print_loads(
+    out: Console,
+    title: str,
+    outcomes: Sequence[MeasuredLoad],
+    limits: Limits,
+    remarks: Sequence[str],
+    wide: bool,
+) -> None:
+    """The table that `simulate` prints of served requests, of what was measured."""
+    out.print(load_table(title, outcomes, limits, wide))
+    times = len(outcomes[0].samples)
+    if times > 1:
+        out.print(
+            f"Means of {times} times, each of other requests, with 95% intervals of what has one.",
+            highlight=False,
+        )
+    else:
+        out.print("Each load was served once, so that figures have no intervals (--times).", highlight=False)
+    for note in dict.fromkeys([*remarks, *(note for outcome in outcomes for note in outcome.notes)]):
+        out.print(f"Note: {note.removesuffix('.')}.", highlight=False)
