@@ -10,6 +10,7 @@ import calibrate.cli
 import engine.cli
 import reports.bench.cli
 import reports.cli
+import reports.load.cli
 import scenarios.cli
 import sim.cli
 from engine.errors import SpecBranchError
@@ -17,12 +18,12 @@ from engine.errors import SpecBranchError
 # The verbs in the order, and under the headings, in which the help lists them.
 PANELS = {
     "Every day": ("calibrate", "tune", "verify", "report", "simulate"),
-    "Measure": ("generate", "serve-bench", "inspect", "bench", "hardware-check"),
+    "Measure": ("generate", "serve-bench", "verify-load", "inspect", "bench", "hardware-check"),
     "Explore": ("map", "compare", "trace", "export", "merge"),
     "Make drafts": ("train-hrad", "count-ngrams", "distill"),
     "Maintain": ("schema", "bench-calibration", "bench-sim"),
 }
-PARTS = (engine.cli, calibrate.cli, scenarios.cli, sim.cli, reports.cli, reports.bench.cli)
+PARTS = (engine.cli, calibrate.cli, scenarios.cli, sim.cli, reports.cli, reports.bench.cli, reports.load.cli)
 
 
 class InOrder(TyperGroup):

@@ -45,6 +45,7 @@ PROCESSES = (
     "test_hrad_training",
     "test_random_pair",
     "test_verify",
+    "test_verify_load",
     "test_stops",
     "test_local_session",
     "test_distill",

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.metrics import Estimate
 from engine.service_metrics import Timeline
-from reports.load.ranking import Load, Setting, name_of
+from reports.load.ranking import Load, Rank, Setting, name_of
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, errors, heading, layout
 from reports.wording import LONG, capital, listing, milliseconds, number, percent, plain, ranged, times
@@ -79,15 +79,20 @@ def courses(setting: Setting) -> Chart:
     """
     loads = setting.loads[::-1]
     configurations = [name_of(rank.outcome, setting) for rank in loads[0].ranks]
+    real = all(rank.measured for load in loads for rank in load.ranks)
     views = {}
     for at, load in enumerate(loads):
         for which, name in enumerate(configurations):
-            outcome = _outcome(load, name, setting)
-            if outcome is not None:
-                views[f"{at},{which}"] = View(_course_figure(outcome), _course_caption(outcome))
+            rank = next(rank for rank in load.ranks if name_of(rank.outcome, setting) == name)
+            sides = {"simulated": rank.outcome, "real": rank.measured} if real else {"": rank.outcome}
+            for side, outcome in enumerate(sides.values()):
+                if outcome is not None:
+                    key = f"{at},{which}" + (f",{side}" if real else "")
+                    views[key] = View(_course_figure(outcome), _course_caption(outcome))
     choices = (
         Choice("Load", tuple(load.arrivals.label() for load in loads)),
         Choice("Configuration", tuple(map(capital, configurations))),
+        *((Choice("World", ("Simulated", "Real")),) if real else ()),
     )
     label = "Requests that wait and that run, and the requests in each device's forwards, over time"
     return Chart("courses", label, views, choices)
@@ -127,15 +132,18 @@ def _marks(setting: Setting) -> dict[str, tuple[str, str]]:
     return marks
 
 
-def _facts(outcome: ServedOutcome, load: Load, name: str) -> str:
+def _facts(rank: Rank, load: Load, name: str, measured: bool = False) -> str:
     """Everything about a configuration at a load, for its hover box."""
-    figures, rank = outcome.figures, load.rank(outcome)
+    outcome, gain = _side(rank, measured)
+    assert outcome is not None
+    figures = outcome.figures
     good = sum(m.good for m in outcome.samples) / len(outcome.samples)
+    word = "measured" if measured else "predicted"
     return "<br>".join(
         [
-            f"<b>{plain(capital(name), LONG)}</b>",
+            f"<b>{plain(capital(name), LONG)}</b>, {word}",
             f"{plain(load.arrivals.label())}: {_said(figures['tokens_per_second'])} tokens/s",
-            *([f"{_said(rank.gain, 2)} times autoregressive, by {load.objective.name}"] if rank.gain else []),
+            *([f"{_said(gain, 2)} times autoregressive, by {load.objective.name}"] if gain else []),
             f"first token {number(figures['first_token_median'].value, 2)} s, 19 of 20 within "
             f"{number(figures['first_token_p95'].value, 2)} s",
             f"a token {milliseconds(figures['token_median'].value, 1)}, 19 of 20 within "
@@ -145,50 +153,62 @@ def _facts(outcome: ServedOutcome, load: Load, name: str) -> str:
     )
 
 
+def _side(rank: Rank, measured: bool) -> tuple[ServedOutcome | None, Estimate | None]:
+    """One side's outcome and gain."""
+    return (rank.measured, rank.measured_gain) if measured else (rank.outcome, rank.gain)
+
+
 def _said(estimate: Estimate, digits: int = 1) -> str:
     """A figure, with its interval where it has one."""
     return ranged(estimate, digits) if estimate.low == estimate.low else number(estimate.value, digits)
 
 
+Figured = Callable[[Rank, bool], Estimate | None]
+"""A figure of a configuration at a load, as predicted or, if so asked, as measured; None: there is none."""
+
+
 def _lines(
-    setting: Setting,
-    place: Callable[[int, ServedOutcome], float],
-    height: Callable[[ServedOutcome, Load], Estimate | None],
+    setting: Setting, place: Callable[[int, Rank, bool], float], height: Figured
 ) -> list[dict[str, Any]]:
-    """A line with marks for each configuration, through its loads."""
+    """A line with marks for each configuration through its loads, and another one of what was measured."""
     traces = []
+    real = any(rank.measured for load in setting.loads for rank in load.ranks)
     for name, (tint, symbol) in _marks(setting).items():
-        found = [
-            (place(at, outcome), value, _facts(outcome, load, name))
-            for at, load in enumerate(setting.loads)
-            if (outcome := _outcome(load, name, setting)) is not None
-            and (value := height(outcome, load)) is not None
-        ]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": plain(capital(name), LONG),
-                "x": [x for x, _, _ in found],
-                "y": [value.value for _, value, _ in found],
-                "error_y": errors([value for _, value, _ in found], tint),
-                "line": {"color": tint, "width": 2},
-                "marker": {"color": tint, "symbol": symbol, "size": 9},
-                "hovertext": [facts for _, _, facts in found],
-                **HOVER,
-            }
-        )
+        for measured in (False, True) if real else (False,):
+            found = [
+                (place(at, rank, measured), value, _facts(rank, load, name, measured))
+                for at, load in enumerate(setting.loads)
+                for rank in load.ranks
+                if name_of(rank.outcome, setting) == name and (value := height(rank, measured)) is not None
+            ]
+            predicted = real and not measured
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": plain(capital(name), LONG) + (", measured" if measured else ""),
+                    "legendgroup": name,
+                    "showlegend": not predicted,
+                    "x": [x for x, _, _ in found],
+                    "y": [value.value for _, value, _ in found],
+                    "error_y": errors([value for _, value, _ in found], tint),
+                    "line": {"color": tint, "width": 2, "dash": "dot" if predicted else "solid"},
+                    "marker": {"color": tint, "symbol": symbol + ("-open" if predicted else ""), "size": 9},
+                    "hovertext": [facts for _, _, facts in found],
+                    **HOVER,
+                }
+            )
     return traces
 
 
 def _gain_figure(setting: Setting) -> Figure:
-    traces = _lines(setting, lambda at, _: at, lambda outcome, load: load.rank(outcome).gain)
+    traces = _lines(setting, lambda at, *_: at, lambda rank, measured: _side(rank, measured)[1])
     even = {"color": colour.MUTED, "width": 1.2, "dash": "dash"}
     objective = setting.loads[0].objective.name
     return {
         "data": traces,
         "layout": layout(
-            330 + LINE_OF_LEGEND * len(traces),
+            330 + LINE_OF_LEGEND * len(_marks(setting)),
             showlegend=True,
             legend=LEGEND,
             margin={"l": 8, "r": 16, "t": 10, "b": 8},
@@ -205,17 +225,25 @@ def _gain_figure(setting: Setting) -> Figure:
 
 
 def _latency_figure(setting: Setting, latency: Latency) -> Figure:
-    def height(outcome: ServedOutcome, load: Load) -> Estimate:
+    def height(rank: Rank, measured: bool) -> Estimate | None:
+        outcome, _ = _side(rank, measured)
+        if outcome is None:
+            return None
         found = latency.of(outcome)
         return Estimate(*(latency.scale * x for x in (found.value, found.low, found.high)))
 
-    traces = _lines(setting, lambda _, outcome: outcome.figures["tokens_per_second"].value, height)
+    def place(_: int, rank: Rank, measured: bool) -> float:
+        outcome, _gain = _side(rank, measured)
+        assert outcome is not None
+        return outcome.figures["tokens_per_second"].value
+
+    traces = _lines(setting, place, height)
     heights = [y for trace in traces for y in trace["y"] if y > 0.0]
     steep = bool(heights) and max(heights) > STEEP * min(heights)
     return {
         "data": traces,
         "layout": layout(
-            360 + LINE_OF_LEGEND * len(traces),
+            360 + LINE_OF_LEGEND * len(_marks(setting)),
             showlegend=True,
             legend=LEGEND,
             margin={"l": 8, "r": 16, "t": 10, "b": 8},

@@ -15,7 +15,9 @@ from calibrate.artifact import Artifact
 from engine.runtime.workload import REQUESTS, Drawn, Limits
 from engine.service_metrics import ServiceMetrics
 from reports.load.load_charts import courses, gains, latencies
+from reports.load.load_tables import compared_section, judged_briefly
 from reports.load.ranking import EVEN, Rank, Setting, name_of, schedule, settings
+from reports.load.verifying import LoadVerification
 from reports.page import html
 from reports.page.sections import Answers, Section, Table, pairs
 from reports.page.verdict import Tone, Verdict
@@ -46,39 +48,62 @@ Served = Sequence[tuple[Scenario, Sequence[ServedOutcome]]]
 """A scenario with its outcomes, for each hardware that it names."""
 
 
-def write_loads(served: Served, out: Path, artifact: Artifact | None = None) -> None:
+def write_loads(
+    served: Served, out: Path, artifact: Artifact | None = None, verified: LoadVerification | None = None
+) -> None:
     """Write the page to `out`; `artifact`: the calibration whose texts were served, if one's were.
 
-    SpecBranchError if the file cannot be written.
+    `verified`: what the engine did of it. SpecBranchError if the file cannot be written.
     """
-    html.write(out, render(served, artifact))
+    html.write(out, render(served, artifact, verified))
 
 
-def render(served: Served, artifact: Artifact | None = None) -> str:
+def write_verified(scenario: Scenario, verified: LoadVerification, artifact: Artifact, out: Path) -> None:
+    """The page of what was predicted and measured. SpecBranchError if the file cannot be written."""
+    write_loads([(scenario, [one.predicted for one in verified.compared])], out, artifact, verified)
+
+
+def render(served: Served, artifact: Artifact | None = None, verified: LoadVerification | None = None) -> str:
     """The page as HTML."""
-    found = settings(served)
+    found = settings(served, [one.measured for one in verified.compared] if verified else ())
     count = sum(len(outcomes) for _, outcomes in served)
+    record = (
+        TypeAdapter(LoadVerification).dump_json(verified).decode()
+        if verified
+        else scenario_document(served, TypeAdapter(list[ServedOutcome]))
+    )
     return html.fill(
         "load.html",
-        answers(served, found, artifact),
-        opening(served, found, artifact),
-        scenario_document(served, TypeAdapter(list[ServedOutcome])),
+        answers(served, found, artifact, verified),
+        opening(served, found, artifact, verified),
+        record,
         title=served[0][0].title,
         loads=f"{plural(count, 'simulated service')}",
     )
 
 
-def answers(served: Served, found: Sequence[Setting], artifact: Artifact | None) -> Answers:
-    """The gain by load; what is assumed; latencies and courses; conditions."""
+def answers(
+    served: Served,
+    found: Sequence[Setting],
+    artifact: Artifact | None,
+    verified: LoadVerification | None = None,
+) -> Answers:
+    """The gain by load; what is assumed, and what was measured; latencies and courses; conditions."""
+    compared = (compared_section(verified, found[0]),) if verified else ()
     return Answers(
         run=(_gains(served, found),),
-        trust=(_assumptions(served, artifact),),
+        trust=(*compared, _assumptions(served, artifact)),
         why=(_latencies(found), _courses(found[0])),
         conditions=(_conditions(served),),
     )
 
 
-def opening(served: Served, found: Sequence[Setting], artifact: Artifact | None) -> Verdict:
+def opening(
+    served: Served,
+    found: Sequence[Setting],
+    artifact: Artifact | None,
+    verified: LoadVerification | None = None,
+) -> Verdict:
     """What to run at which load: of the first setting, and whether others say the same."""
     first = found[0]
     drafted = [load for load in first.loads if _gain(load.best) > EVEN]
@@ -94,6 +119,7 @@ def opening(served: Served, found: Sequence[Setting], artifact: Artifact | None)
         headline,
         (*_reasons(first), *others, *_certainty(served)),
         remarks=tuple(map(sentence, artifact.remarks)) if artifact else (),
+        predictions=judged_briefly(verified) if verified else None,
     )
 
 

@@ -5,16 +5,18 @@ themselves are answered sooner or later, but until the server is full no more of
 the time from a request's arrival to its end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from engine.configuration import Configuration
 from engine.metrics import Estimate, ratio_of_sums
 from engine.naming import in_words
 from engine.runtime.workload import Arrivals
 from engine.service_metrics import ServiceMetrics
 from reports.wording import has_interval
 from scenarios.schema import Scenario
+from scenarios.served import Batching
 from sim.sweeps.served import ServedOutcome
 
 EVEN = 0.01  # a gain below which nobody would change a configuration
@@ -37,13 +39,16 @@ END_TO_END = Objective("time to the end, 95th percentile", lambda m: m.end_to_en
 class Rank:
     """A configuration at a load: its gain over the best autoregressive set-up there (none without one).
 
-    `behind`: the gain of the best one over it; `tied`: they are not told apart by the samples.
+    `behind`: the gain of the best one over it; `tied`: they are not told apart by the samples. `measured`: what the
+    engine did of it, where it was asked, and `measured_gain` its gain there over the same set-up.
     """
 
     outcome: ServedOutcome
     gain: Estimate | None
     behind: Estimate
     tied: bool
+    measured: ServedOutcome | None = None
+    measured_gain: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -83,21 +88,37 @@ def gain(one: ServedOutcome, rival: ServedOutcome, objective: Objective) -> Esti
     return ratio_of_sums(theirs, mine) if objective.inverse else ratio_of_sums(mine, theirs)
 
 
-def settings(served: Sequence[tuple[Scenario, Sequence[ServedOutcome]]]) -> tuple[Setting, ...]:
-    """Outcomes of one scenario, or of the same one on several kinds of hardware, by setting and load."""
+def settings(
+    served: Sequence[tuple[Scenario, Sequence[ServedOutcome]]], measured: Sequence[ServedOutcome] = ()
+) -> tuple[Setting, ...]:
+    """Outcomes of one scenario, or of the same one on several kinds of hardware, by setting and load.
+
+    `measured`: what the engine did of some of them.
+    """
+    known = {_key(outcome): outcome for outcome in measured}
     found = []
     for scenario, outcomes in served:
         hardware = scenario.hardware.name if scenario.hardware and len(served) > 1 else ""
         for (what_if, batching), its in groupby(outcomes, key=lambda o: (o.what_if, o.batching)):
             parts = (hardware, what_if.label(), batching.label())
             loads = tuple(
-                _load(arrivals, list(mine)) for arrivals, mine in groupby(its, key=lambda o: o.arrivals)
+                _load(arrivals, list(mine), known)
+                for arrivals, mine in groupby(its, key=lambda o: o.arrivals)
             )
             found.append(Setting("; ".join(part for part in parts if part), loads))
     return tuple(found)
 
 
-def _load(arrivals: Arrivals, outcomes: Sequence[ServedOutcome]) -> Load:
+_Key = tuple[Configuration, Batching, Arrivals]
+
+
+def _key(outcome: ServedOutcome) -> _Key:
+    return outcome.configuration, outcome.batching, outcome.arrivals
+
+
+def _load(
+    arrivals: Arrivals, outcomes: Sequence[ServedOutcome], measured: Mapping[_Key, ServedOutcome]
+) -> Load:
     objective = objective_at(arrivals)
 
     def worth(outcome: ServedOutcome) -> float:
@@ -106,11 +127,22 @@ def _load(arrivals: Arrivals, outcomes: Sequence[ServedOutcome]) -> Load:
 
     ordered = sorted(outcomes, key=worth, reverse=True)
     alone = next((o for o in ordered if not o.configuration.drafts), None)
+    real_alone = measured.get(_key(alone)) if alone else None
     ranks = []
     for outcome in ordered:
+        real = measured.get(_key(outcome))
         behind = gain(ordered[0], outcome, objective)
         tied = outcome is ordered[0] or (has_interval(behind) and behind.low <= 1.0)
-        ranks.append(Rank(outcome, gain(outcome, alone, objective) if alone else None, behind, tied))
+        ranks.append(
+            Rank(
+                outcome,
+                gain(outcome, alone, objective) if alone else None,
+                behind,
+                tied,
+                real,
+                gain(real, real_alone, objective) if real and real_alone else None,
+            )
+        )
     return Load(arrivals, objective, tuple(ranks))
 
 

@@ -181,15 +181,26 @@ def findings(sides: Sides, chosen: int, tolerance: Tolerance, level: Level, seed
     PASS takes all of them, so each may be called held with the whole error of the look; broken takes one, so each may
     be called that with its part.
     """
-    errors = np.abs(np.expm1(sides.errors))
-    count = len(errors)
-    half, most = count // 2 + 1, math.ceil(0.9 * count)
     return (
-        Finding("median error", _size(sides, half, float(np.median(errors)), level), tolerance.median_error),
-        Finding("nine in ten", _size(sides, most, float(ninth_in_ten(errors)), level), tolerance.tail_error),
+        median_error(sides, tolerance.median_error, level),
+        tail_error(sides, tolerance.tail_error, level),
         Finding("rank correlation", _order(sides, level, seed), tolerance.tau, least=True),
         Finding("regret", _regret(sides, chosen, level), tolerance.regret),
     )
+
+
+def median_error(sides: Sides, bound: float, level: Level) -> Finding:
+    """Whether half of the configurations keep to a size."""
+    errors = np.abs(np.expm1(sides.errors))
+    size = _size(sides, len(errors) // 2 + 1, float(np.median(errors)), level)
+    return Finding("median error", size, bound)
+
+
+def tail_error(sides: Sides, bound: float, level: Level) -> Finding:
+    """Whether nine in ten of the configurations keep to a size."""
+    errors = np.abs(np.expm1(sides.errors))
+    size = _size(sides, math.ceil(0.9 * len(errors)), float(ninth_in_ten(errors)), level)
+    return Finding("nine in ten", size, bound)
 
 
 def _size(sides: Sides, place: int, value: float, level: Level) -> Estimate:

@@ -8,6 +8,7 @@ import numpy as np
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
+from engine.errors import ConfigurationError
 from engine.metrics import Estimate
 from engine.runtime.placement import Placement
 from engine.runtime.scheduler import Model
@@ -23,6 +24,7 @@ from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
 from sim.scripts.work import Script
 from sim.sweeps.run import check_positions, pick_prompts
+from sim.world.replay import NO_CHANGE
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
 from sim.world.serving import Arrival, Served, serve
 
@@ -54,6 +56,8 @@ class ServedOutcome:
 
 Asked = tuple[Script, int, int]
 """What a request does, and its tokens: of the prompt, and written."""
+Written = tuple[Sequence[int], Sequence[int]]
+"""A text: the tokens of its prompt, and those behind it."""
 ScriptsOf = Callable[[Configuration, Requests, int], list[Asked]]
 """What requests of a sample do by a configuration."""
 
@@ -146,6 +150,15 @@ class ServingWorld:
             )
         return self._drawn[key]
 
+    def written(self, arrivals: Arrivals, sample: int) -> list[Written]:
+        """The texts of one load's requests, in one of the samples. ConfigurationError where acceptance is stated."""
+        recorded = self.scripts(NO_CHANGE)
+        if not isinstance(recorded, _Recorded):
+            raise ConfigurationError(
+                "texts whose acceptance is stated are nobody's, and no engine writes them."
+            )
+        return recorded.written(self.requests(arrivals, sample), sample)
+
     def scripts(self, what_if: WhatIf) -> ScriptsOf:
         """What requests do along their texts."""
         key = what_if.alignment, what_if.temperature
@@ -227,20 +240,39 @@ def _stated(scenario: Scenario) -> ScriptsOf:
     return scripts
 
 
-def _recorded(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> ScriptsOf:
-    """Scripts along a calibration's texts, which take turns in an order that is drawn anew when all had theirs."""
-    work = scenario.workload
-    prompts = pick_prompts(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
-    texts = Texts(artifact, what_if.alignment, what_if.temperature, work.seed, prompts, work.length)
+@dataclass
+class _Recorded:
+    """A calibration's texts, which take turns in an order that is drawn anew when all had theirs."""
 
-    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
-        known = texts.scripts(configuration).scripts
-        rng = np.random.default_rng([work.seed + sample, len(prompts)])
-        rounds = -(-len(requests) // len(known))
-        turns = np.concatenate([rng.permutation(len(known)) for _ in range(rounds)])[: len(requests)]
+    texts: Texts
+    seed: int
+
+    def __call__(self, configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+        """What requests do along the texts whose turns they are."""
+        known, texts = self.texts.scripts(configuration).scripts, self.texts
         return [
             (known[turn], len(texts.tokens_before[texts.chosen[turn]]), len(known[turn].path))
-            for turn in turns.tolist()
+            for turn in self._turns(len(requests), sample)
         ]
 
-    return scripts
+    def written(self, requests: Requests, sample: int) -> list[Written]:
+        """The texts themselves."""
+        texts = self.texts
+        whose = [texts.chosen[turn] for turn in self._turns(len(requests), sample)]
+        return [
+            (texts.tokens_before[i], texts.artifact.traces[i].path[: texts.tokens].tolist()) for i in whose
+        ]
+
+    def _turns(self, count: int, sample: int) -> list[int]:
+        known = len(self.texts.chosen)
+        rng = np.random.default_rng([self.seed + sample, known])
+        turns = np.concatenate([rng.permutation(known) for _ in range(-(-count // known))])[:count]
+        return [int(turn) for turn in turns]
+
+
+def _recorded(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> _Recorded:
+    work = scenario.workload
+    prompts = pick_prompts(scenario, [prompt.kind for prompt in artifact.recorded.prompts])
+    return _Recorded(
+        Texts(artifact, what_if.alignment, what_if.temperature, work.seed, prompts, work.length), work.seed
+    )

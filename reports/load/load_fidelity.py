@@ -1,0 +1,116 @@
+"""Whether predictions of served requests held: sizes of their errors, with limits, and regret. Torch-free.
+
+A verification of loads asks one question: is the model right, given the machine's speed meanwhile? Both sides have the
+same texts, so each sample of the requests is a pair, and limits are those of `reports.verify.criteria`, with samples
+in the place of prompts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.metrics import Estimate
+from engine.naming import in_words
+from engine.service_metrics import FIGURES
+from reports.load.ranking import gain, objective_at
+from reports.load.verifying import ComparedLoad
+from reports.verify.criteria import Finding, Sides, median_error, paired, tail_error
+from reports.verify.fidelity import Word
+from reports.verify.looks import ERROR
+
+
+class Bound(NamedTuple):
+    """What is asked of a figure's errors: of half of them, if anything, and of nine in ten."""
+
+    figure: str
+    name: str
+    median: float | None
+    tail: float
+
+
+BOUNDS = (
+    Bound("tokens_per_second", "tokens/s", 0.05, 0.12),
+    Bound("token_median", "time per token, median", 0.05, 0.12),
+    Bound("first_token_p95", "first token, 95th percentile", None, 0.15),
+)
+
+
+@dataclass(frozen=True)
+class LoadCheck:
+    """A criterion: which figure's errors, and what was found of them."""
+
+    figure: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What the configuration that is predicted to be the best at a load lacks of the best measured one, as a share."""
+
+    load: str
+    chosen: str
+    fastest: str
+    lacks: Estimate
+
+
+@dataclass(frozen=True)
+class LoadFidelity:
+    """All criteria, the verdict on them, and the regret at each load."""
+
+    verdict: Word
+    checks: tuple[LoadCheck, ...]
+    regrets: tuple[Regret, ...]
+
+
+def judge_loads(compared: Sequence[ComparedLoad]) -> LoadFidelity:
+    """FAIL for a criterion that is broken, else TOO NOISY TO TELL for one that is open, else PASS."""
+    checks: list[LoadCheck] = []
+    for bound in BOUNDS:
+        sides = _sides(compared, bound.figure)
+        if bound.median is not None:
+            checks.append(LoadCheck(bound.name, median_error(sides, bound.median, _level)))
+        checks.append(LoadCheck(bound.name, tail_error(sides, bound.tail, _level)))
+    outcomes = {check.finding.outcome for check in checks}
+    verdict: Word = (
+        "FAIL" if "broken" in outcomes else "TOO NOISY TO TELL" if "undecided" in outcomes else "PASS"
+    )
+    return LoadFidelity(verdict, tuple(checks), tuple(_regrets(compared)))
+
+
+def _level(parts: float) -> float:
+    return ERROR / parts
+
+
+def _sides(compared: Sequence[ComparedLoad], figure: str) -> Sides:
+    """A figure on both sides, by load and configuration, and sample."""
+    of = FIGURES[figure]
+    predicted, measured = (
+        np.array([[of(m) for m in getattr(one, side).samples] for one in compared])
+        for side in ("predicted", "measured")
+    )
+    return paired((predicted, np.ones_like(predicted)), (measured, np.ones_like(measured)))
+
+
+def _regrets(compared: Sequence[ComparedLoad]) -> list[Regret]:
+    found = []
+    for at in dict.fromkeys((one.measured.batching, one.measured.arrivals) for one in compared):
+        here = [one for one in compared if (one.measured.batching, one.measured.arrivals) == at]
+        objective = objective_at(at[1])
+
+        def worth(samples: Sequence[float], inverse: bool = objective.inverse) -> float:
+            return -sum(samples) if inverse else sum(samples)
+
+        chosen = max(here, key=lambda one: worth([objective.figure(m) for m in one.predicted.samples]))
+        best = max(here, key=lambda one: worth([objective.figure(m) for m in one.measured.samples]))
+        share = gain(chosen.measured, best.measured, objective)
+        found.append(
+            Regret(
+                at[1].label(),
+                in_words(chosen.measured.configuration),
+                in_words(best.measured.configuration),
+                Estimate(1.0 - share.value, 1.0 - share.high, 1.0 - share.low),
+            )
+        )
+    return found

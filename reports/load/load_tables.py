@@ -1,0 +1,145 @@
+"""Predicted and measured services beside each other: a section of the page, and a table for a terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as TerminalTable
+
+from engine.naming import in_words
+from reports.load.load_fidelity import BOUNDS, LoadFidelity, judge_loads
+from reports.load.ranking import Setting, name_of
+from reports.load.verifying import ComparedLoad, LoadVerification
+from reports.page.sections import Section, Table
+from reports.page.verdict import TONES, Tone
+from reports.verify.criteria import Finding
+from reports.wording import has_interval, interval, listing, number, percent, plural, signed
+from reports.wording import sentence as as_sentence
+
+SCALES = {"tokens_per_second": 1.0, "token_median": 1e3, "first_token_p95": 1.0}
+UNITS = {
+    "tokens_per_second": "tokens/s",
+    "token_median": "ms a token",
+    "first_token_p95": "first token 95%, s",
+}
+DIGITS = {"tokens_per_second": 1, "token_median": 1, "first_token_p95": 2}
+
+
+def judged_briefly(verified: LoadVerification) -> tuple[Tone, str]:
+    """The verdict with the sizes of errors, and its tone."""
+    found = judge_loads(verified.compared)
+    return TONES[found.verdict], said(found)
+
+
+def said(found: LoadFidelity) -> str:
+    """The verdict on the model in one sentence."""
+    parts = [
+        f"{check.figure}: {check.finding.name} {percent(check.finding.figure.value)} "
+        f"(bound {percent(check.finding.bound)})"
+        for check in found.checks
+    ]
+    return f"{found.verdict}: {'; '.join(parts)}."
+
+
+def limits(finding: Finding) -> str:
+    """A criterion's figure with its limits, and what came of it."""
+    figure = finding.figure
+    ranged = (
+        f" ({percent(figure.low)} to {percent(figure.high)})"
+        if has_interval(figure)
+        else f" ({interval(figure)})"
+    )
+    return f"{percent(figure.value)}{ranged}: {finding.outcome}"
+
+
+def regret_said(found: LoadFidelity) -> str:
+    """What the choice by prediction lacks at each load, in a sentence."""
+    lacking = [
+        f"{percent(regret.lacks.value)} with {regret.load} ({regret.fastest} was the best measured)"
+        for regret in found.regrets
+        if regret.lacks.value > 0.0
+    ]
+    if not lacking:
+        return "At each load the configuration that was predicted to be the best was the best measured."
+    return f"What is predicted to be the best lacks of the best measured: {listing(lacking)}."
+
+
+def compared_section(verified: LoadVerification, setting: Setting) -> Section:
+    """Predicted and measured figures of each configuration at each load."""
+    found = judge_loads(verified.compared)
+    columns = ["load", "configuration"]
+    for bound in BOUNDS:
+        columns += [f"{UNITS[bound.figure]}: predicted", "measured", "error"]
+    rows = tuple(
+        (one.measured.arrivals.label(), name_of(one.predicted, setting), *_cells(one))
+        for one in verified.compared
+    )
+    criteria = Table(
+        "The criteria, with limits of the true figures",
+        ("criterion", "at the run's pace", "asked for"),
+        tuple(
+            (
+                f"{check.figure}, {check.finding.name}",
+                limits(check.finding),
+                f"at most {percent(check.finding.bound)}",
+            )
+            for check in found.checks
+        ),
+        ("criterion", "at the run's pace", "asked for"),
+        shown=True,
+    )
+    samples = len(verified.compared[0].measured.samples)
+    return Section(
+        "compared",
+        "Predicted and measured",
+        "The engine served the same requests",
+        f"{said(found)} {regret_said(found)}",
+        (),
+        (criteria, Table("Predicted and measured", tuple(columns), rows, ("load", "configuration"))),
+        f"The engine wrote the calibration's own texts, {plural(samples, 'sample')} of the requests, in an order drawn "
+        "anew; predictions are for the machine's pace of the run, timed between the services. Limits are over samples "
+        "of the requests.",
+    )
+
+
+def _cells(one: ComparedLoad) -> list[str]:
+    cells = []
+    for bound in BOUNDS:
+        name = bound.figure
+        for side in (one.predicted, one.measured):
+            cells.append(number(SCALES[name] * side.figures[name].value, DIGITS[name]))
+        cells.append(signed(one.error(name)))
+    return cells
+
+
+def print_verified(out: Console, title: str, verified: LoadVerification) -> None:
+    """Predicted beside measured at each load, and whether the errors keep to their bounds."""
+    found = judge_loads(verified.compared)
+    table = TerminalTable(title=escape(title))
+    table.add_column("configuration", overflow="fold")
+    for bound in BOUNDS:
+        table.add_column(f"{UNITS[bound.figure]}\npredicted / measured", justify="right", overflow="fold")
+        table.add_column("error", justify="right")
+    load = ""
+    for one in verified.compared:
+        label = "; ".join((one.measured.arrivals.label(), one.measured.batching.label()))
+        if label != load:
+            table.add_section()
+            table.add_row(f"[bold]{escape(label)}[/bold]")
+            load = label
+        cells = _cells(one)
+        paired = [
+            cell
+            for i in range(len(BOUNDS))
+            for cell in (f"{cells[3 * i]} / {cells[3 * i + 1]}", cells[3 * i + 2])
+        ]
+        table.add_row(f"  {escape(in_words(one.measured.configuration))}", *paired)
+    out.print(table)
+    for check in found.checks:
+        out.print(
+            f"{check.figure}, {check.finding.name}: {limits(check.finding)}; at most {percent(check.finding.bound)} is "
+            "asked for.",
+            highlight=False,
+        )
+    out.print(regret_said(found), highlight=False)
+    out.print(f"Is the model right, given the machine's speed meanwhile? {found.verdict}.", highlight=False)
+    for remark in verified.remarks:
+        out.print(as_sentence(remark), highlight=False)

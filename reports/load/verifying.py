@@ -1,0 +1,189 @@
+"""A scenario of served requests on the real engine, and what was predicted of it beside. Torch-free.
+
+    verification = verify_loads(pair, artifact, scenario)
+
+The engine serves the very requests that are simulated: the calibration's own texts, in the same turns, of the same
+lengths, and greedily, so that acceptance is the same on both sides and what is left is timing and scheduling. Samples
+of the requests are served one behind another, all configurations and loads of each in an order drawn anew, so that a
+slow minute falls on all alike. Before each of them the steps of its models are timed, as `verify` does, and predictions
+are made for the machine's pace of the run (`calibrate.costs.drift`).
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import product
+from typing import NamedTuple
+
+from calibrate.artifact import Artifact
+from calibrate.costs.drift import Drift, PlacedModel, adjusted_for_drift, drifts
+from calibrate.costs.remeasure import time_steps
+from calibrate.hardware import hardware, software
+from calibrate.revision import engine_revision
+from engine.configuration import Configuration
+from engine.errors import ConfigurationError
+from engine.naming import in_words
+from engine.runtime.pair import Pair
+from engine.runtime.requests import Request
+from engine.runtime.served_session import Serve
+from engine.runtime.workload import Arrivals
+from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
+from scenarios.schema import Scenario
+from scenarios.served import Batching
+from sim.sweeps.served import ServedOutcome, ServingWorld
+from sim.world.replay import NO_CHANGE
+
+WARM_REQUESTS, WARM_TOKENS = 4, 4  # that are written before any is measured
+
+
+class Service(NamedTuple):
+    """What is served at once: one load by one configuration."""
+
+    batching: Batching
+    arrivals: Arrivals
+    configuration: Configuration
+
+    def label(self) -> str:
+        """For a progress line."""
+        return f"{self.arrivals.label()}: {in_words(self.configuration)}"
+
+
+@dataclass(frozen=True)
+class ComparedLoad:
+    """One load by one configuration: as calibrated, predicted at the machine's pace of the run, and measured."""
+
+    as_calibrated: ServedOutcome
+    predicted: ServedOutcome
+    measured: ServedOutcome
+
+    def error(self, figure: str, as_calibrated: bool = False) -> float:
+        """Signed relative error of one of `engine.service_metrics.FIGURES`."""
+        one = self.as_calibrated if as_calibrated else self.predicted
+        return one.figures[figure].value / self.measured.figures[figure].value - 1.0
+
+
+@dataclass(frozen=True)
+class LoadVerification:
+    """All of them in the scenario's order, and the conditions; `pace`: of each model's step where it sat."""
+
+    created: str
+    hardware: dict[str, str]
+    software: dict[str, str]
+    engine_revision: str
+    calibration_digest: str
+    compared: tuple[ComparedLoad, ...]
+    pace: tuple[Drift, ...]
+    reference_seconds: tuple[float, ...]
+    remarks: tuple[str, ...]
+
+
+def count_services(scenario: Scenario) -> int:
+    """How often `verify_loads` will report an advance."""
+    return scenario.workload.samples * scenario.outcomes
+
+
+def verify_loads(
+    pair: Pair, artifact: Artifact, scenario: Scenario, advance: Callable[[str], None] = lambda what: None
+) -> LoadVerification:
+    """Serve all that the scenario says and predict it, by a calibration of this pair that has batches.
+
+    `advance` hears what was just served. ConfigurationError for a scenario whose costs or acceptance are stated, that
+    supposes what is not here, or draws its tokens; CalibrationError for a calibration without batches.
+    """
+    check_scenario(scenario)
+    world = ServingWorld(scenario, artifact)
+    services = list(_services(scenario))
+    foretold = [_predict(world, service) for service in services]  # before the first run
+    rng = random.Random(scenario.workload.seed)
+    steps: dict[PlacedModel, list[float]] = {}
+    reference: list[float] = []
+    found: dict[Service, list[tuple[ServiceMetrics, Timeline]]] = {service: [] for service in services}
+    for configuration in dict.fromkeys(service.configuration for service in services):
+        _warm_up(pair, world, configuration, services[0])
+    for sample in range(scenario.workload.samples):
+        for service in rng.sample(services, len(services)):
+            c = service.configuration
+            now, before = time_steps(pair, c.placement, c.draft_among(pair.drafts))
+            for placed, seconds in now.items():
+                steps.setdefault(placed, []).append(seconds)
+            reference.append(before)
+            found[service].append(_serve(pair, world, service, sample))
+            advance(service.label())
+    pace = tuple(drifts(artifact.costs, steps))
+    at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace))
+    return LoadVerification(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        hardware=hardware(),
+        software=software(),
+        engine_revision=engine_revision(),
+        calibration_digest=artifact.digest,
+        compared=tuple(
+            ComparedLoad(before, _predict(at_pace, service), _measured(service, found[service]))
+            for service, before in zip(services, foretold, strict=True)
+        ),
+        pace=pace,
+        reference_seconds=tuple(reference),
+        remarks=artifact.remarks,
+    )
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """Whether the engine can serve what a scenario says. ConfigurationError if not."""
+    if not scenario.served:
+        raise ConfigurationError("the scenario's workload has no 'arrivals', so nothing is served together.")
+    if scenario.stated is not None or scenario.costs is not None or scenario.hardware is not None:
+        raise ConfigurationError(
+            "the scenario states acceptance, costs or hardware; the engine serves a calibration's own texts here."
+        )
+    if any(what_if != NO_CHANGE for what_if in scenario.what_if):
+        raise ConfigurationError("the scenario asks what if; the engine serves what is here, and greedily.")
+
+
+def _services(scenario: Scenario) -> Iterator[Service]:
+    for batching, arrivals, configuration in product(
+        scenario.batching, scenario.workload.arrivals, scenario.configurations
+    ):
+        yield Service(batching, arrivals, configuration)
+
+
+def _predict(world: ServingWorld, service: Service) -> ServedOutcome:
+    return world.outcome(service.configuration, NO_CHANGE, service.batching, service.arrivals)
+
+
+def _requests(world: ServingWorld, service: Service, sample: int) -> list[Request]:
+    return [
+        Request(list(prompt), service.configuration, len(path))
+        for prompt, path in world.written(service.arrivals, sample)
+    ]
+
+
+def _how(service: Service, at: Sequence[float], users: int | None) -> Serve:
+    b = service.batching
+    return Serve(at, users, b.budget, b.discipline, b.chunks)
+
+
+def _warm_up(pair: Pair, world: ServingWorld, configuration: Configuration, service: Service) -> None:
+    few = _requests(world, service._replace(configuration=configuration), 0)[:WARM_REQUESTS]
+    short = [replace(request, max_tokens=WARM_TOKENS) for request in few]
+    pair.serve(configuration, short, _how(service, [0.0] * len(short), None))
+
+
+def _serve(pair: Pair, world: ServingWorld, service: Service, sample: int) -> tuple[ServiceMetrics, Timeline]:
+    drawn = world.requests(service.arrivals, sample)
+    how = _how(service, drawn.at.tolist(), drawn.users)
+    served = pair.serve(service.configuration, _requests(world, service, sample), how).service
+    return measure_service(served, world.scenario.workload.limits), timeline(served)
+
+
+def _measured(service: Service, found: Sequence[tuple[ServiceMetrics, Timeline]]) -> ServedOutcome:
+    samples = tuple(metrics for metrics, _ in found)
+    return ServedOutcome(
+        service.configuration,
+        NO_CHANGE,
+        service.batching,
+        service.arrivals,
+        samples,
+        estimates(samples),
+        found[0][1],
+    )

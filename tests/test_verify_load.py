@@ -1,0 +1,172 @@
+"""Served requests on the real engine beside what is simulated of them, and the verdict on that."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_load_page import serve
+from tiny_models import only, word_prompts
+
+from calibrate.artifact import Artifact, load_artifact
+from calibrate.costs.measurement import SamplingBudget
+from calibrate.run import Effort, calibrate
+from engine.errors import ConfigurationError
+from engine.models.tokenizer import Tokenizer
+from engine.runtime.pair import Pair
+from engine.service_metrics import FIGURES, estimates
+from reports.load.load_fidelity import BOUNDS, judge_loads
+from reports.load.load_page import render, write_verified
+from reports.load.ranking import settings
+from reports.load.verifying import (
+    ComparedLoad,
+    LoadVerification,
+    check_scenario,
+    count_services,
+    verify_loads,
+)
+from scenarios.schema import Scenario, load_scenario
+from sim.sweeps.served import ServedOutcome
+
+SCENARIO = """\
+title: t
+workload:
+  arrivals: {users: [1, 3]}
+  requests: 6
+  samples: 2
+  tokens: 12
+configurations:
+  - {policy: autoregressive, placement: in-turn}
+  - {policy: speculative, draft: near, draft_length: 3, placement: in-turn}
+  - {policy: pearl, draft: near, draft_length: 2, placement: at-once}
+"""
+
+
+def scenario_in(folder: Path) -> Scenario:
+    (folder / "s.yaml").write_text(SCENARIO)
+    return load_scenario(folder / "s.yaml")
+
+
+@pytest.fixture(scope="module")
+def batched(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, Artifact]:
+    """A tiny pair and its calibration, with batches."""
+    pair, folder = only(tiny_pair, "near"), tmp_path_factory.mktemp("calibration")
+    laps = SamplingBudget(1, seconds=0.0, together_seconds=0.01, batches=True)
+    calibrate(pair, Tokenizer(pair.target), word_prompts("calibration"), Effort("tiny", 4, 24, laps), folder)
+    return pair, load_artifact(folder)
+
+
+@pytest.fixture(scope="module")
+def verified(
+    batched: tuple[Pair, Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Scenario, LoadVerification, list[str]]:
+    scenario = scenario_in(tmp_path_factory.mktemp("load"))
+    heard: list[str] = []
+    return scenario, verify_loads(*batched, scenario, heard.append), heard
+
+
+def test_the_engine_serves_the_requests_that_are_simulated(
+    verified: tuple[Scenario, LoadVerification, list[str]],
+) -> None:
+    scenario, found, heard = verified
+    assert len(heard) == count_services(scenario) == 2 * 2 * 3
+    assert [(one.measured.arrivals.users, one.measured.configuration.policy) for one in found.compared] == [
+        (users, c.policy) for users in (1, 3) for c in scenario.configurations
+    ]
+    for one in found.compared:
+        for told, real in zip(one.predicted.samples, one.measured.samples, strict=True):
+            assert (told.requests, told.tokens) == (real.requests, real.tokens)
+            assert [d.models for d in told.devices] == [d.models for d in real.devices]
+            if one.measured.arrivals.users == 1:  # nobody else's forwards are merged with these
+                assert [d.forwards for d in told.devices] == [d.forwards for d in real.devices]
+        assert one.as_calibrated.configuration == one.predicted.configuration == one.measured.configuration
+    paced = {(drift.placement, drift.model): len(drift.now) for drift in found.pace}
+    assert paced == {
+        ("in-turn", "target"): 8,
+        ("in-turn", "near"): 4,
+        ("at-once", "target"): 4,
+        ("at-once", "near"): 4,
+    }
+
+
+def test_the_page_shows_both_worlds(
+    verified: tuple[Scenario, LoadVerification, list[str]],
+    batched: tuple[Pair, Artifact],
+    tmp_path: Path,
+) -> None:
+    scenario, found, _ = verified
+    write_verified(scenario, found, batched[1], tmp_path / "p.html")
+    html = (tmp_path / "p.html").read_text()
+    assert "Can I trust it?" in html
+    assert judge_loads(found.compared).verdict in html
+    served = [(scenario, [one.predicted for one in found.compared])]
+    (setting,) = settings(served, [one.measured for one in found.compared])
+    for load in setting.loads:
+        for rank in load.ranks:
+            assert rank.measured is not None
+            assert rank.measured.configuration == rank.outcome.configuration
+            assert rank.measured.arrivals == load.arrivals
+    assert ", measured" not in render(served, batched[1])
+
+
+def at(outcome: ServedOutcome, factors: np.ndarray) -> ServedOutcome:
+    """As if all samples had been so many times as fast."""
+    samples = tuple(
+        replace(
+            m,
+            tokens_per_second=m.tokens_per_second * f,
+            token=replace(m.token, median=m.token.median / f),
+            first_token=replace(m.first_token, p95=m.first_token.p95 / f),
+        )
+        for m, f in zip(outcome.samples, factors, strict=True)
+    )
+    return replace(outcome, samples=samples, figures=estimates(samples))
+
+
+@pytest.mark.parametrize(
+    ("off", "spread", "verdict"),
+    [(0.0, 0.001, "PASS"), (0.3, 0.001, "FAIL"), (-0.3, 0.001, "FAIL"), (0.0, 0.3, "TOO NOISY TO TELL")],
+)
+def test_the_verdict_follows_from_errors_and_their_scatter(
+    tmp_path: Path, off: float, spread: float, verdict: str
+) -> None:
+    outcomes = serve(tmp_path, samples=6)[0][1]
+    rng = np.random.default_rng(0)
+    compared = [
+        ComparedLoad(o, o, at(o, (1.0 + off) * np.exp(spread * rng.standard_normal(6)))) for o in outcomes
+    ]
+    found = judge_loads(compared)
+    assert found.verdict == verdict
+    assert [check.figure for check in found.checks] == [
+        bound.name for bound in BOUNDS for _ in range(1 + (bound.median is not None))
+    ]
+    for one in compared:
+        for bound in BOUNDS:
+            figures = (one.predicted.figures[bound.figure].value, one.measured.figures[bound.figure].value)
+            assert one.error(bound.figure) == pytest.approx(figures[0] / figures[1] - 1.0)
+            assert bound.figure in FIGURES
+
+
+def test_regret_is_what_the_predicted_best_lacks_of_the_measured_one(tmp_path: Path) -> None:
+    outcomes = serve(tmp_path, samples=3)[0][1]
+    best = max(outcomes[:3], key=lambda o: o.figures["tokens_per_second"].value)
+    same = [ComparedLoad(o, o, o) for o in outcomes]
+    assert [regret.lacks.value for regret in judge_loads(same).regrets] == pytest.approx([0.0] * 4)
+    slowed = [ComparedLoad(o, o, at(o, np.full(3, 0.5)) if o is best else o) for o in outcomes]
+    second = sorted(o.figures["tokens_per_second"].value for o in outcomes[:3])[-2]
+    lacks = 1.0 - 0.5 * best.figures["tokens_per_second"].value / second
+    assert judge_loads(slowed).regrets[0].lacks.value == pytest.approx(lacks, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  arrivals: {users: [1, 3]}\n  requests: 6\n  samples: 2\n", "", "no 'arrivals'"),
+        ("title: t", "title: t\ncosts: {target_forward_ms: 3, draft_step_ms: 1}", "states"),
+        ("title: t", "title: t\nwhat_if: {target_speed: 2}", "what if"),
+    ],
+)
+def test_what_the_engine_cannot_serve_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO.replace(old, new))
+    with pytest.raises(ConfigurationError, match=said):
+        check_scenario(load_scenario(tmp_path / "s.yaml"))
