@@ -122,6 +122,13 @@ def test_what_is_exported_is_a_link_wherever_it_is_named(pages: Mapping[str, Pag
     assert not named & places
 
 
+def test_inherited_fields_stand_with_a_class(pages: Mapping[str, Page]) -> None:
+    engine = pages["engine.html"]
+    assert {"Configuration.policy", "Configuration.draft_length"} <= engine.identities
+    assert engine.docstrings["Configuration.draft"] == "the draft by name; none: the pair's first\n"
+    assert not any("PydanticUndefined" in page.html for page in pages.values())
+
+
 def test_types_of_other_packages_are_links(pages: Mapping[str, Page]) -> None:
     assert "calibrate.html#Artifact" in pages["sim.html"].links
     assert "engine.html#Configuration" in pages["sim.html"].links
