@@ -1,7 +1,8 @@
 """The command line: it gathers the verbs of all parts (their `cli.py`) under the headings of the help."""
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -36,8 +37,19 @@ class InOrder(TyperGroup):
 app = typer.Typer(cls=InOrder, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def print_version(asked: bool) -> None:
+    if asked:
+        print(version("specbranch-lab"))
+        raise typer.Exit
+
+
 @app.callback()
-def specbranch() -> None:
+def specbranch(
+    installed: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
     """Measure, simulate, choose and verify speculative decoding with parallel branches."""
 
 

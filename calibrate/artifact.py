@@ -171,10 +171,20 @@ def _bytes(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise CalibrationError(
-            f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
-            f"'specbranch calibrate --out {folder}'."
-        ) from error
+        raise CalibrationError(_missing(folder, error)) from error
+
+
+def _missing(folder: Path, error: OSError) -> str:
+    """What to do where a folder that was named holds no calibration."""
+    if folder.is_file():
+        return f"{folder} is a file, and a calibration is a folder; 'specbranch calibrate' writes one."
+    inside = [place for place in sorted(folder.glob("*/")) if holds_calibration(place)]
+    if inside and not holds_calibration(folder):
+        return f"{folder} is no calibration, but there are some in it: name {' or '.join(map(str, inside))}."
+    return (
+        f"{folder} holds no whole calibration ({error.strerror}: {error.filename}); make one with "
+        f"'specbranch calibrate --out {folder}'."
+    )
 
 
 def _load(folder: Path, name: str, kind: type[M], versions: History, part: Callable[[Json], Json]) -> M:

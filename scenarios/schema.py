@@ -208,6 +208,10 @@ def load_scenarios(path: Path) -> tuple[Scenario, ...]:
     what is wrong in it.
     """
     file = YamlFile.read(path, "a scenario")
+    if "calibration_digest" in file.data:
+        raise ConfigurationError(
+            f"{path} is no scenario, but what 'specbranch tune' chose; 'specbranch verify {path}' runs it."
+        )
     several = isinstance(file.data.get("hardware"), list)
     found = alternatives(file.data["hardware"]) if "hardware" in file.data else [None]
     if not found:

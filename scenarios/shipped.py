@@ -1,5 +1,6 @@
 """What comes along with the program, wherever it is: scenarios by name, and a calibration. Quick to import."""
 
+import difflib
 from pathlib import Path
 
 from engine.errors import ConfigurationError
@@ -19,12 +20,16 @@ def find_scenario(given: Path) -> Path:
 
     ConfigurationError if it is neither.
     """
-    if given.exists():
+    if given.exists() and not given.is_dir():
         return given
     names = scenario_names()
     if str(given) in names:
         return HERE / f"{given}.yaml"
-    raise ConfigurationError(
-        f"the scenario {given} cannot be read: there is no such file. By their names alone there are "
-        f"{', '.join(names)}."
+    reason = "it is a folder, and a scenario is a file" if given.is_dir() else "there is no such file"
+    nearest = difflib.get_close_matches(given.stem, names, n=1)
+    known = (
+        f"did you mean '{nearest[0]}', which comes along"
+        if nearest
+        else f"by name there are {', '.join(names)}"
     )
+    raise ConfigurationError(f"the scenario {given} cannot be read: {reason}; {known}.")

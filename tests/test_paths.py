@@ -126,6 +126,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen=Configuration(policy="autoregressive"),
     )
     save_tuned(runs / "tuned.yaml", tuned)
+    (runs / "verification.json").write_text('{"version": 1, "compared": []}')
     (folder / "s.yaml").write_text("title: t\nconfigurations:\n  - policy: autoregressive\n")
     (folder / "a.csv").write_text("")
     save_tiny(folder / "tiny", seed=0)
@@ -151,6 +152,37 @@ def test_a_wrong_path_is_said(
     assert err.strip().startswith("specbranch: ")
     assert "\n" not in err.strip()
     assert path.removeprefix("./") in err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("inspect", "runs"), "name runs/calibration."),
+        (("tune", "--calibration", "runs"), "name runs/calibration."),
+        (("inspect", "runs/tuned.yaml"), "a calibration is a folder"),
+        (("simulate", "defualt"), "did you mean 'default'"),
+        (("simulate", "scenarios/draft-length.yaml"), "did you mean 'draft-length'"),
+        (("simulate", "runs"), "a scenario is a file"),
+        (("simulate", "runs/tuned.yaml"), "'specbranch verify runs/tuned.yaml' runs it"),
+        (
+            ("verify", "runs/verification.json"),
+            "'specbranch report runs/verification.json' makes a page of it",
+        ),
+    ],
+    ids=str,
+)
+def test_a_near_miss_names_what_was_meant(
+    words: tuple[str, ...],
+    hint: str,
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(prepared)
+    assert call(*words) == 1
+    err = capsys.readouterr().err.strip()
+    assert hint in err
+    assert "\n" not in err
 
 
 @pytest.mark.parametrize("damaged", ["config.json", "tokenizer.json", "model.safetensors"])

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def test_every_verb_has_one_place_and_five_come_first() -> None:
     assert at == sorted(at)
     assert re.findall(r"│ ([a-z][a-z-]*)  ", shown) == places
     assert places[:5] == ["calibrate", "tune", "verify", "report", "simulate"]
+
+
+def test_the_version_is_the_installed_one() -> None:
+    shown = specbranch("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"{version('specbranch-lab')}\n")
 
 
 def test_a_flag_means_the_same_in_every_verb() -> None:

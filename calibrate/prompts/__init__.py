@@ -65,7 +65,9 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
     try:
         # Editors on Windows like to put a byte order mark first, which JSON does not allow.
         content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise _wrong(path, f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise _wrong(path, f"cannot be read ({error})") from error
     prompts: list[Prompt] = []
     lines: dict[str, int] = {}

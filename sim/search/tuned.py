@@ -157,6 +157,10 @@ def load_tuned(path: Path) -> TunedConfiguration:
     if not path.exists():
         raise ConfigurationError(f"there is no {path}; 'specbranch tune --out {path}' writes it.")
     file = YamlFile.read(path, "a tuned configuration")
+    if "compared" in file.data:
+        raise ConfigurationError(
+            f"{path} is what 'specbranch verify' wrote; 'specbranch report {path}' makes a page of it."
+        )
     try:
         tuned = file.validate(TunedConfiguration, file.data)
     except ConfigurationError as error:  # written by hand, or by an older program
