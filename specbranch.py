@@ -14,17 +14,27 @@ import reports.cli
 import reports.load.cli
 import scenarios.cli
 import sim.cli
+import sim.sweeps.cli
 from engine.errors import SpecBranchError
 
 # The verbs in the order, and under the headings, in which the help lists them.
 PANELS = {
     "Every day": ("calibrate", "tune", "verify", "report", "simulate"),
     "Measure": ("generate", "serve-bench", "verify-load", "inspect", "bench", "hardware-check"),
-    "Explore": ("map", "compare", "trace", "export", "merge"),
+    "Explore": ("map", "schedule", "compare", "trace", "export", "merge"),
     "Make drafts": ("train-hrad", "count-ngrams", "distill"),
     "Maintain": ("schema", "bench-calibration", "bench-sim"),
 }
-PARTS = (engine.cli, calibrate.cli, scenarios.cli, sim.cli, reports.cli, reports.bench.cli, reports.load.cli)
+PARTS = (
+    engine.cli,
+    calibrate.cli,
+    scenarios.cli,
+    sim.cli,
+    sim.sweeps.cli,
+    reports.cli,
+    reports.bench.cli,
+    reports.load.cli,
+)
 
 
 class InOrder(TyperGroup):

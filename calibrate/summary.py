@@ -7,7 +7,7 @@ import numpy as np
 
 from calibrate.artifact import Artifact
 from calibrate.cost_records import PAUSE, Cell, MeasuredCosts, PlacementCosts
-from calibrate.costs.forward_fit import ForwardFit
+from calibrate.costs.forward_fit import ForwardFit, Terms
 from calibrate.intervals import uncertainty
 from engine.models.specs import TARGET
 
@@ -76,8 +76,18 @@ def _fitted(costs: PlacementCosts) -> Iterator[str]:
     models |= {name: (*draft.forward, *draft.batched) for name, draft in costs.drafts.items()}
     for name, cells in models.items():
         fit = ForwardFit.of(cells)
-        sequence = f" and {fit.per_sequence * 1e6:.1f} us a further sequence" if fit.per_sequence else ""
-        yield f"{name} {fit.per_cache_token * 1e6:.2f} us a token of the cache{sequence} (residual {fit.residual:.1%})"
+        parts = [(fit.many, f" beyond {fit.knee} rows")] if fit.knee else []
+        said = "; ".join(f"{_terms(terms)}{where}" for terms, where in [(fit.few, ""), *parts])
+        yield f"{name} {said} (residual {fit.residual:.1%})"
+
+
+def _terms(terms: Terms) -> str:
+    shown = [f"{terms.cache_token * 1e6:.2f} us a token of the cache"]
+    if terms.attended:
+        shown.append(f"{terms.attended * 1e6:.2f} us a row that sees it")
+    if terms.sequence:
+        shown.append(f"{terms.sequence * 1e6:.1f} us a further sequence")
+    return " and ".join(shown)
 
 
 def _small(costs: PlacementCosts) -> Iterator[str]:

@@ -25,6 +25,7 @@ Verb = TypeVar("Verb", bound=Callable[..., None])
 PAIR, WHERE = "The pair", "Where it is computed"  # headings of options that several verbs share
 CALIBRATION = Path("runs/calibration")
 TUNED = Path("runs/tuned.yaml")
+SCHEDULE = Path("runs/schedule.yaml")
 VERIFICATION = Path("runs/verification.json")
 SETTLEMENT = Path("runs/settlement.json")
 PAGE = Path("runs/report.html")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from calibrate.artifact import Artifact
     from scenarios.schema import Scenario
+    from sim.search.exports import Export
 
 app = typer.Typer()
 
@@ -315,7 +316,7 @@ def merge_tables(
 
 @verb(app, "export", "specbranch export --to vllm")
 def export_configuration(
-    config: Annotated[Path, typer.Argument(help="what 'tune' wrote")] = TUNED,
+    config: Annotated[Path, typer.Argument(help="what 'tune' or 'schedule' wrote")] = TUNED,
     system: Annotated[
         str | None,
         typer.Option(
@@ -332,21 +333,37 @@ def export_configuration(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the chosen configuration for another system, as flags or as JSON."""
-    from dataclasses import asdict
-
+    """Print the chosen configuration, or a schedule by load, for another system, as flags or as JSON."""
     from sim.search.exports import export
     from sim.search.tuned import chosen_depth, load_tuned
+    from sim.sweeps.schedule_file import export_schedule, is_schedule, load_schedule
 
+    if is_schedule(config):
+        scheduled = load_schedule(config)
+        system = system or scheduled.system or "vllm"
+        _warn_of_depth(scheduled.deepen)
+        print_export(export_schedule(scheduled, system, draft_model), system, nearest, as_json)
+        return
     tuned = load_tuned(config)
-    if (chosen_depth(tuned) or 1) > 1:
-        print(
-            f"specbranch: the choice was made for a target deepened {chosen_depth(tuned)} times (--deepen), which no "
-            "other system runs.",
-            file=sys.stderr,
-        )
+    _warn_of_depth(chosen_depth(tuned) or 1)
     system = system or tuned.system or "vllm"
     made = export(tuned.chosen, system, draft_model, tuned.what_if.temperature, tuned.chosen_draft)
+    print_export(made, system, nearest, as_json)
+
+
+def _warn_of_depth(deepen: int) -> None:
+    if deepen > 1:
+        print(
+            f"specbranch: the choice was made for a target deepened {deepen} times (--deepen), which no other system "
+            "runs.",
+            file=sys.stderr,
+        )
+
+
+def print_export(made: "Export", system: str, nearest: bool, as_json: bool) -> None:
+    """What to give to a system, and what it does otherwise. ConfigurationError if it does, and none near is wanted."""
+    from dataclasses import asdict
+
     for warning in made.warnings:
         print(f"specbranch: {system}: {warning}.", file=sys.stderr)
     if not made.exact and not nearest:

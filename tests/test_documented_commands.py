@@ -190,6 +190,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tiny: tuple[ModelSpec, dict[str, M
     """Small models and searches in place of those that a command would have."""
     monkeypatch.setattr("engine.drafts.default_drafts.choose_models", lambda *given: tiny)
     monkeypatch.setattr("sim.search.tune.Grid", lambda **given: Grid(**SMALL, **given))
+    monkeypatch.setattr(
+        "sim.sweeps.by_load.LOAD_GRID", Grid(**SMALL, policies=("autoregressive", "speculative"))
+    )
     monkeypatch.setattr("sim.search.regime_map.regime_map", partial(regime_map, **FEW))
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting processes takes longer than the search
 

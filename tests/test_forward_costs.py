@@ -38,7 +38,10 @@ def test_they_are_as_near_to_the_measured_cells_as_the_residual_says(measured: P
     for cost in found.values():
         cells = cost.cells
         # A cell's cache is what was there before, a forward's has its own rows, too.
-        places = [(cell.rows, cell.sequences, cell.cache_tokens + cell.rows) for cell in cells]
+        places = [
+            (c.rows, c.sequences, c.cache_tokens + c.rows, c.rows * c.cache_tokens // c.sequences)
+            for c in cells
+        ]
         taken = np.array([cost(*place) for place in places])
         off = taken / np.array([np.median(cell.seconds) for cell in cells]) - 1.0
         assert cost.residual == pytest.approx(np.sqrt((off**2).mean()))
@@ -48,7 +51,8 @@ def test_they_are_as_near_to_the_measured_cells_as_the_residual_says(measured: P
 def test_a_request_alone_takes_the_sum_of_its_fitted_forwards(measured: PlacementCosts) -> None:
     costs, tokens = forward_costs(measured), 12
     (run,) = served(script("autoregressive", tokens), costs).runs
-    forwards = [costs["target"](20, 1, 20), *(costs["target"](1, 1, 20 + n) for n in range(1, tokens))]
+    each = (costs["target"](1, 1, 20 + n, 19 + n) for n in range(1, tokens))
+    forwards = [costs["target"](20, 1, 20, 0), *each]
     assert run.seconds == pytest.approx(sum(forwards))
 
 
@@ -63,15 +67,16 @@ def test_requests_together_take_less_than_one_after_another(measured: PlacementC
     target = [batch for batch in together.batches if batch.model == "target"]
     assert {len(batch.requests) for batch in target} == {4}
     assert target[-1].end - target[-1].start == pytest.approx(
-        costs["target"](target[-1].rows, 4, sum_of_cache(work)), rel=1e-9
+        costs["target"](target[-1].rows, 4, *of_last(work, 4)), rel=1e-9
     )
 
 
-def sum_of_cache(work: Script) -> int:
-    """What four such requests hold behind their last target forward."""
+def of_last(work: Script, requests: int) -> tuple[int, int]:
+    """What so many such requests hold behind their last target forward, and the sum of what its rows saw before."""
     jobs = work.work
     last = int(np.flatnonzero(jobs.model == 0)[-1])
-    return 4 * int(jobs.context[last] + jobs.tokens[last])
+    rows, before = int(jobs.tokens[last]), int(jobs.context[last])
+    return requests * (before + rows), requests * rows * before
 
 
 def test_a_draft_costs_what_its_steps_do(measured: PlacementCosts) -> None:

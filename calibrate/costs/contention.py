@@ -33,7 +33,7 @@ class Crossed:
 
 
 ONE = Crossed()
-BATCHES = (Crossed(branches=(1,), sequences=4), Crossed(branches=(1,), sequences=16))
+BATCHES = (Crossed(branches=(1,), sequences=4), Crossed(tokens=(1,), branches=(1,), sequences=16))
 
 
 def add_together(known: ContentionTimes, found: Sequence[Sequence[Any]]) -> None:

@@ -268,7 +268,7 @@ def _lap(
     if not shared and other is not None:
         found["together"] = [
             [crossed.sequences, time_together(target, other, laps.together_seconds, crossed)]
-            for crossed in (ONE, *(BATCHES if laps.batches else ()))
+            for crossed in (ONE, *(BATCHES if laps.batches and number < 2 else ()))
         ]
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
         found["hand_over"] = _hand_over(pair, prompt, placement, draft)

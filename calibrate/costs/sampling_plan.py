@@ -36,7 +36,8 @@ MOST = 1 / 3
 WANTED = 0.02  # of a time, either side: what is sought
 NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
-DEAR = "fork"  # whose set-up costs far more than it does; left out from the third lap on
+# What takes long, or whose set-up does; left out from the third lap on.
+DEAR = ("fork", "batched")
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
 # Operations that read a model's weights, a burst once for each token.
@@ -166,7 +167,7 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
     """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
-    due = [key for key in plan.keys if number < 2 or key.operation != DEAR]
+    due = [key for key in plan.keys if number < 2 or key.operation not in DEAR]
     if number >= 2:
         wanted = set(plan.open())
         due = [key for key in due if key in wanted]

@@ -18,7 +18,9 @@ class FittedForwardCost:
 
     fit: ForwardFit
     cells: tuple[Cell, ...]
-    _base: dict[int, float] = field(default_factory=dict, repr=False, compare=False)  # of as many rows
+    _known: dict[int, tuple[float, float, float, float]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of as many rows: f, k, a and c
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> "FittedForwardCost":
@@ -40,14 +42,13 @@ class FittedForwardCost:
         """Of a cell."""
         return max(cell.sequences for cell in self.cells)
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int) -> float:
-        base = self._base.get(rows)
-        if base is None:
-            base = self._base[rows] = float(self.fit.seconds(rows, 1, 0))
+    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
+        known = self._known.get(rows)
+        if known is None:
+            known = self._known[rows] = float(self.fit.seconds(rows, 1, 0)), *self.fit.terms(rows)
+        base, k, a, c = known
         # A cell's cache is what was there before its rows; here they are a part of it.
-        return (
-            base + self.fit.per_cache_token * (cache_tokens - rows) + self.fit.per_sequence * (sequences - 1)
-        )
+        return base + k * (cache_tokens - rows) + a * attended + c * (sequences - 1)
 
 
 def forward_costs(costs: PlacementCosts, draft: str | None = None) -> dict[Model, FittedForwardCost]:

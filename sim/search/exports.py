@@ -9,8 +9,8 @@ page on speculative decoding), transformers' GenerationConfig (5).
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.configuration import Configuration
@@ -38,7 +38,8 @@ class System:
     `placements`: where a draft model may run. `draws`: whether draft tokens are drawn at a temperature; none: as one
     wishes. `cut`: what it does about a draft's least confidence. `lookup`: what its prompt lookup does otherwise even
     where it goes by the first match; empty: nothing. `write` makes the settings of a configuration and the draft's
-    name; `notes` says more about them.
+    name; `notes` says more about them. `write_by_load`: the same with draft lengths by how many requests run (first,
+    last, length); None: it cannot.
     """
 
     title: str
@@ -48,6 +49,7 @@ class System:
     lookup: str
     write: Callable[[Configuration, str], str]
     notes: Callable[[Configuration, str], tuple[str, ...]]
+    write_by_load: Callable[[Configuration, str, Sequence[tuple[int, int, int]]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,41 @@ def export(
     if with_model and draft_model is None:
         notes.append(f"put the draft's name in place of {DRAFT} (--draft-model)")
     return Export(known.write(nearest, name), exact=not otherwise, warnings=tuple(notes))
+
+
+def export_by_load(
+    stretches: Sequence[tuple[int, int, Configuration]],
+    system: str,
+    draft_model: str | None = None,
+    temperature: float = 0.0,
+    drafts: Mapping[str, ModelSpec] | None = None,
+) -> Export:
+    """A schedule, of configurations from so many running requests to so many, for a system that has one.
+
+    Other arguments as those of `export`, `drafts` by name. ConfigurationError if there is no such system, if it has no
+    schedules, or if the schedule drafts in several ways, of which a server has one.
+    """
+    known = find_system(system)
+    if known.write_by_load is None:
+        raise ConfigurationError(
+            f"{known.title} is not told of draft lengths by load here; those that are: "
+            f"{', '.join(name for name, its in SYSTEMS.items() if its.write_by_load)}."
+        )
+    drafting = [c for _, _, c in stretches if c.drafts]
+    if not drafting:
+        return export(stretches[0][2], system)
+    longest = max(drafting, key=lambda c: c.draft_length)
+    if len({c.model_copy(update={"draft_length": 1}) for c in drafting}) > 1:
+        raise ConfigurationError(
+            f"a server of {known.title} drafts in one way, and this schedule in several: 'specbranch schedule --for "
+            f"{system}' finds one that differs in its lengths alone."
+        )
+    draft = drafts[name] if drafts and (name := longest.draft_among(drafts)) else None
+    made = export(longest, system, draft_model, temperature, draft)
+    name = draft_model or (draft.source if draft is not None and is_whole(draft) else DRAFT)
+    lengths = [(first, last, c.draft_length if c.drafts else 0) for first, last, c in stretches]
+    said = (*made.warnings, "lengths by batch size are tested there with EAGLE and DFlash drafts")
+    return replace(made, text=known.write_by_load(_nearest(longest), name, lengths), warnings=said)
 
 
 def restriction(system: str, drafts: Mapping[str, ModelSpec], temperature: float = 0.0) -> Restriction:
@@ -211,6 +248,14 @@ def _other_method(c: Configuration) -> list[str]:
 
 
 def _vllm(c: Configuration, draft_model: str) -> str:
+    return _vllm_flag(_vllm_settings(c, draft_model))
+
+
+def _vllm_flag(settings: dict[str, Any]) -> str:
+    return f"--speculative-config {shlex.quote(json.dumps(settings))}"
+
+
+def _vllm_settings(c: Configuration, draft_model: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"num_speculative_tokens": c.draft_length}
     if c.policy == "prompt-lookup":
         settings |= {"method": "ngram", "prompt_lookup_max": c.longest_match, "prompt_lookup_min": 1}
@@ -218,7 +263,12 @@ def _vllm(c: Configuration, draft_model: str) -> str:
         settings |= {"method": "draft_model", "model": draft_model}
         if c.draws_drafts:
             settings["draft_sample_method"] = "probabilistic"
-    return f"--speculative-config {shlex.quote(json.dumps(settings))}"
+    return settings
+
+
+def _vllm_by_load(c: Configuration, draft_model: str, lengths: Sequence[tuple[int, int, int]]) -> str:
+    by_load = {"num_speculative_tokens_per_batch_size": [list(stretch) for stretch in lengths]}
+    return _vllm_flag(_vllm_settings(c, draft_model) | by_load)
 
 
 def _sglang(c: Configuration, draft_model: str) -> str:
@@ -276,6 +326,7 @@ SYSTEMS: dict[str, System] = {
         lookup="",
         write=_vllm,
         notes=_of_vllm,
+        write_by_load=_vllm_by_load,
     ),
     "sglang": System(
         title="SGLang",

@@ -137,9 +137,9 @@ def save_tuned(path: Path, tuned: TunedConfiguration) -> None:
     data["drafts"] = {
         name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in tuned.drafts.items()
     }
-    data["chosen"] = _short(tuned.chosen)
+    data["chosen"] = short_form(tuned.chosen)
     for key in LISTS:
-        data[key] = [_short(configuration) for configuration in getattr(tuned, key)]
+        data[key] = [short_form(configuration) for configuration in getattr(tuned, key)]
     comments = [
         "Written by 'specbranch tune'; 'specbranch verify' and 'specbranch generate --config' read it.",
         tuned.advice[0].upper() + tuned.advice[1:],
@@ -215,7 +215,7 @@ def _predicted(role: str, scored: Scored) -> Predicted:
     )
 
 
-def _short(configuration: Configuration) -> dict[str, Any]:
+def short_form(configuration: Configuration) -> dict[str, Any]:
     """What a reader has to see: what differs from the defaults, and the basics whatever they are."""
     shown = configuration.model_dump(mode="json", exclude_defaults=True)
     basics = {"policy", "placement"} | ({"draft_length"} if configuration.drafts else set())

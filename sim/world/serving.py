@@ -32,9 +32,12 @@ NONE_UNREAD: frozenset[int] = frozenset()
 
 
 class ForwardCost(Protocol):
-    """Seconds of a forward of `rows` rows of `sequences` texts, which have `cache_tokens` tokens in all."""
+    """Seconds of a forward of `rows` rows of `sequences` texts, which have `cache_tokens` tokens in all.
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int) -> float: ...
+    `attended`: the sum over the rows of the tokens that the text of each had before this forward.
+    """
+
+    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class LinearForwardCost:
     sequence: float = 0.0
     cache_token: float = 0.0
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int) -> float:
+    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
         return self.seconds + self.row * rows + self.sequence * sequences + self.cache_token * cache_tokens
 
 
@@ -243,7 +246,8 @@ class _Service:
             model, start = batch[0].model, env.now
             rows = sum([forward.rows for forward in batch])
             tokens = sum([forward.cache_tokens for forward in batch])
-            seconds = costs[model](rows, len(batch), tokens)
+            attended = sum([forward.rows * (forward.cache_tokens - forward.rows) for forward in batch])
+            seconds = costs[model](rows, len(batch), tokens, attended)
             yield contending.compute(model, seconds, rows) if contending else env.timeout(seconds)
             requests = tuple([forward.request for forward in batch])
             # As in the engine, jobs go on before the requests whose jobs have ended.
