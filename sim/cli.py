@@ -103,7 +103,6 @@ def print_service(
     "simulate",
     "specbranch simulate default",
     "specbranch simulate scenarios/draft-length.yaml --calibration runs/calibration --table runs/lengths.csv",
-    "specbranch simulate many-requests --page runs/load.html",
 )
 def simulate(
     scenario: Annotated[

@@ -48,6 +48,7 @@ PROCESSES = (
     "test_verify_load",
     "test_stops",
     "test_local_session",
+    "test_served_session",
     "test_distill",
     "test_calibrate",
     "test_interleaved",

@@ -142,7 +142,7 @@ def serve_bench(
     rate: Annotated[str | None, typer.Option(help="requests a second (Poisson), such as 0.5,2")] = None,
     requests_of: Annotated[
         Path | None,
-        typer.Option("--trace", help="a CSV file of when requests come, and how long they are"),
+        typer.Option("--arrivals", help="a CSV file that says when requests come, and how long they are"),
     ] = None,
     think: Annotated[
         float, typer.Option("--think-seconds", min=0.0, help="of a user between two requests, in the mean")
@@ -154,15 +154,16 @@ def serve_bench(
         int | None,
         typer.Option(min=1, help="of each load; none: four a user, or 32 at a rate, or all of a trace"),
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="of each answer at most")] = 64,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of each answer")] = 64,
     prompt_tokens: Annotated[
         int | None, typer.Option(min=1, help="what prompts are cut or lengthened to; none: as they are")
     ] = None,
     ignore_end: Annotated[
         bool, typer.Option("--ignore-end", help="write all tokens, also behind the end of a text")
     ] = False,
-    times: Annotated[
-        int, typer.Option("--times", min=1, help="how often each load is served, for intervals")
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="how often each load is served, by other requests; several give intervals"),
     ] = 1,
     first_token_limit: Annotated[
         float | None, typer.Option(min=1e-9, help="seconds to the first token, for a request to be good")
@@ -260,7 +261,7 @@ def serve_bench(
     limits = Limits(first_token_seconds=first_token_limit, token_seconds=token_limit)
     asked = Asked(
         choose_prompts(own, "heldout", PROMPTS),
-        tokens,
+        max_tokens,
         prompt_tokens,
         requests,
         ignore_end,
@@ -277,7 +278,7 @@ def serve_bench(
         open_pair(spec, mine, find_predictors(hrad_networks, mine)) as (pair, tokenizer),
         stages() as show,
     ):
-        found = list(measure_loads(pair, tokenizer, configuration, batching, loads, asked, times, show))
+        found = list(measure_loads(pair, tokenizer, configuration, batching, loads, asked, samples, show))
     said = remarks(spec)
     if as_json:
         document = {

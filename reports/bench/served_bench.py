@@ -41,9 +41,9 @@ def arrivals_of(
     ConfigurationError for several of them at once, and for what is no number.
     """
     if sum(named is not None for named in (users, rate, trace)) > 1:
-        raise ConfigurationError("requests come by --users, --rate or --trace; name one of them.")
+        raise ConfigurationError("requests come by --users, --rate or --arrivals; name one of them.")
     if trace is None and time_scale != 1.0:
-        raise ConfigurationError("--time-scale goes with --trace.")
+        raise ConfigurationError("--time-scale goes with --arrivals.")
     if (trace is not None or rate is not None) and think_seconds:
         raise ConfigurationError("--think-seconds goes with --users.")
     if trace is not None:
@@ -234,6 +234,8 @@ def print_loads(
             highlight=False,
         )
     else:
-        out.print("Each load was served once, so that figures have no intervals (--times).", highlight=False)
+        out.print(
+            "Each load was served once, so that figures have no intervals (--samples).", highlight=False
+        )
     for note in dict.fromkeys([*remarks, *(note for outcome in outcomes for note in outcome.notes)]):
         out.print(f"Note: {note.removesuffix('.')}.", highlight=False)
