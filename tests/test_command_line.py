@@ -14,7 +14,7 @@ from tiny_models import save_tiny
 
 from calibrate.artifact import load_artifact
 from calibrate.run import EFFORTS
-from engine.metrics import speed
+from engine.metrics import ratio_of_sums
 from reports.verify.fidelity import QUESTIONS
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import load_verification, replay_folder
@@ -100,9 +100,11 @@ def test_a_verification_keeps_the_replay_of_its_own_prompts(work: Path) -> None:
     here = load_artifact(replay_folder(work / "runs/verification.json"))
     assert here.recorded.prompts == record.prompts
     assert record.tolerance == Tolerance()
+    world = Replay(here, seed=record.seed)
     for row in record.compared:
-        world = Replay(here, seed=record.seed)
-        assert row.replayed == speed(world.runs(row.configuration))
+        assert row.replays is not None  # each text at the pace of its own runs; here at that of all
+        assert row.replays.tokens == tuple(len(run.tokens) for run in world.runs(row.configuration))
+        assert row.replayed == ratio_of_sums(row.replays.tokens, row.replays.seconds)
 
 
 def test_the_settling_test_answers_every_claim(work: Path) -> None:

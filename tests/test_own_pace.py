@@ -66,10 +66,10 @@ def test_one_pace_leaves_replays_as_they_are() -> None:
 
 
 def test_each_text_is_at_the_pace_of_the_minutes_that_it_met() -> None:
-    """Two moods in stretches of ten runs, which texts meet unequally; the mean pace knows nothing of that."""
+    """Two moods in stretches of twenty runs, which texts meet unequally; the mean pace knows nothing of that."""
     rng = np.random.default_rng(1)
     count = REPEATS * len(TEXTS) * 2
-    moods = np.cumsum(rng.random(count) < 0.1) % 2
+    moods = np.cumsum(rng.random(count) < 0.05) % 2
     factors = np.where(moods, 1.4, 0.9)
     found, took = met(factors.tolist())
     even, _ = met([float(factors.mean())] * count)

@@ -30,6 +30,7 @@ BESIDE = {
     "calibrate": ["--out", "new"],
     "generate": ["hi"],
     "simulate": ["s.yaml"],
+    "verify-load": ["s.yaml"],
     "merge": ["--out", "merged.csv"],
     "count-ngrams": ["--out", "n.safetensors"],
 }
@@ -37,6 +38,7 @@ BESIDE = {
 GIVEN = {
     ("simulate", "scenario"): (["PATH"], "file"),
     ("simulate", "against"): (["--against", "PATH"], "file"),
+    ("verify-load", "scenario"): (["PATH"], "file"),
     ("inspect", "folder"): (["PATH"], "folder"),
     ("verify", "config"): (["PATH"], "file"),
     ("export", "config"): (["PATH"], "file"),
@@ -65,6 +67,7 @@ KINDS = {
     "draft_model": "folder",
     "hrad_networks": "named folder",
     "out": "output",
+    "page": "output",
     "markdown": "output",
     "trace": "output",
     "table": "table",
