@@ -235,6 +235,40 @@ Address = Annotated[
     str | None,
     typer.Option("--backend-address", help="of a Dask or Ray cluster", rich_help_panel=WHERE),
 ]
+PageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--page", help="also write a page, of requests that are served together", callback=output_file
+    ),
+]
+Users = Annotated[
+    str | None,
+    typer.Option("--users", help="loads: how many ask again when they have their answer, such as 1,4,16"),
+]
+Rates = Annotated[
+    str | None, typer.Option("--rates", help="loads, in place of users: requests a second, such as 0.5,2")
+]
+FirstTokenSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--first-token-seconds", min=1e-9, help="limit of a good request, from arrival to first token"
+    ),
+]
+TokenSeconds = Annotated[
+    float | None,
+    typer.Option("--token-seconds", min=1e-9, help="limit of a good request, for each further token"),
+]
+Sequences = Annotated[
+    int, typer.Option("--sequences", min=1, help="requests that run at once, at most; others wait")
+]
+ServingSystem = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        help="search only what this runs: vllm, sglang or transformers; none: everything",
+        autocompletion=one_of(*SYSTEMS),
+    ),
+]
 Wide = Annotated[bool, typer.Option("--wide", help="all columns of the table")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 

@@ -18,7 +18,9 @@ from engine.command_line import (
     Backend,
     CostsFrom,
     Jobs,
+    PageFile,
     Seed,
+    ServingSystem,
     SomeCalibration,
     Table,
     TraceFile,
@@ -120,10 +122,7 @@ def simulate(
     ] = None,
     trace: TraceFile = None,
     table: Table = None,
-    page: Annotated[
-        Path | None,
-        typer.Option(help="a page to write, of requests that are served together", callback=output_file),
-    ] = None,
+    page: PageFile = None,
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
@@ -233,14 +232,7 @@ def tune(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0: greedy texts; else that of the calibration's drawn texts")
     ] = 0.0,
-    system: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            help="search only what this runs: vllm, sglang or transformers; none: everything",
-            autocompletion=one_of(*SYSTEMS),
-        ),
-    ] = None,
+    system: ServingSystem = None,
     listed: Annotated[
         int, typer.Option("--configurations", min=1, help="how many 'verify' is to run in all, if not more")
     ] = 6,

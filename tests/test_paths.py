@@ -39,6 +39,7 @@ GIVEN = {
     ("simulate", "scenario"): (["PATH"], "file"),
     ("simulate", "against"): (["--against", "PATH"], "file"),
     ("verify-load", "scenario"): (["PATH"], "file"),
+    ("serve-bench", "requests_of"): (["--arrivals", "PATH"], "file"),
     ("inspect", "folder"): (["PATH"], "folder"),
     ("verify", "config"): (["PATH"], "file"),
     ("export", "config"): (["PATH"], "file"),

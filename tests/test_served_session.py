@@ -238,7 +238,7 @@ def test_the_verb_serves_a_trace_by_its_lengths(
     (load,) = document("serve-bench", *models, *prompts, *options)["loads"]
     (sample,) = load["samples"]
     assert (sample["requests"], sample["tokens"]) == (2, 7)
-    shown = specbranch("serve-bench", *models, *prompts, *options, "--first-token-limit", "60").stdout
+    shown = specbranch("serve-bench", *models, *prompts, *options, "--first-token-seconds", "60").stdout
     assert "trace.csv, time x0.5" in shown
     assert "good/s" in shown
 
@@ -246,10 +246,10 @@ def test_the_verb_serves_a_trace_by_its_lengths(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--users", "1", "--rate", "2"], "--users, --rate or --arrivals; name one"),
+        (["--users", "1", "--rates", "2"], "--users, --rate or --arrivals; name one"),
         (["--users", "1,none"], "--users: '1,none' is not a list of numbers above 0"),
-        (["--rate", "0"], "--rate: '0' is not a list of numbers above 0"),
-        (["--rate", "1", "--think-seconds", "1"], "--think-seconds goes with --users"),
+        (["--rates", "0"], "--rate: '0' is not a list of numbers above 0"),
+        (["--rates", "1", "--think-seconds", "1"], "--think-seconds goes with --users"),
         (["--time-scale", "2"], "--time-scale goes with --arrivals"),
         (["--discipline", "fair"], "there is no discipline 'fair'"),
         (["--policy", "fair"], "there is no policy 'fair'"),

@@ -25,7 +25,10 @@ from sim.search.objectives import OBJECTIVES
 
 CLI: Any = get_command(command_line.app)
 # Flags whose help says what is peculiar to a verb: what it writes, counts, reads or takes for granted.
-PECULIAR = {"--out", "--calibration", "--draft", "--prompts", "--max-tokens", "--temperature"}
+PECULIAR = {
+    *("--out", "--calibration", "--draft", "--prompts", "--max-tokens", "--temperature"),
+    *("--objective", "--samples"),
+}
 ELSEWHERE = {
     ("export", "--draft-model"),  # a name in another system
     ("count-ngrams", "--target"),  # a folder alone

@@ -142,6 +142,38 @@ class Workload(_Stated):
     seed: int = Field(default=0, ge=0)
 
 
+def read_loads(
+    users: str | None,
+    rates: str | None,
+    trace: Path | None = None,
+    *,
+    think_seconds: float = 0.0,
+    time_scale: float = 1.0,
+    default: str = "1,4,16",
+) -> list[Arrivals]:
+    """The loads that options name: numbers of users or rates, with commas between, or a trace; none: `default` users.
+
+    ConfigurationError for several of them at once, and for what is no number.
+    """
+    if sum(named is not None for named in (users, rates, trace)) > 1:
+        raise ConfigurationError("requests come by --users, --rates or --arrivals; name one of them.")
+    if trace is None and time_scale != 1.0:
+        raise ConfigurationError("--time-scale goes with --arrivals.")
+    if (trace is not None or rates is not None) and think_seconds:
+        raise ConfigurationError("--think-seconds goes with --users.")
+    if trace is not None:
+        return [Arrivals(trace=trace, time_scale=time_scale)]
+    option, said = ("--rates", rates) if rates is not None else ("--users", users or default)
+    try:
+        if rates is not None:
+            return [Arrivals(rate=float(word)) for word in said.split(",")]
+        return [Arrivals(users=int(word), think_seconds=think_seconds) for word in said.split(",")]
+    except ValueError as error:  # also pydantic's
+        raise ConfigurationError(
+            f"{option} '{said}' is no list of numbers above 0 with commas between, such as 1,4."
+        ) from error
+
+
 @dataclass(frozen=True)
 class Requests:
     """The requests of a workload, in their order: int64 or float64 [n] each.

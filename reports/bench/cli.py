@@ -18,6 +18,7 @@ from engine.command_line import (
     DraftModel,
     DraftName,
     DrawDrafts,
+    FirstTokenSeconds,
     Full,
     Guesses,
     Hrad,
@@ -31,15 +32,19 @@ from engine.command_line import (
     Precision_,
     Quick,
     RankAcceptance,
+    Rates,
     Redraft,
     Remote,
     Repeats,
     SecondUnder,
     Seed,
+    Sequences,
     Target,
     Temperature,
+    TokenSeconds,
     TreeNodes,
     TunedFile,
+    Users,
     Wide,
     calibration_folder,
     configuration_of,
@@ -133,13 +138,11 @@ def bench(
     app,
     "serve-bench",
     "specbranch serve-bench --users 1,4,16 --policy autoregressive --placement in-turn",
-    "specbranch serve-bench --rate 0.5,2 --deepen 6 --policy speculative --draft int8 --placement in-turn",
+    "specbranch serve-bench --rates 0.5,2 --deepen 6 --policy speculative --draft int8 --placement in-turn",
 )
 def serve_bench(
-    users: Annotated[
-        str | None, typer.Option(help="closed loops of so many users, such as 1,4,16, which is the default")
-    ] = None,
-    rate: Annotated[str | None, typer.Option(help="requests a second (Poisson), such as 0.5,2")] = None,
+    users: Users = None,
+    rates: Rates = None,
     requests_of: Annotated[
         Path | None,
         typer.Option("--arrivals", help="a CSV file that says when requests come, and how long they are"),
@@ -154,37 +157,15 @@ def serve_bench(
         int | None,
         typer.Option(min=1, help="of each load; none: four a user, or 32 at a rate, or all of a trace"),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="of each answer")] = 64,
     prompt_tokens: Annotated[
         int | None, typer.Option(min=1, help="what prompts are cut or lengthened to; none: as they are")
     ] = None,
     ignore_end: Annotated[
         bool, typer.Option("--ignore-end", help="write all tokens, also behind the end of a text")
     ] = False,
-    samples: Annotated[
-        int,
-        typer.Option(min=1, help="how often each load is served, by other requests; several give intervals"),
-    ] = 1,
-    first_token_limit: Annotated[
-        float | None, typer.Option(min=1e-9, help="seconds to the first token, for a request to be good")
-    ] = None,
-    token_limit: Annotated[
-        float | None,
-        typer.Option(min=1e-9, help="seconds a token behind the first, for a request to be good"),
-    ] = None,
-    discipline: Annotated[
-        str,
-        typer.Option(
-            help="ready: a free device runs what waits; lockstep: all draft, then all are verified",
-            autocompletion=one_of("ready", "lockstep"),
-        ),
-    ] = "ready",
-    sequences: Annotated[int, typer.Option(min=1, help="requests that run at once, at most")] = 64,
-    rows: Annotated[int, typer.Option(min=1, help="of a forward, at most")] = 512,
-    slots: Annotated[int, typer.Option(min=1, help="tokens that each cache holds")] = 1 << 16,
-    whole_prompts: Annotated[
-        bool, typer.Option("--whole-prompts", help="read each prompt in one forward, and not in chunks")
-    ] = False,
+    first_token_limit: FirstTokenSeconds = None,
+    token_limit: TokenSeconds = None,
+    own: OwnPrompts = None,
     policy: Policy = "autoregressive",
     draft: DraftName = None,
     draft_length: DraftLength = 4,
@@ -201,8 +182,25 @@ def serve_bench(
     rank_acceptance: RankAcceptance = "0.75/0.12/0.05/0.03",
     placement: Placed = "in-turn",
     config: TunedFile = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of each answer")] = 64,
+    discipline: Annotated[
+        str,
+        typer.Option(
+            help="ready: a free device runs what waits; lockstep: all draft, then all are verified",
+            autocompletion=one_of("ready", "lockstep"),
+        ),
+    ] = "ready",
+    sequences: Sequences = 64,
+    rows: Annotated[int, typer.Option(min=1, help="of a forward, at most")] = 512,
+    slots: Annotated[int, typer.Option(min=1, help="tokens that each cache holds")] = 1 << 16,
+    whole_prompts: Annotated[
+        bool, typer.Option("--whole-prompts", help="read each prompt in one forward, and not in chunks")
+    ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="how often each load is served, by other requests; several give intervals"),
+    ] = 1,
     temperature: Temperature = 0.0,
-    own: OwnPrompts = None,
     target: Target = None,
     deepen: Deepen = 1,
     draft_model: DraftModel = None,
@@ -225,14 +223,14 @@ def serve_bench(
     from engine.models.deepening import remarks
     from engine.naming import in_words
     from engine.runtime.pair import find_predictors, open_pair
-    from engine.runtime.workload import Limits
-    from reports.bench.served_bench import Asked, MeasuredLoad, arrivals_of, measure_loads, print_loads
+    from engine.runtime.workload import Limits, read_loads
+    from reports.bench.served_bench import Asked, MeasuredLoad, measure_loads, print_loads
     from reports.tables import console
     from scenarios.served import Batching
 
     if discipline not in ("ready", "lockstep"):
         raise ConfigurationError(f"there is no discipline '{discipline}': ready or lockstep.")
-    loads = arrivals_of(users, rate, requests_of, think, time_scale)
+    loads = read_loads(users, rates, requests_of, think_seconds=think, time_scale=time_scale)
     configuration = configuration_of(
         config,
         deepen,

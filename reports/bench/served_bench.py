@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
-from engine.errors import ConfigurationError
 from engine.metrics import Estimate, measure
 from engine.models.sampling import Sampling
 from engine.models.tokenizer import Tokenizer
@@ -21,42 +19,11 @@ from reports.service_tables import load_table
 from scenarios.served import Batching
 
 LEAST, EACH = 8, 4  # requests of a closed loop: at least, and of each user
-USERS = "1,4,16"
 OPEN = 32  # requests of an open loop
 WARM_TOKENS = 4  # of texts that are written before any is measured
 
 Progress = Callable[[str, int, int], None]
 """Hears what is served, how many tokens of it were written, and how many there may be."""
-
-
-def arrivals_of(
-    users: str | None,
-    rate: str | None,
-    trace: Path | None,
-    think_seconds: float = 0.0,
-    time_scale: float = 1.0,
-) -> list[Arrivals]:
-    """The loads that are named: numbers of users or rates, by commas, or a trace; none: 1, 4 and 16 users.
-
-    ConfigurationError for several of them at once, and for what is no number.
-    """
-    if sum(named is not None for named in (users, rate, trace)) > 1:
-        raise ConfigurationError("requests come by --users, --rate or --arrivals; name one of them.")
-    if trace is None and time_scale != 1.0:
-        raise ConfigurationError("--time-scale goes with --arrivals.")
-    if (trace is not None or rate is not None) and think_seconds:
-        raise ConfigurationError("--think-seconds goes with --users.")
-    if trace is not None:
-        return [Arrivals(trace=trace, time_scale=time_scale)]
-    option, said = ("--rate", rate) if rate is not None else ("--users", users or USERS)
-    try:
-        if rate is not None:
-            return [Arrivals(rate=float(word)) for word in said.split(",")]
-        return [Arrivals(users=int(word), think_seconds=think_seconds) for word in said.split(",")]
-    except ValueError as error:  # also pydantic's
-        raise ConfigurationError(
-            f"{option}: '{said}' is not a list of numbers above 0, such as 1,4."
-        ) from error
 
 
 @dataclass(frozen=True)

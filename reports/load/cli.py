@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from engine.command_line import AsJson, SomeCalibration, output_file, progress, verb
+from engine.command_line import AsJson, PageFile, SomeCalibration, output_file, progress, verb
 
 app = typer.Typer()
 
@@ -19,7 +19,7 @@ def verify_load(
     out: Annotated[Path, typer.Option(help="the record to write", callback=output_file)] = Path(
         "runs/load-verification.json"
     ),
-    page: Annotated[Path | None, typer.Option(help="a page to write", callback=output_file)] = None,
+    page: PageFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve a scenario's requests with the real engine, and compare with what is simulated of them.

@@ -9,13 +9,18 @@ from engine.command_line import (
     CALIBRATION,
     SCHEDULE,
     SHIPPED,
-    SYSTEMS,
     Address,
     AsJson,
     Backend,
     CostsFrom,
+    FirstTokenSeconds,
     Jobs,
+    Rates,
     Seed,
+    Sequences,
+    ServingSystem,
+    TokenSeconds,
+    Users,
     calibration_folder,
     one_of,
     output_file,
@@ -25,28 +30,11 @@ from engine.command_line import (
 from engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from engine.runtime.workload import Arrivals
+    pass
 
 app = typer.Typer()
 OBJECTIVES = ("tokens-per-second", "goodput", "p95-token-seconds")
 USERS = "1,2,4,8,16"
-
-
-def read_loads(users: str | None, rates: str | None) -> "list[Arrivals]":
-    """Loads as they are named. ConfigurationError for what is no list of them."""
-    from engine.runtime.workload import Arrivals
-
-    if users is not None and rates is not None:
-        raise ConfigurationError("--rates takes the place of --users; give one of them.")
-    option, given, name = (
-        ("--rates", rates, "rate") if rates is not None else ("--users", users or USERS, "users")
-    )
-    try:
-        return [Arrivals.model_validate({name: part.strip()}) for part in given.split(",")]
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{option} '{given}' is no list of numbers above 0 with commas between, such as {USERS}."
-        ) from error
 
 
 @verb(
@@ -66,36 +54,22 @@ def schedule(
     ] = CALIBRATION,
     costs_from: CostsFrom = None,
     out: Annotated[Path, typer.Option(help="the schedule to write", callback=output_file)] = SCHEDULE,
-    users: Annotated[
-        str | None, typer.Option(help=f"loads: how many ask again as soon as they have their answer; {USERS}")
-    ] = None,
-    rates: Annotated[str | None, typer.Option(help="loads: requests a second, in place of users")] = None,
+    users: Users = None,
+    rates: Rates = None,
     objective: Annotated[
         str, typer.Option(help=" or ".join(OBJECTIVES), autocompletion=one_of(*OBJECTIVES))
     ] = "tokens-per-second",
-    first_token: Annotated[
-        float | None,
-        typer.Option("--first-token-seconds", help="limit of a good request, from arrival to first token"),
-    ] = None,
-    each_token: Annotated[
-        float | None, typer.Option("--token-seconds", help="limit of a good request, for each further token")
-    ] = None,
+    first_token: FirstTokenSeconds = None,
+    each_token: TokenSeconds = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=2, help="of each text, at most; none: as the calibration has them")
     ] = None,
-    sequences: Annotated[int, typer.Option(min=1, help="requests that run at once; others wait")] = 64,
+    sequences: Sequences = 64,
     samples: Annotated[int, typer.Option(min=2, help="of the requests at each load, for intervals")] = 5,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0: greedy texts; else that of the calibration's drawn texts")
     ] = 0.0,
-    system: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            help="search only what this runs, and one way of drafting for all loads: vllm, sglang or transformers",
-            autocompletion=one_of(*SYSTEMS),
-        ),
-    ] = None,
+    system: ServingSystem = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     backend: Backend = "loky",
@@ -107,7 +81,7 @@ def schedule(
     Every configuration of a grid serves the same requests in the simulator, at each load.
     """
     from calibrate.artifact import load_artifact
-    from engine.runtime.workload import Limits
+    from engine.runtime.workload import Limits, read_loads
     from reports.schedule_tables import print_schedule
     from reports.tables import console
     from scenarios.what_if import WhatIf
@@ -120,15 +94,12 @@ def schedule(
     goal = next((known for known in VALUES if known == objective), None)
     if goal is None:
         raise ConfigurationError(f"there is no objective '{objective}': {', '.join(VALUES)}.")
-    for option, given in (("--first-token-seconds", first_token), ("--token-seconds", each_token)):
-        if given is not None and given <= 0.0:
-            raise ConfigurationError(f"{option} is a time above 0.")
     limits = Limits(first_token_seconds=first_token, token_seconds=each_token)
     if goal == "goodput" and limits == Limits():
         raise ConfigurationError(
             "goodput is of requests within limits: give --first-token-seconds, --token-seconds or both."
         )
-    loads, what_if = read_loads(users, rates), WhatIf(temperature=temperature)
+    loads, what_if = read_loads(users, rates, default=USERS), WhatIf(temperature=temperature)
     artifact = load_artifact(calibration, costs_from)
     drafts = {name: record.spec for name, record in artifact.recorded.drafts.items()}
     with stages() as show, running_on(backend, address):
