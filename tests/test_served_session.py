@@ -234,7 +234,7 @@ def test_the_verb_serves_a_trace_by_its_lengths(
 ) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n5.0,9,3\n5.1,30,4\n")
-    options = ["--arrivals", trace, "--time-scale", "0.5", "--ignore-end"]
+    options: list[str | Path] = ["--arrivals", trace, "--time-scale", "0.5", "--ignore-end"]
     (load,) = document("serve-bench", *models, *prompts, *options)["loads"]
     (sample,) = load["samples"]
     assert (sample["requests"], sample["tokens"]) == (2, 7)

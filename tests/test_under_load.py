@@ -163,9 +163,8 @@ def test_the_draft_writes_for_all_while_the_target_verifies_for_all(policy: str)
         if call == 0:
             both.wait()
 
-    engine = BatchEngine(
-        *[Hosted(CachedModel(before(TableDecoder(table), meet))) for table in (target, draft)]
-    )
+    first, second = (Hosted(CachedModel(before(TableDecoder(table), meet))) for table in (target, draft))
+    engine = BatchEngine(first, second)
     serve(engine, [Request(PROMPT, Configuration(policy=policy, draft_length=3), 9)] * 3)
     assert not any(run.warning for run in engine.runs.values())
     assert [len(batch.requests) for batch in sorted(engine.batches, key=lambda b: b.start)[:2]] == [3, 3]
@@ -306,7 +305,8 @@ def test_what_no_forward_may_raise_ends_the_service_and_is_raised(model: int) ->
 
     decoders = [TableDecoder(table) for table in tables(seed=1)]
     before(decoders[model], fail)
-    engine = BatchEngine(*[Hosted(CachedModel(decoder)) for decoder in decoders])
+    target, draft = (Hosted(CachedModel(decoder)) for decoder in decoders)
+    engine = BatchEngine(target, draft)
     with pytest.raises(Odd):
         serve(engine, [Request(PROMPT, PARALLEL[0], 30)] * 3)
 

@@ -1,6 +1,6 @@
 """Many requests at once by the real engine: each load is served as its workload says, and measured."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -116,7 +116,7 @@ def make_requests(
     configuration: Configuration,
     drawn: Requests,
     prompts: Sequence[Sequence[int]],
-    end_tokens: Sequence[int],
+    end_tokens: Collection[int],
     asked: Asked,
     sample: int = 0,
     long: bool = False,
