@@ -6,7 +6,8 @@ from torch import Tensor
 
 from engine.models.cache_state import CacheState
 from engine.models.cached_model import CachedModel
-from engine.policies.tree import DRAFTED, SIBLING, TokenTree, line_of, shared, side_by_side
+from engine.policies.forms import DRAFTED, SIBLING, shared
+from engine.policies.tree import TokenTree, line_of, side_by_side
 
 
 def line(*tokens: int, confidence: float = 0.5) -> TokenTree:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.policies.tree import Shape
+from engine.policies.forms import Shape
 from scenarios.stated import Bursty
 
 

@@ -11,7 +11,8 @@ from tiny_models import PROMPTS, tiny_llama
 from engine.models.cached_model import CachedModel
 from engine.models.llama import Llama
 from engine.models.transformers_model import TransformersModel
-from engine.policies.tree import Parents, TokenTree
+from engine.policies.forms import Parents
+from engine.policies.tree import TokenTree
 
 
 def lean(model: Any) -> CachedModel:

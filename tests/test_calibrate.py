@@ -41,8 +41,8 @@ from engine.errors import ConfigurationError
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.models.tokenizer import Tokenizer
+from engine.policies.forms import Parents
 from engine.policies.protocol import DraftLimits
-from engine.policies.tree import Parents
 from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.pair import Pair

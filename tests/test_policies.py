@@ -120,9 +120,8 @@ def test_the_first_match_is_what_transformers_looks_up(text: list[int], longest:
         num_output_tokens=count, max_matching_ngram_size=longest, max_length=1000
     )
     candidates, _ = theirs.get_candidates(torch.tensor([text]))
-    assert Repetitions().look_up(text, count, longest, first=True) == tuple(
-        candidates[0, len(text) :].tolist()
-    )
+    found = Repetitions().look_up(text, tuple(text[-longest:]), count, first=True)
+    assert found == tuple(candidates[0, len(text) :].tolist())
 
 
 TEXTS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
@@ -135,8 +134,8 @@ def test_prompt_lookup_finds_what_followed_the_longest_repetition(
     """However much of the text, and of what is to follow it, was looked at before, and for sequences of any lengths."""
     repetitions, whole = Repetitions(), text + more
     for end in before:
-        repetitions.look_up(whole[:end], count, 1 + end % 5)
-    found = repetitions.look_up(text, count, longest, first=first)
+        repetitions.look_up(whole[:end], tuple(whole[:end][-1 - end % 5 :]), count)
+    found = repetitions.look_up(text, tuple(text[-longest:]), count, first=first)
     matches = {
         length: [end for end in range(length, len(text)) if text[end - length : end] == text[-length:]]
         for length in range(1, min(longest, len(text) - 1) + 1)

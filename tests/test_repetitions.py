@@ -35,8 +35,8 @@ def written(draft: CachedModel, *given: Any, **options: Any) -> Draft:
 @given(TEXTS, TEXTS, st.integers(1, 5))
 def test_what_is_behind_a_text_is_looked_up_in_it(text: list[int], behind: list[int], count: int) -> None:
     """As if it were the text's own end, but that it holds no occurrence itself."""
-    found = Repetitions().look_up(text, count, 3, 2, behind)
     whole = text + behind
+    found = Repetitions().look_up(text, tuple(whole[-3:]), count, 2)
     for length in (3, 2):
         if length >= len(whole):
             continue

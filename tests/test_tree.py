@@ -12,18 +12,8 @@ from table_pair import PROMPT, VOCABULARY, TableDecoder, tables
 from engine.models import decoding
 from engine.models.cached_model import CachedModel
 from engine.models.sampling import GREEDY, Sampling
-from engine.policies.tree import (
-    DRAFTED,
-    EMPTY,
-    SIBLING,
-    Parents,
-    TokenTree,
-    accept,
-    books,
-    chain,
-    follows,
-    side_by_side,
-)
+from engine.policies.forms import DRAFTED, SIBLING, Parents, chain
+from engine.policies.tree import EMPTY, TokenTree, accept, books, follows, side_by_side
 
 tokens = st.integers(0, VOCABULARY - 1)
 

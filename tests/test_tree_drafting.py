@@ -13,8 +13,8 @@ from test_closed_forms import five_sigma, run, tokens_per_round
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.policies.forms import Parents, Shape
 from engine.policies.settings import Settings
-from engine.policies.tree import Parents, Shape
 from engine.policies.tree_drafting import best_shape
 from sim.sweeps.run import replay
 

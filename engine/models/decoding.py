@@ -13,9 +13,10 @@ from engine.kernels.ranking import best, ranked
 from engine.models.cached_model import CachedModel, Forwards
 from engine.models.distributions import acceptance_bound, perturb
 from engine.models.sampling import GREEDY, Sampling
+from engine.policies.forms import Shape
 from engine.policies.guesses import Guess, no_guess, take
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.tree import Shape, Sibling, TokenTree, accept, side_by_side
+from engine.policies.tree import Sibling, TokenTree, accept, side_by_side
 
 
 def choices(model: CachedModel, logits: Tensor) -> list[int]:

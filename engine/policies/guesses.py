@@ -35,7 +35,8 @@ class Repeats:
         if len(tree.parents.first_line) >= self.most:
             return tree
         line = tree.first_line
-        tokens = session.repetitions.look_up(session.text, self.most, REPEATED, REPEATED)
+        text = session.text
+        tokens = session.repetitions.look_up(text, tuple(text[-REPEATED:]), self.most, REPEATED)
         return lengthened(tree, tokens[len(line) :]) if tokens[: len(line)] == line else tree
 
 
@@ -51,19 +52,26 @@ def guess_of(
     line: Sequence[int],
     limits: DraftLimits,
 ) -> Guess:
-    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward.
+    """The guesses for a draft job behind `text` and `line`, at most `limits.guesses` in a forward."""
+    if not limits.guesses:
+        return no_guess
+    before = (*text[-LONGEST_MATCH:], *line)
+
+    def guess(written: Sequence[int], most: int) -> tuple[int, ...]:
+        last = (*before, *written)[-LONGEST_MATCH:]
+        return guessed(repetitions, ngrams, text, last, min(limits.guesses, most))
+
+    return guess
+
+
+def guessed(
+    repetitions: Repetitions, ngrams: NGrams, text: Sequence[int], last: tuple[int, ...], count: int
+) -> tuple[int, ...]:
+    """Up to `count` tokens that may follow `last`, up to LONGEST_MATCH tokens that end what stands behind `text`.
 
     They are what the text repeats and, behind that or where it repeats nothing, what `ngrams` say.
     """
-    if not limits.guesses:
-        return no_guess
-
-    def guess(written: Sequence[int], most: int) -> tuple[int, ...]:
-        behind, count = (*line, *written), min(limits.guesses, most)
-        found = repetitions.look_up(text, count, LONGEST_MATCH, SHORTEST_MATCH, behind)
-        return continued(ngrams, (*text[-LONGEST:], *behind), found, count)
-
-    return guess
+    return continued(ngrams, last, repetitions.look_up(text, last, count, SHORTEST_MATCH), count)
 
 
 def continued(ngrams: NGrams, text: Sequence[int], found: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ then (ggml-org/llama.cpp, pull request 5479), and the N-Grammys (arXiv 2411.0378
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +26,24 @@ class NGrams:
 
     following: Mapping[int, Mapping[tuple[int, ...], int]] = field(default_factory=dict)
 
+    @cached_property
+    def _longest_first(self) -> Sequence[tuple[int, Mapping[tuple[int, ...], int]]]:
+        return sorted(self.following.items(), reverse=True)
+
     def go_on(self, last: Sequence[int], count: int) -> tuple[int, ...]:
         """Up to `count` tokens that usually follow `last`, each by those before it."""
         if not self.following:
             return ()
-        behind = tuple(last[-LONGEST:])
-        found: list[int] = []
-        while len(found) < count:
-            token = self._next(behind)
-            if token is None:
+        tokens, begin = tuple(last[-LONGEST:]), min(len(last), LONGEST)
+        while len(tokens) < begin + count:
+            for length, following in self._longest_first:
+                token = following.get(tokens[-length:])
+                if token is not None:
+                    break
+            else:
                 break
-            found.append(token)
-            behind = (*behind, token)[-LONGEST:]
-        return tuple(found)
-
-    def _next(self, behind: tuple[int, ...]) -> int | None:
-        for length in range(len(behind), 0, -1):
-            token = self.following.get(length, {}).get(behind[-length:])
-            if token is not None:
-                return token
-        return None
+            tokens += (token,)
+        return tokens[begin:]
 
     def __len__(self) -> int:
         return sum(map(len, self.following.values()))

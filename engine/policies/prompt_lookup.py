@@ -5,10 +5,11 @@ transformers do. With `guesses`, what n-grams say follows them or, where there a
 many tokens in all.
 """
 
+from engine.policies.forms import FOUND
 from engine.policies.guesses import continued
 from engine.policies.protocol import Session, Steps, commit, result
 from engine.policies.settings import Settings
-from engine.policies.tree import FOUND, line_of
+from engine.policies.tree import line_of
 
 USES = frozenset({"draft_length", "longest_match", "first_match", "guesses"})
 
@@ -16,9 +17,8 @@ USES = frozenset({"draft_length", "longest_match", "first_match", "guesses"})
 def decode(session: Session, settings: Settings) -> Steps:
     while not session.finished:
         text = session.text
-        found = session.repetitions.look_up(
-            text, settings.draft_length, settings.longest_match, first=settings.first_match
-        )
+        last = tuple(text[-settings.longest_match :])
+        found = session.repetitions.look_up(text, last, settings.draft_length, first=settings.first_match)
         tokens = continued(session.ngrams, text, found, settings.guesses)
         tree = line_of(tokens, (1.0,) * len(tokens), (FOUND,) * len(tokens))
         verdict = session.verify(tree)

@@ -8,20 +8,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from engine.policies.forms import NO_SHAPE, SIBLING, Shape
 from engine.policies.ngrams import NGrams
 from engine.policies.repetitions import Repetitions
-from engine.policies.tree import (
-    EMPTY,
-    NO_SHAPE,
-    SIBLING,
-    Prediction,
-    Round,
-    Shape,
-    TokenTree,
-    Verdict,
-    books,
-    follows,
-)
+from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict, books, follows
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -22,20 +22,19 @@ class Repetitions:
     def look_up(
         self,
         text: Sequence[int],
+        last: tuple[int, ...],
         count: int,
-        longest: int,
         shortest: int = 1,
-        behind: Sequence[int] = (),
+        *,
         first: bool = False,
     ) -> tuple[int, ...]:
-        """Up to `count` tokens of the text that followed an earlier occurrence of its last tokens, the latest or first.
+        """Up to `count` tokens of the text that followed an occurrence of `last` before its end, the latest or first.
 
-        Its last tokens are those of `behind`, if any, which are not in the text yet. `longest` of them are looked for,
-        then fewer, down to `shortest`; nothing if even that is new.
+        `last`: the text's last tokens, or those of what is to be written behind it. All are looked for, then fewer of
+        them, down to `shortest`; nothing if even these are new.
         """
         size = len(text)
-        last = (*text[-longest:], *behind)[-longest:]
-        for length in range(min(len(last), size + len(behind) - 1), shortest - 1, -1):
+        for length in range(len(last), shortest - 1, -1):
             if self._noted.get(length, 0) < size - 1:
                 self._note(text, length)
             ends = self._ends.get(last[-length:])

@@ -1,172 +1,21 @@
 """Trees of drafted tokens, the rule by which the target accepts a path of one, and a round's books. Torch-free."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
-from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Literal
+
+from engine.policies.forms import DRAFTED, FOUND, NO_PARENTS, Parents, Pick, chain
 
 Prediction = Literal[0, 1, 2]
 """What H-RAD predicts of a draft's next tokens: 0, the first is rejected; 2, all are accepted; 1, neither."""
-
-# Where a node comes from: a forward of the draft was made for it; it was another candidate of such a forward, for
-# nothing; or it was found without a draft, in the text or among n-grams.
-DRAFTED, SIBLING, FOUND = range(3)
-
-Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
-"""Takes some nodes' values out of those of all."""
-
-
-def picking(nodes: Sequence[int]) -> Pick:
-    """Takes the values of these nodes, in their order; a slice where they lie in a row, which is faster."""
-    first, count = (nodes[0], len(nodes)) if nodes else (0, 0)
-    if tuple(nodes) == tuple(range(first, first + count)):
-        return itemgetter(slice(first, first + count))
-    return itemgetter(*nodes)
-
-
-class Parents(tuple[int, ...]):
-    """Of each node of a tree the one that it follows, which stands before it; -1: it follows the text.
-
-    What depends on these alone is worked out once, since a policy makes trees of few forms: they share their parents.
-    """
-
-    @cached_property
-    def is_chain(self) -> bool:
-        """Whether each node follows the one before."""
-        return self == tuple(range(-1, len(self) - 1))
-
-    @cached_property
-    def first_line(self) -> tuple[int, ...]:
-        """The nodes from the text to its first child, from there to that one's first, and so on."""
-        nodes, last = [], -1
-        for node, parent in enumerate(self):
-            if parent == last:
-                nodes.append(node)
-                last = node
-        return tuple(nodes)
-
-    @cached_property
-    def roots(self) -> tuple[int, ...]:
-        """The nodes that follow the text."""
-        return tuple(node for node, parent in enumerate(self) if parent < 0)
-
-    @cached_property
-    def depths(self) -> tuple[int, ...]:
-        """How many ancestors each node has."""
-        found: list[int] = []
-        for parent in self:
-            found.append(found[parent] + 1 if parent >= 0 else 0)
-        return tuple(found)
-
-    @cached_property
-    def levels(self) -> tuple[tuple[int, ...], ...]:
-        """The nodes with no ancestors, with one, and so on."""
-        found: list[list[int]] = []
-        for node, above in enumerate(self.depths):
-            if above == len(found):
-                found.append([])
-            found[above].append(node)
-        return tuple(map(tuple, found))
-
-    @cached_property
-    def children(self) -> tuple[tuple[int, ...], ...]:
-        """The nodes that follow each node; of the last entry, [-1], those that follow the text."""
-        found: list[list[int]] = [[] for _ in range(len(self) + 1)]
-        for node, parent in enumerate(self):
-            found[parent].append(node)
-        return tuple(map(tuple, found))
-
-    @cached_property
-    def by_depth(self) -> Pick:
-        """Takes what belongs to the text, then to each node, out of what belongs to the text and to each depth."""
-        return picking([0, *(above + 1 for above in self.depths)])
-
-
-@cache
-def chain(count: int) -> Parents:
-    """The parents of `count` nodes of which each follows the one before."""
-    return Parents(range(-1, count - 1))
-
-
-NO_PARENTS = chain(0)
-FORMS = 1 << 16  # of trees, whose parents are remembered
-
-
-@lru_cache(FORMS)
-def shared(parents: tuple[int, ...]) -> Parents:
-    """These parents, as one object for all trees that have them."""
-    return Parents(parents)
-
-
-def _part(parents: Parents, nodes: Sequence[int], top: int = -1) -> tuple[Pick, Parents]:
-    """What takes these nodes, all below `top` and connected with it; and their parents in a tree of their own."""
-    number = {top: -1} | {node: i for i, node in enumerate(nodes)}
-    return picking(nodes), shared(tuple([number[parents[node]] for node in nodes]))
-
-
-@lru_cache(FORMS)
-def _below(parents: Parents, top: int) -> tuple[Pick, Parents]:
-    there = {top}
-    for node in range(top + 1, len(parents)):
-        if parents[node] in there:
-            there.add(node)
-    return _part(parents, sorted(there - {top}), top)
-
-
-@lru_cache(FORMS)
-def _until(parents: Parents, depth: int) -> tuple[Pick, Parents]:
-    return _part(parents, [node for node, above in enumerate(parents.depths) if above < depth])
-
-
-@lru_cache(FORMS)
-def _lengthened(parents: Parents, count: int) -> Parents:
-    last, end = max(parents.first_line, default=-1), len(parents)
-    return shared((*parents, *[last, *range(end, end + count)][:count]))
-
-
-@lru_cache(FORMS)
-def _with_siblings(parents: Parents, nodes: tuple[int, ...]) -> tuple[Parents, tuple[int, ...]]:
-    """The parents with a sibling of each of these nodes behind them, and all nodes' sources."""
-    more = [parents[node] for node in nodes]
-    return shared((*parents, *more)), (DRAFTED,) * len(parents) + (SIBLING,) * len(more)
-
-
-@lru_cache(FORMS)
-def _forest(lengths: tuple[int, ...]) -> Parents:
-    """The parents in so many chains of these lengths, one after another."""
-    parents: list[int] = []
-    for length in lengths:
-        first = len(parents)
-        parents += [-1, *range(first, first + length - 1)]
-    return Parents(parents)
 
 
 @cache
 def first_nodes(count: int) -> tuple[int, ...]:
     """The nodes 0, 1, ... `count` - 1."""
     return tuple(range(count))
-
-
-class Shape(NamedTuple):
-    """A tree without tokens: of each node its parent, and its rank among a place's candidates."""
-
-    parents: Parents = NO_PARENTS
-    ranks: tuple[int, ...] = ()
-
-    @property
-    def levels(self) -> int:
-        """How many forwards of a draft fill it."""
-        return len(self.parents.levels)
-
-    @property
-    def candidates(self) -> int:
-        """How many candidates of a place it takes, at most."""
-        return max(self.ranks, default=-1) + 1
-
-
-NO_SHAPE = Shape()
 
 
 # Trees are not frozen, though nobody changes one: a frozen one takes more than twice as long to make, and a search
@@ -220,11 +69,11 @@ class TokenTree:
 
     def until(self, depth: int) -> "TokenTree":
         """The nodes with fewer than `depth` ancestors."""
-        return self._picked(*_until(self.parents, depth))
+        return self._picked(*self.parents.until[depth])
 
     def below(self, node: int) -> "TokenTree":
         """What follows a node, as a tree of its own."""
-        return self._picked(*_below(self.parents, node))
+        return self._picked(*self.parents.below[node])
 
     def root(self, token: int) -> int | None:
         """The node that follows the text with this token, if there is one."""
@@ -267,11 +116,10 @@ def side_by_side(branches: Sequence[Branch], siblings: Sequence[Sequence[Sibling
         tokens, confidences = branches[0]
         tree = TokenTree(tokens, chain(len(tokens)), confidences)
     else:
-        tokens, confidences = (), ()
-        lengths: tuple[int, ...] = ()
+        tokens, confidences, parents = (), (), NO_PARENTS
         for line, sure in branches:
-            tokens, confidences, lengths = tokens + line, confidences + sure, (*lengths, len(line))
-        tree = TokenTree(tokens, _forest(lengths), confidences)
+            tokens, confidences, parents = tokens + line, confidences + sure, parents.beside[len(line)]
+        tree = TokenTree(tokens, parents, confidences)
     if not siblings or not any(siblings):
         return tree
     begins = accumulate([len(line) for line, _ in branches], initial=0)
@@ -287,7 +135,7 @@ def with_siblings(
     tree: TokenTree, nodes: tuple[int, ...], tokens: tuple[int, ...], confidences: tuple[float, ...]
 ) -> TokenTree:
     """The tree, all of it drafted, with another candidate beside each of these nodes; they stand behind all others."""
-    parents, sources = _with_siblings(tree.parents, nodes)
+    parents, sources = tree.parents.with_siblings[nodes]
     return TokenTree(tree.tokens + tokens, parents, tree.confidences + confidences, sources)
 
 
@@ -297,7 +145,7 @@ def lengthened(tree: TokenTree, more: tuple[int, ...]) -> TokenTree:
         return tree
     return TokenTree(
         tree.tokens + more,
-        _lengthened(tree.parents, len(more)),
+        tree.parents.lengthened[len(more)],
         tree.confidences + (1.0,) * len(more),
         (tree.sources or (DRAFTED,) * len(tree.tokens)) + (FOUND,) * len(more),
     )
@@ -376,9 +224,13 @@ def books(
     the tree below the child of the text that was the target's own token has `survived`, if any; `pending` is what is
     left of it to be judged next. `redrafted`: what `judged` was cut from, if it was drafted in this round too.
     """
-    count, accepted, line = len(judged.tokens), len(path), judged.parents.first_line
-    on_line = accepted if line[:accepted] == path else sum([a == b for a, b in zip(line, path, strict=False)])
-    rolled, others = len(line) - on_line, count - len(line) - accepted + on_line
+    count, accepted, parents = len(judged.tokens), len(path), judged.parents
+    if parents.is_chain:
+        rolled, others = count - accepted, 0
+    else:
+        line = parents.first_line
+        on_line = sum([a == b for a, b in zip(line, path, strict=False)])
+        rolled, others = len(line) - on_line, count - len(line) - accepted + on_line
     if ahead is None:
         return _counts(count, count, accepted, emitted, rolled, others)
     drafted = dropped = ahead.drafted

@@ -3,10 +3,10 @@
 from functools import lru_cache
 from heapq import heappop, heappush
 
+from engine.policies.forms import Parents, Shape
 from engine.policies.protocol import DraftLimits, Session, Steps
 from engine.policies.sequential import draft_then_verify
 from engine.policies.settings import Settings
-from engine.policies.tree import Parents, Shape
 
 NAME = "tree"
 USES = frozenset({"draft", "draft_length", "tree_nodes", "rank_acceptance", "draw_drafts"})

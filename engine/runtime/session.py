@@ -10,11 +10,12 @@ from typing import Generic, TypeVar
 from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies import load_policy
+from engine.policies.forms import chain, shared
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Steps
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
-from engine.policies.tree import Round, TokenTree, Verdict, chain, shared
+from engine.policies.tree import Round, TokenTree, Verdict
 from engine.record import Ending, Job, Run
 from engine.runtime import worker_process
 from engine.runtime.channel import JOB_SECONDS, SILENCE_SECONDS, Reply, Ticket

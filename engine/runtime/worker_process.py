@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import SpecBranchError, spelled
 from engine.models.sampling import Sampling
 from engine.models.specs import ModelSpec
+from engine.policies.forms import NO_SHAPE, Shape, chain, shared
 from engine.policies.guesses import guess_of
 from engine.policies.ngrams import NONE, NGrams, load_ngrams
 from engine.policies.prediction import classify
 from engine.policies.protocol import DraftLimits
 from engine.policies.repetitions import Repetitions
-from engine.policies.tree import NO_SHAPE, Prediction, Shape, TokenTree, chain, follows, shared
+from engine.policies.tree import Prediction, TokenTree, follows
 from engine.runtime.channel import Channel
 from engine.runtime.faults import explain, said, words_of
 from engine.runtime.loading import load_model

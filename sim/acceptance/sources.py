@@ -12,17 +12,10 @@ from numpy.typing import NDArray
 
 from calibrate.trace_records import DraftTrace
 from engine.errors import ConfigurationError
+from engine.policies.forms import NO_SHAPE, Shape
 from engine.policies.prediction import classify
 from engine.policies.protocol import Draft, DraftLimits
-from engine.policies.tree import (
-    NO_SHAPE,
-    Branch,
-    Prediction,
-    Shape,
-    TokenTree,
-    side_by_side,
-    with_siblings,
-)
+from engine.policies.tree import Branch, Prediction, TokenTree, side_by_side, with_siblings
 
 # Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128

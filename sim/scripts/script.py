@@ -10,27 +10,16 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.policies import Policy, load_policy
-from engine.policies.guesses import guess_of
+from engine.policies.forms import NO_PARENTS, NO_SHAPE, Parents
+from engine.policies.guesses import LONGEST_MATCH, guessed
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
-from engine.policies.tree import (
-    FORMS,
-    NO_PARENTS,
-    NO_SHAPE,
-    Parents,
-    Round,
-    TokenTree,
-    Verdict,
-    accept,
-    first_nodes,
-    follows,
-    shared,
-)
+from engine.policies.tree import Round, TokenTree, Verdict, accept, first_nodes, follows
 from sim.acceptance.sources import AcceptanceSource, agreement
 from sim.scripts.work import DRAFT, TARGET, Jobs, Script
 
@@ -47,35 +36,6 @@ _verdict = lru_cache(maxsize=1 << 16)(Verdict)
 def _alone(limits: DraftLimits) -> DraftLimits:
     """The limits of a branch that is alone, were it written without guesses."""
     return replace(limits, length=limits.most, branches=1, adaptive=False, guesses=0)
-
-
-class Order(NamedTuple):
-    """The order in which a draft reads the nodes that it wrote: the number of each in it, or -1 if it is never read.
-
-    `counts`: how many each forward reads.
-    """
-
-    numbers: tuple[int, ...]
-    counts: tuple[int, ...]
-
-
-@lru_cache(FORMS)
-def _order(branches: Parents, levels: int, inner: bool) -> Order:
-    """Level after level, so many of them; of `inner` nodes, those that have children."""
-    wanted = set(branches) if inner else range(len(branches))
-    numbers, counts, read = [-1] * len(branches), [], 0
-    for level in branches.levels[:levels]:
-        nodes = [node for node in level if node in wanted]
-        for node in nodes:
-            numbers[node], read = read, read + 1
-        counts.append(len(nodes))
-    return Order(tuple(numbers), tuple(counts))
-
-
-@lru_cache(FORMS)
-def _drafted(parents: Parents, count: int) -> Parents:
-    """The parents of a draft's branches, so many nodes, behind which its siblings stand."""
-    return shared(parents[:count])
 
 
 def _drawn(draft: Draft, branches: Parents, limits: DraftLimits) -> int:
@@ -156,13 +116,14 @@ class SimulatedCache:
         `engine.models.decoding.write_draft`).
         """
         tree = draft.tree
-        self.branches = branches = _drafted(tree.parents, tree.drafted) if tree.sources else tree.parents
+        branches = tree.parents.first[tree.drafted] if tree.sources else tree.parents
+        self.branches = branches
         levels = draft.steps - 1
         if branches.is_chain:
             self.tokens = tree.tokens[:levels]
             return (1,) * levels
         self.tokens = tree.tokens
-        self.numbers, counts = _order(branches, levels, inner)
+        self.numbers, counts = branches.reading[levels, inner]
         return counts
 
 
@@ -274,13 +235,13 @@ class ScriptSession:
                 draft = self.source.write(position, tokens, agreed, _alone(limits))
             forwards, draft = self._guess(draft.tree, tokens, limits)
             cache.write(draft)
-            (guessed, _), *rows = forwards
+            (checked, _), *rows = forwards
             draft = Draft(draft.tree, len(forwards))
             end = context + unread
-            read = unread = unread + guessed
-            for guessed, held in rows:
-                self._steps.extend((job, 1 + guessed, end + held, 1))
-                read += 1 + guessed
+            read = unread = unread + checked
+            for checked, held in rows:
+                self._steps.extend((job, 1 + checked, end + held, 1))
+                read += 1 + checked
         elif active:
             end, steps = context + unread, len(active)
             if active.count(active[0]) == steps:
@@ -316,16 +277,19 @@ class ScriptSession:
         As `engine.models.decoding.write_draft`, which does not know yet what becomes of them. And how much of `whole`
         they write, as a draft of as many steps as it would take without guesses.
         """
-        guess = guess_of(self.repetitions, self.ngrams, self.text, line, limits)
-        tokens, count, going = whole.first_line, 0, True
+        tokens, count, going, text = whole.first_line, 0, True, self.text
+        ahead = (*text[-LONGEST_MATCH:], *line, *tokens)
+        begin = len(ahead) - len(tokens)
         forwards: list[tuple[int, int]] = []
         if limits.branches > 1:  # whether there are more is known behind the first forward
             count, forwards = 1, [(0, 0)]
         while going and len(forwards) < limits.length and count < limits.most:
-            guessed = guess(tokens[:count], limits.most - count - 1)
-            forwards.append((len(guessed), max(0, count - 1)))
+            end, most = begin + count, min(limits.guesses, limits.most - count - 1)
+            last = ahead[max(0, end - LONGEST_MATCH) : end]
+            guess = guessed(self.repetitions, self.ngrams, text, last, most)
+            forwards.append((len(guess), count - 1 if count else 0))
             # Behind the right guesses the forward writes a token of its own; behind the line's end it was not sure.
-            count += agreement(tokens, count, guessed) + 1
+            count += agreement(tokens, count, guess) + 1
             if count > len(tokens):
                 count, going = len(tokens), False
         return forwards, Draft(whole.until(count), count if going else count + 1)

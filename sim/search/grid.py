@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.configuration import Configuration
 from engine.policies import uses
-from engine.policies.tree import Shape
+from engine.policies.forms import Shape
 from engine.policies.tree_drafting import NAME as TREE
 from engine.policies.tree_drafting import best_shape
 from engine.runtime.placement import Placement
