@@ -288,7 +288,7 @@ def map_regimes(
     from reports.map.claims import Row, settled
     from reports.map.regime_page import document, write_map
     from reports.map.regime_points import MapPoint, read_records
-    from reports.map.regime_tables import print_map
+    from reports.map.terminal import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration
     from sim.search.backends import backend as running_on

@@ -190,7 +190,9 @@ def test_another_vocabulary_is_refused(tmp_path: Path, models: list[str | Path])
 
 
 def test_help_and_simulate_do_not_import_torch() -> None:
-    modules = "specbranch, sim.sweeps.run, reports.tables, reports.map.regime_tables, scenarios.json_schema as schema"
+    modules = (
+        "specbranch, sim.sweeps.run, reports.tables, reports.map.terminal, scenarios.json_schema as schema"
+    )
     code = f"import sys, {modules}; schema.schema_text(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 

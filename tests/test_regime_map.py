@@ -19,8 +19,10 @@ from calibrate.cost_records import Cell, DraftCosts, PlacementCosts
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.errors import CalibrationError, ConfigurationError
 from scenarios.what_if import WhatIf
+from sim.search.cost_ratios import step_ratio
 from sim.search.grid import Aids, Grid
-from sim.search.regime_map import RegimeMap, regime_map, step_ratio
+from sim.search.regime_map import regime_map
+from sim.search.regimes import RegimeMap
 from sim.world.replay import Replay
 
 STEP = 0.004  # seconds of the ideal machine's draft

@@ -16,16 +16,19 @@ from verifications import HOSTILE, artifact, verification
 
 from engine.metrics import Estimate
 from engine.naming import in_words, method_name
+from reports.map.cell_sections import published_view
 from reports.map.claims import Row, findings, settled
 from reports.map.published import PAIRS, find_regimes
 from reports.map.regime_charts import CODES, lead_text, place_alignment, place_ratio
-from reports.map.regime_page import best_own, decide, document, published_view, render, write_map
+from reports.map.regime_page import document, render, write_map
 from reports.map.regime_points import MapPoint, points_of
-from reports.map.regime_tables import print_map
+from reports.map.regime_verdict import best_own, decide
+from reports.map.terminal import print_map
 from reports.page import palette
 from reports.tables import WIDTH
 from reports.wording import number, percent, times
-from sim.search.regime_map import RegimeMap, regime_map
+from sim.search.regime_map import regime_map
+from sim.search.regimes import RegimeMap
 
 QUESTIONS = {
     "run": ("map",),

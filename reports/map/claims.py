@@ -28,7 +28,7 @@ from reports.verify.settle import RIVALS, Claim, ClaimOutcome, decide, fell, set
 from reports.verify.verification import Compared, Supposed, Verification, find_baseline
 from reports.wording import listing, number, percent, plural
 from scenarios.what_if import WhatIf
-from sim.search.regime_map import PARTS, Part
+from sim.search.regimes import PARTS, Part
 from sim.world.replay import Replay
 
 LISTED = 3  # places that are named one by one, at most

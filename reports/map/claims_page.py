@@ -9,7 +9,7 @@ from reports.map.claims import CLAIMS, Row, findings
 from reports.page.sections import Section, Table
 from reports.verify.settle import RIVALS, Claim
 from reports.wording import number, percent, plural, ranged
-from sim.search.regime_map import PARTS
+from sim.search.regimes import PARTS
 
 
 def document(rows: Sequence[Row]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from reports.map.regime_charts import CODES, lead_text
 from reports.map.regime_points import MapPoint
 from reports.page.sections import Table
 from reports.wording import has_interval, listing, number, percent, ranged, signed
-from sim.search.regime_map import Cell, Part, RegimeMap
-from sim.search.regime_map import View as MapView
+from sim.search.regimes import Cell, Part, RegimeMap
+from sim.search.regimes import View as MapView
 
 PLACED = {"best": "each method where it is fastest", **SEATS}
 CODED = ", ".join(f"{code}: {method_name(p)}" for p, code in CODES.items()) + f"; {regime_charts.TIE}: a tie."

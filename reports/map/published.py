@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.search.regime_map import Cell, RegimeMap, View
+from sim.search.regimes import Cell, RegimeMap, View
 
 SOURCE = "arXiv 2506.01979, averages over HumanEval, GSM8K and CNN/DM"
 

@@ -17,7 +17,7 @@ from reports.map.regime_points import MapPoint, MeasuredRatio
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout
 from reports.wording import LONG, capital, has_interval, interval, number, percent, plain, ranged, times
-from sim.search.regime_map import Cell, Own, RegimeMap, View
+from sim.search.regimes import Cell, Own, RegimeMap, View
 
 METHODS = ("specbranch", "pearl", "speculative", "prompt-lookup", "autoregressive")  # as a legend names them
 MARGIN = 0.4  # of the winner over the runner-up, from which a cell has its method's full colour

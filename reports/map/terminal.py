@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.map.claims import Row, findings
+from reports.map.evidence_sections import measured
 from reports.map.page_tables import CODED, matrix
-from reports.map.regime_page import decide, measured, said
 from reports.map.regime_points import MapPoint
-from sim.search.regime_map import RegimeMap
+from reports.map.regime_verdict import decide, said
+from sim.search.regimes import RegimeMap
 
 
 def print_map(
