@@ -54,12 +54,12 @@ class TableDecoder:
         found = []
         for rows in arranged(batch):
             self.slots |= dict(zip(rows.written, zip(rows.tokens, rows.positions, strict=True), strict=True))
-            sight = rows.sight
+            visibility = rows.visibility
             for row, position in list(enumerate(rows.positions))[len(rows) - rows.last :]:
                 places = (
                     range(rows.start + row)
-                    if sight is None
-                    else [*range(sight.prefixes[row]), *sight.own[row]]
+                    if visibility is None
+                    else [*range(visibility.prefixes[row]), *visibility.own[row]]
                 )
                 before = {
                     self.slots[slot][1]: self.slots[slot][0] for slot in (rows.slots[p] for p in places)

@@ -14,7 +14,7 @@ from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models import self_check
 from engine.models.llama import Llama
-from engine.models.rows import Sight
+from engine.models.rows import Visibility
 from engine.models.specs import ModelSpec
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.loading import load_model
@@ -23,9 +23,9 @@ from engine.runtime.pair import open_pair
 PADDED = 64  # rows of a head whose tokenizer has 48 tokens
 
 
-def blind(sight: Sight, places: int) -> NDArray[np.bool_]:
+def blind(visibility: Visibility, places: int) -> NDArray[np.bool_]:
     """A mask that hides nothing."""
-    return np.ones((len(sight.own), places), np.bool_)
+    return np.ones((len(visibility.own), places), np.bool_)
 
 
 def turned(rotation: Any) -> Any:
@@ -37,10 +37,10 @@ def turned(rotation: Any) -> Any:
     ("family", "general_path", "broken"),
     [
         ("Llama", False, (Llama, "_rotation", turned(Llama._rotation))),
-        ("Llama", False, (Sight, "visible", blind)),
-        ("Llama", True, (Sight, "visible", blind)),
-        ("Gemma 3", True, (Sight, "visible", blind)),
-        ("BLOOM", True, (Sight, "before", lambda sight, row, slot: list(range(slot)))),
+        ("Llama", False, (Visibility, "visible", blind)),
+        ("Llama", True, (Visibility, "visible", blind)),
+        ("Gemma 3", True, (Visibility, "visible", blind)),
+        ("BLOOM", True, (Visibility, "before", lambda visibility, row, slot: list(range(slot)))),
     ],
 )
 def test_what_is_computed_otherwise_is_not_run(

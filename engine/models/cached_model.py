@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.models.cache_state import CacheState
 from engine.models.capabilities import Capabilities, check_shares
-from engine.models.rows import WHOLE_CACHE, Rows, Sight
+from engine.models.rows import WHOLE_CACHE, Rows, Visibility
 from engine.models.slot_pool import SlotPool
 from engine.policies.tree import EMPTY, TokenTree
 
@@ -193,12 +193,17 @@ class CachedModel:
         return self.decoder.forward((read_ahead(self.decoder, rows),))
 
     def _forward(
-        self, tokens: Sequence[int], positions: Sequence[int], start: int, sight: Sight | None, last: int
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        start: int,
+        visibility: Visibility | None,
+        last: int,
     ) -> Forwards[Tensor]:
         """Ask for a forward of rows that are written to places `start`, ...; logits [last, rows of the head]."""
         if self.shared is not None:
             self._own(self.shared, start + len(tokens))
-        logits = yield Rows(tokens, positions, start, sight, last, self.slots)
+        logits = yield Rows(tokens, positions, start, visibility, last, self.slots)
         return logits if self.shared is None else self._mine(self.shared, logits)
 
     def _own(self, shared: SharedCache, places: int) -> None:
@@ -260,12 +265,12 @@ class CachedModel:
             return logits.float()
         self.cache.read(tokens)
         positions = [*range(start, own), *self.cache.read_nodes(tree.tokens, tree.parents)]
-        sight = self._sight(start, own, len(tree))
+        visibility = self._visibility(start, own, len(tree))
         rows = (*tokens, *tree.tokens)
-        logits = yield from self._forward(rows, positions, start, sight, last + len(tree))
+        logits = yield from self._forward(rows, positions, start, visibility, last + len(tree))
         return logits.float()
 
-    def _sight(self, start: int, end: int, nodes: int) -> Sight:
+    def _visibility(self, start: int, end: int, nodes: int) -> Visibility:
         """Of tokens in the slots from `start` to `end`, and of the last so many nodes.
 
         What a row sees of the slots that just follow the prefix is told as a longer prefix.
@@ -279,7 +284,7 @@ class CachedModel:
                 along += 1
             prefixes.append(held + along)
             own.append(path[along:])
-        return Sight(prefixes, own)
+        return Visibility(prefixes, own)
 
     def read_nodes(self, tokens: Sequence[int], parents: Sequence[int]) -> Tensor:
         """As `read_nodes_by_forwards`, by a forward of this text alone."""
@@ -292,8 +297,8 @@ class CachedModel:
         """
         start, count = self.cache.slots, len(tokens)
         positions = self.cache.read_nodes(tokens, parents)
-        sight = None if count == 1 and positions[0] == start else self._sight(start, start, count)
-        logits = yield from self._forward(tokens, positions, start, sight, count)
+        visibility = None if count == 1 and positions[0] == start else self._visibility(start, start, count)
+        logits = yield from self._forward(tokens, positions, start, visibility, count)
         return logits.float()
 
     def token_ids(self, rows: Sequence[int]) -> list[int]:

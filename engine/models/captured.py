@@ -123,7 +123,7 @@ class CapturedForwards:
         shown[:count] = float("-inf")
         for part, mine in spans(batch):
             offset = part.offset
-            if part.sight is None and offset is not None:
+            if part.visibility is None and offset is not None:
                 shown[mine, : offset + part.end].triu_(offset + part.start + 1)
                 if offset:
                     shown[mine, :offset] = float("-inf")

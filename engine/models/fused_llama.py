@@ -287,14 +287,14 @@ def _threads() -> int:
 
 def _seen(batch: Sequence[Rows], positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The slots that each row sees in the order of their tokens, int64 [rows or 1, slots], and how many of them."""
-    if len(batch) == 1 and batch[0].sight is None:
+    if len(batch) == 1 and batch[0].visibility is None:
         return batch[0].held()[None], positions + 1
     counts = positions + 1  # as many as there are tokens up to its own
     seen = np.zeros((len(counts), max(rows.end for rows in batch)), np.int64)
     for rows, mine in spans(batch):
         held = rows.held()
         seen[mine, : rows.end] = held
-        if rows.sight is not None:
-            for row, (prefix, own) in enumerate(zip(*rows.sight, strict=True), mine.start):
+        if rows.visibility is not None:
+            for row, (prefix, own) in enumerate(zip(*rows.visibility, strict=True), mine.start):
                 seen[row, prefix : prefix + len(own)] = held[list(own)]
     return seen, counts

@@ -267,12 +267,12 @@ class Llama:
 
     def _mask(self, rows: Rows) -> Tensor | None:
         """What is added to the scores of a text's places; None: nothing, all are seen."""
-        if rows.sight is None:
+        if rows.visibility is None:
             if len(rows) == 1:
                 return None
             shape, hidden = (len(rows), rows.end), float("-inf")
             return torch.full(shape, hidden, dtype=self.dtype, device=self.device).triu_(rows.start + 1)
-        hidden_places = torch.from_numpy(~rows.sight.visible(rows.end))
+        hidden_places = torch.from_numpy(~rows.visibility.visible(rows.end))
         mask = torch.zeros(hidden_places.shape).masked_fill_(hidden_places, float("-inf"))
         return mask.to(self.device, self.dtype)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 WHOLE_CACHE = range(sys.maxsize)  # the slots of a text that is alone
 
 
-class Sight(NamedTuple):
+class Visibility(NamedTuple):
     """What each row of a text sees: its first `prefixes` [row] places and its `own` ones, the new one among them."""
 
     prefixes: Sequence[int]
@@ -48,14 +48,14 @@ class Sight(NamedTuple):
 class Rows:
     """Rows of one text: n token ids at their positions, written to places `start`, `start` + 1, ...
 
-    `sight`: what they see; None: each sees all places up to its own. Logits are wanted of the `last` ones. `slots`:
-    those of the text's places, a range where they are contiguous.
+    `visibility`: what they see; None: each sees all places up to its own. Logits are wanted of the `last` ones.
+    `slots`: those of the text's places, a range where they are contiguous.
     """
 
     tokens: Sequence[int]
     positions: Sequence[int]
     start: int
-    sight: Sight | None
+    visibility: Visibility | None
     last: int
     slots: Sequence[int] = WHOLE_CACHE
 
@@ -93,21 +93,21 @@ class Rows:
     def part(self, first: int, end: int) -> "Rows":
         """Rows `first` .. `end` - 1; those before them have to be read before."""
         count = len(self.tokens)
-        sight = self.sight
+        visibility = self.visibility
         return Rows(
             self.tokens[first:end],
             self.positions[first:end],
             self.start + first,
-            Sight(sight.prefixes[first:end], sight.own[first:end]) if sight else None,
+            Visibility(visibility.prefixes[first:end], visibility.own[first:end]) if visibility else None,
             max(0, min(end - first, self.last - (count - end))),
             self.slots,
         )
 
     def visible(self) -> NDArray[np.bool_]:
         """Whether a row sees a place [n, end]."""
-        if self.sight is None:
+        if self.visibility is None:
             return np.tri(len(self.tokens), self.end, self.start, np.bool_)
-        return self.sight.visible(self.end)
+        return self.visibility.visible(self.end)
 
 
 def rows_behind(

@@ -56,7 +56,7 @@ class TransformersModel:
         """Logits [wanted, vocabulary]; PyTorch may add up in another order where several texts are read."""
         if not self.capabilities.rolls_back:
             found = [self._read_on(rows) for rows in batch]
-        elif len(batch) == 1 and batch[0].sight is None:
+        elif len(batch) == 1 and batch[0].visibility is None:
             found = [self._read_line(batch[0])]
         elif self.capabilities.trees:
             found = [self._read_masked(arranged(batch))]
@@ -69,7 +69,7 @@ class TransformersModel:
 
     def _read_on(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """The next rows of the only text, whose state no slots hold."""
-        if rows.start != self._tokens or rows.sight is not None or rows.offset != 0:
+        if rows.start != self._tokens or rows.visibility is not None or rows.offset != 0:
             raise SpecBranchError("a recurrent state cannot be rolled back.")
         self._tokens = rows.end
         return self._read(rows.tokens, rows.positions, rows.last)
@@ -101,12 +101,12 @@ class TransformersModel:
 
         So it is right for whatever a model's attention does with places.
         """
-        if rows.sight is None:
+        if rows.visibility is None:
             return self._read_line(rows)
-        line = rows.sight.leading_line(rows.start)
-        read = [self._read_line(replace(rows.part(0, line), sight=None, last=line))] if line else []
+        line = rows.visibility.leading_line(rows.start)
+        read = [self._read_line(replace(rows.part(0, line), visibility=None, last=line))] if line else []
         for row in range(line, len(rows)):
-            places = [*rows.sight.before(row, rows.start + row), rows.start + row]
+            places = [*rows.visibility.before(row, rows.start + row), rows.start + row]
             seen = torch.tensor([rows.slots[place] for place in places], device=self.model.device)
             one = rows.part(row, row + 1)
             self._point(joined([one]), seen, len(places) - 1)
