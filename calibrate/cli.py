@@ -143,7 +143,7 @@ def train_hrad(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Train H-RAD for each draft: to foresee, from what the target knows, how the draft's next tokens will fare."""
+    """Train H-RAD for each draft: to predict, from what the target knows, how the draft's next tokens will fare."""
     from pydantic import TypeAdapter
 
     from calibrate.prompts import choose_prompts

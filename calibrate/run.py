@@ -18,7 +18,7 @@ from calibrate.provenance import others
 from calibrate.records import ModelRecord
 from calibrate.revision import engine_revision
 from calibrate.trace_records import PromptRecord, RecordedTraces, Trace
-from calibrate.traces.hrad_traces import foresee
+from calibrate.traces.hrad_traces import predict_traces
 from calibrate.traces.texts import Author, SamplingParams
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
@@ -40,7 +40,7 @@ class Effort:
     """How much is measured: prompts, and tokens of text for each, greedy and `sampled`; laps over the costs.
 
     `rehearsals`: how many prompts are also answered with both models at once, to hold the costs against. `hrad`:
-    whether H-RAD is trained and its foresight recorded; a dozen short texts are too few for it.
+    whether H-RAD is trained and its predictions recorded; a dozen short texts are too few for it.
     """
 
     name: str
@@ -144,7 +144,7 @@ def calibrate(
     costs, written, rehearsals = _measure(pair, tokenizer, prompts, ids, effort, reach, seed, journal, show)
     if effort.hrad:
         total, done = len(prompts) + len(pair.drafts), itertools.count(1)
-        written = foresee(
+        written = predict_traces(
             pair, written, out / HRAD_FOLDER, seed, lambda what: show(f"H-RAD: {what}", next(done), total)
         )
     traces, sampled = written[0], written[1] if effort.sampled else []

@@ -121,7 +121,7 @@ MinConfidence = Annotated[
 DrawDrafts = Annotated[
     bool, typer.Option("--draw-drafts", help="draw draft tokens, where there is a temperature")
 ]
-Hrad = Annotated[bool, typer.Option("--hrad", help="cut drafts as H-RAD foresees (see 'train-hrad')")]
+Hrad = Annotated[bool, typer.Option("--hrad", help="cut drafts as H-RAD predicts (see 'train-hrad')")]
 Redraft = Annotated[bool, typer.Option("--redraft", help="SpecBranch: after a rejection draft a line first")]
 Guesses = Annotated[
     int,

@@ -39,7 +39,7 @@ def test_reliability_stands_against_the_line_of_equality() -> None:
 
 def test_the_finding_names_every_drafts_share() -> None:
     for one in STATISTICS:
-        assert f"{one.draft} foresees {100 * one.overall.within[0].value:.1f}%" in SECTION.finding
+        assert f"{one.draft} predicts {100 * one.overall.within[0].value:.1f}%" in SECTION.finding
 
 
 def test_no_draft_is_told() -> None:

@@ -1,4 +1,4 @@
-"""How well drafts foresee the target, on traces whose shares are known."""
+"""How well drafts predict the target, on traces whose shares are known."""
 
 import math
 from collections.abc import Sequence

@@ -89,7 +89,7 @@ def benchmark(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Benchmark
 def test_everybody_runs_and_writes_the_same_greedy_text(benchmark: Benchmark) -> None:
     for mode in MODES:
         assert {row.name for row in benchmark.rows if row.mode == mode} == {
-            entry.name for entry in ENTRIES if not entry.foresees
+            entry.name for entry in ENTRIES if not entry.predicts
         }
     orders = [text.order for row in benchmark.rows for text in row.texts]
     assert len(set(orders)) == len(orders)

@@ -70,9 +70,9 @@ def test_drafts_have_rows_of_their_own_where_they_should() -> None:
         f for f in families("sampled", budgets, DRAFTS) if f.entry.name == "speculative" and len(f.cores) == 1
     ]
     assert {c.draft for c in sampled.candidates} == set(DRAFTS)
-    assert not any(f.entry.foresees for f in greedy)
+    assert not any(f.entry.predicts for f in greedy)
     taught = families("greedy", budgets, DRAFTS, predictors={"int8"})
-    assert {f.draft for f in taught if f.entry.foresees} == {"int8"}
+    assert {f.draft for f in taught if f.entry.predicts} == {"int8"}
     assert all(not f.entry.drafts for f in families("greedy", budgets, ()))
     assert all(len(f.candidates) == 1 for f in families("greedy", budgets, DRAFTS, most=1))
 

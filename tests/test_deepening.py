@@ -1,4 +1,4 @@
-"""A deepened target writes and foresees what the plain one does, costs more, and says so wherever figures are shown."""
+"""A deepened target writes and predicts what the plain one does, costs more, and says so wherever figures are shown."""
 
 import io
 import json

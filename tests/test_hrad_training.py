@@ -75,10 +75,10 @@ def synthetic(prompts: int = 24, seed: int = 0) -> tuple[list[Tensor], list[Tens
     return features, hits
 
 
-def likelihood(foreseen: Sequence[Tensor], hits: list[Tensor]) -> float:
+def likelihood(predicted: Sequence[Tensor], hits: list[Tensor]) -> float:
     """Nats a position that has two more tokens behind it, of whether none, one, or more of them are accepted."""
     total, count = 0.0, 0
-    for chances, hit in zip(foreseen, hits, strict=True):
+    for chances, hit in zip(predicted, hits, strict=True):
         for place in range(len(hit) - 2):
             kind = 0 if not hit[place + 1] else 1 if not hit[place + 2] else 2
             of_kind = [chances[place, 0], chances[place, 1], chances[place, 2:].sum()]
@@ -90,9 +90,9 @@ def test_runs_that_the_features_tell_are_learnt() -> None:
     features, hits = synthetic()
     crossed = cross_fit(features, hits, PLAN, folds=3)
     assert likelihood(crossed.base, hits) > 0.9
-    assert likelihood(crossed.foreseen, hits) < 0.25
+    assert likelihood(crossed.predicted, hits) < 0.25
     chances = [torch.full((LENGTH,), 0.5) for _ in hits]
-    found = quality(crossed.foreseen, crossed.base, hits, chances, 2)
+    found = quality(crossed.predicted, crossed.base, hits, chances, 2)
     assert found is not None
     assert found.accuracy > 0.93 > 0.6 > found.base_accuracy
     assert found.gain.low > 0.5
@@ -107,9 +107,9 @@ def test_what_the_features_do_not_tell_is_not_learnt() -> None:
     features, hits = synthetic()
     crossed = cross_fit(features, hits[1:] + hits[:1], PLAN, folds=3)
     shuffled = hits[1:] + hits[:1]
-    assert likelihood(crossed.foreseen, shuffled) > likelihood(crossed.base, shuffled) - 0.01
+    assert likelihood(crossed.predicted, shuffled) > likelihood(crossed.base, shuffled) - 0.01
     # And the loss on prompts held out keeps it from being much worse.
-    assert likelihood(crossed.foreseen, shuffled) < likelihood(crossed.base, shuffled) + 0.03
+    assert likelihood(crossed.predicted, shuffled) < likelihood(crossed.base, shuffled) + 0.03
 
 
 def planted(prompts: int = 20) -> tuple[list[Tensor], list[Tensor]]:
@@ -120,21 +120,21 @@ def planted(prompts: int = 20) -> tuple[list[Tensor], list[Tensor]]:
     return features, [torch.full((LENGTH,), bool(r)) for r in right]
 
 
-def test_a_prompt_is_foreseen_by_what_never_saw_it() -> None:
+def test_a_prompt_is_predicted_by_what_never_saw_it() -> None:
     features, hits = planted()
-    # Trained on them all, a network knows which prompt goes how; but not when it is foreseen by the others'.
+    # Trained on them all, a network knows which prompt goes how; but not when it is predicted by the others'.
     seen = fit([*features, *features], [*hits, *hits], replace(PLAN, epochs=60, patience=60))
     assert likelihood([seen.predict(x) for x in features], hits) < 0.1
     crossed = cross_fit(features, hits, PLAN, folds=5)
-    assert likelihood(crossed.foreseen, hits) > 0.6
+    assert likelihood(crossed.predicted, hits) > 0.6
 
 
 def test_cross_fit_leaves_a_prompt_out_exactly() -> None:
-    """Whatever one prompt holds, the chances foreseen for it by the same seed depend on the others alone."""
+    """Whatever one prompt holds, the chances predicted for it by the same seed depend on the others alone."""
     features, hits = synthetic(prompts=6)
-    before = cross_fit(features, hits, PLAN, folds=3).foreseen
+    before = cross_fit(features, hits, PLAN, folds=3).predicted
     hits[2] = ~hits[2]
-    after = cross_fit(features, hits, PLAN, folds=3).foreseen
+    after = cross_fit(features, hits, PLAN, folds=3).predicted
     assert after[2].equal(before[2])
     assert sum(not a.equal(b) for a, b in zip(after, before, strict=True)) == 4  # all but the fold of two
 
@@ -153,8 +153,8 @@ def test_features_that_never_change_and_texts_of_one_token_do_no_harm() -> None:
     features.append(features[0][:1])
     hits.append(hits[0][:1])
     crossed = cross_fit(features, hits, PLAN)
-    assert all(bool(chances.isfinite().all()) for chances in crossed.foreseen)
-    assert crossed.foreseen[-1].shape == (1, crossed.foreseen[0].shape[1])
+    assert all(bool(chances.isfinite().all()) for chances in crossed.predicted)
+    assert crossed.predicted[-1].shape == (1, crossed.predicted[0].shape[1])
 
 
 def test_too_few_prompts_are_refused() -> None:

@@ -99,9 +99,9 @@ def measured(calibrated: tuple[Pair, Tokenizer, Artifact]) -> tuple[Pair, Tokeni
 
 
 def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
-    """The calibration as H-RAD's final networks foresee its prompts, where it holds what others foresaw."""
+    """The calibration as H-RAD's final networks predict its prompts, where it holds what others predicted."""
 
-    def foreseen(trace: Trace, name: str) -> DraftTrace:
+    def predicted(trace: Trace, name: str) -> DraftTrace:
         target, _ = pair.players("in-turn", name)
         pair.teach(target, name)
         chances = target.worker.call(
@@ -113,10 +113,10 @@ def by_one_network(pair: Pair, artifact: Artifact) -> Artifact:
         )
         return replace(trace.drafts[name], foreseen=np.array(chances, dtype=np.float32))
 
-    def all_foreseen(traces: Sequence[Trace]) -> tuple[Trace, ...]:
-        return tuple(replace(t, drafts={name: foreseen(t, name) for name in t.drafts}) for t in traces)
+    def all_predicted(traces: Sequence[Trace]) -> tuple[Trace, ...]:
+        return tuple(replace(t, drafts={name: predicted(t, name) for name in t.drafts}) for t in traces)
 
-    return replace(artifact, traces=all_foreseen(artifact.traces), sampled=all_foreseen(artifact.sampled))
+    return replace(artifact, traces=all_predicted(artifact.traces), sampled=all_predicted(artifact.sampled))
 
 
 @pytest.mark.parametrize("draft", ["near", pytest.param("middling", marks=pytest.mark.slow), "far"])
@@ -150,7 +150,7 @@ def test_rounds_and_reads_are_the_engines(
 
 @pytest.mark.parametrize("draft", ["near", "middling"])
 @pytest.mark.parametrize("draw_drafts", [False, True])
-def test_foresight_of_drawn_texts_is_the_engines(
+def test_predictions_for_drawn_texts_is_the_engines(
     measured: tuple[Pair, Tokenizer, Artifact], draft: str, draw_drafts: bool
 ) -> None:
     pair, tokenizer, artifact = measured
@@ -169,7 +169,7 @@ def test_foresight_of_drawn_texts_is_the_engines(
         assert run.rounds[:-2] == expected.rounds[:-2]
 
 
-def test_every_text_is_foreseen(calibrated: tuple[Pair, Tokenizer, Artifact]) -> None:
+def test_every_text_is_predicted(calibrated: tuple[Pair, Tokenizer, Artifact]) -> None:
     artifact = calibrated[2]
     for trace in (*artifact.traces, *artifact.sampled):
         for seen in (*trace.drafts.values(), *trace.drawing.values()):

@@ -96,7 +96,7 @@ def test_greedy_text_is_the_targets_own(
 
 
 @pytest.fixture(scope="module")
-def foreseeing(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def predicting(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """The pair with untrained H-RAD networks, whose classes are as good as any for a text's identity."""
     folder = tmp_path_factory.mktemp("hrad")
     target, _ = pair.players("in-turn", None)
@@ -120,7 +120,7 @@ def foreseeing(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.mark.parametrize("draft", ["rounded", "other"])
 @pytest.mark.parametrize("least", [0.0, 0.4])
 def test_hrad_changes_the_rounds_and_never_the_text(
-    foreseeing: Pair, texts: list[tuple[int, ...]], draft: str, least: float
+    predicting: Pair, texts: list[tuple[int, ...]], draft: str, least: float
 ) -> None:
     plain = Configuration(
         policy="specbranch", draft=draft, draft_length=6, branches=3, adaptive_branches=False
@@ -129,10 +129,10 @@ def test_hrad_changes_the_rounds_and_never_the_text(
     drawn = hybrid.model_copy(update={"draw_drafts": True})
     cut = 0
     for prompt, text in zip(PROMPTS, texts, strict=True):
-        run = foreseeing.generate(hybrid, prompt, max_tokens=TOKENS)
+        run = predicting.generate(hybrid, prompt, max_tokens=TOKENS)
         assert run.tokens == text
         cut += sum(r.cut for r in run.rounds)
-        assert len(foreseeing.generate(drawn, prompt, max_tokens=TOKENS, sampling=WARM[0]).tokens) == TOKENS
+        assert len(predicting.generate(drawn, prompt, max_tokens=TOKENS, sampling=WARM[0]).tokens) == TOKENS
     assert cut > 0 or draft == "other"  # of which little survives to be cut
 
 

@@ -1,4 +1,4 @@
-"""How well a calibration's drafts foresee the target, from its traces: by depth, by kind of text, by confidence.
+"""How well a calibration's drafts predict the target, from its traces: by depth, by kind of text, by confidence.
 
 Every share is a ratio of sums over positions, and its 95% interval is over prompts (`engine.metrics.ratio_of_sums`),
 since positions of one text are not independent. Torch-free.

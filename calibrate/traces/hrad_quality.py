@@ -1,4 +1,4 @@
-"""How well H-RAD foresees, beside the base rate and beside the draft's own confidence."""
+"""How well H-RAD predicts, beside the base rate and beside the draft's own confidence."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from engine.metrics import Estimate, ratio_of_sums
 from engine.policies.prediction import classify
 
 CLASSES = ("none", "some", "all")  # of a line's tokens are accepted
-LEAST = 1e-6  # a chance foreseen counts as this at least, or one surprise would make a log-loss infinite
+LEAST = 1e-6  # a chance predicted counts as this at least, or one surprise would make a log-loss infinite
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Of foreseeing lines of `tokens` tokens, on all positions that have so many behind them.
+    """Of predicting lines of `tokens` tokens, on all positions that have so many behind them.
 
-    `confusion[truth][foreseen]` counts positions, in the order of CLASSES. `log_loss` and `base_log_loss` are nats
+    `confusion[truth][predicted]` counts positions, in the order of CLASSES. `log_loss` and `base_log_loss` are nats
     a position, and `gain` is the latter less the former, with its 95% interval over prompts. `base_accuracy` is
     the likeliest class's share. The areas under the ROC curve are of telling "none" and "all" from the rest: by
     H-RAD, and by the draft's confidence in its first token and in all of them (NaN where only one kind occurs).
@@ -41,13 +41,13 @@ class Quality:
 
 
 def quality(
-    foreseen: Sequence[Tensor],
+    predicted: Sequence[Tensor],
     base: Sequence[Tensor],
     hits: Sequence[Tensor],
     chances: Sequence[Tensor],
     tokens: int,
 ) -> Quality | None:
-    """The figures over prompts: chances of runs [T, R + 1] as foreseen and by base rate, then `Agreement`'s [T].
+    """The figures over prompts: chances of runs [T, R + 1] as predicted and by base rate, then `Agreement`'s [T].
 
     None if no text has so many tokens.
     """
@@ -57,7 +57,7 @@ def quality(
     sure: list[NDArray[np.float64]] = []
     gains: list[float] = []
     losses: list[tuple[float, float]] = []
-    for mine, rate, hit, chance in zip(foreseen, base, hits, chances, strict=True):
+    for mine, rate, hit, chance in zip(predicted, base, hits, chances, strict=True):
         usable = len(hit) - tokens
         if usable < 1:
             continue
@@ -123,7 +123,7 @@ def describe(name: str, found: Quality) -> Iterator[str]:
     )
     for kind, row in zip(CLASSES, found.confusion, strict=True):
         cells = ", ".join(f"{told} {count}" for told, count in zip(CLASSES, row, strict=True))
-        yield f"  {kind} accepted, foreseen as: {cells}"
+        yield f"  {kind} accepted, predicted as: {cells}"
 
 
 def _classes(chances: Tensor, tokens: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""From a pair to a network for each of its drafts, and how well each foresees prompts that it never saw."""
+"""From a pair to a network for each of its drafts, and how well each predicts prompts that it never saw."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -66,7 +66,7 @@ def train(
         hits = [lesson.drafts[name].hits for lesson in lessons]
         chances = [lesson.drafts[name].chances for lesson in lessons]
         crossed = cross_fit(features, hits, plan, seed=seed)
-        found = [quality(crossed.foreseen, crossed.base, hits, chances, line) for line in LINES]
+        found = [quality(crossed.predicted, crossed.base, hits, chances, line) for line in LINES]
         predictor = fit(features, hits, plan, seed=seed)
         path = predictor_path(folder, name)
         positions = sum(map(len, hits))

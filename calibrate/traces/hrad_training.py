@@ -1,4 +1,4 @@
-"""Training H-RAD's network (`engine.models.hrad`) and foreseeing each prompt by a network that never saw it."""
+"""Training H-RAD's network (`engine.models.hrad`) and predicting each prompt by a network that never saw it."""
 
 import random
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ class Plan:
 class CrossFit:
     """For each prompt, chances [T, R + 1] of the run behind each of its T tokens, by what never saw that prompt.
 
-    `foreseen` by networks; `base` by the base rate of the same training prompts, equal in all rows. `unaware`: for
-    each prompt the network, to foresee other texts behind it.
+    `predicted` by networks; `base` by the base rate of the same training prompts, equal in all rows. `unaware`: for
+    each prompt the network, to predict other texts behind it.
     """
 
     unaware: tuple[Predictor, ...]
-    foreseen: tuple[Tensor, ...]
+    predicted: tuple[Tensor, ...]
     base: tuple[Tensor, ...]
 
 
@@ -145,7 +145,7 @@ def cross_fit(
     """
     count = len(features)
     if count < 3:
-        raise ConfigurationError("H-RAD is tested on three prompts or more: two to train on, one to foresee.")
+        raise ConfigurationError("H-RAD is tested on three prompts or more: two to train on, one to predict.")
     order = random.Random(seed).sample(range(count), count)
     unaware: dict[int, Predictor] = {}
     base: dict[int, Tensor] = {}

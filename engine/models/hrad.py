@@ -84,7 +84,7 @@ def run_chances(log_odds: Tensor) -> Tensor:
 def fingerprint(target: Decoder) -> str:
     """SHA-256 (hex) of a target's first embeddings and their width, the same in float32 and in bfloat16.
 
-    A target fine-tuned without its embedding looks alike; foresight made for another costs speed and never text.
+    A target fine-tuned without its embedding looks alike; predictions made for another costs speed and never text.
     """
     rows = target.embed(range(FINGERPRINT_TOKENS)).detach().to("cpu", torch.bfloat16).contiguous()
     digest = hashlib.sha256(str(list(rows.shape)).encode())

@@ -31,7 +31,7 @@ class Settings(BaseModel):
     draw_drafts: bool = Field(
         default=False, description="at a temperature, draw draft tokens instead of taking the most likely"
     )
-    hrad: bool = Field(default=False, description="cut the line to judge as H-RAD foresees")
+    hrad: bool = Field(default=False, description="cut the line to judge as H-RAD predicts")
     redraft: bool = Field(
         default=False, description="after a rejection draft a line first, not beside the target's next token"
     )

@@ -81,7 +81,7 @@ class Entry:
     """A row of the competition: a method, and the settings among which its best one is chosen, likeliest first.
 
     `per_draft`: a row for each draft, in these modes; elsewhere the draft is one more setting. `alone`: its row of
-    the first budget stands in the second one too. `balanced`: not chosen, but PEARL's ratio of times. `foresees`:
+    the first budget stands in the second one too. `balanced`: not chosen, but PEARL's ratio of times. `predicts`:
     only for drafts with an H-RAD network.
     """
 
@@ -94,7 +94,7 @@ class Entry:
     per_draft: tuple[Mode, ...] = ()
     alone: bool = False
     balanced: bool = False
-    foresees: bool = False
+    predicts: bool = False
 
     def cores(self, budget: Budget) -> tuple[int, ...] | None:
         """The cores that a budget allows it; none: it cannot run there."""
@@ -174,7 +174,7 @@ ENTRIES = (
                 {"draft_length": 4, "branches": 1, "second_under": 0.5},
                 {"draft_length": 3, "branches": 1, "second_under": 0.8})),
     Entry("SpecBranch, H-RAD", fixed={"policy": "specbranch", "hrad": True}, drafts=True, at_once=True,
-          per_draft=MODES, foresees=True,
+          per_draft=MODES, predicts=True,
           grid=({"draft_length": 4, "branches": 4, "min_confidence": 0.5},
                 {"draft_length": 3, "branches": 4, "min_confidence": 0.3},
                 {"draft_length": 6, "branches": 4, "min_confidence": 0.5},
@@ -215,7 +215,7 @@ def families(
     found: dict[tuple[str, tuple[int, ...], str | None], Family] = {}
     for budget, entry in itertools.product(budgets, entries):
         cores = entry.cores(budget)
-        usable = [name for name in drafts if name in predictors or not entry.foresees]
+        usable = [name for name in drafts if name in predictors or not entry.predicts]
         if cores is None or (entry.drafts and not usable):
             continue
         separate = entry.drafts and mode in entry.per_draft

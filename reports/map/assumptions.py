@@ -40,7 +40,7 @@ def assumptions(found: RegimeMap) -> Section:
          "unsure, so that runs of hits keep their shape; confidences stay as they were recorded"),
         ("shifted from", "; ".join(sources)),
         ("drawn texts", "drafts draw their tokens too, where the calibration recorded that"),
-        ("H-RAD", "left out: its foresight was recorded for the alignment that was"),
+        ("H-RAD", "left out: its predictions were recorded for the alignment that was"),
         ("settings", f"{found.settings} in each cell over all methods and placements, a coarse grid; each method's "
          "best is chosen on the texts that it is shown on"),
         ("intervals", f"95%, paired over {plural(found.prompts, 'prompt')}, by the delta method; of the texts that "

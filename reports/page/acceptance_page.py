@@ -1,4 +1,4 @@
-"""The section on how well the drafts foresee the target: by place in the draft, kind of prompt, and confidence."""
+"""The section on how well the drafts predict the target: by place in the draft, kind of prompt, and confidence."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ Point = tuple[float, Estimate, str]  # x, the share, what the hover box says
 
 def acceptance(statistics: Sequence[AcceptanceStatistics]) -> Section:
     """What the calibration's texts tell of each draft."""
-    short, title = "Acceptance", "How well the drafts foresee the target"
+    short, title = "Acceptance", "How well the drafts predict the target"
     if not statistics:
         return Section("acceptance", short, title, "The calibration holds no draft.")
     return Section(
@@ -34,7 +34,7 @@ def _finding(statistics: Sequence[AcceptanceStatistics]) -> str:
     parts = []
     for one in statistics:
         kinds = sorted(one.by_kind, key=lambda k: k.within[0].value)
-        part = f"{one.draft} foresees {_shown(one.overall.within[0])} of the target's tokens"
+        part = f"{one.draft} predicts {_shown(one.overall.within[0])} of the target's tokens"
         if len(kinds) > 1:
             part += (
                 f", from {percent(kinds[0].within[0].value, 0)} ({kinds[0].kind}) to "
@@ -133,7 +133,7 @@ def _kind_chart(statistics: Sequence[AcceptanceStatistics]) -> Chart:
         caption = f"Positions where the target's token is {among}, by kind of prompt. Bars: 95% intervals."
         views[str(rank)] = View(figure, caption)
     choices = (Choice("Candidates", tuple(f"First {k}" if k > 1 else "First" for k in RANKS)),)
-    return Chart("kinds", "Share of positions foreseen by each draft, by kind of prompt", views, choices)
+    return Chart("kinds", "Share of positions predicted by each draft, by kind of prompt", views, choices)
 
 
 def _reliability_chart(statistics: Sequence[AcceptanceStatistics]) -> Chart:

@@ -204,7 +204,7 @@ def conditions(v: Verification, artifact: Artifact | None) -> Section:
     tables = (
         pairs("How it was measured", _method(v)),
         *((_pace(v.pace),) if v.pace else ()),
-        *((_crowds(v.crowds),) if v.crowds else ()),
+        *((_contention(v.crowds),) if v.crowds else ()),
         pairs("Hardware", tuple(v.hardware.items())),
         pairs("Software", tuple(v.software.items())),
         pairs("Models", tuple(v.models.items())),
@@ -247,7 +247,7 @@ def _pace(pace: Sequence[Drift]) -> Table:
     return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 
-def _crowds(crowds: Sequence[ContentionSample]) -> Table:
+def _contention(found: Sequence[ContentionSample]) -> Table:
     """What target and draft do to each other in the processes of the runs, which predictions go by."""
     rows = tuple(
         (
@@ -258,7 +258,7 @@ def _crowds(crowds: Sequence[ContentionSample]) -> Table:
             *(f"{times:.2f}" for times in together.slow_down()),
             str(min(len(together.target_together), len(together.draft_together))),
         )
-        for one in crowds
+        for one in found
         for together in one.together
     )
     columns = (

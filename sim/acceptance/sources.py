@@ -164,7 +164,7 @@ class TraceAcceptance:
     off: tuple[Branch, ...]
     drawn: tuple[tuple[float, ...], ...]
     recorded: int
-    foreseen: tuple[tuple[float, ...], ...] = ()
+    predicted: tuple[tuple[float, ...], ...] = ()
     _first: tuple[int, ...] = field(init=False)
     _second: tuple[Candidate, ...] = field(init=False)
     _sure: tuple[float, ...] = field(init=False)
@@ -211,7 +211,7 @@ class TraceAcceptance:
             ),
             drawn=_draw(off_path, recorded, length + 2 * REACH, seed),
             recorded=recorded,
-            foreseen=tuple(map(tuple, seen.foreseen.tolist())),
+            predicted=tuple(map(tuple, seen.foreseen.tolist())),
         )
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
@@ -291,12 +291,12 @@ class TraceAcceptance:
         return (first, *self._unknown[span]), (sure, *self.drawn[rank][span])
 
     def predict(self, position: int, count: int) -> Prediction:
-        if not self.foreseen:
+        if not self.predicted:
             raise ConfigurationError(
                 "the calibration was made without H-RAD; train it with 'specbranch train-hrad' and calibrate again, "
                 "or set hrad: false."
             )
-        return classify(self.foreseen[position], count)
+        return classify(self.predicted[position], count)
 
     def _greedy(self, start: int, length: int) -> Branch:
         """The draft's own line behind the path's first `start` tokens."""

@@ -75,7 +75,7 @@ class Costs(Protocol):
         """Drawing draft tokens at a temperature, beyond choosing candidates."""
         ...
 
-    def foresight(self) -> float:
+    def prediction(self) -> float:
         """H-RAD's inference."""
         ...
 
@@ -96,7 +96,7 @@ class Greedy:
     def draft_draw(self, operations: Operations) -> float:
         return 0.0
 
-    def foresight(self) -> float:
+    def prediction(self) -> float:
         return 0.0
 
 
@@ -153,9 +153,9 @@ def without_pauses(
         forks = np.flatnonzero(work.opened)
         if len(forks):
             seconds[forks] += costs.fork(some(forks, work.opened, work.context - work.moved))
-    foreseen = np.flatnonzero(work.foreseen)
-    if len(foreseen):
-        seconds[foreseen] += costs.foresight()
+    predicted = np.flatnonzero(work.predicted)
+    if len(predicted):
+        seconds[predicted] += costs.prediction()
     if sampled:
         seconds[target] += costs.target_draw(some(target, work.drawn, work.context))
         drawing = draft[work.drawn[draft] > 0]

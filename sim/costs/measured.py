@@ -218,7 +218,7 @@ class CalibratedCosts:
     def draft_draw(self, operations: Operations) -> Floats | float:
         return self.draft_draws.nearest(operations.tokens)
 
-    def foresight(self) -> float:
+    def prediction(self) -> float:
         return self.inference
 
 

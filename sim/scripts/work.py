@@ -31,13 +31,13 @@ class Work(NamedTuple):
     opened: Counts  # branches of which one is moved to its place first; 0: none is
     moved: Counts  # its tokens
     drawn: Counts  # tokens that each forward draws at a temperature, where one does
-    foreseen: Counts  # 1 with H-RAD's inference
+    predicted: Counts  # 1 with H-RAD's inference
     sent: Counts  # tokens of the message that brings the job to the draft
     returned: Counts  # tokens of the message that brings its result
 
 
 # What is written down of a job, in this order; of the target's, the rest follows.
-TARGET_COLUMNS = ("round", "tokens", "context", "drawn", "foreseen")
+TARGET_COLUMNS = ("round", "tokens", "context", "drawn", "predicted")
 DRAFT_COLUMNS = (
     "round",
     "tokens",

@@ -18,7 +18,7 @@ same recorded texts. What that assumes:
 - Acceptance is shifted (`sim.acceptance.alignment`) from the recorded draft whose own alignment is nearest, so that
   runs of hits keep their shape. Confidences stay as that draft had them.
 - At a temperature drafts draw their tokens, where the calibration recorded that, and alignment is the share of drawn
-  tokens that are the target's. H-RAD is left out: its foresight was recorded for the alignment that was.
+  tokens that are the target's. H-RAD is left out: its predictions were recorded for the alignment that was.
 - The best setting of each method is chosen on the texts that it is shown on.
 
 Intervals are over prompts, paired, by the delta method, as `sim.search.tune` has them. Two methods are tied where the

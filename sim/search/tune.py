@@ -160,9 +160,9 @@ _GOALS: dict[Objective, str] = {
 
 def whole_grid(artifact: Artifact) -> Grid:
     """What is searched where nothing less is asked: H-RAD and drawn drafts where the texts have what these need."""
-    foreseen = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
+    predicted = all(len(seen.foreseen) for trace in artifact.traces for seen in trace.drafts.values())
     return Grid(
-        hrad=(False, True) if foreseen else (False,),
+        hrad=(False, True) if predicted else (False,),
         draw_drafts=(False, True) if artifact.temperature else (False,),
     )
 
