@@ -18,6 +18,7 @@ from engine.models.cache_state import CacheState
 from engine.policies import load_policy
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits
+from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import Round, TokenTree, Verdict, first_nodes, side_by_side
 from scenarios.what_if import WhatIf
@@ -52,6 +53,7 @@ class Reference:
     target: CacheState = field(default_factory=CacheState)
     draft_cache: CacheState = field(default_factory=CacheState)
     ngrams: NGrams = NONE
+    repetitions: Repetitions = field(default_factory=Repetitions)
 
     @property
     def finished(self) -> bool:

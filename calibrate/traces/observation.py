@@ -131,7 +131,7 @@ def _seen(
     """
     from engine.models.decoding import candidates
     from engine.models.distributions import acceptance_bound, perturb
-    from engine.models.rows import Rows, Sight
+    from engine.models.rows import Rows, Visibility
 
     logits = perturb(logits, how, range(before, before + len(path)), model.decoder.kept_tokens)
     best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
@@ -148,7 +148,7 @@ def _seen(
         for row, slots in enumerate(own):
             slots.append(first + row)
         positions = [prefix + step for prefix in prefixes]
-        rows = Rows(current, positions, first, Sight(prefixes, own), len(missed))
+        rows = Rows(current, positions, first, Visibility(prefixes, own), len(missed))
         read = model.decoder.forward([rows])
         logits = perturb(
             read.float(), how, [position + 1 for position in positions], model.decoder.kept_tokens

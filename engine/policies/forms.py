@@ -5,7 +5,8 @@ from functools import cache, cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 # Where a node comes from: a forward of the draft was made for it; it was another candidate of such a forward, for
 # nothing; or it was found without a draft, in the text or among n-grams.
@@ -112,12 +113,6 @@ class Parents(tuple[int, ...]):
         return Kept(lambda count: shared((*self, *[last, *range(end, end + count)][:count])))
 
     @cached_property
-    def beside(self) -> "Kept[int, Parents]":
-        """By a count: a line of so many nodes more behind the text."""
-        end = len(self)
-        return Kept(lambda count: shared((*self, *[-1, *range(end, end + count)][:count])))
-
-    @cached_property
     def with_siblings(self) -> "Kept[tuple[int, ...], tuple[Parents, tuple[int, ...]]]":
         """By some nodes: a sibling more of each behind all nodes, and the sources of all."""
         return Kept(
@@ -148,17 +143,29 @@ class Parents(tuple[int, ...]):
             for node in nodes:
                 numbers[node], read = read, read + 1
             counts.append(len(nodes))
-        return Reading(tuple(numbers), tuple(counts))
+        lines: list[Line] = []
+        for last in range(len(self)):
+            if numbers[last] >= 0 and all(numbers[node] < 0 for node in self.children[last]):
+                line = [last]
+                while self[line[0]] >= 0:
+                    line.insert(0, self[line[0]])
+                lines.append(Line(line[0], picking(line), tuple([numbers[node] for node in line])))
+        return Reading(tuple(counts), tuple(lines))
+
+
+class Line(NamedTuple):
+    """Nodes from the text on, each behind the one before: the `first`, what takes them, and their order of reading."""
+
+    first: int
+    pick: Pick
+    numbers: tuple[int, ...]
 
 
 class Reading(NamedTuple):
-    """The order in which nodes were read: the number of each in it, or -1 if it never was.
+    """How nodes were read: how many each forward read, and the lines to all behind which none was read."""
 
-    `counts`: how many each forward read.
-    """
-
-    numbers: tuple[int, ...]
     counts: tuple[int, ...]
+    lines: tuple[Line, ...] = ()
 
 
 class Kept(dict[K, V]):
@@ -188,6 +195,16 @@ def chain(count: int) -> Parents:
 
 
 NO_PARENTS = chain(0)
+
+
+@lru_cache(FORMS)
+def lines(lengths: tuple[int, ...]) -> Parents:
+    """The parents in so many chains of these lengths, one after another."""
+    parents: list[int] = []
+    for length in lengths:
+        first = len(parents)
+        parents += [-1, *range(first, first + length - 1)][:length]
+    return shared(tuple(parents))
 
 
 class Shape(NamedTuple):

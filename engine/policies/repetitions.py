@@ -13,11 +13,12 @@ class Repetitions:
     """Where sequences of tokens end in one text, of which ever more is noted.
 
     What is looked up in a beginning of the text does not depend on how far it is noted already, so all who look things
-    up in one text share them.
+    up in one text share them. `_longest` is the length of the longest sequences that are noted.
     """
 
     _ends: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
-    _noted: dict[int, int] = field(default_factory=dict)  # by the length of sequences, up to which end
+    _longest: int = 0
+    _noted: int = 0
 
     def look_up(
         self,
@@ -33,18 +34,21 @@ class Repetitions:
         `last`: the text's last tokens, or those of what is to be written behind it. All are looked for, then fewer of
         them, down to `shortest`; nothing if even these are new.
         """
-        size = len(text)
-        for length in range(len(last), shortest - 1, -1):
-            if self._noted.get(length, 0) < size - 1:
-                self._note(text, length)
-            ends = self._ends.get(last[-length:])
+        size, longest = len(text), len(last)
+        if self._noted < size - 1 or self._longest < longest:
+            self._note(text, longest)
+        for skipped in range(longest - shortest + 1):
+            ends = self._ends.get(last[skipped:])
             if ends and ends[0] < size:
                 end = ends[0] if first else ends[-1] if ends[-1] < size else ends[bisect_left(ends, size) - 1]
                 return tuple(text[end : end + count])
         return ()
 
-    def _note(self, text: Sequence[int], length: int) -> None:
-        """Where sequences of a length end before the text does."""
-        for end in range(max(length, self._noted.get(length, 0) + 1), len(text)):
-            self._ends.setdefault(tuple(text[end - length : end]), []).append(end)
-        self._noted[length] = len(text) - 1
+    def _note(self, text: Sequence[int], longest: int) -> None:
+        """Where sequences of up to so many tokens end, up to the last token but one."""
+        if longest > self._longest:
+            self._ends, self._longest, self._noted = {}, longest, 0
+        for end in range(self._noted + 1, len(text)):
+            for begin in range(max(0, end - self._longest), end):
+                self._ends.setdefault(tuple(text[begin:end]), []).append(end)
+            self._noted = end

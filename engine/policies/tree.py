@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import accumulate
+from itertools import chain as chained
 from typing import Literal
 
-from engine.policies.forms import DRAFTED, FOUND, NO_PARENTS, Parents, Pick, chain
+from engine.policies.forms import DRAFTED, FOUND, NO_PARENTS, Parents, Pick, chain, lines
 
 Prediction = Literal[0, 1, 2]
 """What H-RAD predicts of a draft's next tokens: 0, the first is rejected; 2, all are accepted; 1, neither."""
@@ -116,10 +117,9 @@ def side_by_side(branches: Sequence[Branch], siblings: Sequence[Sequence[Sibling
         tokens, confidences = branches[0]
         tree = TokenTree(tokens, chain(len(tokens)), confidences)
     else:
-        tokens, confidences, parents = (), (), NO_PARENTS
-        for line, sure in branches:
-            tokens, confidences, parents = tokens + line, confidences + sure, parents.beside[len(line)]
-        tree = TokenTree(tokens, parents, confidences)
+        each, sure = zip(*branches, strict=True)
+        parents = lines(tuple(map(len, each)))
+        tree = TokenTree(tuple(chained.from_iterable(each)), parents, tuple(chained.from_iterable(sure)))
     if not siblings or not any(siblings):
         return tree
     begins = accumulate([len(line) for line, _ in branches], initial=0)

@@ -85,9 +85,10 @@ def draft_of(
 def _with_seconds(tree: TokenTree, under: float, seconds: Sequence[Candidate], start: int) -> TokenTree:
     """Branches with the second choice beside each unsure token, but for those that begin one of several."""
     depths = tree.parents.depths
-    unsure = [node for node, sure in enumerate(tree.confidences) if sure < under]
-    if not tree.parents.is_chain:
-        unsure = [node for node in unsure if depths[node]]
+    if tree.parents.is_chain:
+        unsure = [node for node, sure in enumerate(tree.confidences) if sure < under]
+    else:
+        unsure = [node for node, sure in enumerate(tree.confidences) if sure < under and depths[node]]
     if not unsure:
         return tree
     tokens, confidences = zip(*[seconds[start + depths[node]] for node in unsure], strict=True)
@@ -263,32 +264,31 @@ class TraceAcceptance:
     def _on_path(self, start: int, limits: DraftLimits) -> Draft:
         """The draft behind the path's first `start` tokens."""
         branches = [self._greedy(start, limits.length)]
-        count = limits.branch_count(self._sure[start]) if limits.branches > 1 else 1
-        for rank in range(1, count):
-            first, sure = self.tokens[start][rank], self.chances[start][rank]
-            if first == self.path[start]:
-                tokens, confidences = self._greedy(start + 1, limits.length - 1)
-                branches.append(((first, *tokens), (sure, *confidences)))
-            else:
-                branches.append(self._elsewhere(start, rank, first, sure, limits.length))
+        if limits.branches > 1:
+            tokens, chances, right = self.tokens[start], self.chances[start], self.path[start]
+            rest = slice(start + 1, start + limits.length)
+            unknown = self._unknown[rest]
+            for rank in range(1, limits.branch_count(self._sure[start])):
+                first, sure = tokens[rank], chances[rank]
+                if first == right:
+                    line, confidences = self._greedy(start + 1, limits.length - 1)
+                    branches.append(((first, *line), (sure, *confidences)))
+                else:  # behind a wrong candidate, whose tokens nobody recorded
+                    branches.append(((first, *unknown), (sure, *self.drawn[rank][rest])))
         return draft_of(branches, limits, self._second, start)
 
     def _off_path(
         self, start: int, tokens: tuple[int, ...], confidences: tuple[float, ...], limits: DraftLimits
     ) -> Draft:
         """The draft behind a line that is wrong, and its own first candidates there."""
-        sure = confidences[0]
         branches = [(tokens, confidences)]
-        # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
-        for rank in range(1, limits.branch_count(sure) if limits.branches > 1 else 1):
-            chance = (1.0 - sure) / 2.0**rank
-            branches.append(self._elsewhere(start, rank, -1 - start, chance, limits.length))
+        if limits.branches > 1:
+            sure, rest = confidences[0], slice(start + 1, start + limits.length)
+            unknown = self._unknown[start : start + limits.length]
+            # Only the first candidate's confidence is known or drawn here; the others share what it leaves.
+            for rank in range(1, limits.branch_count(sure)):
+                branches.append((unknown, ((1.0 - sure) / 2.0**rank, *self.drawn[rank][rest])))
         return draft_of(branches, limits, self._second, start)
-
-    def _elsewhere(self, start: int, rank: int, first: int, sure: float, length: int) -> Branch:
-        """A branch behind a wrong candidate, whose tokens nobody recorded."""
-        span = slice(start + 1, start + length)
-        return (first, *self._unknown[span]), (sure, *self.drawn[rank][span])
 
     def predict(self, position: int, count: int) -> Prediction:
         if not self.predicted:

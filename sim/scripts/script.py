@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.policies import Policy, load_policy
-from engine.policies.forms import NO_PARENTS, NO_SHAPE, Parents
+from engine.policies.forms import NO_PARENTS, NO_SHAPE, Line, Parents
 from engine.policies.guesses import LONGEST_MATCH, guessed
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
@@ -50,8 +50,8 @@ class SimulatedCache:
     """What a model's cache holds, by counts: as `engine.models.cache_state.CacheState` where the text only ever grows.
 
     The model was told the path up to `told` and holds it, and behind it `line`, whose first `agreed` tokens are the
-    path's; behind that its last job wrote `branches`, of whose `tokens` it read those that have `numbers`, in this
-    order; of a chain, all. Only tokens behind `told` are ever compared, so a round costs the same wherever in a text.
+    path's; behind that its last job wrote `branches`, of whose `tokens` it read `lines`; of a chain, all. Only tokens
+    behind `told` are ever compared, so a round costs the same wherever in a text.
     """
 
     told: int = 0
@@ -59,7 +59,7 @@ class SimulatedCache:
     agreed: int = 0
     branches: Parents = NO_PARENTS
     tokens: tuple[int, ...] = ()
-    numbers: tuple[int, ...] = ()
+    lines: tuple[Line, ...] = ()
 
     def rewind(
         self, path: tuple[int, ...], position: int, line: tuple[int, ...], agreed: int
@@ -90,20 +90,14 @@ class SimulatedCache:
         return told + kept, moved, last + 1 - kept
 
     def _along(self, following: tuple[int, ...]) -> tuple[int, bool]:
-        """How many of these tokens the longest path that was read goes on with, and whether it lies in its place."""
-        tokens, numbers, children = self.tokens, self.numbers, self.branches.children
-        reached, ahead = [-1], 0
-        for wanted in following:
-            further = [
-                node
-                for last in reached
-                for node in children[last]
-                if tokens[node] == wanted and numbers[node] >= 0
-            ]
-            if not further:
-                break
-            reached, ahead = further, ahead + 1
-        return ahead, not ahead or numbers[reached[0]] == ahead - 1
+        """How many of these tokens the longest line that was read goes on with, and whether it lies in its place."""
+        tokens, begin, ahead, in_place = self.tokens, following[0], 0, True
+        for line in self.lines:
+            if tokens[line.first] == begin:
+                same = agreement(following, 0, line.pick(tokens))
+                if same > ahead:
+                    ahead, in_place = same, line.numbers[same - 1] == same - 1
+        return ahead, in_place
 
     def hold(self, accepted: tuple[int, ...]) -> None:
         """Note the tokens of a tree behind the line that were accepted: no other ones will ever be gone on with."""
@@ -123,7 +117,7 @@ class SimulatedCache:
             self.tokens = tree.tokens[:levels]
             return (1,) * levels
         self.tokens = tree.tokens
-        self.numbers, counts = branches.reading[levels, inner]
+        counts, self.lines = branches.reading[levels, inner]
         return counts
 
 
@@ -283,10 +277,11 @@ class ScriptSession:
         forwards: list[tuple[int, int]] = []
         if limits.branches > 1:  # whether there are more is known behind the first forward
             count, forwards = 1, [(0, 0)]
-        while going and len(forwards) < limits.length and count < limits.most:
-            end, most = begin + count, min(limits.guesses, limits.most - count - 1)
+        most, left = limits.most, limits.length - len(forwards)
+        while going and left and count < most:
+            end, left = begin + count, left - 1
             last = ahead[max(0, end - LONGEST_MATCH) : end]
-            guess = guessed(self.repetitions, self.ngrams, text, last, most)
+            guess = guessed(self.repetitions, self.ngrams, text, last, min(limits.guesses, most - count - 1))
             forwards.append((len(guess), count - 1 if count else 0))
             # Behind the right guesses the forward writes a token of its own; behind the line's end it was not sure.
             count += agreement(tokens, count, guess) + 1
