@@ -193,6 +193,14 @@ def _needs_no_text(index: int, configuration: Configuration) -> None:
         )
 
 
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario of one hardware, or none; see `load_scenarios`. ConfigurationError if it names several."""
+    scenarios = load_scenarios(path)
+    if len(scenarios) > 1:
+        raise ConfigurationError(f"{path}: names {len(scenarios)} kinds of hardware, where one is wanted.")
+    return scenarios[0]
+
+
 def load_scenarios(path: Path) -> tuple[Scenario, ...]:
     """Read a scenario; lists of values in a configuration or a what-if make a sweep.
 

@@ -7,11 +7,10 @@ from types import MappingProxyType
 
 import pytest
 from artifacts import artifact
-from one_scenario import load_scenario
 
 from engine.errors import ConfigurationError
 from scenarios.hardware_files import SHIPPED, read_device, read_model, read_profile
-from scenarios.schema import load_scenarios
+from scenarios.schema import load_scenario, load_scenarios
 from sim.sweeps.run import run_scenario
 
 SCENARIO = """\
@@ -132,6 +131,8 @@ def test_lists_inside_make_a_scenario_for_each_choice(tmp_path: Path) -> None:
     ]
     speeds = {outcome.speed.value for scenario in scenarios for outcome in run_scenario(scenario)}
     assert len(speeds) == 4
+    with pytest.raises(ConfigurationError, match="names 4 kinds of hardware"):
+        load_scenario(tmp_path / "s.yaml")
 
 
 def test_a_profile_written_out_has_lists_of_its_own(tmp_path: Path) -> None:

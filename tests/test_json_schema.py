@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from one_scenario import load_scenario
 
 from engine.errors import ConfigurationError
 from scenarios.json_schema import SHIPPED, scenario_schema, schema_text
+from scenarios.schema import load_scenario
 
 EXAMPLES = sorted(SHIPPED.parent.glob("*.yaml"))
 GOOD: dict[str, Any] = {

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 from artifacts import artifact
-from one_scenario import load_scenario
 
 from calibrate.artifact import Artifact, load_artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import measure
 from engine.policies import policy_names, uses
 from scenarios import calibrations
-from scenarios.schema import load_scenarios
+from scenarios.schema import load_scenario, load_scenarios
 from scenarios.what_if import Link, WhatIf
 from sim.scripts.script import ScriptSession
 from sim.sweeps.run import first_run, run_scenario

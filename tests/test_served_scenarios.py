@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from artifacts import PER_SEQUENCE, TARGET_SECONDS, artifact, with_batches
 from commands import ROOT, document, specbranch
-from one_scenario import load_scenario
 
 from calibrate.artifact import Artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.runtime.workload import draw_requests
-from scenarios.schema import load_scenarios
+from scenarios.schema import load_scenario, load_scenarios
 from scenarios.shipped import find_scenario
 from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf

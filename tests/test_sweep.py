@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from one_scenario import load_scenario
-
 from engine.configuration import Configuration
+from scenarios.schema import load_scenario
 from scenarios.what_if import WhatIf
 from sim.sweeps.run import run_scenario
 from sim.sweeps.sweep import in_order, parts, sweep
