@@ -34,7 +34,8 @@ from engine.exports import on_demand
 if TYPE_CHECKING:
     from sim.search.grid import Grid
     from sim.search.objectives import Bounds
-    from sim.search.regime_map import RegimeMap, regime_map
+    from sim.search.regime_map import regime_map
+    from sim.search.regimes import RegimeMap
     from sim.search.tune import Scored, Tuning, tune
     from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
     from sim.sweeps.run import Outcome, run_scenario

@@ -103,8 +103,8 @@ def test_another_kernel_of_many_rows_is_found(few: Truth, many: Truth, knee: int
     """Whose terms are others by more than a hundredth; then nothing is left of the difference."""
     made = []
     for r, s, c in GRID:
-        _, _, *terms = few if r <= knee else many
-        seconds = true_seconds((*few[:2], *terms), r, s, c)
+        side = few if r <= knee else many
+        seconds = true_seconds((*few[:2], *side[2:]), r, s, c)
         made.append(Cell(rows=r, sequences=s, cache_tokens=c, seconds=(seconds,)))
     fit = ForwardFit.of(made)
     for cell in made:

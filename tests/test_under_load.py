@@ -79,10 +79,10 @@ def test_requests_that_arrive_by_the_clock_are_written_as_each_alone(
         equal(engine.runs[number], alone(seats, request))
     all_slots_are_free(engine)
     service = serving.service(devices_of(apart))
-    for request, late in zip(service.requests, at, strict=True):
-        assert request.arrived <= request.began <= request.first_token <= request.ended
+    for its, late in zip(service.requests, at, strict=True):
+        assert its.arrived <= its.began <= its.first_token <= its.ended
         if users is None:
-            assert request.arrived == pytest.approx(late, abs=1e-9)
+            assert its.arrived == pytest.approx(late, abs=1e-9)
     for models in service.devices:
         forwards = [batch for batch in service.batches if batch.model in models]
         assert all(after.start >= before.end for before, after in pairwise(forwards))

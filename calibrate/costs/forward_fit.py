@@ -114,7 +114,9 @@ def _fitted(cells: Sequence[Cell], knee: int) -> tuple[ForwardFit, float] | None
     counts = np.unique(rows)
     # f is a sum of steps up, one at each count of rows; what all cells have alike is a part of the first.
     steps = (rows[:, None] >= counts).astype(float)
-    terms = Terms(cache, rows * cache / sequences, sequences - 1.0)
+    terms: dict[str, Floats] = dict(
+        zip(Terms._fields, (cache, rows * cache / sequences, sequences - 1.0), strict=True)
+    )
     sides = {
         side: rows <= knee if side == "few" else rows > knee
         for side in (("few", "many") if knee else ("many",))
@@ -122,7 +124,7 @@ def _fitted(cells: Sequence[Cell], knee: int) -> tuple[ForwardFit, float] | None
     further = {
         (side, name): np.where(there, column, 0.0)
         for side, there in sides.items()
-        for name, column in zip(Terms._fields, terms, strict=True)
+        for name, column in terms.items()
         if np.ptp(column[there])
     }
     design, size = _scaled(steps, further, medians)
