@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from rich.console import Console
@@ -32,28 +32,36 @@ def console(wide: bool = False) -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE if wide else WIDTH)
 
 
-def _simulated_table(
-    title: str, rows: Sequence[tuple[str, Estimate, Estimate, Metrics | None]], wide: bool = True
-) -> Table:
-    """One row a configuration: its speed, its speed-up over the best autoregressive set-up, its metrics.
+Simulated = tuple[str, Estimate, Estimate, Metrics | None]
+"""A configuration's name, its speed, its speed-up over the best autoregressive set-up, and its metrics."""
+
+
+def _simulated_table(title: str, parts: Mapping[str, Sequence[Simulated]], wide: bool = True) -> Table:
+    """A row a configuration, in parts by their headings, of which a single one has none.
 
     Idle times and hedges only where it may be `wide`.
     """
     table = Table(title=escape(title))
     table.add_column("configuration", overflow="fold")
     headings = ["tokens/s (95%)", "speed-up (95%)"]
-    if any(metrics for *_, metrics in rows):
+    if any(metrics for rows in parts.values() for *_, metrics in rows):
         headings += ["accepted length", "rollback"]
         headings += ["hedge", "target idle", "draft idle"] if wide else []
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
-    for name, speed, speed_up, metrics in rows:
-        shown = [escape(name), stacked(speed), stacked(speed_up, 2)]
-        if metrics:
-            shares = [metrics.rollback_rate]
-            shares += [metrics.hedge_rate, metrics.target_idle, metrics.draft_idle] if wide else []
-            shown += [f"{metrics.mean_accepted_length:.2f}", *(f"{max(0.0, share):.1%}" for share in shares)]
-        table.add_row(*shown)
+    several = len(parts) > 1
+    for heading, rows in parts.items():
+        if several:
+            table.add_section()
+            table.add_row(f"[bold]{escape(heading)}[/bold]")
+        for name, speed, speed_up, metrics in rows:
+            shown = [f"{several * '  '}{escape(name)}", stacked(speed), stacked(speed_up, 2)]
+            if metrics:
+                shares = [metrics.rollback_rate]
+                shares += [metrics.hedge_rate, metrics.target_idle, metrics.draft_idle] if wide else []
+                accepted = f"{metrics.mean_accepted_length:.2f}"
+                shown += [accepted, *(f"{max(0.0, share):.1%}" for share in shares)]
+            table.add_row(*shown)
     return table
 
 
@@ -64,25 +72,14 @@ def print_outcomes(
     outcomes: Sequence[Outcome],
     wide: bool = False,
 ) -> None:
-    """A scenario's table, where its figures come from, and what a reader has to know."""
-    many = len(scenario.what_if) > 1
-    rows = [
-        (
-            marked(
-                f"{in_words(o.configuration)}; {o.what_if.label() or 'as measured'}"
-                if many
-                else in_words(o.configuration),
-                o.far_context,
-            ),
-            o.speed,
-            o.speed_up,
-            o.metrics,
-        )
-        for o in outcomes
-    ]
+    """A scenario's table by its what-ifs, where its figures come from, and what a reader has to know."""
+    parts: dict[str, list[Simulated]] = {}
+    for o in outcomes:
+        row = (marked(in_words(o.configuration), o.far_context), o.speed, o.speed_up, o.metrics)
+        parts.setdefault(o.what_if.label() or "nothing changed", []).append(row)
     name = scenario.hardware.name if scenario.hardware else ""
-    out.print(_simulated_table(f"{scenario.title}: {name}" if name else scenario.title, rows, wide))
-    if not many and (changed := scenario.what_if[0].label()):
+    out.print(_simulated_table(f"{scenario.title}: {name}" if name else scenario.title, parts, wide))
+    if len(scenario.what_if) == 1 and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
     if artifact is None:
         stated = "Costs and acceptance are" if scenario.hardware is None else "Acceptance is"
@@ -130,7 +127,7 @@ def print_tuned(out: Console, found: Tuning) -> None:
     title = (
         f"Predicted: the {len(fastest)} best of {len(found.scored)}, then the best of each policy and draft"
     )
-    out.print(_simulated_table(title, rows))
+    out.print(_simulated_table(title, {"": rows}))
     out.print(_front_table(found.front))
     out.print(
         f"Over {found.prompts} prompts, {found.tokens} tokens; intervals are over prompts.", highlight=False

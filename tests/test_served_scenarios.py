@@ -1,6 +1,7 @@
 """Scenarios in which requests arrive: what they may say, and what comes of them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -373,3 +374,21 @@ def test_serving_a_scenario_never_imports_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(file)], cwd=ROOT, capture_output=True, timeout=120, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_guide_says_of_the_shipped_loads_is_so() -> None:
+    text = " ".join((ROOT / "docs/guides/many-requests.md").read_text().split())
+    (said,) = re.findall(
+        r"makes ([\d.]+) times as many tokens/s with one user and ([\d.]+) times as many with 64", text
+    )
+    speeds = {
+        (
+            outcome.arrivals.users,
+            outcome.configuration.drafts * outcome.configuration.draft_length,
+        ): outcome.figures["tokens_per_second"].value
+        for outcome in run_served(load_scenario(find_scenario(Path("many-requests"))))
+    }
+    one, many = ({length: speeds[users, length] / speeds[users, 0] for length in (1, 3)} for users in (1, 64))
+    assert [f"{gains[1]:.1f}" for gains in (one, many)] == list(said)
+    assert one[3] == pytest.approx(one[1], rel=0.02)
+    assert many[3] < many[1]

@@ -108,6 +108,20 @@ def test_a_name_is_no_markup() -> None:
     assert "[bold]mine[/]" in "\n".join(lines)
 
 
+def test_a_simulated_table_is_in_parts_by_what_if(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    text = find_scenario(Path("stated-costs")).read_text()
+    file.write_text(f"{text}what_if: {{draft_speed: [1, 2]}}\n")
+    scenario = load_scenarios(file)[0]
+    outcomes = list(run_scenario(scenario, None))
+    lines = printed(lambda out: print_outcomes(out, scenario, None, outcomes), WIDTH)
+    cells = [line.strip("│").split("│")[0].strip() for line in lines if line.startswith("│")]
+    first, second = cells.index("nothing changed"), cells.index("draft x2")
+    assert first == 0
+    assert cells[first + 1 : second] == cells[second + 1 :]
+    assert sum(line.startswith("├") for line in lines) == 1
+
+
 def test_a_simulated_table_fits() -> None:
     scenario = load_scenarios(find_scenario(Path("stated-costs")))[0]
     outcomes = list(run_scenario(scenario, None))
