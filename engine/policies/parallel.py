@@ -25,14 +25,17 @@ def rounds(
     predict = limits.length - 1 if cut else 0
     anew = replace(limits, branches=1, adaptive=False, length=max(1, limits.length - 1))
     while not session.finished:
-        pending, redrafted = longer.lengthen(session, pending), EMPTY
+        redrafted = EMPTY
+        if repeats:
+            pending = longer.lengthen(session, pending)
         if redraft and begun and not pending and prediction != 0:
             alone = session.draft(EMPTY, anew)
             yield (alone,)
             redrafted = result(alone).tree
             pending = cut(redrafted, prediction) if cut else redrafted
-        verdict = session.verify(pending, predict)
+        judged = session.verify(pending, predict)
         draft = session.draft(pending, limits)
-        yield verdict, draft
-        prediction, begun = result(verdict).prediction, True
-        pending = commit(session, pending, result(verdict), result(draft), cut, redrafted)
+        yield judged, draft
+        verdict = result(judged)
+        prediction, begun = verdict.prediction, True
+        pending = commit(session, pending, verdict, result(draft), cut, redrafted)

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from engine.policies.forms import NO_SHAPE, SIBLING, Shape
 from engine.policies.ngrams import NGrams
 from engine.policies.repetitions import Repetitions
-from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict, books, follows
+from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict, books
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -144,7 +144,7 @@ def commit(
         session.close_round(books(judged, path, emitted))
         return EMPTY
     ahead, survived, pending = draft.tree, None, EMPTY
-    if follows(judged, path):
+    if path == judged.parents.first_line:
         root = ahead.root(token)
         if root is not None and not (ahead.sources and ahead.sources[root] == SIBLING):
             survived = pending = ahead.below(root)

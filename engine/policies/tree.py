@@ -233,7 +233,7 @@ def books(
         rolled, others = len(line) - on_line, count - len(line) - accepted + on_line
     if ahead is None:
         return _counts(count, count, accepted, emitted, rolled, others)
-    drafted = dropped = ahead.drafted
+    drafted = dropped = ahead.drafted if ahead.sources else len(ahead.tokens)
     written, added, lost, cut = 0, 0, 0, 0
     if judged.sources:
         added = count - judged.drafted
@@ -244,7 +244,7 @@ def books(
         line = ahead.parents.first_line
         lost = [ahead.sources[node] for node in line].count(DRAFTED) if ahead.sources else len(line)
     else:
-        there = survived.drafted
+        there = survived.drafted if survived.sources else len(survived.tokens)
         dropped -= 1 + there
         if pending is not survived:
             cut += there - pending.drafted

@@ -5,7 +5,7 @@ from statistics import median
 
 import numpy as np
 
-from reports.map import regime_charts
+from reports.map import evidence_charts
 from reports.map.cell_sections import published_view
 from reports.map.page_tables import (
     every_point,
@@ -58,7 +58,7 @@ def published(found: RegimeMap) -> Section:
         "Published pairs",
         "Where the published pairs lie, and what the map says there",
         finding,
-        (single("published", label, regime_charts.published_gains(regimes), caption),),
+        (single("published", label, evidence_charts.published_gains(regimes), caption),),
         (published_pairs(regimes),),
         f"Published: {SOURCE}. Neither ratio nor alignment of these pairs was measured here: the ratio lies between "
         "that of "
@@ -106,7 +106,7 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         short,
         title,
         finding,
-        (single("points", label, regime_charts.predicted_ratios(points), caption),),
+        (single("points", label, evidence_charts.predicted_ratios(points), caption),),
         (every_point(found, points), every_ratio(points)),
         f"Each method with the setting that was predicted to be its best; predictions are the records' own, at the "
         f"machine's pace of the run. Taken from the records: {origins}.",

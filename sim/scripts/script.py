@@ -103,7 +103,7 @@ class SimulatedCache:
         """Note the tokens of a tree behind the line that were accepted: no other ones will ever be gone on with."""
         self.branches, self.tokens = NO_PARENTS, accepted
 
-    def write(self, draft: Draft, *, inner: bool = False) -> tuple[int, ...]:
+    def write(self, draft: Draft, inner: bool = False) -> tuple[int, ...]:
         """Note a draft behind the line; returns how many branches each forward but the first one read.
 
         Each reads what the one before wrote, but for siblings and, with `inner`, for what nothing follows (see
@@ -219,11 +219,11 @@ class ScriptSession:
             context, moved, unread = cache.rewind(self._path, position, tokens, agreed)
             context += self._before
             opened = len(cache.branches.roots) if moved else 0
-        guesses = limits.guesses > 0
+        read = unread
+        guesses = limits.guesses
         alone = guesses and limits.branches == 1
         draft = self.source.write(position, tokens, agreed, _alone(limits) if alone else limits)
-        active = cache.write(draft, inner=limits.shape is not NO_SHAPE)
-        read = unread
+        active = cache.write(draft, limits.shape is not NO_SHAPE)
         if guesses and cache.branches.is_chain:
             if not alone:  # that there is one branch only is known behind the first forward
                 draft = self.source.write(position, tokens, agreed, _alone(limits))
