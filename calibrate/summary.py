@@ -76,8 +76,8 @@ def _fitted(costs: PlacementCosts) -> Iterator[str]:
     models |= {name: (*draft.forward, *draft.batched) for name, draft in costs.drafts.items()}
     for name, cells in models.items():
         fit = ForwardFit.of(cells)
-        parts = [(fit.many, f" beyond {fit.knee} rows")] if fit.knee else []
-        said = "; ".join(f"{_terms(terms)}{where}" for terms, where in [(fit.few, ""), *parts])
+        said = _terms(fit.few.terms)
+        said += f"; of more than {fit.knee} rows {_terms(fit.many.terms)}" if fit.knee else ""
         yield f"{name} {said} (residual {fit.residual:.1%})"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from calibrate.artifact import load_artifact
 from calibrate.cost_records import Cell
-from calibrate.costs.forward_fit import ForwardFit, Terms
+from calibrate.costs.forward_fit import ForwardFit, Side, Terms
 from engine.errors import CalibrationError
 from scenarios.shipped import REFERENCE
 
@@ -41,7 +41,7 @@ def cells(truth: Truth, noise: np.ndarray) -> list[Cell]:
 @given(truths)
 def test_a_truth_of_this_form_is_found(truth: Truth) -> None:
     fit = ForwardFit.of(cells(truth, np.zeros(len(GRID))))
-    assert fit.few == pytest.approx(truth[2:], abs=1e-9)
+    assert fit.few.terms == fit.many.terms == pytest.approx(truth[2:], abs=1e-9)
     assert fit.residual < 1e-6
     for place in GRID:
         assert fit.seconds(*place) == pytest.approx(true_seconds(truth, *place), rel=1e-6)
@@ -54,7 +54,8 @@ def test_noise_moves_it_little(truth: Truth, seed: int, share: float) -> None:
     noise = np.random.default_rng(seed).uniform(-share, share, len(GRID))
     made = cells(truth, noise)
     fit = ForwardFit.of(made)
-    assert list(fit.base) == sorted(fit.base)
+    for side in (fit.few, fit.many):
+        assert list(side.base) == sorted(side.base)
     found = fit.seconds(*np.array(GRID).T)
     measured = np.array([cell.seconds[0] for cell in made])
     assert np.array(fit.residuals) == pytest.approx(found / measured - 1.0, abs=1e-9)
@@ -66,7 +67,7 @@ def test_noise_moves_it_little(truth: Truth, seed: int, share: float) -> None:
 
 @given(truths, st.integers(1, 32), st.integers(32, 500))
 def test_more_rows_never_take_less(truth: Truth, inside: int, beyond: int) -> None:
-    """Between the measured counts and beyond them."""
+    """Between the measured counts and beyond them, of one kernel."""
     fit = ForwardFit.of(cells(truth, np.zeros(len(GRID))))
     found = fit.seconds(sorted({1, inside, 32, beyond}), 1, 0)
     assert (np.diff(found) >= -1e-12).all()
@@ -76,8 +77,8 @@ def test_more_rows_never_take_less(truth: Truth, inside: int, beyond: int) -> No
 def test_one_sequence_says_nothing_of_further_ones(truth: Truth) -> None:
     made = [cell for cell in cells(truth, np.zeros(len(GRID))) if cell.sequences == 1]
     fit = ForwardFit.of(made)
-    assert fit.few.sequence == fit.many.sequence == 0.0
-    assert fit.few[:2] == pytest.approx(truth[2:4], abs=1e-9)
+    assert fit.few.terms.sequence == fit.many.terms.sequence == 0.0
+    assert fit.few.terms[:2] == pytest.approx(truth[2:4], abs=1e-9)
     assert fit.seconds(4, 1, 400) == pytest.approx(true_seconds(truth, 4, 1, 400), rel=1e-6)
 
 
@@ -86,32 +87,31 @@ def test_as_many_rows_everywhere_say_nothing_of_what_each_sees(truth: Truth) -> 
     """All that the cache takes is k's then, and of as many rows it is right."""
     made = [c for c in cells(truth, np.zeros(len(GRID))) if (c.rows, c.sequences) == (4, 1)]
     fit = ForwardFit.of(made)
-    assert fit.few.attended == 0.0
+    assert fit.few.terms.attended == 0.0
     for cell in made:
         assert fit.seconds(4, 1, cell.cache_tokens) == pytest.approx(cell.seconds[0], rel=1e-6)
 
 
 def test_what_is_read_of_several_texts_is_the_sum_of_what_each_row_sees() -> None:
-    terms = Terms(attended=0.25)
-    fit = ForwardFit((1, 9), (1.0, 2.0), terms, terms, 0, ())
+    side = Side((1, 9), (1.0, 2.0), Terms(attended=0.25))
+    fit = ForwardFit(side, side, 0, ())
     assert fit.seconds(9, 3, 600) == fit.seconds(9, 3, 600, attended=9 * 200)
     assert fit.seconds(9, 3, 600, attended=7 * 500 + 2 * 50) - fit.seconds(9, 3, 600) == 0.25 * 1800
 
 
 @given(truths, truths, st.sampled_from(ROWS[1:-1]))
 def test_another_kernel_of_many_rows_is_found(few: Truth, many: Truth, knee: int) -> None:
-    """Whose terms are others by more than a hundredth; then nothing is left of the difference."""
+    """All of its terms are others; then nothing is left of the difference, also where it is the faster one."""
     made = []
-    for r, s, c in GRID:
-        side = few if r <= knee else many
-        seconds = true_seconds((*few[:2], *side[2:]), r, s, c)
-        made.append(Cell(rows=r, sequences=s, cache_tokens=c, seconds=(seconds,)))
+    for place in GRID:
+        seconds = true_seconds(few if place[0] <= knee else many, *place)
+        made.append(Cell(rows=place[0], sequences=place[1], cache_tokens=place[2], seconds=(seconds,)))
     fit = ForwardFit.of(made)
     for cell in made:
         place = cell.rows, cell.sequences, cell.cache_tokens
         assert fit.seconds(*place) == pytest.approx(cell.seconds[0], rel=1e-4)
         assert fit.seconds(*place) == pytest.approx(
-            fit.seconds(cell.rows, 1, 0) + by_terms(fit.terms(cell.rows), cell), rel=1e-9
+            fit.seconds(cell.rows, 1, 0) + by_terms(fit.side(cell.rows).terms, cell), rel=1e-9
         )
 
 
@@ -137,4 +137,4 @@ def test_the_shipped_forwards_are_nearly_of_this_form() -> None:
         for made in (costs.target, *(draft.forward for draft in costs.drafts.values())):
             fit = ForwardFit.of(made)
             assert fit.residual < 0.025
-            assert fit.few.cache_token + fit.few.attended > 0.0
+            assert fit.few.terms.cache_token + fit.few.terms.attended > 0.0

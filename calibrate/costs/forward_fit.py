@@ -6,16 +6,16 @@ is read with them, which is f(1); each further row is computed, each token of th
 each row that sees it; and each further sequence takes attention of its own. Published fits of served models have these
 terms but for a, which accelerators hide, with k the bytes of a cache token over the memory's bandwidth.
 
-Another kernel may take over where there are more rows (`calibrate.costs.measurement`), and then k, a and c are other
-ones. So there may be a *knee*: of more rows than that they have values of their own, if Akaike's criterion, corrected
-for few cells (Hurvich and Tsai 1989), says that this tells more than it costs.
+Another kernel may take over where there are more rows (`calibrate.costs.measurement`), and then all of these are other
+ones, and f may be less. So there may be a *knee*: of more rows than that f, k, a and c have values of their own, if
+Akaike's criterion says that this tells more than it costs.
 
 It is for batches, whose cells cannot cover three coordinates. For one sequence, `sim.costs.measured.Table` goes through
 its own cells (docs/design.md, "Costs of a batch").
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from engine.errors import CalibrationError
 
 Floats = NDArray[np.float64]
 
+EXACT = 1e-6  # share of a time, a difference below which is none
+
 
 class Terms(NamedTuple):
     """k, a and c, in seconds."""
@@ -36,19 +38,33 @@ class Terms(NamedTuple):
     sequence: float = 0.0
 
 
-@dataclass(frozen=True)
-class ForwardFit:
-    """`base` seconds of f at as many `rows`, ascending, and the terms of `few` rows, up to `knee`, and of `many`.
-
-    Without a knee both are the same, and it is 0. c is 0 where all cells have as many sequences, and k and a where they
-    have as many cache tokens: then nothing tells them. a is 0 too where it cannot be told from k, as of cells that have
-    as many rows. `residuals`: of each cell in the order given, what was fitted over its median, less 1.
-    """
+class Side(NamedTuple):
+    """Of few rows, or of many: `base` seconds of f at as many `rows`, ascending, and the terms."""
 
     rows: tuple[int, ...]
     base: tuple[float, ...]
-    few: Terms
-    many: Terms
+    terms: Terms
+
+    def seconds(self, rows: Floats) -> Floats:
+        """f of so many rows, float64 [n]: linear between those measured, and beyond them on as the last two do."""
+        base: Floats = np.interp(rows, self.rows, self.base)
+        if len(self.rows) > 1:
+            slope = (self.base[-1] - self.base[-2]) / (self.rows[-1] - self.rows[-2])
+            base = base + slope * np.maximum(0.0, rows - self.rows[-1])
+        return base
+
+
+@dataclass(frozen=True)
+class ForwardFit:
+    """What was found of `few` rows, up to `knee`, and of `many`; without a knee, which is 0 then, both are the same.
+
+    c is 0 where all cells of a side have as many sequences, and k and a where they have as many cache tokens: then
+    nothing tells them. a is 0 too where it cannot be told from k, as of cells that have as many rows. `residuals`: of
+    each cell in the order given, what was fitted over its median, less 1.
+    """
+
+    few: Side
+    many: Side
     knee: int
     residuals: tuple[float, ...]
 
@@ -75,8 +91,8 @@ class ForwardFit:
         """The root of the mean squared residual, as a share."""
         return float(np.sqrt(np.mean(np.square(self.residuals))))
 
-    def terms(self, rows: int) -> Terms:
-        """Of a forward of so many rows."""
+    def side(self, rows: int) -> Side:
+        """That of a forward of so many rows."""
         return self.few if rows <= self.knee else self.many
 
     def seconds(
@@ -86,24 +102,37 @@ class ForwardFit:
         cache_tokens: ArrayLike,
         attended: ArrayLike | None = None,
     ) -> Floats:
-        """Of forwards, float64 [n]: f is linear between the counts of rows measured, and goes on as the last two do.
-
-        `attended`: None where each sequence has as many rows and as many cache tokens.
-        """
+        """Of forwards, float64 [n]. `attended`: None where each sequence has as many rows and as many cache tokens."""
         rows, sequences, cache = (np.asarray(x, dtype=float) for x in (rows, sequences, cache_tokens))
         seen = rows * cache / sequences if attended is None else np.asarray(attended, dtype=float)
-        base = np.interp(rows, self.rows, self.base)
-        if len(self.rows) > 1:
-            slope = (self.base[-1] - self.base[-2]) / (self.rows[-1] - self.rows[-2])
-            base = base + slope * np.maximum(0.0, rows - self.rows[-1])
-        k, a, c = (
-            np.where(rows <= self.knee, few, many) for few, many in zip(self.few, self.many, strict=True)
+        few, many = (
+            side.seconds(rows)
+            + side.terms.cache_token * cache
+            + side.terms.attended * seen
+            + side.terms.sequence * (sequences - 1.0)
+            for side in (self.few, self.many)
         )
-        return np.asarray(base + k * cache + a * seen + c * (sequences - 1.0))
+        return np.asarray(np.where(rows <= self.knee, few, many))
 
 
 def _fitted(cells: Sequence[Cell], knee: int) -> tuple[ForwardFit, float] | None:
     """The fit with a knee (0: without), and Akaike's criterion of it, of which less is better; None: nothing tells."""
+    sides, residuals, parameters = [], np.zeros(len(cells)), 1 if knee else 0
+    rows = np.array([cell.rows for cell in cells])
+    for there in (rows <= knee, rows > knee) if knee else (rows > knee,):
+        found = _side([cell for cell, its in zip(cells, there, strict=True) if its])
+        if found is None:
+            return None
+        side, residuals[there], count = found
+        sides.append(side)
+        parameters += count
+    spread = max(float(np.mean(np.square(residuals))), EXACT**2)
+    criterion = len(cells) * math.log(spread) + 2.0 * parameters
+    return ForwardFit(sides[0], sides[-1], knee, tuple(residuals.tolist())), criterion
+
+
+def _side(cells: Sequence[Cell]) -> tuple[Side, Floats, int] | None:
+    """What these cells tell, the residual of each, and how many parameters that took; None: they do not tell it."""
     from scipy.optimize import nnls  # here, since it takes a while to import
 
     rows, sequences, cache = (
@@ -114,46 +143,24 @@ def _fitted(cells: Sequence[Cell], knee: int) -> tuple[ForwardFit, float] | None
     counts = np.unique(rows)
     # f is a sum of steps up, one at each count of rows; what all cells have alike is a part of the first.
     steps = (rows[:, None] >= counts).astype(float)
-    terms: dict[str, Floats] = dict(
-        zip(Terms._fields, (cache, rows * cache / sequences, sequences - 1.0), strict=True)
-    )
-    sides = {
-        side: rows <= knee if side == "few" else rows > knee
-        for side in (("few", "many") if knee else ("many",))
-    }
-    further = {
-        (side, name): np.where(there, column, 0.0)
-        for side, there in sides.items()
-        for name, column in terms.items()
-        if np.ptp(column[there])
-    }
-    design, size = _scaled(steps, further, medians)
-    for key in [key for key in further if key[1] == "attended"]:
-        if not _is_told(design):
-            del further[key]
-            design, size = _scaled(steps, further, medians)
+    columns = {"cache_token": cache, "attended": rows * cache / sequences, "sequence": sequences - 1.0}
+    columns = {name: column for name, column in columns.items() if np.ptp(column)}
+    design, size = _scaled([steps, *columns.values()], medians)
+    if "attended" in columns and not _is_told(design):
+        del columns["attended"]
+        design, size = _scaled([steps, *columns.values()], medians)
     if not _is_told(design):
         return None
     shares, _ = nnls(design, np.ones(len(cells)))
-    found = dict(zip(further, (shares / size)[len(counts) :].tolist(), strict=True))
-    few, many = (Terms(*(found.get((side, name), 0.0) for name in Terms._fields)) for side in ("few", "many"))
-    residuals = design @ shares - 1.0
-    fit = ForwardFit(
-        tuple(counts.astype(int).tolist()),
-        tuple(np.cumsum((shares / size)[: len(counts)]).tolist()),
-        few if knee else many,
-        many,
-        knee,
-        tuple(residuals.tolist()),
-    )
-    return fit, _criterion(residuals, len(size) + (1 if knee else 0))
+    found = (shares / size).tolist()
+    base = tuple(np.cumsum(found[: len(counts)]).tolist())
+    terms = Terms(**dict(zip(columns, found[len(counts) :], strict=True)))
+    return Side(tuple(counts.astype(int).tolist()), base, terms), design @ shares - 1.0, len(size)
 
 
-def _scaled(
-    steps: Floats, further: Mapping[tuple[str, str], Floats], medians: Floats
-) -> tuple[Floats, Floats]:
+def _scaled(columns: Sequence[Floats], medians: Floats) -> tuple[Floats, Floats]:
     """The design of shares of medians with columns of one size, and their sizes."""
-    design = np.column_stack([steps, *further.values()]) / medians[:, None]
+    design = np.column_stack(columns) / medians[:, None]
     size = np.linalg.norm(design, axis=0)
     return design / size, size
 
@@ -161,13 +168,3 @@ def _scaled(
 def _is_told(design: Floats) -> bool:
     """Whether no column of a design is made of others."""
     return bool(np.linalg.matrix_rank(design) == design.shape[1])
-
-
-def _criterion(residuals: Floats, parameters: int) -> float:
-    """Akaike's, corrected for few residuals; infinite where there are too few of them."""
-    count = len(residuals)
-    if count <= parameters + 1:
-        return math.inf
-    # What is exact within rounding is not to be told from what is more so.
-    spread = max(float(np.mean(np.square(residuals))), 1e-18)
-    return count * math.log(spread) + 2.0 * parameters * count / (count - parameters - 1)

@@ -45,7 +45,7 @@ class FittedForwardCost:
     def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
         known = self._known.get(rows)
         if known is None:
-            known = self._known[rows] = float(self.fit.seconds(rows, 1, 0)), *self.fit.terms(rows)
+            known = self._known[rows] = float(self.fit.seconds(rows, 1, 0)), *self.fit.side(rows).terms
         base, k, a, c = known
         # A cell's cache is what was there before its rows; here they are a part of it.
         return base + k * (cache_tokens - rows) + a * attended + c * (sequences - 1)
