@@ -306,8 +306,8 @@ def test_the_verb_writes_what_export_reads(
     assert call("export", "v.yaml") == 0, capsys.readouterr().err
     for wrong, says in (
         (("--users", "1,x"), "--users '1,x' is no list of numbers"),
-        (("--rate", "0"), "--rate '0' is no list of numbers"),
-        (("--rate", "1", "--users", "1"), "give one of them"),
+        (("--rates", "0"), "--rates '0' is no list of numbers"),
+        (("--rates", "1", "--users", "1"), "name one of them"),
         (("--objective", "speed"), "there is no objective 'speed'"),
         (("--objective", "goodput"), "goodput is of requests within limits"),
     ):
