@@ -246,9 +246,9 @@ def test_the_verb_serves_a_trace_by_its_lengths(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--users", "1", "--rates", "2"], "--users, --rate or --arrivals; name one"),
-        (["--users", "1,none"], "--users: '1,none' is not a list of numbers above 0"),
-        (["--rates", "0"], "--rate: '0' is not a list of numbers above 0"),
+        (["--users", "1", "--rates", "2"], "--users, --rates or --arrivals; name one"),
+        (["--users", "1,none"], "--users '1,none' is no list of numbers above 0"),
+        (["--rates", "0"], "--rates '0' is no list of numbers above 0"),
         (["--rates", "1", "--think-seconds", "1"], "--think-seconds goes with --users"),
         (["--time-scale", "2"], "--time-scale goes with --arrivals"),
         (["--discipline", "fair"], "there is no discipline 'fair'"),

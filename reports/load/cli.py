@@ -42,8 +42,8 @@ def verify_load(
     from scenarios.shipped import find_scenario
 
     loaded = load_scenario(find_scenario(scenario))
-    check_scenario(loaded)
     artifact = open_calibration(calibration, loaded.calibration)
+    check_scenario(loaded)
     used = {c.draft_among(artifact.recorded.drafts) for c in loaded.configurations}
     drafts = {name: record.spec for name, record in artifact.recorded.drafts.items() if name in used}
     with (
