@@ -28,8 +28,12 @@ def describe(artifact: Artifact) -> Iterator[str]:
         gap = median(costs.hand_over) * 1e3
         yield f"{costs.placement}: target on {costs.target_seat}, draft on {costs.draft_seat}; hand-over {gap:.2f} ms"
         yield f"  target, ms a forward over n tokens behind 0: {_row(costs.target, 0)}"
+        if costs.batched:
+            yield f"  target, ms a forward over n rows of several sequences: {_batched(costs.batched)}"
         for name, draft in costs.drafts.items():
             yield f"  {name}, ms a step of b branches behind 32: {_row(draft.branch, 32)}"
+            if draft.batched:
+                yield f"    ms a step of b branches of several sequences: {_batched(draft.batched)}"
             if draft.burst:
                 yield (
                     f"    n steps in a row behind {PAUSE * 1e3:.0f} ms of idleness, ms: "
@@ -37,8 +41,8 @@ def describe(artifact: Artifact) -> Iterator[str]:
                 )
             if draft.together:
                 slowed = (
-                    f"{t.target_tokens} and {t.branches}: x{target:.2f} and x{own:.2f}"
-                    for t in draft.together
+                    f"{t.target_tokens} and {t.branches}{_of(t.sequences)}: x{target:.2f} and x{own:.2f}"
+                    for t in (*draft.together, *draft.batched_together)
                     for target, own in [t.slow_down()]
                 )
                 yield f"    at once, target of n tokens and {name} of b branches: {', '.join(slowed)}"
@@ -111,6 +115,20 @@ def _row(cells: Sequence[Cell], context: int) -> str:
     return ", ".join(
         f"{c.rows}: {median(c.seconds) * 1e3:.1f} {_known(c)}" for c in cells if c.cache_tokens == context
     )
+
+
+def _batched(cells: Sequence[Cell]) -> str:
+    """Behind the shortest context of each sequence."""
+    shortest = min(cell.cache_tokens / cell.sequences for cell in cells)
+    return ", ".join(
+        f"{c.rows}{_of(c.sequences)}: {median(c.seconds) * 1e3:.1f} {_known(c)}"
+        for c in cells
+        if c.cache_tokens / c.sequences == shortest
+    )
+
+
+def _of(sequences: int) -> str:
+    return f" of {sequences}" if sequences > 1 else ""
 
 
 def _known(cell: Cell) -> str:

@@ -138,7 +138,9 @@ def making(pair: Pair, spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
     loaded = load_artifact(out)
     assert loaded.recorded.target == made.recorded.target
     assert loaded.costs.notes == made.costs.notes
-    assert "other" in "\n".join(describe(loaded))
+    said = "\n".join(describe(loaded))
+    assert "other" in said
+    assert f"rows of several sequences: {SEQUENCES[0]} of {SEQUENCES[0]}: " in said
     return Making(loaded, tries, files, steps)
 
 
