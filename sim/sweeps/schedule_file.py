@@ -161,10 +161,8 @@ def save_schedule(path: Path, schedule: ScheduleFile) -> None:
         written["configuration"] = short_form(stretch.configuration)
     comments = [
         "Written by 'specbranch schedule'; 'specbranch export' reads it.",
-        *(
-            f"{stretch.label} {schedule.by}: {in_words(stretch.configuration)}"
-            for stretch in schedule.stretches
-        ),
+        f"By {schedule.by}:",
+        *(f"{stretch.label}: {in_words(stretch.configuration)}" for stretch in schedule.stretches),
         f"{schedule.searched} configurations served the same requests at each load, in the simulator. Of those that "
         "are as good as the best one, for all that is known, each stretch has what changes least often; nothing here "
         "was measured.",

@@ -22,7 +22,7 @@ from sim.acceptance.stated import draw_stated
 from sim.costs.forwards import FittedForwardCost
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
-from sim.scripts.work import Script
+from sim.scripts.work import MODELS, Script
 from sim.sweeps.run import check_positions, pick_prompts
 from sim.world.replay import NO_CHANGE
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
@@ -201,14 +201,17 @@ class CostsOf:
             return ()
         fits = self._fits[configuration.placement, self._draft(configuration)]
         batches = [batch for service in services for batch in service.batches]
-        beyond = sum(
-            batch.rows > fits[batch.model].most_rows or len(batch.requests) > fits[batch.model].most_sequences
+        beyond = {
+            batch.model
             for batch in batches
-        )
-        if not beyond:
-            return ()
-        return (
-            f"extrapolated beyond the rows or requests of measured forwards: {beyond} of {len(batches)} forwards",
+            if batch.rows > fits[batch.model].most_rows
+            or len(batch.requests) > fits[batch.model].most_sequences
+        }
+        return tuple(
+            f"forwards of the {model} over more than {fits[model].most_rows} rows or {fits[model].most_sequences} "
+            "requests are extrapolated from smaller ones"
+            for model in MODELS
+            if model in beyond
         )
 
 
