@@ -52,16 +52,12 @@ def _fill_several(hosted: Hosted, context: int, sequences: int, room: int) -> "l
     and the others by turns with those of the other texts. The text of the model that is alone stays where it is.
     """
     from engine.models.cached_model import CachedModel, SharedCache
-    from engine.models.rows import rows_behind
 
     alone = _fill(hosted, context)
     decoder, size = alone.decoder, context + room
     shared = SharedCache(decoder, (sequences + 1) * size)
     shared.pool.take(size)
-    top = shared.pool.size - 1
-    decoder.forward(
-        [rows_behind(_filler(1), 0, slots=range(top, top + 1))]
-    )  # so that there are as many slots
+    decoder.reserve(shared.pool.size)
     texts = [CachedModel(decoder, shared) for _ in range(sequences)]
     prompts = [shared.pool.take(context // 2) for _ in texts]
     turns = [shared.pool.take(sequences) for _ in range(context - context // 2)]
@@ -232,6 +228,8 @@ def _read_together(
 ) -> "Iterator[tuple[CachedModel, Tensor]]":
     """Each text with the logits that its work ends with, behind the one forward that all of them ask for."""
     batch = [next(work) for work in works]
+    if (shared := texts[0].shared) is not None:
+        shared.make_ready(batch)
     logits, begin = texts[0].decoder.forward(batch), 0
     for text, work, rows in zip(texts, works, batch, strict=True):
         end = begin + rows.last
