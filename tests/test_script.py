@@ -13,6 +13,7 @@ from engine.configuration import Configuration
 from engine.models.cache_state import CacheState
 from engine.policies import Policy
 from engine.policies.protocol import DraftLimits, Session, Steps
+from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import EMPTY
 from scenarios.what_if import WhatIf
@@ -88,6 +89,21 @@ def test_one_script_serves_every_placement_and_price(policy: str) -> None:
         assert dear == Replay(made, what_if).runs(c)
         assert [run.rounds for run in dear] == [run.rounds for run in kept.runs(c)]
     assert kept.texts.scripts(c) is kept.texts.scripts(c.model_copy(update={"placement": "at-once"}))
+
+
+def test_configurations_share_what_a_text_repeats() -> None:
+    """Whoever looked things up before, and however far: each writes what it would alone."""
+    source, shared = IndependentAcceptance.draw(80, 0.6, 1), Repetitions()
+    helped = [
+        Configuration(policy="prompt-lookup", draft_length=4),
+        Configuration(policy="prompt-lookup", draft_length=4, longest_match=5, first_match=True),
+        Configuration(policy="pearl", draft_length=2, repeats=5),
+        Configuration(policy="specbranch", draft_length=3, branches=2, guesses=2, repeats=7),
+    ]
+    for c in (*helped, *reversed(helped)):
+        script = write_script(c, source, (0, 1), repetitions=shared)
+        assert script == write_script(c, source, (0, 1))
+        assert script != write_script(c.model_copy(update={"draft_length": 1, "repeats": 0}), source, (0, 1))
 
 
 def hasty(session: Session, settings: Settings) -> Steps:
