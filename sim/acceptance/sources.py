@@ -64,12 +64,11 @@ def cut(tokens: tuple[int, ...], confidences: tuple[float, ...], least: float) -
 
 
 def draft_of(
-    branches: Sequence[Branch], limits: DraftLimits, seconds: Sequence[Candidate], start: int = 0
+    branches: Sequence[Branch], limits: DraftLimits, second_choices: Sequence[Candidate], start: int = 0
 ) -> Draft:
     """A job's branches, which are cut where the draft is unsure; that spends the forward that shows it.
 
-    `seconds`: the draft's second choices, by place; the branches begin at `start`. Behind a wrong token they count for
-    nothing.
+    `second_choices`: the draft's, by place; the branches begin at `start`. Behind a wrong token they count for nothing.
     """
     # A source whose policy goes by AdaEDL's bound has bounds for confidences.
     least = limits.min_confidence if limits.min_bound is None else limits.min_bound
@@ -78,11 +77,13 @@ def draft_of(
     tree = side_by_side(branches)
     longest = len(tree.parents.levels)
     if limits.second_under:
-        tree = _with_seconds(tree, limits.second_under, seconds, start)
+        tree = _with_second_choices(tree, limits.second_under, second_choices, start)
     return Draft(tree, longest + 1 if longest < limits.length else longest)
 
 
-def _with_seconds(tree: TokenTree, under: float, seconds: Sequence[Candidate], start: int) -> TokenTree:
+def _with_second_choices(
+    tree: TokenTree, under: float, second_choices: Sequence[Candidate], start: int
+) -> TokenTree:
     """Branches with the second choice beside each unsure token, but for those that begin one of several."""
     depths = tree.parents.depths
     if tree.parents.is_chain:
@@ -91,7 +92,7 @@ def _with_seconds(tree: TokenTree, under: float, seconds: Sequence[Candidate], s
         unsure = [node for node, sure in enumerate(tree.confidences) if sure < under and depths[node]]
     if not unsure:
         return tree
-    tokens, confidences = zip(*[seconds[start + depths[node]] for node in unsure], strict=True)
+    tokens, confidences = zip(*[second_choices[start + depths[node]] for node in unsure], strict=True)
     return with_siblings(tree, tuple(unsure), tokens, confidences)
 
 
@@ -139,8 +140,8 @@ class IndependentAcceptance:
             ((rank, *(0,) * rest), (sure * (1.0 - sure) ** rank, *(sure,) * rest))
             for rank in range(limits.branch_count(sure))
         ]
-        seconds = ((1, sure * (1.0 - sure)),) * limits.length
-        return draft_of(branches, limits, seconds)
+        second_choices = ((1, sure * (1.0 - sure)),) * limits.length
+        return draft_of(branches, limits, second_choices)
 
     def predict(self, position: int, count: int) -> Prediction:
         raise ConfigurationError(
@@ -182,9 +183,9 @@ class TraceAcceptance:
         put = object.__setattr__  # a frozen dataclass fills what it derives this way
         put(self, "_first", tuple(row[0] for row in self.tokens))
         # Past the end, and where none was recorded, a second choice is wrong.
-        seconds = (row[1] if len(row) > 1 else -1 for row in self.tokens)
+        second_choices = (row[1] if len(row) > 1 else -1 for row in self.tokens)
         chances = (row[1] if len(row) > 1 else 0.0 for row in self.chances)
-        put(self, "_second", (*zip(seconds, chances, strict=True), *((-1, 0.0),) * (2 * REACH)))
+        put(self, "_second", (*zip(second_choices, chances, strict=True), *((-1, 0.0),) * (2 * REACH)))
         put(self, "_sure", tuple(row[0] for row in self.chances))
         put(self, "_miss", tuple(miss))
         put(self, "_unknown", tuple(-1 - i for i in range(end + 2 * REACH)))

@@ -48,7 +48,7 @@ Worked = tuple[Row, float]  # with the processor's seconds
 
 
 @dataclass(frozen=True)
-class _Played:
+class _Timed:
     """A configuration at one ratio: seconds of each prompt, and its rollback tokens."""
 
     configuration: Configuration
@@ -97,16 +97,16 @@ def _placed(setting: Configuration, piece: Piece) -> Iterator[Configuration]:
         yield setting.model_copy(update={"placement": placement, "draft": draft})
 
 
-def _play(piece: Piece, worlds: AtRatios, configurations: Sequence[Configuration]) -> list[list[_Played]]:
+def _play(piece: Piece, worlds: AtRatios, configurations: Sequence[Configuration]) -> list[list[_Timed]]:
     """For each ratio, those configurations that may be worth it there."""
-    found: list[list[_Played]] = [[] for _ in piece.ratios]
+    found: list[list[_Timed]] = [[] for _ in piece.ratios]
     for c in configurations:
         places = [at for at, ratio in enumerate(piece.ratios) if _may_pay(c, ratio)]
         if not places:
             continue
         for at, tallies in zip(places, worlds.tallies(c, places), strict=True):
             seconds = np.array([t.seconds for t in tallies])
-            found[at].append(_Played(c, seconds, sum(t.rollback for t in tallies)))
+            found[at].append(_Timed(c, seconds, sum(t.rollback for t in tallies)))
     return found
 
 
@@ -121,13 +121,13 @@ def _may_pay(c: Configuration, ratio: float) -> bool:
     return ratio / 8.0 <= c.draft_length <= 2.0 * ratio + 2.0
 
 
-def _of(where: Where, played: Sequence[_Played]) -> list[_Played]:
-    return [p for p in played if where in ("best", p.configuration.placement)]
+def _of(where: Where, timed: Sequence[_Timed]) -> list[_Timed]:
+    return [p for p in timed if where in ("best", p.configuration.placement)]
 
 
-def _cell(piece: Piece, at: int, played: Sequence[_Played], losses: "_Losses") -> Cell:
-    best: dict[str, _Played] = {}
-    for p in sorted(played, key=lambda p: (p.total, simplicity(p.configuration))):
+def _cell(piece: Piece, at: int, timed: Sequence[_Timed], losses: "_Losses") -> Cell:
+    best: dict[str, _Timed] = {}
+    for p in sorted(timed, key=lambda p: (p.total, simplicity(p.configuration))):
         best.setdefault(p.configuration.policy, p)
     ranked = list(best.values())
     baseline, first = best["autoregressive"], ranked[0]
@@ -154,7 +154,7 @@ def _cell(piece: Piece, at: int, played: Sequence[_Played], losses: "_Losses") -
     )
 
 
-def _over(one: _Played, other: _Played) -> Estimate:
+def _over(one: _Timed, other: _Timed) -> Estimate:
     """One's tokens/s over the other's, with its paired interval; rounded, for there are thousands of them."""
     found = ratio_of_sums(other.seconds.tolist(), one.seconds.tolist())
     return Estimate(*(round(x, 4) for x in (found.value, found.low, found.high)))

@@ -212,13 +212,13 @@ def tune(
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
     batch = Batch(artifact, what_if, seed) if jobs is None else Batch(artifact, what_if, seed, jobs)
-    course = _Course(batch, objective, bounds, alone, Occupancy.of(artifact), seed, world)
-    board = _replay_leaders(course, everything, progress)
+    scorer = _Scorer(batch, objective, bounds, alone, Occupancy.of(artifact), seed, world)
+    board = _replay_leaders(scorer, everything, progress)
     asked = set(configurations)
     scored = [s for s in board if s.configuration in asked]
     whole = [s for s in scored if len(s.prompts) == len(artifact.traces)]
     fit = within(whole, bounds)
-    tied = [fit[0], *(s for s in fit[1:] if course.may_reach(fit[0], s, 1.0))]
+    tied = [fit[0], *(s for s in fit[1:] if scorer.may_reach(fit[0], s, 1.0))]
     chosen = min(tied, key=lambda s: (simplicity(s.configuration), s.cost))
     baselines = [s for s in board if s.configuration in alone]
     baselines += _first_of_each(scored, 1, [chosen, *baselines])
@@ -275,7 +275,7 @@ def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> li
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Scorer:
     """What all configurations of a search are scored by."""
 
     batch: Batch
@@ -334,10 +334,10 @@ class _Course:
 
 
 def _replay_leaders(
-    course: _Course, everything: Sequence[Configuration], progress: Progress | None
+    scorer: _Scorer, everything: Sequence[Configuration], progress: Progress | None
 ) -> list[Scored]:
     """Everything on a sample of the prompts, then the leaders on all; these first, each part best first."""
-    count, finished, total = len(course.batch.artifact.traces), 0, len(everything)
+    count, finished, total = len(scorer.batch.artifact.traces), 0, len(everything)
 
     def done(more: int) -> None:
         nonlocal finished
@@ -347,18 +347,18 @@ def _replay_leaders(
 
     few = count <= 2 * SAMPLE  # then a sample would save little
     sample = list(range(count)) if few else [index * count // SAMPLE for index in range(SAMPLE)]
-    board = course.board(everything, sample, done)
+    board = scorer.board(everything, sample, done)
     if few:
         return board
     # A sample's rates are not those of all prompts: what may be within the bounds is not left out for them, nor is
     # it for what is better but may turn out to be beyond them.
-    hopeful, sure = (_within(board, course.bounds, end) for end in ("low", "high"))
-    leaders = {s.configuration for s in hopeful if not sure or course.may_reach(sure[0], s, LEAD)}
-    leaders |= set(course.alone)
+    hopeful, sure = (_within(board, scorer.bounds, end) for end in ("low", "high"))
+    leaders = {s.configuration for s in hopeful if not sure or scorer.may_reach(sure[0], s, LEAD)}
+    leaders |= set(scorer.alone)
     leaders |= {s.configuration for some in (board, hopeful) for s in _first_of_each(some, FIRST_OF_EACH)}
     leaders |= {board[index].configuration for index in front([s.traded for s in board])}
     total += len(leaders)
-    final = course.board([c for c in everything if c in leaders], list(range(count)), done)
+    final = scorer.board([c for c in everything if c in leaders], list(range(count)), done)
     return final + [s for s in board if s.configuration not in leaders]
 
 
