@@ -11,8 +11,12 @@ from calibrate.cost_records import Cell, DraftCosts, MeasuredCosts, PlacementCos
 from calibrate.costs.measurement import BATCHED_BRANCHES, BATCHED_CONTEXTS, BATCHED_TOKENS, SEQUENCES
 from calibrate.records import ModelRecord
 from calibrate.trace_records import DraftTrace, PromptRecord, RecordedTraces, Trace
+from engine.configuration import Configuration
 from engine.models.specs import ModelSpec
+from engine.record import Run
 from engine.runtime.placement import Placement
+from scenarios.what_if import WhatIf
+from sim.world.replay import NO_CHANGE, Replay
 
 VOCABULARY = 1000
 CONTEXTS = (0, 384)
@@ -239,3 +243,16 @@ def artifact(
     )
     sampled = tuple(replace(trace, drawing=trace.drafts) for trace in traces) if drawn else ()
     return Artifact(costs, recorded, tuple(traces), sampled)
+
+
+def replay(
+    artifact: Artifact,
+    configuration: Configuration,
+    *,
+    what_if: WhatIf = NO_CHANGE,
+    seed: int = 0,
+    prompts: Sequence[int] | None = None,
+    tokens: int | None = None,
+) -> list[Run]:
+    """Runs of one configuration, one for each trace of the artifact; see `Replay` for many configurations."""
+    return Replay(artifact, what_if, seed, prompts, tokens).runs(configuration)

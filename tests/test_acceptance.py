@@ -7,9 +7,10 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from artifacts import artifact
+from artifacts import artifact, replay
 from branches import last_nodes
 from hypothesis import given
+from one_text import Setting, simulate
 
 from calibrate.trace_records import DraftTrace
 from engine.configuration import Configuration
@@ -27,8 +28,6 @@ from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance
 from sim.costs.durations import Operations
 from sim.costs.stated import StatedCosts
 from sim.scripts.script import NO_TOKEN
-from sim.world.replay import replay
-from sim.world.simulation import Setting, simulate
 
 COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17)
 PROMPT = 3

@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from artifacts import artifact as build_artifact
+from artifacts import replay
 from hypothesis import HealthCheck, given, settings
 
 from calibrate import one_file
@@ -31,7 +32,6 @@ from engine.configuration import Configuration
 from engine.errors import CalibrationError
 from engine.metrics import speed
 from scenarios.calibrations import REFERENCE
-from sim.world.replay import replay
 
 DATA = Path(__file__).parent / "data"
 JSON = {COSTS_NAME: COSTS.present, TRACES_NAME: TRACES.present}  # and the versions that are written

@@ -7,13 +7,13 @@ import pytest
 from closed_forms import RoundsOfRuns, speculative_tokens_per_round
 from hypothesis import given
 from hypothesis import strategies as st
+from one_text import Setting, simulate
 from pydantic import ValidationError
 
 from engine.policies.settings import Settings
 from scenarios.stated import Bursty
 from sim.acceptance.stated import draw_runs
 from sim.costs.stated import StatedCosts
-from sim.world.simulation import Setting, simulate
 
 COSTS = StatedCosts(draft_step_ms=5, target_forward_ms=17)
 CASES = [(0.7, 10 / 3), (0.7, 12.0), (0.5, 1.0), (0.9, 40.0), (0.2, 6.0)]

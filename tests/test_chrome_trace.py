@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from one_text import Setting, simulate
 from verifications import verification
 
 from engine.errors import SpecBranchError
@@ -16,7 +17,6 @@ from engine.record import Run
 from reports.chrome_trace import chrome_trace, save_trace
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
-from sim.world.simulation import Setting, simulate
 
 simulated = st.builds(
     lambda policy, length, acceptance, costs, shared: simulate(

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 from closed_forms import parallel_tokens_per_round, speculative_tokens_per_round
+from one_text import Setting, simulate
 
 from engine.policies.settings import Settings
 from engine.record import Run
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
-from sim.world.simulation import Setting, simulate
 
 # Chains start anew with each path, so a path is long against the start that the closed forms leave out.
 PATHS, TOKENS = 10, 1_000

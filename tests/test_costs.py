@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from artifacts import artifact, cells
+from artifacts import artifact, cells, replay
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from scenarios.what_if import WhatIf
 from sim.costs.durations import Operations, StartUp
 from sim.costs.measured import BLOCK, CalibratedCosts, Table, offset
 from sim.costs.stated import StatedCosts
-from sim.world.replay import Replay, replay
+from sim.world.replay import Replay
 
 GRID = cells(0.04, (1, 2, 4, 8), None)
 MEASURED = artifact().costs

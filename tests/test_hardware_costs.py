@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_text import Setting, simulate
 from pydantic import ValidationError
 
 from engine.policies.settings import Settings
@@ -25,7 +26,6 @@ from scenarios.what_if import WhatIf
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.durations import Costs, Operations
 from sim.costs.hardware import hardware_costs
-from sim.world.simulation import Setting, simulate
 
 DEVICE = Device(
     title="D",

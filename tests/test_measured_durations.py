@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from artifacts import artifact
 from hypothesis import given
+from one_text import Setting, simulate
 
 from engine.configuration import Configuration
 from engine.policies.settings import Settings
@@ -15,7 +16,7 @@ from sim.costs.stated import StatedCosts
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.world.measured_durations import recorded_durations, rerun, same_schedule
 from sim.world.replay import Replay
-from sim.world.simulation import Setting, play, record, simulate
+from sim.world.simulation import play, record
 
 POLICIES = ("autoregressive", "speculative", "pearl", "specbranch")
 settings = st.builds(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from artifacts import artifact
+from artifacts import artifact, replay
 from branches import branches, line
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,6 @@ from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict
 from engine.runtime.pair import Pair
-from sim.sweeps.run import replay
 
 
 @dataclass

@@ -1,12 +1,12 @@
 """What a run's jobs tell of its time."""
 
 import pytest
+from one_text import Setting, simulate
 
 from engine.policies.settings import Settings
 from engine.record import Job, waited_together
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
-from sim.world.simulation import Setting, simulate
 
 
 def test_jobs_that_are_waited_for_at_once() -> None:

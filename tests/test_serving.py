@@ -12,6 +12,7 @@ import pytest
 import simpy
 import torch
 from hypothesis import given, settings
+from one_text import Setting, simulate
 from table_pair import PROMPT, VOCABULARY, TableDecoder
 
 from engine.configuration import Configuration
@@ -30,7 +31,6 @@ from sim.scripts.script import write_script
 from sim.scripts.work import Script
 from sim.world.contending import ContendingDevices
 from sim.world.serving import Arrival, LinearForwardCost, Served, serve
-from sim.world.simulation import Setting, simulate
 
 Costs = dict[Model, LinearForwardCost]
 DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")

@@ -5,7 +5,7 @@ from functools import cache
 
 import hypothesis.strategies as st
 import pytest
-from artifacts import artifact
+from artifacts import artifact, replay
 from closed_forms import speculative_tokens_per_round, tree_tokens_per_round
 from hypothesis import given, settings
 from pydantic import ValidationError
@@ -16,7 +16,6 @@ from engine.errors import ConfigurationError
 from engine.policies.forms import Parents, Shape
 from engine.policies.settings import Settings
 from engine.policies.tree_drafting import best_shape
-from sim.sweeps.run import replay
 
 chances = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=3).map(
     lambda drawn: tuple(c / max(1.0, sum(drawn)) for c in drawn)

@@ -4,13 +4,13 @@ import itertools
 
 import hypothesis.strategies as st
 from hypothesis import given
+from one_text import Setting, simulate
 
 from engine.policies.settings import Settings
 from scenarios.what_if import Link
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
 from sim.scripts.work import MODELS
-from sim.world.simulation import Setting, simulate
 
 settings = st.builds(
     Settings,

@@ -74,11 +74,6 @@ class Scheduler(Generic[Work]):
     _under_way: int = 0
 
     @property
-    def running(self) -> int:
-        """How many requests run."""
-        return len(self._running)
-
-    @property
     def idle(self) -> bool:
         """Whether no request runs or waits."""
         return not self._running and not self._arrived

@@ -113,11 +113,6 @@ class Tuning:
         return self.tied[0]
 
     @property
-    def autoregressive(self) -> Scored:
-        """The best autoregressive placement."""
-        return self.baselines[0]
-
-    @property
     def speculate(self) -> bool:
         """Whether drafting pays: autoregressive decoding is neither the best nor tied with it."""
         return self.chosen.configuration.drafts

@@ -24,10 +24,8 @@ from sim.costs.stated import StatedCosts
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import MANY
 from sim.scripts.work import Scripts
-from sim.world.replay import Replay, replay
+from sim.world.replay import Replay
 from sim.world.simulation import play_all, record
-
-__all__ = ["Outcome", "best_autoregressive", "first_run", "replay", "run_scenario"]
 
 STATED_PROMPTS, STATED_TOKENS = 60, 128
 

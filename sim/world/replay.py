@@ -169,16 +169,3 @@ def replay_notes(outside: Counter[str], operations: int) -> tuple[str, ...]:
         return ()
     parts = ", ".join(f"{count} {name}" for name, count in sorted(outside.items()))
     return (f"extrapolated beyond what was measured: {parts}, of {operations} forwards in all",)
-
-
-def replay(
-    artifact: Artifact,
-    configuration: Configuration,
-    *,
-    what_if: WhatIf = NO_CHANGE,
-    seed: int = 0,
-    prompts: Sequence[int] | None = None,
-    tokens: int | None = None,
-) -> list[Run]:
-    """Runs of one configuration, one for each trace of the artifact; see `Replay` for many configurations."""
-    return Replay(artifact, what_if, seed, prompts, tokens).runs(configuration)

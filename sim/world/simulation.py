@@ -1,19 +1,15 @@
 """Scripts in time, over SimPy: each job takes the duration it is given, on the device of its model."""
 
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
 
-from engine.policies.settings import Settings
 from engine.record import Ending, Job, Run
-from scenarios.what_if import Link
-from sim.acceptance.sources import AcceptanceSource
 from sim.costs.contention import FREE, Contention
-from sim.costs.durations import Costs, Durations, Timings, timings
-from sim.scripts.script import PROMPT_TOKEN, write_script
+from sim.costs.durations import Durations, Timings
 from sim.scripts.work import MODELS, Script, Scripts, widths_of
 from sim.world.devices import Devices, Handle
 
@@ -26,21 +22,6 @@ class Played:
     seconds: float = 0.0
     first_token_seconds: float = 0.0
     jobs: list[Handle] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a run needs beside policy and path.
-
-    With `shared` both models take turns on one device, and no `link` lies between them. `prompt`: its tokens, at
-    least one. `sampled`: tokens are drawn, which takes longer than choosing them.
-    """
-
-    costs: Costs
-    shared: bool = False
-    prompt: Sequence[int] = (PROMPT_TOKEN,)
-    link: Link | None = None
-    sampled: bool = False
 
 
 def play(script: Script, given: Durations, contention: Contention = FREE, shared: bool = False) -> Played:
@@ -105,16 +86,3 @@ def record(played: Played, shared: bool = False, ending: Ending = "token-limit")
         shared=shared,
         ending=ending,
     )
-
-
-def simulate(settings: Settings, source: AcceptanceSource, setting: Setting) -> Run:
-    """Run one policy over one path.
-
-    ConfigurationError if there is no such policy, or if it wants more branches than the source knows candidates.
-    """
-    script = write_script(settings, source, setting.prompt)
-    scripts = Scripts([script], [0])
-    link = None if setting.shared else setting.link
-    given = timings(scripts, setting.costs, link, setting.sampled)
-    (played,) = play_all(scripts, given, setting.costs.contention, setting.shared)
-    return record(played, setting.shared)
