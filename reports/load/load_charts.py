@@ -1,6 +1,6 @@
 """Charts of served requests: gain by load, latency against throughput, and how a load went over time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,10 +218,17 @@ def _gain_figure(setting: Setting) -> Figure:
                 ticktext=[plain(load.arrivals.label(), 24) for load in setting.loads],
                 range=[-0.4, len(setting.loads) - 0.6],
             ),
-            yaxis=axis(f"gain by {objective}, times"),
+            yaxis=axis(f"gain by {objective}, times", range=_span_of(traces)),
             shapes=[{"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 1, "y1": 1, "line": even}],
         ),
     }
+
+
+def _span_of(traces: Sequence[Mapping[str, Any]]) -> list[float]:
+    """What an axis shows of gains: all of them and 1, with some room; an interval of few samples may reach beyond."""
+    heights = [1.0, *(y for trace in traces for y in trace["y"])]
+    room = 0.12 * (max(heights) - min(heights)) or 0.1
+    return [min(heights) - room, max(heights) + room]
 
 
 def _latency_figure(setting: Setting, latency: Latency) -> Figure:
