@@ -223,7 +223,7 @@ def serve_bench(
     from engine.models.deepening import remarks
     from engine.naming import in_words
     from engine.runtime.pair import find_predictors, open_pair
-    from engine.runtime.workload import Limits, read_loads
+    from engine.runtime.workload import Limits, draw_requests, read_loads
     from reports.bench.served_bench import Asked, MeasuredLoad, measure_loads, print_loads
     from reports.tables import console
     from scenarios.served import Batching
@@ -267,6 +267,8 @@ def serve_bench(
         seed,
         limits,
     )
+    for load in loads:
+        draw_requests(asked.workload(load, 0))  # what cannot be read is said before a model is loaded
     spec, drafts = choose_models(
         target, draft_model, precision_of(precision), trust_remote_code, ngrams, deepen
     )
