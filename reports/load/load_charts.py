@@ -15,6 +15,8 @@ from sim.sweeps.served import ServedOutcome
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.INK)
 SYMBOLS = ("circle", "diamond", "triangle-up", "pentagon", "star", "x", "hexagram", "cross")
 ALONE = (colour.GREY, "square")
+FEWEST = 3  # samples; the interval of two, by one degree of freedom, would hide the chart
+BOTH = " Solid lines and filled marks are measured, dotted lines and open marks predicted."
 STEEP = 20.0  # how many times the least the most is, from which an axis is logarithmic
 LEGEND = {"orientation": "v", "x": 0, "y": -0.16, "xanchor": "left", "yanchor": "top"}
 LINE_OF_LEGEND = 19  # pixels
@@ -50,6 +52,7 @@ def gains(settings: Sequence[Setting]) -> Chart:
             ]
         )
         caption = "Over the dashed line a configuration beats autoregressive decoding at that load."
+        caption += BOTH if _is_measured(setting) else ""
         views[_key(settings, index)] = View(
             _gain_figure(setting), f"{caption} The best: {best}." if best else caption
         )
@@ -65,7 +68,8 @@ def latencies(settings: Sequence[Setting]) -> Chart:
             key = ",".join(part for part in (_key(settings, index), str(number_)) if part)
             views[key] = View(
                 _latency_figure(setting, latency),
-                "Each curve goes through the loads in their order. Lower and further right is better.",
+                "Each curve goes through the loads in their order. Lower and further right is better."
+                + (BOTH if _is_measured(setting) else ""),
             )
     label = "Curves of latency against tokens per second, one for each configuration, through its loads"
     choices = (*_choices(settings), Choice("Latency", tuple(latency.name for latency in LATENCIES)))
@@ -163,6 +167,11 @@ def _said(estimate: Estimate, digits: int = 1) -> str:
     return ranged(estimate, digits) if estimate.low == estimate.low else number(estimate.value, digits)
 
 
+def _is_measured(setting: Setting) -> bool:
+    """Whether the engine served any of it."""
+    return any(rank.measured for load in setting.loads for rank in load.ranks)
+
+
 Figured = Callable[[Rank, bool], Estimate | None]
 """A figure of a configuration at a load, as predicted or, if so asked, as measured; None: there is none."""
 
@@ -172,7 +181,8 @@ def _lines(
 ) -> list[dict[str, Any]]:
     """A line with marks for each configuration through its loads, and another one of what was measured."""
     traces = []
-    real = any(rank.measured for load in setting.loads for rank in load.ranks)
+    real = _is_measured(setting)
+    several = len(setting.loads[0].best.outcome.samples) >= FEWEST
     for name, (tint, symbol) in _marks(setting).items():
         for measured in (False, True) if real else (False,):
             found = [
@@ -191,7 +201,7 @@ def _lines(
                     "showlegend": not predicted,
                     "x": [x for x, _, _ in found],
                     "y": [value.value for _, value, _ in found],
-                    "error_y": errors([value for _, value, _ in found], tint),
+                    **({"error_y": errors([value for _, value, _ in found], tint)} if several else {}),
                     "line": {"color": tint, "width": 2, "dash": "dot" if predicted else "solid"},
                     "marker": {"color": tint, "symbol": symbol + ("-open" if predicted else ""), "size": 9},
                     "hovertext": [facts for _, _, facts in found],
