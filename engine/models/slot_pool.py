@@ -1,6 +1,7 @@
 """The slots of one model's cache as texts share them. Torch-free."""
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from engine.errors import SpecBranchError
 
@@ -10,7 +11,7 @@ class SlotPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._free = list(range(size - 1, -1, -1))  # the lowest ones at the end
+        self._free = list(range(size))  # a heap
         self._owned = bytearray(size)
 
     @property
@@ -24,9 +25,7 @@ class SlotPool:
             raise PoolExhausted(
                 f"{count} more slots of the cache are asked for, and {len(self._free)} are free."
             )
-        begin = len(self._free) - count
-        taken = self._free[begin:][::-1]
-        del self._free[begin:]
+        taken = [heappop(self._free) for _ in range(count)]
         for slot in taken:
             self._owned[slot] = 1
         return taken
@@ -39,7 +38,7 @@ class SlotPool:
             raise ValueError("a slot is given back that nobody owns")
         for slot in slots:
             self._owned[slot] = 0
-        self._free = sorted([*self._free, *slots], reverse=True)
+            heappush(self._free, slot)
 
 
 class PoolExhausted(SpecBranchError):
