@@ -78,6 +78,11 @@ def ranged(estimate: Estimate, digits: int = 1, unit: str = "") -> str:
     return f"{number(estimate.value, digits)}{unit} ({interval(estimate, digits)})"
 
 
+def estimated(estimate: Estimate, digits: int = 1) -> str:
+    """A value, with its interval in brackets where it has one."""
+    return ranged(estimate, digits) if has_interval(estimate) else number(estimate.value, digits)
+
+
 def stacked(estimate: Estimate, digits: int = 1) -> str:
     """A value with its interval under it, for a narrow column."""
     return f"{number(estimate.value, digits)}\n{interval(estimate, digits)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from engine.metrics import Estimate
@@ -9,7 +10,7 @@ from engine.service_metrics import Timeline
 from reports.load.ranking import Load, Rank, Setting, name_of
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, errors, heading, layout
-from reports.wording import LONG, capital, listing, milliseconds, number, percent, plain, ranged, times
+from reports.wording import LONG, capital, estimated, listing, milliseconds, number, percent, plain, times
 from sim.sweeps.served import ServedOutcome
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.INK)
@@ -112,28 +113,16 @@ def _choices(settings: Sequence[Setting]) -> tuple[Choice, ...]:
     return (Choice("Served", tuple(capital(setting.name) for setting in settings)),)
 
 
-def _configurations(setting: Setting) -> list[str]:
-    """Their names; autoregressive decoding first, then as good as they are at the first load."""
-    ranks = setting.loads[0].ranks
-    ordered = sorted(ranks, key=lambda rank: rank.outcome.configuration.drafts)
-    return [name_of(rank.outcome, setting) for rank in ordered]
-
-
-def _outcome(load: Load, name: str, setting: Setting) -> ServedOutcome | None:
-    return next((rank.outcome for rank in load.ranks if name_of(rank.outcome, setting) == name), None)
-
-
 def _marks(setting: Setting) -> dict[str, tuple[str, str]]:
-    """Colour and symbol of each configuration; the same on every chart of a setting."""
-    marks, drafting = {}, 0
-    for name in _configurations(setting):
-        outcome = _outcome(setting.loads[0], name, setting)
-        if outcome is not None and not outcome.configuration.drafts:
-            marks[name] = ALONE
-            continue
-        marks[name] = (TINTS[drafting % len(TINTS)], SYMBOLS[drafting % len(SYMBOLS)])
-        drafting += 1
-    return marks
+    """Colour and symbol of each configuration by its name; the same on every chart of a setting.
+
+    Autoregressive decoding first, then as good as they are at the first load.
+    """
+    ranks = setting.loads[0].ranks
+    alone = [name_of(rank.outcome, setting) for rank in ranks if not rank.outcome.configuration.drafts]
+    drafting = [name_of(rank.outcome, setting) for rank in ranks if rank.outcome.configuration.drafts]
+    marks = zip(drafting, cycle(TINTS), cycle(SYMBOLS), strict=False)
+    return dict.fromkeys(alone, ALONE) | {name: (tint, symbol) for name, tint, symbol in marks}
 
 
 def _facts(rank: Rank, load: Load, name: str, measured: bool = False) -> str:
@@ -146,8 +135,8 @@ def _facts(rank: Rank, load: Load, name: str, measured: bool = False) -> str:
     return "<br>".join(
         [
             f"<b>{plain(capital(name), LONG)}</b>, {word}",
-            f"{plain(load.arrivals.label())}: {_said(figures['tokens_per_second'])} tokens/s",
-            *([f"{_said(gain, 2)} times autoregressive, by {load.objective.name}"] if gain else []),
+            f"{plain(load.arrivals.label())}: {estimated(figures['tokens_per_second'])} tokens/s",
+            *([f"{estimated(gain, 2)} times autoregressive, by {load.objective.name}"] if gain else []),
             f"first token {number(figures['first_token_median'].value, 2)} s, 19 of 20 within "
             f"{number(figures['first_token_p95'].value, 2)} s",
             f"a token {milliseconds(figures['token_median'].value, 1)}, 19 of 20 within "
@@ -160,11 +149,6 @@ def _facts(rank: Rank, load: Load, name: str, measured: bool = False) -> str:
 def _side(rank: Rank, measured: bool) -> tuple[ServedOutcome | None, Estimate | None]:
     """One side's outcome and gain."""
     return (rank.measured, rank.measured_gain) if measured else (rank.outcome, rank.gain)
-
-
-def _said(estimate: Estimate, digits: int = 1) -> str:
-    """A figure, with its interval where it has one."""
-    return ranged(estimate, digits) if estimate.low == estimate.low else number(estimate.value, digits)
 
 
 def _is_measured(setting: Setting) -> bool:
@@ -214,22 +198,27 @@ def _lines(
 def _gain_figure(setting: Setting) -> Figure:
     traces = _lines(setting, lambda at, *_: at, lambda rank, measured: _side(rank, measured)[1])
     even = {"color": colour.MUTED, "width": 1.2, "dash": "dash"}
-    objective = setting.loads[0].objective.name
+    loads = axis(
+        tickmode="array",
+        tickvals=list(range(len(setting.loads))),
+        ticktext=[plain(load.arrivals.label(), 24) for load in setting.loads],
+        range=[-0.4, len(setting.loads) - 0.6],
+    )
+    gained = axis(f"gain by {setting.loads[0].objective.name}, times", range=_span_of(traces))
+    line = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 1, "y1": 1, "line": even}
+    return _framed(setting, traces, 330, xaxis=loads, yaxis=gained, shapes=[line])
+
+
+def _framed(setting: Setting, traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
+    """Lines over a legend with a row for each configuration."""
     return {
         "data": traces,
         "layout": layout(
-            330 + LINE_OF_LEGEND * len(_marks(setting)),
+            height + LINE_OF_LEGEND * len(_marks(setting)),
             showlegend=True,
             legend=LEGEND,
             margin={"l": 8, "r": 16, "t": 10, "b": 8},
-            xaxis=axis(
-                tickmode="array",
-                tickvals=list(range(len(setting.loads))),
-                ticktext=[plain(load.arrivals.label(), 24) for load in setting.loads],
-                range=[-0.4, len(setting.loads) - 0.6],
-            ),
-            yaxis=axis(f"gain by {objective}, times", range=_span_of(traces)),
-            shapes=[{"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 1, "y1": 1, "line": even}],
+            **more,
         ),
     }
 
@@ -257,17 +246,8 @@ def _latency_figure(setting: Setting, latency: Latency) -> Figure:
     traces = _lines(setting, place, height)
     heights = [y for trace in traces for y in trace["y"] if y > 0.0]
     steep = bool(heights) and max(heights) > STEEP * min(heights)
-    return {
-        "data": traces,
-        "layout": layout(
-            360 + LINE_OF_LEGEND * len(_marks(setting)),
-            showlegend=True,
-            legend=LEGEND,
-            margin={"l": 8, "r": 16, "t": 10, "b": 8},
-            xaxis=axis("tokens/s", rangemode="tozero"),
-            yaxis=axis(latency.unit, type="log") if steep else axis(latency.unit, rangemode="tozero"),
-        ),
-    }
+    height_axis = axis(latency.unit, type="log") if steep else axis(latency.unit, rangemode="tozero")
+    return _framed(setting, traces, 360, xaxis=axis("tokens/s", rangemode="tozero"), yaxis=height_axis)
 
 
 def _course_caption(outcome: ServedOutcome) -> str:

@@ -13,12 +13,14 @@ import numpy as np
 
 from engine.metrics import Estimate
 from engine.naming import in_words
+from engine.runtime.workload import Arrivals
 from engine.service_metrics import FIGURES
 from reports.load.ranking import gain, objective_at
 from reports.load.verifying import ComparedLoad
 from reports.verify.criteria import Finding, Sides, median_error, paired, tail_error
 from reports.verify.fidelity import Word
 from reports.verify.looks import ERROR
+from scenarios.served import Batching
 
 
 class Bound(NamedTuple):
@@ -94,23 +96,20 @@ def _sides(compared: Sequence[ComparedLoad], figure: str) -> Sides:
 
 
 def _regrets(compared: Sequence[ComparedLoad]) -> list[Regret]:
-    found = []
-    for at in dict.fromkeys((one.measured.batching, one.measured.arrivals) for one in compared):
-        here = [one for one in compared if (one.measured.batching, one.measured.arrivals) == at]
-        objective = objective_at(at[1])
+    by_load: dict[tuple[Batching, Arrivals], list[ComparedLoad]] = {}
+    for one in compared:
+        by_load.setdefault((one.measured.batching, one.measured.arrivals), []).append(one)
+    return [_regret(here, arrivals) for (_, arrivals), here in by_load.items()]
 
-        def worth(samples: Sequence[float], inverse: bool = objective.inverse) -> float:
-            return -sum(samples) if inverse else sum(samples)
 
-        chosen = max(here, key=lambda one: worth([objective.figure(m) for m in one.predicted.samples]))
-        best = max(here, key=lambda one: worth([objective.figure(m) for m in one.measured.samples]))
-        share = gain(chosen.measured, best.measured, objective)
-        found.append(
-            Regret(
-                at[1].label(),
-                in_words(chosen.measured.configuration),
-                in_words(best.measured.configuration),
-                Estimate(1.0 - share.value, 1.0 - share.high, 1.0 - share.low),
-            )
-        )
-    return found
+def _regret(here: Sequence[ComparedLoad], arrivals: Arrivals) -> Regret:
+    objective = objective_at(arrivals)
+    chosen = max(here, key=lambda one: objective.worth(one.predicted)).measured
+    best = max((one.measured for one in here), key=objective.worth)
+    share = gain(chosen, best, objective)
+    return Regret(
+        arrivals.label(),
+        in_words(chosen.configuration),
+        in_words(best.configuration),
+        Estimate(1.0 - share.value, 1.0 - share.high, 1.0 - share.low),
+    )

@@ -25,13 +25,12 @@ from reports.scenario_document import scenario_document
 from reports.service_tables import origins
 from reports.wording import (
     capital,
-    has_interval,
+    estimated,
     listing,
     milliseconds,
     number,
     percent,
     plural,
-    ranged,
     sentence,
     times,
 )
@@ -205,28 +204,21 @@ def _row(rank: Rank, setting: Setting, limited: bool) -> tuple[str, ...]:
     outcome = rank.outcome
     figures, samples = outcome.figures, outcome.samples
 
-    def mean(of: list[float]) -> float:
-        return fmean(of)
-
-    def told(name: str, digits: int = 1) -> str:
-        figure = figures[name]
-        return ranged(figure, digits) if has_interval(figure) else number(figure.value, digits)
-
     gain = rank.gain
     cells = (
         name_of(outcome, setting),
-        told("tokens_per_second"),
-        "" if gain is None else ranged(gain, 2) if has_interval(gain) else number(gain.value, 2),
+        estimated(figures["tokens_per_second"]),
+        "" if gain is None else estimated(gain, 2),
         f"{number(figures['first_token_median'].value, 2)} / {number(figures['first_token_p95'].value, 2)}",
         f"{number(1e3 * figures['token_median'].value)} / {number(1e3 * figures['token_p95'].value)}",
-        told("end_to_end_p95", 2),
-        number(mean([m.devices[0].batch for m in samples])),
-        percent(mean([_busy(m) for m in samples]), 0),
-        number(mean([m.queue for m in samples])),
+        estimated(figures["end_to_end_p95"], 2),
+        number(fmean([m.devices[0].batch for m in samples])),
+        percent(fmean([_busy(m) for m in samples]), 0),
+        number(fmean([m.queue for m in samples])),
     )
     if not limited:
         return cells
-    return (*cells, told("goodput", 2), percent(mean([m.good for m in samples]), 0))
+    return (*cells, estimated(figures["goodput"], 2), percent(fmean([m.good for m in samples]), 0))
 
 
 def _busy(metrics: ServiceMetrics) -> float:

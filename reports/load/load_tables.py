@@ -97,6 +97,7 @@ def compared_section(verified: LoadVerification, setting: Setting) -> Section:
         f"The engine wrote the calibration's own texts, {plural(samples, 'sample')} of the requests, in an order drawn "
         "anew; predictions are for the machine's pace of the run, timed between the services. Limits are over samples "
         "of the requests.",
+        items=tuple(map(as_sentence, verified.notes)),
     )
 
 
@@ -141,5 +142,5 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
         )
     out.print(regret_said(found), highlight=False)
     out.print(f"Is the model right, given the machine's speed meanwhile? {found.verdict}.", highlight=False)
-    for remark in verified.remarks:
-        out.print(as_sentence(remark), highlight=False)
+    for note in (*verified.remarks, *verified.notes):
+        out.print(as_sentence(note), highlight=False)

@@ -30,6 +30,11 @@ class Objective:
     figure: Callable[[ServiceMetrics], float]
     inverse: bool = False
 
+    def worth(self, outcome: ServedOutcome) -> float:
+        """What ranks an outcome; more is better."""
+        total = sum(self.figure(metrics) for metrics in outcome.samples)
+        return -total if self.inverse else total
+
 
 THROUGHPUT = Objective("tokens/s", lambda m: m.tokens_per_second)
 END_TO_END = Objective("time to the end, 95th percentile", lambda m: m.end_to_end.p95, inverse=True)
@@ -120,12 +125,7 @@ def _load(
     arrivals: Arrivals, outcomes: Sequence[ServedOutcome], measured: Mapping[_Key, ServedOutcome]
 ) -> Load:
     objective = objective_at(arrivals)
-
-    def worth(outcome: ServedOutcome) -> float:
-        total = sum(objective.figure(m) for m in outcome.samples)
-        return -total if objective.inverse else total
-
-    ordered = sorted(outcomes, key=worth, reverse=True)
+    ordered = sorted(outcomes, key=objective.worth, reverse=True)
     alone = next((o for o in ordered if not o.configuration.drafts), None)
     real_alone = measured.get(_key(alone)) if alone else None
     ranks = []

@@ -65,7 +65,10 @@ class ComparedLoad:
 
 @dataclass(frozen=True)
 class LoadVerification:
-    """All of them in the scenario's order, and the conditions; `pace`: of each model's step where it sat."""
+    """All of them in the scenario's order, and the conditions; `pace`: of each model's step where it sat.
+
+    `notes`: where a service was not of the texts that were simulated.
+    """
 
     created: str
     hardware: dict[str, str]
@@ -76,6 +79,7 @@ class LoadVerification:
     pace: tuple[Drift, ...]
     reference_seconds: tuple[float, ...]
     remarks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def count_services(scenario: Scenario) -> int:
@@ -99,6 +103,7 @@ def verify_loads(
     steps: dict[PlacedModel, list[float]] = {}
     reference: list[float] = []
     found: dict[Service, list[tuple[ServiceMetrics, Timeline]]] = {service: [] for service in services}
+    notes: list[str] = []
     for configuration in dict.fromkeys(service.configuration for service in services):
         _warm_up(pair, world, configuration, services[0])
     for sample in range(scenario.workload.samples):
@@ -108,7 +113,9 @@ def verify_loads(
             for placed, seconds in now.items():
                 steps.setdefault(placed, []).append(seconds)
             reference.append(before)
-            found[service].append(_serve(pair, world, service, sample))
+            metrics, course, noted = _serve(pair, world, service, sample)
+            found[service].append((metrics, course))
+            notes += noted
             advance(service.label())
     pace = tuple(drifts(artifact.costs, steps))
     at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace))
@@ -125,6 +132,7 @@ def verify_loads(
         pace=pace,
         reference_seconds=tuple(reference),
         remarks=artifact.remarks,
+        notes=tuple(notes),
     )
 
 
@@ -169,11 +177,27 @@ def _warm_up(pair: Pair, world: ServingWorld, configuration: Configuration, serv
     pair.serve(configuration, short, _how(service, [0.0] * len(short), None))
 
 
-def _serve(pair: Pair, world: ServingWorld, service: Service, sample: int) -> tuple[ServiceMetrics, Timeline]:
+def _serve(
+    pair: Pair, world: ServingWorld, service: Service, sample: int
+) -> tuple[ServiceMetrics, Timeline, list[str]]:
+    """What came of it, and what has to be said: near ties lead a text elsewhere, and a draft may have failed."""
     drawn = world.requests(service.arrivals, sample)
     how = _how(service, drawn.at.tolist(), drawn.users)
-    served = pair.serve(service.configuration, _requests(world, service, sample), how).service
-    return measure_service(served, world.scenario.workload.limits), timeline(served)
+    served = pair.serve(service.configuration, _requests(world, service, sample), how)
+    simulated = world.written(service.arrivals, sample)
+    others = sum(
+        list(run.tokens) != list(path) for run, (_, path) in zip(served.runs, simulated, strict=True)
+    )
+    alone = [run.warning for run in served.runs if run.warning is not None]
+    notes = []
+    if others:
+        notes.append(
+            f"{service.label()}: {others} of {len(served.runs)} texts are not those that are simulated"
+        )
+    if alone:
+        notes.append(f"{service.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
+    metrics = measure_service(served.service, world.scenario.workload.limits)
+    return metrics, timeline(served.service), notes
 
 
 def _measured(service: Service, found: Sequence[tuple[ServiceMetrics, Timeline]]) -> ServedOutcome:
