@@ -37,15 +37,12 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-def print_calibration(artifact: "Artifact", as_json: bool) -> None:
-    """A calibration for a person or, as JSON, for a machine."""
+def print_all(artifact: "Artifact") -> None:
+    """Everything a calibration holds, for a person."""
     from calibrate.summary import describe
     from calibrate.traces import acceptance_statistics as shares
     from sim.world.explained import describe as describe_share
 
-    if as_json:
-        print(json.dumps(artifact.described()))
-        return
     acceptance = [
         *shares.describe_acceptance(shares.acceptance_statistics(artifact)),
         *shares.describe_temperature(shares.acceptance_at_temperature(artifact)),
@@ -91,6 +88,8 @@ def calibrate(
     from calibrate.run import calibrate as measure
     from engine.drafts.default_drafts import choose_models
     from engine.runtime.pair import open_pair
+    from reports.calibration_brief import print_brief
+    from reports.tables import console
 
     effort = EFFORTS["quick" if quick else "full" if full else "default"]
     effort = with_batches(effort) if batches else effort
@@ -107,7 +106,10 @@ def calibrate(
     else:
         with open_pair(*models) as (pair, tokenizer), stages() as show:
             artifact = measure(pair, tokenizer, chosen, effort, out, seed=seed, context=context, show=show)
-    print_calibration(artifact, as_json)
+    if as_json:
+        print(json.dumps(artifact.described()))
+    else:
+        print_brief(console(), artifact, f"specbranch inspect {out}")
 
 
 @verb(app, "inspect", "specbranch inspect", "specbranch inspect runs/plain/calibration --json")
@@ -121,10 +123,14 @@ def inspect(
     ] = CALIBRATION,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a calibration holds."""
+    """Print all that a calibration holds."""
     from calibrate.artifact import load_artifact
 
-    print_calibration(load_artifact(folder), as_json)
+    artifact = load_artifact(folder)
+    if as_json:
+        print(json.dumps(artifact.described()))
+    else:
+        print_all(artifact)
 
 
 @verb(app, "train-hrad", "specbranch train-hrad --count 24")

@@ -269,7 +269,7 @@ ServingSystem = Annotated[
         autocompletion=one_of(*SYSTEMS),
     ),
 ]
-Wide = Annotated[bool, typer.Option("--wide", help="all columns of the table")]
+Wide = Annotated[bool, typer.Option("--wide", help="all columns, and all that there is to show")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
 

@@ -113,12 +113,12 @@ def _gathered(notes: Iterable[str]) -> Iterator[str]:
         yield f"{first} (one of {len(others) + 1} alike)" if others else first
 
 
-SHOWN = 12
+SHOWN, SHOWN_WIDE = 5, 12
 
 
-def print_tuned(out: Console, found: Tuning) -> None:
-    """The best configurations, the baselines, what is traded for speed, and the advice."""
-    fastest = [*found.scored[:SHOWN]]
+def print_tuned(out: Console, found: Tuning, wide: bool = False) -> None:
+    """The best configurations, the baselines and the advice; where it may be `wide`, more of the first and trades."""
+    fastest = [*found.scored[: SHOWN_WIDE if wide else SHOWN]]
     rest = [s for s in (found.chosen, *found.baselines) if s not in fastest]
     rows = [
         (marked(in_words(s.configuration), s.far_context), s.speed, s.speed_up, None)
@@ -128,7 +128,8 @@ def print_tuned(out: Console, found: Tuning) -> None:
         f"Predicted: the {len(fastest)} best of {len(found.scored)}, then the best of each policy and draft"
     )
     out.print(_simulated_table(title, {"": rows}))
-    out.print(_front_table(found.front))
+    if wide:
+        out.print(_front_table(found.front))
     out.print(
         f"Over {found.prompts} prompts, {found.tokens} tokens; intervals are over prompts.", highlight=False
     )
@@ -149,7 +150,7 @@ def _front_table(front: Sequence[Scored]) -> Table:
         "rollback\nrate",
     ):
         table.add_column(heading, justify="right", overflow="fold")
-    for s in front[:SHOWN]:
+    for s in front[:SHOWN_WIDE]:
         table.add_row(
             escape(marked(in_words(s.configuration), s.far_context)),
             stacked(s.speed),
@@ -158,8 +159,8 @@ def _front_table(front: Sequence[Scored]) -> Table:
             f"{s.waste:.2f}",
             f"{s.rollback_rate:.1%}",
         )
-    if len(front) > SHOWN:
-        table.add_row(f"and {len(front) - SHOWN} more")
+    if len(front) > SHOWN_WIDE:
+        table.add_row(f"and {len(front) - SHOWN_WIDE} more")
     return table
 
 

@@ -62,14 +62,23 @@ def milliseconds(seconds: float, digits: int = 2) -> str:
 
 
 def has_interval(estimate: Estimate) -> bool:
-    """Whether there is an interval: one prompt gives none."""
-    return isfinite(estimate.low) and isfinite(estimate.high)
+    """Whether there is an interval that tells something: one prompt gives none.
+
+    Two or three that scatter give one to anywhere, on the scale of logarithms of which intervals are made; an axis that
+    shows it shows nothing else.
+    """
+    return isfinite(estimate.low) and isfinite(estimate.high) and not _reaches_anywhere(estimate)
+
+
+def _reaches_anywhere(estimate: Estimate) -> bool:
+    """Over `TELLING` times the value, and under a share of it as small."""
+    return estimate.high > TELLING * estimate.value and 0.0 <= TELLING * estimate.low < estimate.value
 
 
 def interval(estimate: Estimate, digits: int = 1) -> str:
     """`low to high`, or why there is none."""
     if not has_interval(estimate):
-        return "no interval: one prompt"
+        return "no interval: they scatter" if _reaches_anywhere(estimate) else "no interval: one prompt"
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
 
 

@@ -241,6 +241,7 @@ def tune(
     jobs: Jobs = None,
     backend: Backend = "loky",
     address: Address = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the configurations and write the best one, with its rivals, for 'verify'."""
@@ -283,7 +284,7 @@ def tune(
     if as_json:
         print(tuned.model_dump_json())
         return
-    print_tuned(console(), found)
+    print_tuned(console(wide), found, wide)
     print(f"written to {out}")
 
 

@@ -27,6 +27,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 from verifications import HOSTILE, artifact, at_speeds, verification
 
 from engine.errors import SpecBranchError
+from engine.metrics import Estimate
 from engine.naming import in_words
 from reports.page import charts, palette
 from reports.page.html import unpack
@@ -35,6 +36,7 @@ from reports.page.verdict import verdict
 from reports.verify.settle import settle, summary
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Verification, load_verification
+from reports.wording import has_interval, interval
 
 QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "run": {"speeds": ("speeds",)},
@@ -291,6 +293,15 @@ def test_one_prompt_gives_no_interval() -> None:
     text = Parsed(render(verification(prompts=1))).text
     assert "no interval: one prompt" in text
     assert "nan" not in text.lower().split()
+
+
+def test_an_interval_to_anywhere_is_none() -> None:
+    """As of two prompts that scatter, by which an axis would show nothing else."""
+    anywhere = Estimate(8.5, 0.01, 358_950.9)
+    assert not has_interval(anywhere)
+    assert interval(anywhere) == "no interval: they scatter"
+    assert has_interval(Estimate(8.5, 0.9, 84.0))
+    assert has_interval(Estimate(0.0, 0.0, 0.1))
 
 
 def test_a_record_without_sweep_or_reference_still_makes_a_page(record: Verification) -> None:
