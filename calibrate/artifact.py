@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from calibrate import cost_records, one_file, trace_records
 from calibrate.cost_records import MeasuredCosts, Rehearsal
+from calibrate.file_kinds import ARRAYS_NAME, CALIBRATION, COSTS_NAME, TRACES_NAME, kind_of, other_kind
 from calibrate.records import Measurement
 from calibrate.seal import seal_of
 from calibrate.trace_records import RecordedTraces, Trace, from_bytes, to_bytes
@@ -30,7 +31,6 @@ from engine.errors import CalibrationError
 M = TypeVar("M", bound=Measurement)
 
 HRAD_FOLDER = "hrad"  # H-RAD's networks in a calibration's folder; a replay does without them
-COSTS_NAME, TRACES_NAME, ARRAYS_NAME = "costs.json", "traces.json", "traces.safetensors"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def holds_calibration(folder: Path) -> bool:
     """Whether a calibration was written to a folder, be it damaged or not."""
-    return any((folder / name).is_file() for name in (COSTS_NAME, one_file.NAME))
+    return folder.is_dir() and kind_of(folder) == CALIBRATION
 
 
 def load_artifact(folder: Path, costs: Path | None = None) -> Artifact:
@@ -176,6 +176,8 @@ def _bytes(folder: Path, name: str) -> bytes:
 
 def _missing(folder: Path, error: OSError) -> str:
     """What to do where a folder that was named holds no calibration."""
+    if other := other_kind(folder, CALIBRATION):
+        return other
     if folder.is_file():
         return f"{folder} is a file, and a calibration is a folder; 'specbranch calibrate' writes one."
     inside = [place for place in sorted(folder.glob("*/")) if holds_calibration(place)]

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from calibrate.file_kinds import SCENARIO, reading
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies import load_policy, policy_names
@@ -207,11 +208,12 @@ def load_scenarios(path: Path) -> tuple[Scenario, ...]:
     Each hardware that it names, by a list or by lists of values, makes a scenario of its own. ConfigurationError for
     what is wrong in it.
     """
-    file = YamlFile.read(path, "a scenario")
-    if "calibration_digest" in file.data:
-        raise ConfigurationError(
-            f"{path} is no scenario, but what 'specbranch tune' chose; 'specbranch verify {path}' runs it."
-        )
+    with reading(path, SCENARIO):
+        return _scenarios(path, YamlFile.read(path, "a scenario"))
+
+
+def _scenarios(path: Path, file: YamlFile) -> tuple[Scenario, ...]:
+    """One for each hardware that a file names."""
     several = isinstance(file.data.get("hardware"), list)
     found = alternatives(file.data["hardware"]) if "hardware" in file.data else [None]
     if not found:

@@ -25,6 +25,15 @@ def find_scenario(given: Path) -> Path:
     names = scenario_names()
     if str(given) in names:
         return HERE / f"{given}.yaml"
+    if given.is_dir():
+        from calibrate.file_kinds import (  # here: a shell's completion need not wait
+            SCENARIO,
+            kind_of,
+            other_kind,
+        )
+
+        if kind_of(given) and (other := other_kind(given, SCENARIO)):
+            raise ConfigurationError(other)
     reason = "it is a folder, and a scenario is a file" if given.is_dir() else "there is no such file"
     nearest = difflib.get_close_matches(given.stem, names, n=1)
     known = (

@@ -15,16 +15,10 @@ from artifacts import replay
 from hypothesis import HealthCheck, given, settings
 
 from calibrate import one_file
-from calibrate.artifact import (
-    ARRAYS_NAME,
-    COSTS_NAME,
-    TRACES_NAME,
-    Artifact,
-    load_artifact,
-    save_artifact,
-)
+from calibrate.artifact import Artifact, load_artifact, save_artifact
 from calibrate.cost_records import VERSIONS as COSTS
 from calibrate.cost_records import Cell, Rehearsal
+from calibrate.file_kinds import ARRAYS_NAME, COSTS_NAME, TRACES_NAME
 from calibrate.seal import seal, seal_of
 from calibrate.trace_records import VERSIONS as TRACES
 from calibrate.versions import History, Migration, OtherVersion

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from replayed_records import CONFIGURATIONS, HERE, record
 
-from calibrate.artifact import COSTS_NAME, save_artifact
+from calibrate.artifact import save_artifact
+from calibrate.file_kinds import COSTS_NAME
 from engine.errors import SpecBranchError
 from reports.verify.paired_runs import find_compared, find_runs, open_replay
 from reports.verify.verification import replay_folder

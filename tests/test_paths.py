@@ -133,6 +133,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (runs / "verification.json").write_text('{"version": 1, "compared": []}')
     (folder / "s.yaml").write_text("title: t\nconfigurations:\n  - policy: autoregressive\n")
     (folder / "a.csv").write_text("")
+    (runs / "load.json").write_text('{"created": "", "compared": [], "pace": []}')
+    (runs / "bench.json").write_text('{"version": 1, "budgets": {}, "rows": [], "trials": []}')
+    (runs / "schedule.yaml").write_text("calibration: calibration\nstretches: []\n")
+    (folder / "noted.yaml").write_text("a: 1\n")
+    (folder / "page.html").write_text("<!doctype html>\n<title>t</title>\n")
+    (folder / "prompts.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    (folder / "trace.csv").write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,1,1\n")
     save_tiny(folder / "tiny", seed=0)
     (folder / "a folder").mkdir()
     (folder / "garbage").write_bytes(b"\x00\xff{[ garbage\n")
@@ -163,7 +170,39 @@ def test_a_wrong_path_is_said(
     [
         (("inspect", "runs"), "name runs/calibration."),
         (("tune", "--calibration", "runs"), "name runs/calibration."),
-        (("inspect", "runs/tuned.yaml"), "a calibration is a folder"),
+        (("inspect", "runs/tuned.yaml"), "'specbranch verify runs/tuned.yaml' runs it"),
+        (("inspect", "s.yaml"), "is a scenario, where a calibration's folder is wanted"),
+        (("inspect", "garbage"), "a calibration is a folder"),
+        (("inspect", "runs/calibration/costs.json"), "name runs/calibration."),
+        (("tune", "--calibration", "tiny"), "is a model's folder, where a calibration's folder is wanted"),
+        (("report", "runs/tuned.yaml"), "'specbranch verify runs/tuned.yaml' runs it"),
+        (("report", "s.yaml"), "'specbranch simulate s.yaml' replays it"),
+        (("report", "noted.yaml"), "is a YAML file, where a record of 'specbranch verify' is wanted; run"),
+        (("report", "runs/calibration"), "'specbranch inspect runs/calibration' prints what is in it"),
+        (("report", "runs/load.json"), "is a record of 'specbranch verify-load', where a record of"),
+        (("map", "--points", "runs/tuned.yaml"), "is a choice of 'specbranch tune', where a record of"),
+        (("compare", "runs/tuned.yaml", "runs/tuned.yaml"), "'specbranch verify runs/tuned.yaml' runs it"),
+        (("trace", "runs/bench.json"), "'specbranch bench --show runs/bench.json' prints it"),
+        (("bench", "--show", "runs/verification.json"), "'specbranch report runs/verification.json' makes"),
+        (("simulate", "runs/calibration"), "'specbranch inspect runs/calibration' prints"),
+        (("simulate", "--against", "s.yaml"), "where a record of 'specbranch verify' is wanted"),
+        (
+            ("simulate", "s.yaml", "--table", "prompts.jsonl"),
+            "is a file of prompts, where a table of simulated",
+        ),
+        (("verify-load", "runs/tuned.yaml"), "is a choice of 'specbranch tune', where a scenario is wanted"),
+        (("verify-load", "runs/schedule.yaml"), "'specbranch export runs/schedule.yaml' prints it"),
+        (("verify", "runs/schedule.yaml"), "where a choice of 'specbranch tune' is wanted"),
+        (
+            ("verify", "page.html"),
+            "is a page, where a choice of 'specbranch tune' is wanted; a browser opens",
+        ),
+        (("verify", "--tolerance", "runs/tuned.yaml"), "where a file of a verdict's bounds is wanted"),
+        (("calibrate", "--own-prompts", "s.yaml"), "is a scenario, where a file of prompts is wanted"),
+        (
+            ("merge", "trace.csv", "trace.csv", "--out", "b.csv"),
+            "'specbranch serve-bench --arrivals trace.csv'",
+        ),
         (("simulate", "defualt"), "did you mean 'default'"),
         (("simulate", "scenarios/draft-length.yaml"), "did you mean 'draft-length'"),
         (("simulate", "runs"), "a scenario is a file"),

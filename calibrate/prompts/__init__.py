@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from calibrate.file_kinds import PROMPTS, TEXT_FIELDS, reading
 from engine.errors import ConfigurationError
 
 SPLITS = ("calibration", "heldout")
-TEXT_FIELDS = ("text", "prompt", "question", "turns")
 ID_FIELDS = ("id", "task_id", "question_id")
 KIND_FIELDS = ("kind", "category")
 UNDERSTOOD = (
@@ -62,6 +62,11 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
     on its side when others are added (but for one moved to a side that would be empty), and neither side is
     empty if there are two different texts. Raises ConfigurationError.
     """
+    with reading(path, PROMPTS):
+        return _read(path)
+
+
+def _read(path: Path) -> tuple[Prompt, ...]:
     try:
         # Editors on Windows like to put a byte order mark first, which JSON does not allow.
         content = path.read_text(encoding="utf-8-sig")

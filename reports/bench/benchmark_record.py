@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from calibrate.artifact import write_whole
+from calibrate.file_kinds import BENCHMARK, other_kind
 from engine.errors import SpecBranchError
 from engine.metrics import Estimate, Metrics, measure, speed, speed_up
 from engine.record import Run
@@ -275,9 +276,11 @@ def load_benchmark(path: Path) -> Benchmark:
         return Benchmark.model_validate_json(path.read_bytes())
     except OSError as error:
         raise SpecBranchError(
-            f"{path} cannot be read ({error.strerror}); run 'specbranch bench' first."
+            other_kind(path, BENCHMARK)
+            or f"{path} cannot be read ({error.strerror}); run 'specbranch bench' first."
         ) from error
     except ValidationError as error:
         raise SpecBranchError(
-            f"{path} is damaged or of another version; run 'specbranch bench' again."
+            other_kind(path, BENCHMARK)
+            or f"{path} is damaged or of another version; run 'specbranch bench' again."
         ) from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibrate.file_kinds import TOLERANCE, reading
 from engine.errors import ConfigurationError
 from scenarios.files import YamlFile
 
@@ -49,8 +50,9 @@ def read_tolerance(given: str | None) -> Tolerance:
     try:
         share = float(given)
     except ValueError:
-        file = YamlFile.read(Path(given), "a tolerance")
-        return file.validate(Tolerance, file.data)
+        with reading(Path(given), TOLERANCE):
+            file = YamlFile.read(Path(given), "a tolerance")
+            return file.validate(Tolerance, file.data)
     if not 0.0 < share < 1.0:
         raise ConfigurationError(f"--tolerance {given}: a share lies between 0 and 1, such as 0.10.")
     return Tolerance(median_error=share / 2.0, tail_error=share)

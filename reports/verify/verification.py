@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import write_whole
 from calibrate.costs.drift import ContentionSample, Drift
+from calibrate.file_kinds import VERIFICATION, other_kind
 from calibrate.trace_records import PromptRecord
 from calibrate.versions import History, Json, OtherVersion, unchanged
 from engine.configuration import Configuration
@@ -237,12 +238,17 @@ def load_verification(path: Path) -> Verification:
         return Verification.model_validate(VERSIONS.migrate(json.loads(path.read_bytes())))
     except OSError as error:
         raise SpecBranchError(
-            f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first, which writes such records."
+            other_kind(path, VERIFICATION)
+            or f"{path} cannot be read ({error.strerror}); run 'specbranch verify' first, which writes such records."
         ) from error
     except OtherVersion as error:
-        raise SpecBranchError(f"{path} {error}; 'specbranch verify --again' runs it anew.") from error
+        raise SpecBranchError(
+            other_kind(path, VERIFICATION) or f"{path} {error}; 'specbranch verify --again' runs it anew."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:  # pydantic's are among them
-        raise SpecBranchError(f"{path} is damaged; run 'specbranch verify --again'.") from error
+        raise SpecBranchError(
+            other_kind(path, VERIFICATION) or f"{path} is damaged; run 'specbranch verify --again'."
+        ) from error
 
 
 def speculates(one: Compared) -> bool:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.artifact import load_artifact, write_whole
+from calibrate.file_kinds import TUNED, other_kind
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
 from engine.metrics import Estimate
@@ -156,15 +157,13 @@ def load_tuned(path: Path) -> TunedConfiguration:
     """Read the file. ConfigurationError, with file, line and key, if it is missing or wrong."""
     if not path.exists():
         raise ConfigurationError(f"there is no {path}; 'specbranch tune --out {path}' writes it.")
-    file = YamlFile.read(path, "a tuned configuration")
-    if "compared" in file.data:
-        raise ConfigurationError(
-            f"{path} is what 'specbranch verify' wrote; 'specbranch report {path}' makes a page of it."
-        )
     try:
+        file = YamlFile.read(path, "a tuned configuration")
         tuned = file.validate(TunedConfiguration, file.data)
-    except ConfigurationError as error:  # written by hand, or by an older program
-        raise ConfigurationError(f"{error}; 'specbranch tune --out {path}' writes it anew.") from error
+    except ConfigurationError as error:  # of something else, written by hand, or by an older program
+        raise ConfigurationError(
+            other_kind(path, TUNED) or f"{error}; 'specbranch tune --out {path}' writes it anew."
+        ) from error
     places: list[tuple[tuple[str | int, ...], Configuration]] = [(("chosen",), tuned.chosen)]
     for key in LISTS:
         places += [((key, index), c) for index, c in enumerate(getattr(tuned, key))]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.artifact import write_whole
+from calibrate.file_kinds import TABLE, other_kind
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, SpecBranchError
 from engine.metrics import Estimate
@@ -103,7 +104,9 @@ def read_table(path: Path) -> list[Row]:
         return []
     columns, rows = _read(path)
     if set(columns) | {FAR} != set(COLUMNS) and path.stat().st_size:
-        raise SpecBranchError(f"{path} is no table of simulated outcomes; name another file.")
+        raise SpecBranchError(
+            other_kind(path, TABLE) or f"{path} is no table of simulated outcomes; name another file."
+        )
     try:
         return [_typed({FAR: nan, **row}) for row in rows]
     except (TypeError, ValueError) as error:
@@ -120,10 +123,13 @@ def _read(path: Path) -> tuple[Sequence[str], list[dict[str, Any]]]:
             reader = csv.DictReader(file)
             return list(reader.fieldnames or ()), list(reader)
     except OSError as error:
-        raise SpecBranchError(f"the table {path} cannot be read ({error.strerror or error}).") from error
+        raise SpecBranchError(
+            other_kind(path, TABLE) or f"the table {path} cannot be read ({error.strerror or error})."
+        ) from error
     except (ValueError, csv.Error) as error:
         raise SpecBranchError(
-            f"{path} is no table of simulated outcomes ({error}); name another file."
+            other_kind(path, TABLE)
+            or f"{path} is no table of simulated outcomes ({error}); name another file."
         ) from error
 
 

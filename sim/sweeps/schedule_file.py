@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.artifact import write_whole
+from calibrate.file_kinds import SCHEDULE, reading
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.metrics import Estimate
@@ -182,8 +183,9 @@ def is_schedule(path: Path) -> bool:
 
 def load_schedule(path: Path) -> ScheduleFile:
     """Read the file. ConfigurationError, with file, line and key, if it is missing or wrong."""
-    file = YamlFile.read(path, "a schedule")
-    found = file.validate(ScheduleFile, file.data)
+    with reading(path, SCHEDULE):
+        file = YamlFile.read(path, "a schedule")
+        found = file.validate(ScheduleFile, file.data)
     named = {key: getattr(found, key) for key in ("calibration", "costs_from")}
     beside: dict[str, Any] = {
         key: path.parent / folder for key, folder in named.items() if folder is not None
