@@ -1,11 +1,13 @@
 """Where models are kept, and what the paths that a user gives must be, said before any work begins. Torch-free."""
 
+import difflib
 import os
 from pathlib import Path
 
 from engine.errors import ConfigurationError
 
 HUB_ID_PARTS = 2  # an owner and a name, with one slash between them
+MODEL_FILE = "config.json"  # what every model's folder has
 
 
 def cache_folder() -> Path:
@@ -22,17 +24,38 @@ def looks_like_a_path(source: str) -> bool:
 
 
 def check_model(source: str) -> None:
-    """ConfigurationError if a path where there is no model names one; a hub id is left for the hub."""
+    """ConfigurationError if a path where there is no model names one; a hub id is left for the hub.
+
+    It names the models that are in the folder that was named or, where there is none, the one beside it whose name is
+    the nearest.
+    """
+    given = Path(source)
     if os.path.isdir(source):
-        if not os.path.isfile(os.path.join(source, "config.json")):
+        if not os.path.isfile(os.path.join(source, MODEL_FILE)):
+            inside = " or ".join(map(str, _models_in(given)))
             raise ConfigurationError(
-                f"the model '{source}' could not be loaded: the folder has no config.json."
+                f"the model '{source}' could not be loaded: the folder has no {MODEL_FILE}; "
+                + (f"name {inside}, which it holds." if inside else f"{_NAME_ONE}.")
             )
         return
     if os.path.exists(source):
         raise ConfigurationError(f"{source} is a file; a model is a folder, or an id of the hub.")
     if looks_like_a_path(source):
-        raise ConfigurationError(f"there is no folder {source}.")
+        beside = {model.name: model for model in _models_in(given.parent)}
+        nearest = difflib.get_close_matches(given.name, beside, n=1)
+        hint = f"did you mean {beside[nearest[0]]}?" if nearest else f"{_NAME_ONE}."
+        raise ConfigurationError(f"there is no folder {source}; {hint}")
+
+
+_NAME_ONE = f"name a folder that a model was saved to, with its {MODEL_FILE}, or an id of the hub"
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """The folders of models right in a folder; none where it cannot be read."""
+    try:
+        return [place for place in sorted(folder.iterdir()) if os.path.isfile(place / MODEL_FILE)]
+    except (OSError, ValueError):
+        return []
 
 
 def check_input_folder(path: Path, what: str) -> None:

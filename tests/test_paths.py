@@ -248,12 +248,36 @@ def test_only_what_no_hub_id_can_be_is_taken_for_a_path(name: str) -> None:
 
 def test_what_looks_like_a_path_and_is_not_there_is_no_hub_id(tmp_path: Path) -> None:
     for name in ("/no/such/folder", "./none", "../none", "~/none", "a/b/c", "none\\here"):
-        with pytest.raises(ConfigurationError, match="there is no folder"):
+        with pytest.raises(
+            ConfigurationError, match=r"there is no folder .*; name a folder that a model was saved"
+        ):
             check_model(name)
     check_model("owner/name")
     check_model("name")
     (tmp_path / "config.json").write_text("{}")
     check_model(str(tmp_path))
+
+
+def test_a_model_that_is_not_there_is_told_from_those_that_are(tmp_path: Path) -> None:
+    """The nearest one beside what was named, and what lies in a folder that is none itself."""
+    for name in ("target-1b", "draft"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.json").write_text("{}")
+    (tmp_path / "models" / "target-1c").mkdir()  # no model's
+    models = tmp_path / "models"
+    for wrong, said in (
+        (models / "target-1d", f"did you mean {models / 'target-1b'}?"),
+        (
+            models / "else",
+            "name a folder that a model was saved to, with its config.json, or an id of the hub.",
+        ),
+        (models, f"has no config.json; name {models / 'draft'} or {models / 'target-1b'}, which"),
+        (models / "target-1c", "name a folder that a model was saved to"),
+        (models / "draft" / "config.json", "is a file; a model is a folder, or an id of the hub."),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            check_model(str(wrong))
+        assert said in str(raised.value)
 
 
 def test_a_hub_id_that_cannot_be_fetched_is_said(
