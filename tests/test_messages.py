@@ -1,13 +1,17 @@
 """What is sent arrives."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.policies.tree import Round
+from engine.record import Job, Run
 from engine.runtime.messages import Watch, encode, pipe
+from engine.runtime.run_message import from_message, to_message
 
 leaves = st.one_of(
     st.none(),
@@ -49,6 +53,36 @@ def test_a_large_message_arrives() -> None:
         sender.start()
         assert other.receive() == message
         sender.join()
+
+
+seconds = st.floats(0.0, 1e9)
+counts = st.integers(0, 1 << 40)
+runs = st.builds(
+    Run,
+    world=st.just("engine"),
+    tokens=st.lists(counts, max_size=5).map(tuple),
+    rounds=st.lists(st.builds(Round, *[counts] * 7), max_size=3).map(tuple),
+    jobs=st.lists(
+        st.builds(Job, st.sampled_from(["target", "draft"]), counts, seconds, seconds, counts, counts),
+        max_size=3,
+    ).map(tuple),
+    seconds=seconds,
+    first_token_seconds=seconds,
+    shared=st.booleans(),
+    ending=st.sampled_from(["end-of-text", "stop-text", "token-limit"]),
+    warning=st.none() | st.text(),
+)
+
+
+@given(runs, seconds)
+def test_a_run_arrives_as_it_was_written(run: Run, other: float) -> None:
+    """But for its seconds, where who sent for it counts them himself."""
+    one, far = pipe()
+    with one.socket, far.socket:
+        one.send(encode({"value": to_message(run)}))
+        message = far.receive()["value"]
+    assert from_message(message, run.shared) == run
+    assert from_message(message, run.shared, other) == replace(run, seconds=other)
 
 
 def test_what_cannot_be_sent_is_refused() -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing import current_process
 from multiprocessing.process import BaseProcess
-from operator import attrgetter
 from typing import Any, cast
 
 from engine.configuration import Configuration
@@ -19,14 +18,12 @@ from engine.errors import SpecBranchError
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import TARGET, ModelSpec
 from engine.policies import load_policy
-from engine.policies.tree import Round
-from engine.record import Job, Run
+from engine.record import Run
 from engine.runtime.channel import BEAT_SECONDS, JOB_SECONDS, SILENCE_SECONDS, Channel, Ticket
+from engine.runtime.run_message import from_message, to_message
 from engine.runtime.session import Player, generate, never
 from engine.runtime.worker_process import Host, do
 from engine.runtime.workers import Worker
-
-_job, _round = attrgetter(*Job.__slots__), attrgetter(*Round.__slots__)
 
 
 @dataclass
@@ -69,7 +66,7 @@ def write(
 
     The draft is in this worker too or, if it is `apart`, in the one that this one is linked to, which is given up after
     `silence` seconds. The text ends with one of `stops` as well, in the words of the tokenizer of a spec's JSON. The
-    driver is told at most once in `every` seconds. Returns what `generate_there` makes a run of.
+    driver is told at most once in `every` seconds. Returns what it was not told, and the run as a message.
     SpecBranchError when the driver has given the text up.
     """
     here = cast(Worker, Local(host))
@@ -104,8 +101,7 @@ def write(
         silence=silence,
         stopped=partial(_tokenizer(tokenizer).completes, stops=stops) if stops else never,
     )
-    rounds, jobs = [_round(counts) for counts in run.rounds], [_job(job) for job in run.jobs]
-    return [news, run.tokens, rounds, jobs, run.first_token_seconds, run.ending, run.warning]
+    return [news, to_message(run)]
 
 
 @cache
@@ -156,23 +152,11 @@ def generate_there(
     ticket.on_news = hear
     try:
         # The draft's worker is given up first.
-        last, tokens, rounds, jobs, first, ending, warning = ticket.wait(
-            (1 + apart) * SILENCE_SECONDS, (1 + apart) * JOB_SECONDS
-        ).value
+        last, message = ticket.wait((1 + apart) * SILENCE_SECONDS, (1 + apart) * JOB_SECONDS).value
     except BaseException:
         ticket.on_news = lambda news: None  # a text that goes on is nobody's any more
         raise
     seconds = time.perf_counter() - began
     if last:
         hear(last)
-    return Run(
-        world="engine",
-        tokens=tuple(tokens),
-        rounds=tuple(Round(*counts) for counts in rounds),
-        jobs=tuple(Job(*job) for job in jobs),
-        seconds=seconds,
-        first_token_seconds=first,
-        shared=drafter is not None and not apart,
-        ending=ending,
-        warning=warning,
-    )
+    return from_message(message, drafter is not None and not apart, seconds)

@@ -12,11 +12,11 @@ from typing import Any
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
 from engine.models.sampling import Sampling
-from engine.policies.tree import Round
-from engine.record import Job, Run
+from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.channel import JOB_SECONDS, SILENCE_SECONDS
 from engine.runtime.requests import Request
+from engine.runtime.run_message import from_message, to_message
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline
 from engine.runtime.session import Player
 from engine.runtime.worker_process import Host, Hosted
@@ -25,7 +25,6 @@ from engine.service_record import Batch, ServedRequest, Service
 Progress = Callable[[int, int], None]
 """Hears how many requests have ended, and how many tokens were written."""
 
-_job, _round = attrgetter(*Job.__slots__), attrgetter(*Round.__slots__)
 _served = attrgetter(*ServedRequest.__slots__)
 
 
@@ -110,18 +109,13 @@ def serve(
         [_served(request) for request in service.requests],
         [[*batch[:-1], sorted(batch.unread)] for batch in service.batches],
         service.devices,
-        [_run(engine.runs[number]) for number in sorted(engine.runs)],
+        [to_message(engine.runs[number]) for number in sorted(engine.runs)],
     ]
 
 
 def _request(known: dict[str, Any]) -> Request:
     settings, sampling = Configuration(**known.pop("settings")), Sampling(**known.pop("sampling"))
     return Request(settings=settings, sampling=sampling, **known)
-
-
-def _run(run: Run) -> list[Any]:
-    rounds, jobs = [_round(counts) for counts in run.rounds], [_job(job) for job in run.jobs]
-    return [run.tokens, rounds, jobs, run.seconds, run.first_token_seconds, run.ending, run.warning]
 
 
 def serve_there(
@@ -175,24 +169,9 @@ def serve_there(
         ],
         tuple(tuple(models) for models in devices),
     )
-    return ServedTexts(service, [_run_of(run, drafter is not None and not apart) for run in runs])
+    return ServedTexts(service, [from_message(run, drafter is not None and not apart) for run in runs])
 
 
 def _hear(progress: Progress, news: Sequence[int]) -> None:
     ended, written = news
     progress(ended, written)
-
-
-def _run_of(run: Sequence[Any], shared: bool) -> Run:
-    tokens, rounds, jobs, seconds, first, ending, warning = run
-    return Run(
-        world="engine",
-        tokens=tuple(tokens),
-        rounds=tuple(Round(*counts) for counts in rounds),
-        jobs=tuple(Job(*job) for job in jobs),
-        seconds=seconds,
-        first_token_seconds=first,
-        shared=shared,
-        ending=ending,
-        warning=warning,
-    )
