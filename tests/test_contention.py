@@ -5,6 +5,10 @@ import pytest
 from hypothesis import given
 
 from calibrate.cost_records import MOST_SLOW, Together
+from calibrate.costs.remeasure import pairs_at_once
+from engine.configuration import Configuration
+from engine.models.specs import ModelSpec
+from engine.runtime.pair import Pair
 from sim.costs.contention import FREE, Contention
 
 slow = st.floats(1.0, 3.0)
@@ -96,3 +100,18 @@ def test_nothing_measured_or_stated_is_free() -> None:
     assert Contention.stated(1.0, 1.0).none
     assert not Contention.stated(1.0, 1.1).none
     assert FREE.slow_downs(3, 3) == (1.0, 1.0)
+
+
+def test_what_computes_beside_the_target_is_what_has_a_device_of_its_own() -> None:
+    """Each pair once, and none where models take turns or nobody drafts with a model."""
+    spec = ModelSpec(source="t")
+    pair = Pair(spec, {"a": spec, "b": spec}, cores=(0, 1))
+    chosen = [
+        Configuration(policy="autoregressive", placement="at-once"),
+        Configuration(policy="speculative", draft="a", placement="in-turn"),
+        Configuration(policy="pearl", draft="b", placement="threads"),
+        Configuration(policy="pearl", placement="at-once"),
+        Configuration(policy="specbranch", draft="a", placement="at-once"),
+        Configuration(policy="prompt-lookup", placement="at-once"),
+    ]
+    assert pairs_at_once(pair, chosen) == [("threads", "b"), ("at-once", "a")]

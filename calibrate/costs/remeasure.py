@@ -1,11 +1,13 @@
 """Timing again, at any time, what tells how a machine drifted since its calibration (`calibrate.costs.drift`)."""
 
+from collections.abc import Iterable
 from statistics import fmean
 
 from calibrate.cost_records import STEP
 from calibrate.costs.contention import ContentionTimes, add_together, time_together
 from calibrate.costs.drift import PlacedModel
 from calibrate.costs.sampling_plan import time_cell
+from engine.configuration import Configuration
 from engine.models.specs import TARGET
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement
@@ -13,10 +15,17 @@ from engine.runtime.placement import Placement
 CONTENTION_SECONDS = 0.08  # of each operation, when both models are timed at once again
 
 
+def pairs_at_once(pair: Pair, chosen: Iterable[Configuration]) -> list[tuple[Placement, str]]:
+    """The placements with their drafts, of configurations, that compute beside the target; each once, in their order.
+
+    Where models take turns on one device nothing computes beside anything.
+    """
+    seated = dict.fromkeys((c.placement, draft) for c in chosen if (draft := c.draft_among(pair.drafts)))
+    return [(placement, draft) for placement, draft in seated if not pair.seating(placement).shared]
+
+
 def time_contention(pair: Pair, placement: Placement, draft: str, known: ContentionTimes) -> None:
-    """Time the target and a draft at once, and note it; nothing where they take turns."""
-    if pair.seating(placement).shared:
-        return
+    """Time the target and a draft at once, and note it; a placement and a draft are one of `pairs_at_once`."""
     target, drafter = pair.players(placement, draft)
     assert drafter is not None
     add_together(known, time_together(target, drafter, CONTENTION_SECONDS))

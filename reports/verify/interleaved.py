@@ -17,7 +17,7 @@ from typing import Literal
 
 from calibrate.costs.contention import ContentionTimes, as_together
 from calibrate.costs.drift import ContentionSample, PlacedModel
-from calibrate.costs.remeasure import time_contention, time_steps
+from calibrate.costs.remeasure import pairs_at_once, time_contention, time_steps
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
 from engine.models.sampling import Sampling
@@ -196,10 +196,7 @@ def _time_contention(pair: Pair, chosen: Sequence[Configuration], found: Measure
 
     One that is lost meanwhile is left for next time.
     """
-    seated = list(
-        dict.fromkeys((c.placement, draft) for c in chosen if (draft := c.draft_among(pair.drafts)))
-    )
-    at_once = [(placement, draft) for placement, draft in seated if not pair.seating(placement).shared]
+    at_once = pairs_at_once(pair, chosen)
     if turn and at_once:
         at_once = [at_once[turn % len(at_once)]]
     for placement, draft in at_once:
