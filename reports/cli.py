@@ -285,9 +285,9 @@ def map_regimes(
     Everything is simulated from one calibration, but for the points, which 'verify' measured.
     """
     from calibrate.artifact import load_artifact
-    from reports.map.claims import Row, settled
     from reports.map.regime_page import document, write_map
     from reports.map.regime_points import MapPoint, read_records
+    from reports.map.settled_rows import Row, settled
     from reports.map.terminal import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration

@@ -8,8 +8,9 @@ from hypothesis import given
 from verifications import artifact, at_speeds, verification
 
 from engine.metrics import Estimate
-from reports.map.claims import CLAIMS, Method, Row, finding, findings, region, settled
+from reports.map.claims import CLAIMS, finding, findings, region
 from reports.map.regime_points import points_of
+from reports.map.settled_rows import Method, Row, settled
 from reports.verify.settle import PUBLISHED, Claim, decide, settle
 from scenarios.what_if import WhatIf
 from sim.world.replay import Replay

@@ -15,8 +15,8 @@ from tiny_models import save_tiny
 from calibrate.artifact import load_artifact
 from calibrate.run import EFFORTS
 from engine.metrics import ratio_of_sums
-from reports.verify.fidelity import QUESTIONS
 from reports.verify.tolerance import Tolerance
+from reports.verify.verdict_words import QUESTIONS
 from reports.verify.verification import load_verification, replay_folder
 from sim.world.replay import Replay
 

@@ -13,18 +13,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau
 from verifications import at_speeds, verification
 
-from reports.verify.fidelity import (
-    EXIT_CODES,
-    brief,
-    course,
-    judge,
-    kendall_tau,
-    ninth_in_ten,
-    sentence,
-    unsteadiness,
-)
+from reports.verify.fidelity import EXIT_CODES, judge, kendall_tau, ninth_in_ten, unsteadiness
 from reports.verify.looks import Look, Looks
 from reports.verify.tolerance import Tolerance
+from reports.verify.verdict_words import brief, course, sentence
 from reports.verify.verification import Compared, Foretold, Verification, find_chosen
 
 BASE = verification(prompts=8)

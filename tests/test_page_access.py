@@ -14,9 +14,9 @@ from calibrate.artifact import load_artifact
 from engine.metrics import Estimate
 from reports.compare.compare_page import write_comparison
 from reports.load.load_page import write_loads
-from reports.map.claims import settled
 from reports.map.regime_page import write_map
 from reports.map.regime_points import points_of
+from reports.map.settled_rows import settled
 from reports.page import palette
 from reports.page.html import pack, unpack
 from reports.page.report import write_page

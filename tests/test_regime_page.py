@@ -17,12 +17,13 @@ from verifications import HOSTILE, artifact, verification
 from engine.metrics import Estimate
 from engine.naming import in_words, method_name
 from reports.map.cell_sections import published_view
-from reports.map.claims import Row, findings, settled
+from reports.map.claims import findings
 from reports.map.published import PAIRS, find_regimes
 from reports.map.regime_charts import CODES, lead_text, place_alignment, place_ratio
 from reports.map.regime_page import document, render, write_map
 from reports.map.regime_points import MapPoint, points_of
 from reports.map.regime_verdict import best_own, decide
+from reports.map.settled_rows import Row, settled
 from reports.map.terminal import print_map
 from reports.page import palette
 from reports.tables import WIDTH

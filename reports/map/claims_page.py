@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.naming import method_name
-from reports.map.claims import CLAIMS, Row, findings
+from reports.map.claims import CLAIMS, findings
+from reports.map.settled_rows import Row
 from reports.page.sections import Section, Table
 from reports.verify.settle import RIVALS, Claim
 from reports.wording import number, percent, plural, ranged

@@ -14,11 +14,11 @@ from typing import Any
 from reports.map import claims_page
 from reports.map.assumptions import assumptions
 from reports.map.cell_sections import losses, published_view, ratios, winners
-from reports.map.claims import Row
 from reports.map.evidence_sections import measured, published
 from reports.map.published import find_regimes
 from reports.map.regime_points import MapPoint
 from reports.map.regime_verdict import decide, said
+from reports.map.settled_rows import Row
 from reports.page import html
 from reports.page.sections import Answers
 from sim.search.regimes import RegimeMap

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from reports.map.claims import Row, findings
+from reports.map.claims import findings
 from reports.map.evidence_sections import measured
 from reports.map.page_tables import CODED, matrix
 from reports.map.regime_points import MapPoint
 from reports.map.regime_verdict import decide, said
+from reports.map.settled_rows import Row
 from sim.search.regimes import RegimeMap
 
 

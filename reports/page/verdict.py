@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.naming import in_words
-from reports.verify.fidelity import Word, brief, judge, sentence
+from reports.verify.fidelity import Word, judge
+from reports.verify.verdict_words import brief, sentence
 from reports.verify.verification import (
     Compared,
     Verification,
