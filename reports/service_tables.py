@@ -1,23 +1,20 @@
 """Served requests as tables for a terminal: each load's configurations one below another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from statistics import fmean
-from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from calibrate.artifact import Artifact
-from engine.configuration import Configuration
-from engine.metrics import Estimate
 from engine.naming import in_words
-from engine.runtime.workload import Arrivals, Limits
+from engine.runtime.workload import Limits
 from engine.service_metrics import ServiceMetrics
 from reports.wording import number, percent, stacked
 from scenarios.schema import Scenario
-from sim.sweeps.served import ServedOutcome
+from sim.sweeps.served_outcome import ServedOutcome
 
 HEADINGS = ("tokens/s", "first token, s\n50% / 95%", "ms a token\n50% / 95%", "batch", "target\nbusy")
 WIDE_HEADINGS = ("tokens/s\na device", "end to end, s\n50% / 95% / 99%", "queue\nmean / most", "draft\nbusy")
@@ -79,23 +76,7 @@ def _measured(artifact: Artifact) -> str:
     return f"{here}, measured on {costs.hardware['processor']}"
 
 
-class Shown(Protocol):
-    """What a configuration came to under a load: metrics of each sample, and their means with 95% intervals."""
-
-    @property
-    def configuration(self) -> Configuration: ...
-
-    @property
-    def arrivals(self) -> Arrivals: ...
-
-    @property
-    def samples(self) -> Sequence[ServiceMetrics]: ...
-
-    @property
-    def figures(self) -> Mapping[str, Estimate]: ...
-
-
-def load_table(title: str, outcomes: Sequence[Shown], limits: Limits, wide: bool) -> Table:
+def load_table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:
     """A row for each outcome, one load below another."""
     limited = limits != Limits()
     table = Table(title=escape(title))
@@ -114,7 +95,7 @@ def load_table(title: str, outcomes: Sequence[Shown], limits: Limits, wide: bool
     return table
 
 
-def _figures(outcome: Shown, limited: bool, wide: bool) -> list[str]:
+def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
     found, samples = outcome.figures, outcome.samples
     interval = len(samples) > 1
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from sim.search.tune import Scored, Tuning, tune
     from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
     from sim.sweeps.run import Outcome, run_scenario
-    from sim.sweeps.served import ServedOutcome, run_served
+    from sim.sweeps.served import run_served
+    from sim.sweeps.served_outcome import ServedOutcome
     from sim.world.replay import Replay, Tally
 else:
     __getattr__, __dir__ = on_demand(__name__)

@@ -82,7 +82,8 @@ def print_service(
     from reports.scenario_document import scenario_document
     from reports.service_tables import print_served
     from reports.tables import console
-    from sim.sweeps.served import ServedOutcome, run_served
+    from sim.sweeps.served import run_served
+    from sim.sweeps.served_outcome import ServedOutcome
 
     documents: list[tuple[Scenario, list[ServedOutcome]]] = []
     with progress(sum(loaded.outcomes for loaded in scenarios)) as advance:

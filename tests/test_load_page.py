@@ -13,9 +13,10 @@ from test_page import Browser, Parsed, start_browser
 from engine.errors import SpecBranchError
 from reports.load.load_charts import LATENCIES
 from reports.load.load_page import Served, answers, opening, render, write_loads
-from reports.load.ranking import END_TO_END, THROUGHPUT, Setting, gain, name_of, schedule, settings
+from reports.load.ranking import Setting, name_of, schedule, settings
 from scenarios.schema import load_scenario
 from sim.sweeps.served import run_served
+from sim.sweeps.served_outcome import END_TO_END, THROUGHPUT, gain
 
 HOSTILE = "<b>b</b> </script>"
 SCENARIO = """\

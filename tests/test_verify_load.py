@@ -26,7 +26,7 @@ from reports.load.verifying import (
     verify_loads,
 )
 from scenarios.schema import Scenario, load_scenario
-from sim.sweeps.served import ServedOutcome
+from sim.sweeps.served_outcome import ServedOutcome
 
 SCENARIO = """\
 title: t

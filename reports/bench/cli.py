@@ -224,9 +224,10 @@ def serve_bench(
     from engine.naming import in_words
     from engine.runtime.pair import find_predictors, open_pair
     from engine.runtime.workload import Limits, draw_requests, read_loads
-    from reports.bench.served_bench import Asked, MeasuredLoad, measure_loads, print_loads
+    from reports.bench.served_bench import Asked, measure_loads, print_loads
     from reports.tables import console
     from scenarios.served import Batching
+    from sim.sweeps.served_outcome import ServedOutcome
 
     if discipline not in ("ready", "lockstep"):
         raise ConfigurationError(f"there is no discipline '{discipline}': ready or lockstep.")
@@ -284,7 +285,7 @@ def serve_bench(
         document = {
             "remarks": said,
             "limits": limits.model_dump(mode="json"),
-            "loads": TypeAdapter(list[MeasuredLoad]).dump_python(found, mode="json"),
+            "loads": TypeAdapter(list[ServedOutcome]).dump_python(found, mode="json"),
         }
         print(json.dumps(document))
         return

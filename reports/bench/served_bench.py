@@ -7,16 +7,16 @@ from rich.console import Console
 
 from calibrate.prompts import Prompt
 from engine.configuration import Configuration
-from engine.metrics import Estimate, measure
 from engine.models.sampling import Sampling
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.pair import Pair
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Serve, ServedTexts
 from engine.runtime.workload import Arrivals, Limits, Requests, Workload, draw_requests
-from engine.service_metrics import NO_LIMITS, ServiceMetrics, Timeline, estimates, measure_service, timeline
+from engine.service_metrics import NO_LIMITS, measure_service, timeline
 from reports.service_tables import load_table
 from scenarios.served import Batching
+from sim.sweeps.served_outcome import ServedOutcome
 
 LEAST, EACH = 8, 4  # requests of a closed loop: at least, and of each user
 OPEN = 32  # requests of an open loop
@@ -60,24 +60,6 @@ class Asked:
         )
 
 
-@dataclass(frozen=True)
-class MeasuredLoad:
-    """One load as it was served, once or several times.
-
-    `samples`: metrics of each time; `figures`: their means with 95% intervals, where there are several. `timeline` is
-    the first one's. `accepted_length`: tokens written per target forward. `notes`: what a reader has to know.
-    """
-
-    configuration: Configuration
-    batching: Batching
-    arrivals: Arrivals
-    samples: tuple[ServiceMetrics, ...]
-    figures: dict[str, Estimate]
-    timeline: Timeline
-    accepted_length: float
-    notes: tuple[str, ...] = ()
-
-
 def measure_loads(
     pair: Pair,
     tokenizer: Tokenizer,
@@ -87,7 +69,7 @@ def measure_loads(
     asked: Asked,
     times: int = 1,
     progress: Progress | None = None,
-) -> Iterator[MeasuredLoad]:
+) -> Iterator[ServedOutcome]:
     """Serve each load so many times, every time other requests, after a few that are not measured."""
     drawn = [[draw_requests(asked.workload(load, sample)) for sample in range(times)] for load in loads]
     known = [tokenizer.encode(prompt.text) for prompt in asked.prompts]
@@ -163,8 +145,7 @@ def _measured(
     load: Arrivals,
     served: Sequence[ServedTexts],
     limits: Limits,
-) -> MeasuredLoad:
-    samples = tuple(measure_service(its.service, limits) for its in served)
+) -> ServedOutcome:
     runs = [run for its in served for run in its.runs]
     alone = [run.warning for run in runs if run.warning is not None]
     notes = []
@@ -172,22 +153,21 @@ def _measured(
         notes.append(
             f"{len(alone)} of {len(runs)} requests were written without the draft; of the first, {alone[0]}"
         )
-    return MeasuredLoad(
+    return ServedOutcome.of(
         configuration,
         batching,
         load,
-        samples,
-        estimates(samples),
+        [measure_service(its.service, limits) for its in served],
         timeline(served[0].service),
-        measure(runs).mean_accepted_length,
-        tuple(notes),
+        sum(len(run.rounds) for run in runs),
+        notes=notes,
     )
 
 
 def print_loads(
     out: Console,
     title: str,
-    outcomes: Sequence[MeasuredLoad],
+    outcomes: Sequence[ServedOutcome],
     limits: Limits,
     remarks: Sequence[str],
     wide: bool,

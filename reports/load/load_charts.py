@@ -11,7 +11,7 @@ from reports.load.ranking import Load, Rank, Setting, name_of
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Chart, Choice, Figure, View, axis, errors, heading, layout
 from reports.wording import LONG, capital, estimated, listing, milliseconds, number, percent, plain, times
-from sim.sweeps.served import ServedOutcome
+from sim.sweeps.served_outcome import ServedOutcome
 
 TINTS = (colour.BLUE, colour.VERMILLION, colour.GREEN, colour.PURPLE, colour.AMBER, colour.INK)
 SYMBOLS = ("circle", "diamond", "triangle-up", "pentagon", "star", "x", "hexagram", "cross")

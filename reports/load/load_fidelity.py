@@ -15,12 +15,12 @@ from engine.metrics import Estimate
 from engine.naming import in_words
 from engine.runtime.workload import Arrivals
 from engine.service_metrics import FIGURES
-from reports.load.ranking import gain, objective_at
 from reports.load.verifying import ComparedLoad
 from reports.verify.criteria import Finding, Sides, median_error, paired, tail_error
 from reports.verify.fidelity import Word
 from reports.verify.looks import ERROR
 from scenarios.served import Batching
+from sim.sweeps.served_outcome import gain, objective_at
 
 
 class Bound(NamedTuple):

@@ -35,7 +35,7 @@ from reports.wording import (
     times,
 )
 from scenarios.schema import Scenario
-from sim.sweeps.served import ServedOutcome
+from sim.sweeps.served_outcome import ServedOutcome
 
 ASSUMED = (
     "Which requests run, and which of their forwards are one, is decided by the engine's own scheduler.",

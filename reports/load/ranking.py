@@ -1,43 +1,19 @@
-"""Which configuration is the best at each load, and by how much. Torch-free.
+"""Which configuration is the best at each load, and by how much (`sim.sweeps.served_outcome`). Torch-free."""
 
-In a closed loop a faster server answers more, and configurations are ranked by tokens/s. Requests that arrive by
-themselves are answered sooner or later, but until the server is full no more of them: there, by the 95th percentile of
-the time from a request's arrival to its end.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from engine.configuration import Configuration
-from engine.metrics import Estimate, ratio_of_sums
+from engine.metrics import Estimate
 from engine.naming import in_words
 from engine.runtime.workload import Arrivals
-from engine.service_metrics import ServiceMetrics
 from reports.wording import has_interval
 from scenarios.schema import Scenario
 from scenarios.served import Batching
-from sim.sweeps.served import ServedOutcome
+from sim.sweeps.served_outcome import Objective, ServedOutcome, best_autoregressive, gain, objective_at
 
 EVEN = 0.01  # a gain below which nobody would change a configuration
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What ranks configurations at a load; of `figure` (higher is better), or of its inverse."""
-
-    name: str
-    figure: Callable[[ServiceMetrics], float]
-    inverse: bool = False
-
-    def worth(self, outcome: ServedOutcome) -> float:
-        """What ranks an outcome; more is better."""
-        total = sum(self.figure(metrics) for metrics in outcome.samples)
-        return -total if self.inverse else total
-
-
-THROUGHPUT = Objective("tokens/s", lambda m: m.tokens_per_second)
-END_TO_END = Objective("time to the end, 95th percentile", lambda m: m.end_to_end.p95, inverse=True)
 
 
 @dataclass(frozen=True)
@@ -82,17 +58,6 @@ class Setting:
     loads: tuple[Load, ...]
 
 
-def objective_at(arrivals: Arrivals) -> Objective:
-    """What ranks configurations where requests arrive so."""
-    return THROUGHPUT if arrivals.users is not None else END_TO_END
-
-
-def gain(one: ServedOutcome, rival: ServedOutcome, objective: Objective) -> Estimate:
-    """How many times as good as its rival a configuration is; both served the same samples of the requests."""
-    mine, theirs = ([objective.figure(m) for m in outcome.samples] for outcome in (one, rival))
-    return ratio_of_sums(theirs, mine) if objective.inverse else ratio_of_sums(mine, theirs)
-
-
 def settings(
     served: Sequence[tuple[Scenario, Sequence[ServedOutcome]]], measured: Sequence[ServedOutcome] = ()
 ) -> tuple[Setting, ...]:
@@ -126,7 +91,7 @@ def _load(
 ) -> Load:
     objective = objective_at(arrivals)
     ordered = sorted(outcomes, key=objective.worth, reverse=True)
-    alone = next((o for o in ordered if not o.configuration.drafts), None)
+    alone = best_autoregressive(ordered)
     real_alone = measured.get(_key(alone)) if alone else None
     ranks = []
     for outcome in ordered:

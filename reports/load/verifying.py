@@ -28,10 +28,11 @@ from engine.runtime.pair import Pair
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Serve
 from engine.runtime.workload import Arrivals
-from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
+from engine.service_metrics import ServiceMetrics, Timeline, measure_service, timeline
 from scenarios.schema import Scenario
 from scenarios.served import Batching
-from sim.sweeps.served import ServedOutcome, ServingWorld
+from sim.sweeps.served import ServingWorld
+from sim.sweeps.served_outcome import ServedOutcome
 from sim.world.replay import NO_CHANGE
 
 WARM_REQUESTS, WARM_TOKENS = 4, 4  # that are written before any is measured
@@ -47,6 +48,15 @@ class Service(NamedTuple):
     def label(self) -> str:
         """For a progress line."""
         return f"{self.arrivals.label()}: {in_words(self.configuration)}"
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One sample of the requests as the engine served it; `rounds` of all texts."""
+
+    metrics: ServiceMetrics
+    course: Timeline
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def verify_loads(
     rng = random.Random(scenario.workload.seed)
     steps: dict[PlacedModel, list[float]] = {}
     reference: list[float] = []
-    found: dict[Service, list[tuple[ServiceMetrics, Timeline]]] = {service: [] for service in services}
+    found: dict[Service, list[_Sample]] = {service: [] for service in services}
     notes: list[str] = []
     for configuration in dict.fromkeys(service.configuration for service in services):
         _warm_up(pair, world, configuration, services[0])
@@ -113,8 +123,8 @@ def verify_loads(
             for placed, seconds in now.items():
                 steps.setdefault(placed, []).append(seconds)
             reference.append(before)
-            metrics, course, noted = _serve(pair, world, service, sample)
-            found[service].append((metrics, course))
+            served, noted = _serve(pair, world, service, sample)
+            found[service].append(served)
             notes += noted
             advance(service.label())
     pace = tuple(drifts(artifact.costs, steps))
@@ -177,9 +187,7 @@ def _warm_up(pair: Pair, world: ServingWorld, configuration: Configuration, serv
     pair.serve(configuration, short, _how(service, [0.0] * len(short), None))
 
 
-def _serve(
-    pair: Pair, world: ServingWorld, service: Service, sample: int
-) -> tuple[ServiceMetrics, Timeline, list[str]]:
+def _serve(pair: Pair, world: ServingWorld, service: Service, sample: int) -> tuple[_Sample, list[str]]:
     """What came of it, and what has to be said: near ties lead a text elsewhere, and a draft may have failed."""
     drawn = world.requests(service.arrivals, sample)
     how = _how(service, drawn.at.tolist(), drawn.users)
@@ -197,17 +205,16 @@ def _serve(
     if alone:
         notes.append(f"{service.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
     metrics = measure_service(served.service, world.scenario.workload.limits)
-    return metrics, timeline(served.service), notes
+    rounds = sum(len(run.rounds) for run in served.runs)
+    return _Sample(metrics, timeline(served.service), rounds), notes
 
 
-def _measured(service: Service, found: Sequence[tuple[ServiceMetrics, Timeline]]) -> ServedOutcome:
-    samples = tuple(metrics for metrics, _ in found)
-    return ServedOutcome(
+def _measured(service: Service, found: Sequence[_Sample]) -> ServedOutcome:
+    return ServedOutcome.of(
         service.configuration,
-        NO_CHANGE,
         service.batching,
         service.arrivals,
-        samples,
-        estimates(samples),
-        found[0][1],
+        [sample.metrics for sample in found],
+        found[0].course,
+        sum(sample.rounds for sample in found),
     )

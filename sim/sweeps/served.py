@@ -9,11 +9,10 @@ import numpy as np
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.metrics import Estimate
 from engine.runtime.placement import Placement
 from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
-from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service, timeline
+from engine.service_metrics import measure_service, timeline
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from scenarios.served import Batching
@@ -24,6 +23,7 @@ from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
 from sim.scripts.work import MODELS, Script
 from sim.sweeps.run import check_positions, pick_prompts
+from sim.sweeps.served_outcome import ServedOutcome
 from sim.world.replay import NO_CHANGE
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
 from sim.world.serving import Arrival, Served, serve
@@ -34,24 +34,6 @@ ONE_SAMPLE = (
     "figures are of one sample of requests, from the first arrival to the last end, and have no intervals; with more "
     "'samples' in the workload they do"
 )
-
-
-@dataclass(frozen=True)
-class ServedOutcome:
-    """One configuration under one what-if and one load.
-
-    `samples`: metrics of each sample of the requests; `figures`: their means with 95% intervals, where there are
-    several. `timeline` is the first sample's. `notes`: what a reader has to know.
-    """
-
-    configuration: Configuration
-    what_if: WhatIf
-    batching: Batching
-    arrivals: Arrivals
-    samples: tuple[ServiceMetrics, ...]
-    figures: dict[str, Estimate]
-    timeline: Timeline
-    notes: tuple[str, ...] = ()
 
 
 Asked = tuple[Script, int, int]
@@ -99,15 +81,14 @@ class ServingWorld:
         services = [
             self.serve(configuration, what_if, batching, arrivals, sample) for sample in range(work.samples)
         ]
-        samples = tuple(measure_service(service, work.limits) for service in services)
-        return ServedOutcome(
+        return ServedOutcome.of(
             configuration,
-            what_if,
             batching,
             arrivals,
-            samples,
-            estimates(samples),
+            [measure_service(service, work.limits) for service in services],
             timeline(services[0]),
+            sum(len(arrival.script.rounds) for service in services for arrival in service.arrivals),
+            what_if,
             (*self.costs.notes(configuration, services), *_notes(self.scenario, configuration)),
         )
 
