@@ -12,10 +12,14 @@ from calibrate.artifact import Artifact
 from engine.naming import in_words
 from engine.runtime.workload import Limits
 from engine.service_metrics import ServiceMetrics
-from reports.wording import number, percent, stacked
+from reports.wording import has_interval, number, percent, stacked
 from scenarios.schema import Scenario
-from sim.sweeps.served_outcome import ServedOutcome
+from sim.sweeps.served_outcome import ServedOutcome, best_autoregressive, gain, objective_at
 
+SPEED_UPS = (
+    "Speed-ups are over autoregressive decoding at the same load, in its best set-up here: of tokens/s or, where "
+    "requests arrive by themselves, of the 95th percentile of the time to their ends."
+)
 HEADINGS = ("tokens/s", "first token, s\n50% / 95%", "ms a token\n50% / 95%", "batch", "target\nbusy")
 WIDE_HEADINGS = ("tokens/s\na device", "end to end, s\n50% / 95% / 99%", "queue\nmean / most", "draft\nbusy")
 
@@ -39,6 +43,8 @@ def print_served(
     if not several and (changed := scenario.what_if[0].label()):
         out.print(f"What if: {changed}.")
     out.print(origins(scenario, artifact), highlight=False)
+    if has_speed_ups(outcomes):
+        out.print(SPEED_UPS, highlight=False)
     if (samples := scenario.workload.samples) > 1:
         out.print(
             f"Means of {samples} samples of the requests, with 95% intervals of what has one.",
@@ -77,22 +83,45 @@ def _measured(artifact: Artifact) -> str:
 
 
 def load_table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wide: bool) -> Table:
-    """A row for each outcome, one load below another."""
-    limited = limits != Limits()
+    """A row for each outcome, one load below another.
+
+    Where one of a load's outcomes does not speculate, the others have a speed-up over it, with its 95% interval over
+    the samples of the requests (`SPEED_UPS`).
+    """
+    limited, over = limits != Limits(), has_speed_ups(outcomes)
     table = Table(title=escape(title))
     table.add_column("configuration", overflow="fold")
-    headings = [*HEADINGS, *(["good/s", "good"] if limited else []), *(WIDE_HEADINGS if wide else [])]
+    headings = [HEADINGS[0], *(["speed-up"] if over else []), *HEADINGS[1:]]
+    headings += [*(["good/s", "good"] if limited else []), *(WIDE_HEADINGS if wide else [])]
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
     several = len({o.configuration.placement for o in outcomes if "draft" in o.configuration.uses}) > 1
-    for load, its in groupby(outcomes, key=lambda o: o.arrivals):
+    for load, grouped in groupby(outcomes, key=lambda o: o.arrivals):
+        its = list(grouped)
+        alone = best_autoregressive(its)
         table.add_section()
         table.add_row(f"[bold]{escape(load.label())}[/bold]")
         for outcome in its:
             figures = _figures(outcome, limited, wide)
+            if over:
+                figures.insert(1, _speed_up(outcome, alone))
             placed = several and "draft" in outcome.configuration.uses
             table.add_row(f"  {escape(in_words(outcome.configuration, placed))}", *figures)
     return table
+
+
+def has_speed_ups(outcomes: Sequence[ServedOutcome]) -> bool:
+    """Whether one of these speculates at a load at which another one does not."""
+    loads = [{o.configuration.drafts for o in its} for _, its in groupby(outcomes, key=lambda o: o.arrivals)]
+    return any(len(kinds) > 1 for kinds in loads)
+
+
+def _speed_up(outcome: ServedOutcome, alone: ServedOutcome | None) -> str:
+    """Over the autoregressive set-up of its load; nothing for that one itself, and where there is none."""
+    if alone is None or outcome is alone:
+        return ""
+    found = gain(outcome, alone, objective_at(outcome.arrivals))
+    return stacked(found, 2) if has_interval(found) else number(found.value, 2)
 
 
 def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:

@@ -229,6 +229,33 @@ def test_the_verb_measures_each_load(models: list[str | Path], prompts: list[str
         assert max(load["timeline"]["running"]) <= load["arrivals"]["users"] + 1e-9
 
 
+def test_the_verb_says_how_many_times_as_fast(models: list[str | Path], prompts: list[str | Path]) -> None:
+    """Autoregressive decoding serves the same requests, and writes the same texts."""
+    options = [
+        "--policy",
+        "speculative",
+        "--users",
+        "1,3",
+        "--requests",
+        "6",
+        "--max-tokens",
+        "5",
+        "--ignore-end",
+    ]
+    done = document("serve-bench", *models, *prompts, *options, "--samples", "2", "--speed-up")
+    assert [(its["arrivals"]["users"], its["configuration"]["policy"]) for its in done["loads"]] == [
+        (users, policy) for users in (1, 3) for policy in ("autoregressive", "speculative")
+    ]
+    for alone, drafted in zip(done["loads"][::2], done["loads"][1::2], strict=True):
+        assert (
+            [s["tokens"] for s in alone["samples"]] == [s["tokens"] for s in drafted["samples"]] == [30] * 2
+        )
+        assert alone["accepted_length"] == 1.0
+    shown = specbranch("serve-bench", *models, *prompts, *options, "--speed-up").stdout
+    assert "speed-up" in shown
+    assert "Speed-ups are over autoregressive decoding at the same load" in " ".join(shown.split())
+
+
 def test_the_verb_serves_a_trace_by_its_lengths(
     models: list[str | Path], prompts: list[str | Path], tmp_path: Path
 ) -> None:
@@ -254,6 +281,7 @@ def test_the_verb_serves_a_trace_by_its_lengths(
         (["--discipline", "fair"], "there is no discipline 'fair'"),
         (["--policy", "fair"], "there is no policy 'fair'"),
         (["--slots", "8"], "a request needs"),
+        (["--speed-up"], "--speed-up goes with a method that drafts"),
         (["--arrivals", "none.csv"], "none.csv: a trace cannot be read"),
     ],
 )

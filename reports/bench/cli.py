@@ -200,6 +200,13 @@ def serve_bench(
         int,
         typer.Option(min=1, help="how often each load is served, by other requests; several give intervals"),
     ] = 1,
+    speed_up: Annotated[
+        bool,
+        typer.Option(
+            "--speed-up",
+            help="let autoregressive decoding serve the same requests, too, and say how many times as fast this is",
+        ),
+    ] = False,
     temperature: Temperature = 0.0,
     target: Target = None,
     deepen: Deepen = 1,
@@ -219,6 +226,7 @@ def serve_bench(
     from pydantic import TypeAdapter
 
     from calibrate.prompts import choose_prompts
+    from engine.configuration import Configuration
     from engine.drafts.default_drafts import choose_models
     from engine.models.deepening import remarks
     from engine.naming import in_words
@@ -250,6 +258,13 @@ def serve_bench(
         rank_acceptance=rank_acceptance,
         placement=placement,
     )
+    if speed_up and not configuration.drafts:
+        raise ConfigurationError(
+            "--speed-up goes with a method that drafts; name one with --policy or --config."
+        )
+    # Alone, the target has everything: the cores that a draft would have, too.
+    alone = Configuration(policy="autoregressive", placement="in-turn")
+    compared = [alone, configuration] if speed_up else [configuration]
     batching = Batching(
         discipline=discipline,  # type: ignore[arg-type]  # it is one of these
         rows=rows,
@@ -279,7 +294,7 @@ def serve_bench(
         open_pair(spec, mine, find_predictors(hrad_networks, mine)) as (pair, tokenizer),
         stages() as show,
     ):
-        found = list(measure_loads(pair, tokenizer, configuration, batching, loads, asked, samples, show))
+        found = list(measure_loads(pair, tokenizer, compared, batching, loads, asked, samples, show))
     said = remarks(spec)
     if as_json:
         document = {
@@ -289,7 +304,7 @@ def serve_bench(
         }
         print(json.dumps(document))
         return
-    title = "; ".join([in_words(configuration), batching.label()])
+    title = "; ".join([*([] if speed_up else [in_words(configuration)]), batching.label()])
     print_loads(console(wide), title, found, limits, said, wide)
 
 

@@ -9,12 +9,13 @@ from calibrate.prompts import Prompt
 from engine.configuration import Configuration
 from engine.models.sampling import Sampling
 from engine.models.tokenizer import Tokenizer
+from engine.naming import in_words
 from engine.runtime.pair import Pair
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Serve, ServedTexts
 from engine.runtime.workload import Arrivals, Limits, Requests, Workload, draw_requests
 from engine.service_metrics import NO_LIMITS, measure_service, timeline
-from reports.service_tables import load_table
+from reports.service_tables import SPEED_UPS, has_speed_ups, load_table
 from scenarios.served import Batching
 from sim.sweeps.served_outcome import ServedOutcome
 
@@ -63,35 +64,49 @@ class Asked:
 def measure_loads(
     pair: Pair,
     tokenizer: Tokenizer,
-    configuration: Configuration,
+    configurations: Sequence[Configuration],
     batching: Batching,
     loads: Sequence[Arrivals],
     asked: Asked,
     times: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[ServedOutcome]:
-    """Serve each load so many times, every time other requests, after a few that are not measured."""
+    """Serve each load so many times, every time other requests, after a few that are not measured.
+
+    Of each load the outcomes of all `configurations`, in their order. Each time all of them serve the same requests,
+    one behind another; who begins takes turns, so that a machine that grows slower favours none.
+    """
     drawn = [[draw_requests(asked.workload(load, sample)) for sample in range(times)] for load in loads]
     known = [tokenizer.encode(prompt.text) for prompt in asked.prompts]
     ends = () if asked.whole else tokenizer.end_tokens
     made = [
         [
-            make_requests(configuration, its, known, ends, asked, sample, asked.states_length(load))
+            make_requests(configurations[0], its, known, ends, asked, sample, asked.states_length(load))
             for sample, its in enumerate(each)
         ]
         for load, each in zip(loads, drawn, strict=True)
     ]
     how = Serve((), None, batching.budget, batching.discipline, batching.chunks)
-    warm = [replace(request, max_tokens=WARM_TOKENS) for request in made[-1][0][: batching.sequences]]
-    pair.serve(configuration, warm, replace(how, at=[0.0] * len(warm)))
+    few = made[-1][0][: batching.sequences]
+    for configuration in configurations:
+        warm = [replace(request, settings=configuration, max_tokens=WARM_TOKENS) for request in few]
+        pair.serve(configuration, warm, replace(how, at=[0.0] * len(warm)))
     for load, each, requests in zip(loads, drawn, made, strict=True):
-        served = []
-        for sample, (its, mine) in enumerate(zip(each, requests, strict=True), 1):
-            named = load.label() + (f", {sample} of {times}" if times > 1 else "")
-            hear = _teller(progress, named, sum(request.max_tokens for request in mine))
-            mine_at = replace(how, at=its.at.tolist(), users=its.users)
-            served.append(pair.serve(configuration, mine, mine_at, hear))
-        yield _measured(configuration, batching, load, served, asked.limits)
+        served: dict[Configuration, list[ServedTexts]] = {
+            configuration: [] for configuration in configurations
+        }
+        for sample, (its, mine) in enumerate(zip(each, requests, strict=True)):
+            at = replace(how, at=its.at.tolist(), users=its.users)
+            first = sample % len(configurations)
+            for configuration in (*configurations[first:], *configurations[:first]):
+                named = load.label() + (f", {sample + 1} of {times}" if times > 1 else "")
+                if len(configurations) > 1:
+                    named = f"{named}, {in_words(configuration)}"
+                hear = _teller(progress, named, sum(request.max_tokens for request in mine))
+                theirs = [replace(request, settings=configuration) for request in mine]
+                served[configuration].append(pair.serve(configuration, theirs, at, hear))
+        for configuration, texts in served.items():
+            yield _measured(configuration, batching, load, texts, asked.limits)
 
 
 def make_requests(
@@ -174,6 +189,8 @@ def print_loads(
 ) -> None:
     """The table that `simulate` prints of served requests, of what was measured."""
     out.print(load_table(title, outcomes, limits, wide))
+    if has_speed_ups(outcomes):
+        out.print(SPEED_UPS, highlight=False)
     times = len(outcomes[0].samples)
     if times > 1:
         out.print(

@@ -1,18 +1,35 @@
 """Predicted and measured services beside each other: a section of the page, and a table for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
+from engine.metrics import Estimate
 from engine.naming import in_words
+from engine.runtime.workload import Arrivals
 from reports.load.load_fidelity import BOUNDS, LoadFidelity, judge_loads
 from reports.load.ranking import Setting, name_of
 from reports.load.verifying import ComparedLoad, LoadVerification
 from reports.page.sections import Section, Table
 from reports.page.verdict import TONES, Tone
+from reports.service_tables import SPEED_UPS
 from reports.verify.criteria import Finding
-from reports.wording import has_interval, interval, listing, number, percent, plural, signed
+from reports.wording import (
+    estimated,
+    has_interval,
+    interval,
+    listing,
+    number,
+    percent,
+    plural,
+    signed,
+    stacked,
+)
 from reports.wording import sentence as as_sentence
+from scenarios.served import Batching
+from sim.sweeps.served_outcome import best_autoregressive, gain, objective_at
 
 SCALES = {"tokens_per_second": 1.0, "token_median": 1e3, "first_token_p95": 1.0}
 UNITS = {
@@ -68,9 +85,15 @@ def compared_section(verified: LoadVerification, setting: Setting) -> Section:
     columns = ["load", "configuration"]
     for bound in BOUNDS:
         columns += [f"{UNITS[bound.figure]}: predicted", "measured", "error"]
+    columns += ["speed-up: predicted", "measured"]
     rows = tuple(
-        (one.measured.arrivals.label(), name_of(one.predicted, setting), *_cells(one))
-        for one in verified.compared
+        (
+            one.measured.arrivals.label(),
+            name_of(one.predicted, setting),
+            *_cells(one),
+            *(("", "") if gains is None else (estimated(its, 2) for its in gains)),
+        )
+        for one, gains in zip(verified.compared, speed_ups(verified.compared), strict=True)
     )
     criteria = Table(
         "The criteria, with limits of the true figures",
@@ -96,7 +119,7 @@ def compared_section(verified: LoadVerification, setting: Setting) -> Section:
         (criteria, Table("Predicted and measured", tuple(columns), rows, ("load", "configuration"))),
         f"The engine wrote the calibration's own texts, {plural(samples, 'sample')} of the requests, in an order drawn "
         "anew; predictions are for the machine's pace of the run, timed between the services. Limits are over samples "
-        "of the requests.",
+        f"of the requests. {SPEED_UPS}",
         items=tuple(map(as_sentence, verified.notes)),
     )
 
@@ -111,6 +134,39 @@ def _cells(one: ComparedLoad) -> list[str]:
     return cells
 
 
+def speed_ups(compared: Sequence[ComparedLoad]) -> list[tuple[Estimate, Estimate] | None]:
+    """Of each one the predicted and the measured speed-up over autoregressive decoding at the same load.
+
+    In the set-up that is predicted to be the best one there, on both sides; None for that one itself, and where nothing
+    is decoded so.
+    """
+    by_load: dict[tuple[Batching, Arrivals], list[ComparedLoad]] = {}
+    for one in compared:
+        by_load.setdefault((one.measured.batching, one.measured.arrivals), []).append(one)
+    found: list[tuple[Estimate, Estimate] | None] = []
+    for one in compared:
+        here = by_load[one.measured.batching, one.measured.arrivals]
+        best = best_autoregressive([other.predicted for other in here])
+        alone = next((other for other in here if other.predicted is best), None)
+        if alone is None or alone is one:
+            found.append(None)
+            continue
+        objective = objective_at(one.measured.arrivals)
+        found.append(
+            (gain(one.predicted, alone.predicted, objective), gain(one.measured, alone.measured, objective))
+        )
+    return found
+
+
+def _beside(gains: tuple[Estimate, Estimate] | None) -> str:
+    """A predicted speed-up and a measured one, below which its interval is, where it has one."""
+    if gains is None:
+        return ""
+    predicted, measured = gains
+    shown = stacked(measured, 2) if has_interval(measured) else number(measured.value, 2)
+    return f"{number(predicted.value, 2)} / {shown}"
+
+
 def print_verified(out: Console, title: str, verified: LoadVerification) -> None:
     """Predicted beside measured at each load, and whether the errors keep to their bounds."""
     found = judge_loads(verified.compared)
@@ -119,8 +175,9 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
     for bound in BOUNDS:
         table.add_column(f"{UNITS[bound.figure]}\npredicted / measured", justify="right", overflow="fold")
         table.add_column("error", justify="right")
-    load = ""
-    for one in verified.compared:
+    table.add_column("speed-up\npredicted / measured", justify="right", overflow="fold")
+    load, over = "", speed_ups(verified.compared)
+    for one, gains in zip(verified.compared, over, strict=True):
         label = "; ".join((one.measured.arrivals.label(), one.measured.batching.label()))
         if label != load:
             table.add_section()
@@ -132,8 +189,10 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
             for i in range(len(BOUNDS))
             for cell in (f"{cells[3 * i]} / {cells[3 * i + 1]}", cells[3 * i + 2])
         ]
-        table.add_row(f"  {escape(in_words(one.measured.configuration))}", *paired)
+        table.add_row(f"  {escape(in_words(one.measured.configuration))}", *paired, _beside(gains))
     out.print(table)
+    if any(over):
+        out.print(SPEED_UPS, highlight=False)
     for check in found.checks:
         out.print(
             f"{check.figure}, {check.finding.name}: {limits(check.finding)}; at most {percent(check.finding.bound)} is "
