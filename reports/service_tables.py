@@ -15,11 +15,25 @@ from engine.service_metrics import ServiceMetrics
 from reports.wording import has_interval, number, percent, stacked
 from scenarios.schema import Scenario
 from sim.sweeps.served_outcome import ServedOutcome, best_autoregressive, gain, objective_at
+from sim.world.reach import MARK, marked
 
 SPEED_UPS = (
     "Speed-ups are over autoregressive decoding at the same load, in its best set-up here: of tokens/s or, where "
     "requests arrive by themselves, of the 95th percentile of the time to their ends."
 )
+
+
+def beyond_measured(outcomes: Sequence[ServedOutcome]) -> str | None:
+    """What the mark beside a configuration at a load means, in a sentence; None where none has it."""
+    most = max((outcome.extrapolated for outcome in outcomes), default=0.0)
+    if not most:
+        return None
+    return (
+        f"{MARK} Some of its forwards have more rows, requests or context than any that was measured, and their costs "
+        f"are extrapolated: up to {percent(most, 0)} of the forwards' time at a load."
+    )
+
+
 HEADINGS = ("tokens/s", "first token, s\n50% / 95%", "ms a token\n50% / 95%", "batch", "target\nbusy")
 WIDE_HEADINGS = ("tokens/s\na device", "end to end, s\n50% / 95% / 99%", "queue\nmean / most", "draft\nbusy")
 
@@ -45,6 +59,8 @@ def print_served(
     out.print(origins(scenario, artifact), highlight=False)
     if has_speed_ups(outcomes):
         out.print(SPEED_UPS, highlight=False)
+    if meaning := beyond_measured(outcomes):
+        out.print(meaning, highlight=False)
     if (samples := scenario.workload.samples) > 1:
         out.print(
             f"Means of {samples} samples of the requests, with 95% intervals of what has one.",
@@ -106,7 +122,8 @@ def load_table(title: str, outcomes: Sequence[ServedOutcome], limits: Limits, wi
             if over:
                 figures.insert(1, _speed_up(outcome, alone))
             placed = several and "draft" in outcome.configuration.uses
-            table.add_row(f"  {escape(in_words(outcome.configuration, placed))}", *figures)
+            name = marked(in_words(outcome.configuration, placed), outcome.extrapolated > 0.0)
+            table.add_row(f"  {escape(name)}", *figures)
     return table
 
 

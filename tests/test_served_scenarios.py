@@ -4,22 +4,27 @@ import json
 import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from artifacts import PER_SEQUENCE, TARGET_SECONDS, artifact, with_batches
 from commands import ROOT, document, specbranch
+from rich.console import Console
 
 from calibrate.artifact import Artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
-from engine.runtime.workload import draw_requests
+from engine.runtime.workload import Limits, draw_requests
+from reports.load.load_page import render
+from reports.service_tables import load_table, print_served
 from scenarios.schema import load_scenario, load_scenarios
 from scenarios.shipped import find_scenario
 from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf
 from sim.sweeps.run import run_scenario
 from sim.sweeps.served import run_served
+from sim.world.reach import MARK
 from sim.world.served_costs import hardware_forward_costs, linear_forward_costs
 
 SERVED = """\
@@ -175,22 +180,23 @@ def calibrated() -> Artifact:
     return with_batches(artifact(jitter=False, kinds=("chat",) * 3, prompts=1))
 
 
+def _forward(rows: int, sequences: int, cache: int) -> float:
+    """Seconds of the target's, in turn, as `artifact` and `with_batches` make them up."""
+    grown = 0.02 * (rows - 1) + 0.2 * cache / 384 + PER_SEQUENCE * (sequences - 1)
+    return TARGET_SECONDS["in-turn"] * (1.0 + grown)
+
+
 def test_a_calibration_serves_by_its_own_batches(tmp_path: Path, calibrated: Artifact) -> None:
     """Requests of one prompt, in step: a round of n users takes n prompts, then forwards of n rows behind n caches."""
-    prompt, tokens = 40, 12
-    base, over = TARGET_SECONDS["in-turn"], 0.0003
-
-    def forward(rows: int, sequences: int, cache: int) -> float:
-        return base * (1.0 + 0.02 * (rows - 1) + 0.2 * cache / 384 + PER_SEQUENCE * (sequences - 1))
-
+    prompt, tokens, over = 40, 12, 0.0003
     outcomes = list(run_served(load_scenario(write(tmp_path, CALIBRATED)), calibrated))
     for outcome in outcomes:
         users = outcome.arrivals.users
         assert users is not None
-        read = forward(prompt * users, users, 0) if prompt * users <= 512 else None
+        read = _forward(prompt * users, users, 0) if prompt * users <= 512 else None
         if read is None:
             continue
-        once = read + sum(forward(users, users, users * (prompt + n)) for n in range(tokens - 1))
+        once = read + sum(_forward(users, users, users * (prompt + n)) for n in range(tokens - 1))
         (found,) = outcome.samples
         assert found.seconds == pytest.approx(40 / users * (once + tokens * over), rel=1e-6)
     assert not any("extrapolated" in note for outcome in outcomes[:2] for note in outcome.notes)
@@ -198,6 +204,39 @@ def test_a_calibration_serves_by_its_own_batches(tmp_path: Path, calibrated: Art
         "forwards of the target over more than 256 rows or 16 requests are extrapolated from smaller ones"
     )
     assert beyond in outcomes[2].notes
+
+
+def test_a_load_whose_costs_are_extrapolated_is_marked(tmp_path: Path, calibrated: Artifact) -> None:
+    """Forwards of 40 requests, where 16 were measured; nothing of a load that keeps within the cells."""
+    scenario = load_scenario(write(tmp_path, CALIBRATED))
+    outcomes = list(run_served(scenario, calibrated))
+    # Prompts of 40 rows are read twelve at a time, but for the last four, of which such a forward was measured.
+    seconds = [_forward(480, 12, 0)] * 3 + [_forward(160, 4, 0)]
+    seconds += [_forward(40, 40, 40 * (40 + n)) for n in range(11)]
+    beyond = 1.0 - seconds[3] / sum(seconds)
+    assert [outcome.extrapolated for outcome in outcomes] == [0.0, 0.0, pytest.approx(beyond)]
+    names = list(load_table("t", outcomes, Limits(), False).columns[0].cells)
+    assert [MARK in str(name) for name in names if str(name).startswith("  ")] == [False, False, True]
+    for some, marked in ((outcomes, True), (outcomes[:2], False)):
+        page, out = render([(scenario, some)], calibrated), StringIO()
+        assert (MARK in page) is marked
+        print_served(Console(file=out, width=400), scenario, calibrated, some)
+        assert ("up to 100% of the forwards' time at a load" in out.getvalue()) is marked
+
+
+@pytest.mark.parametrize(("prompt", "far"), [(300, 0), (500, 1), (600, 2)])
+def test_texts_far_behind_the_contexts_of_the_cells_are_told(tmp_path: Path, prompt: int, far: int) -> None:
+    """Several requests were measured behind 256 tokens each, one behind 384; beyond by half is far."""
+    made = with_batches(artifact(jitter=False, kinds=("chat",) * 3, prompts=1, prompt_tokens=prompt))
+    scenario = load_scenario(write(tmp_path, CALIBRATED.replace("[1, 4, 40]", "[1, 4]")))
+    one, four = run_served(scenario, made)
+    said = [[note for note in outcome.notes if note.startswith("texts reach")] for outcome in (one, four)]
+    assert [len(notes) > 0 for notes in said] == [far > 1, far > 0]
+    if far:
+        assert (
+            f"texts reach {prompt + 12} tokens of context, and forwards of the target over several requests were "
+            "measured behind 256 of each at most"
+        ) in said[1]
 
 
 def test_what_a_calibration_costs_can_be_otherwise(tmp_path: Path, calibrated: Artifact) -> None:

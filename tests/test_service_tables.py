@@ -1,5 +1,6 @@
 """Tables of served requests: a speed-up over autoregressive decoding at the same load, with its interval."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from test_load_page import serve
 from test_verify_load import at
 
 from engine.runtime.workload import Limits
-from reports.load.load_tables import speed_ups
-from reports.load.verifying import ComparedLoad
+from reports.load.load_tables import print_verified, speed_ups
+from reports.load.verifying import ComparedLoad, LoadVerification
 from reports.service_tables import SPEED_UPS, load_table, print_served
 from reports.wording import number, stacked
 from scenarios.schema import Scenario
 from sim.sweeps.served_outcome import ServedOutcome, gain, objective_at
+from sim.world.reach import MARK
 
 
 def ready(
@@ -77,3 +79,19 @@ def test_a_verification_has_speed_ups_on_both_sides(tmp_path: Path) -> None:
         else:
             assert halved[1].value == pytest.approx(alike[0].value)
     assert speed_ups(compared[1:3]) == [None, None]
+
+
+def test_a_verification_says_where_costs_were_extrapolated(tmp_path: Path) -> None:
+    _, outcomes = ready(tmp_path)
+    for share in (0.0, 0.25):
+        beyond = replace(outcomes[1], extrapolated=share, notes=("made up of smaller ones",))
+        compared = (
+            ComparedLoad(outcomes[0], outcomes[0], outcomes[0]),
+            ComparedLoad(beyond, beyond, outcomes[1]),
+        )
+        verified = LoadVerification("now", {}, {}, "r", "d", compared, (), (), ())
+        out = StringIO()
+        print_verified(Console(file=out, width=400), "t", verified)
+        assert ("up to 25% of the forwards' time" in out.getvalue()) is (share > 0.0)
+        assert out.getvalue().count(MARK) == (2 if share else 0)  # beside its name, and where it is explained
+        assert "Made up of smaller ones." in out.getvalue()

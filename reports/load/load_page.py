@@ -22,7 +22,7 @@ from reports.page import html
 from reports.page.sections import Answers, Section, Table, pairs
 from reports.page.verdict import Tone, Verdict
 from reports.scenario_document import scenario_document
-from reports.service_tables import origins
+from reports.service_tables import beyond_measured, origins
 from reports.wording import (
     capital,
     estimated,
@@ -36,11 +36,14 @@ from reports.wording import (
 )
 from scenarios.schema import Scenario
 from sim.sweeps.served_outcome import ServedOutcome
+from sim.world.reach import marked
 
 ASSUMED = (
     "Which requests run, and which of their forwards are one, is decided by the engine's own scheduler.",
     "A branch costs what a row of a forward does, and moving it nothing.",
     "Policies do not ask about the load: each request is drafted for as it would be alone.",
+    "What models that compute at once do to each other is measured over fewer rows than a prompt has; while one is "
+    "read, they are taken to lose no more milliseconds than there.",
 )
 
 Served = Sequence[tuple[Scenario, Sequence[ServedOutcome]]]
@@ -181,7 +184,7 @@ def _gains(served: Served, found: Sequence[Setting]) -> Section:
         tables,
         "Where users wait for their answers, configurations are ranked by tokens/s; where requests arrive by "
         "themselves, by the 95th percentile of the time to their ends. A gain is over the best autoregressive set-up "
-        "at the same load.",
+        f"at the same load. {beyond_measured([o for _, its in served for o in its]) or ''}".rstrip(),
     )
 
 
@@ -206,7 +209,7 @@ def _row(rank: Rank, setting: Setting, limited: bool) -> tuple[str, ...]:
 
     gain = rank.gain
     cells = (
-        name_of(outcome, setting),
+        marked(name_of(outcome, setting), outcome.extrapolated > 0.0),
         estimated(figures["tokens_per_second"]),
         "" if gain is None else estimated(gain, 2),
         f"{number(figures['first_token_median'].value, 2)} / {number(figures['first_token_p95'].value, 2)}",

@@ -14,7 +14,7 @@ from reports.load.ranking import Setting, name_of
 from reports.load.verifying import ComparedLoad, LoadVerification
 from reports.page.sections import Section, Table
 from reports.page.verdict import TONES, Tone
-from reports.service_tables import SPEED_UPS
+from reports.service_tables import SPEED_UPS, beyond_measured
 from reports.verify.criteria import Finding
 from reports.wording import (
     estimated,
@@ -30,6 +30,7 @@ from reports.wording import (
 from reports.wording import sentence as as_sentence
 from scenarios.served import Batching
 from sim.sweeps.served_outcome import best_autoregressive, gain, objective_at
+from sim.world.reach import marked
 
 SCALES = {"tokens_per_second": 1.0, "token_median": 1e3, "first_token_p95": 1.0}
 UNITS = {
@@ -89,7 +90,7 @@ def compared_section(verified: LoadVerification, setting: Setting) -> Section:
     rows = tuple(
         (
             one.measured.arrivals.label(),
-            name_of(one.predicted, setting),
+            marked(name_of(one.predicted, setting), one.predicted.extrapolated > 0.0),
             *_cells(one),
             *(("", "") if gains is None else (estimated(its, 2) for its in gains)),
         )
@@ -189,7 +190,8 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
             for i in range(len(BOUNDS))
             for cell in (f"{cells[3 * i]} / {cells[3 * i + 1]}", cells[3 * i + 2])
         ]
-        table.add_row(f"  {escape(in_words(one.measured.configuration))}", *paired, _beside(gains))
+        name = marked(in_words(one.measured.configuration), one.predicted.extrapolated > 0.0)
+        table.add_row(f"  {escape(name)}", *paired, _beside(gains))
     out.print(table)
     if any(over):
         out.print(SPEED_UPS, highlight=False)
@@ -201,5 +203,9 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
         )
     out.print(regret_said(found), highlight=False)
     out.print(f"Is the model right, given the machine's speed meanwhile? {found.verdict}.", highlight=False)
-    for note in (*verified.remarks, *verified.notes):
+    predicted = [one.predicted for one in verified.compared]
+    if meaning := beyond_measured(predicted):
+        out.print(meaning, highlight=False)
+    costs = dict.fromkeys(note for outcome in predicted for note in outcome.notes)
+    for note in (*verified.remarks, *costs, *verified.notes):
         out.print(as_sentence(note), highlight=False)

@@ -42,6 +42,14 @@ class FittedForwardCost:
         """Of a cell."""
         return max(cell.sequences for cell in self.cells)
 
+    def most_context(self, sequences: int) -> int:
+        """Tokens of each sequence's cache, of a cell of several sequences or, where `sequences` is 1, of one.
+
+        Where no cell has several, those of one sequence tell what there is to tell.
+        """
+        alike = [cell for cell in self.cells if (cell.sequences > 1) == (sequences > 1)] or self.cells
+        return max(cell.cache_tokens // cell.sequences for cell in alike)
+
     def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
         known = self._known.get(rows)
         if known is None:

@@ -123,7 +123,7 @@ class ServingScores:
         for configuration, load in served:
             what_if, batching = self.scenario.what_if[0], batching_for(configuration, self.sequences)
             found = world.serve(configuration, what_if, batching, load, count=_count(load, full=False))
-            said |= dict.fromkeys(world.costs.notes(configuration, [found]))
+            said |= dict.fromkeys(world.costs.beyond(configuration, [found]).notes)
         return tuple(said)
 
 

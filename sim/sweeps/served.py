@@ -24,6 +24,7 @@ from sim.scripts.texts import Texts
 from sim.scripts.work import MODELS, Script
 from sim.sweeps.run import check_positions, pick_prompts
 from sim.sweeps.served_outcome import ServedOutcome
+from sim.world.reach import is_far
 from sim.world.replay import NO_CHANGE
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
 from sim.world.serving import Arrival, Served, serve
@@ -81,6 +82,7 @@ class ServingWorld:
         services = [
             self.serve(configuration, what_if, batching, arrivals, sample) for sample in range(work.samples)
         ]
+        beyond = self.costs.beyond(configuration, services)
         return ServedOutcome.of(
             configuration,
             batching,
@@ -89,7 +91,8 @@ class ServingWorld:
             timeline(services[0]),
             sum(len(arrival.script.rounds) for service in services for arrival in service.arrivals),
             what_if,
-            (*self.costs.notes(configuration, services), *_notes(self.scenario, configuration)),
+            beyond.share,
+            (*beyond.notes, *_notes(self.scenario, configuration)),
         )
 
     def serve(
@@ -176,24 +179,51 @@ class CostsOf:
         assert self.artifact is not None
         return configuration.draft_among(self.artifact.recorded.drafts)
 
-    def notes(self, configuration: Configuration, services: Sequence[Served]) -> tuple[str, ...]:
-        """How far the calibration's cells were from what was served."""
+    def beyond(self, configuration: Configuration, services: Sequence[Served]) -> "Beyond":
+        """How far what was served was from the calibration's cells; nothing of costs that are not a calibration's."""
         if self.artifact is None or (configuration.placement, self._draft(configuration)) not in self._fits:
-            return ()
+            return Beyond()
         fits = self._fits[configuration.placement, self._draft(configuration)]
-        batches = [batch for service in services for batch in service.batches]
-        beyond = {
-            batch.model
-            for batch in batches
-            if batch.rows > fits[batch.model].most_rows
-            or len(batch.requests) > fits[batch.model].most_sequences
-        }
-        return tuple(
+        total = outside = 0.0
+        larger, farther = set[Model](), dict[tuple[Model, bool], int]()
+        for service in services:
+            reach = [request.prompt_tokens + request.tokens for request in service.requests]
+            for batch in service.batches:
+                fit, count = fits[batch.model], len(batch.requests)
+                large = batch.rows > fit.most_rows or count > fit.most_sequences
+                context = max([reach[number] for number in batch.requests])
+                far = is_far(context, fit.most_context(count))
+                if large:
+                    larger.add(batch.model)
+                if far:
+                    key = batch.model, count > 1
+                    farther[key] = max(context, farther.get(key, 0))
+                total += batch.end - batch.start
+                outside += (batch.end - batch.start) * (large or far)
+        notes = [
             f"forwards of the {model} over more than {fits[model].most_rows} rows or {fits[model].most_sequences} "
             "requests are extrapolated from smaller ones"
             for model in MODELS
-            if model in beyond
-        )
+            if model in larger
+        ]
+        notes += [
+            f"texts reach {context} tokens of context, and forwards of the {model} over "
+            f"{'several requests' if several else 'one request'} were measured behind "
+            f"{fits[model].most_context(2 if several else 1)} of each at most"
+            for (model, several), context in sorted(farther.items())
+        ]
+        return Beyond(outside / total if total else 0.0, tuple(notes))
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Forwards that have more rows, requests or context than any that was measured, or texts that come to have them.
+
+    `share`: of the time of all forwards; `notes`: which, in words. A context is too far as `sim.world.reach` says.
+    """
+
+    share: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def _notes(scenario: Scenario, configuration: Configuration) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ class ServedOutcome:
     """One configuration under one load and, if it was simulated, one what-if.
 
     `samples`: metrics of each sample of the requests; `timeline` is the first sample's. `accepted_length`: tokens
-    written per target forward, over all samples. `notes`: what a reader has to know.
+    written per target forward, over all samples. `extrapolated`: the share of the time of its simulated forwards whose
+    costs go beyond what was measured (`sim.sweeps.served.CostsOf`). `notes`: what a reader has to know.
     """
 
     configuration: Configuration
@@ -33,6 +34,7 @@ class ServedOutcome:
     timeline: Timeline
     accepted_length: float
     what_if: WhatIf = NO_CHANGE
+    extrapolated: float = 0.0
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -45,6 +47,7 @@ class ServedOutcome:
         timeline: Timeline,
         rounds: int,
         what_if: WhatIf = NO_CHANGE,
+        extrapolated: float = 0.0,
         notes: Sequence[str] = (),
     ) -> "ServedOutcome":
         """Of services of one sample each, in whose `rounds` in all their tokens were written.
@@ -60,6 +63,7 @@ class ServedOutcome:
             timeline,
             sum(metrics.tokens for metrics in samples) / rounds,
             what_if,
+            extrapolated,
             tuple(notes),
         )
 
