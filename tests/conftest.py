@@ -36,6 +36,7 @@ PROCESSES = (
     "test_documented_commands",
     "test_criteria",
     "test_real_pair",
+    "test_real_pair_under_load",
     "test_deepening",
     "test_replay_exact",
     "test_regime_page",
