@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from artifacts import artifact
+from artifacts import artifact, with_batches
 
 from calibrate.artifact import Artifact
 from calibrate.cost_records import Together, step_of
@@ -101,6 +101,32 @@ def test_what_both_models_do_to_each_other_is_what_it_is_now() -> None:
     assert 1.5 < ratio <= 3.0  # what one model still does when the other is done is not slowed
     alone = Configuration(policy="speculative", draft=first, draft_length=2, placement="at-once")
     assert seconds(after, alone) == pytest.approx(seconds(before, alone))
+
+
+def test_several_sequences_have_a_contention_of_their_own() -> None:
+    """What was not timed again is as it was calibrated."""
+    first = next(iter(HERE.recorded.drafts))
+    before = with_batches(HERE)
+    mine = before.costs.at("at-once").drafts[first]
+    one, four = (
+        mine.together[0].model_copy(
+            update={
+                "sequences": count,
+                "target_tokens": count,
+                "branches": count,
+                "target_together": (0.5, 0.5),
+            }
+        )
+        for count in (1, 4)
+    )
+    for found, expected in (
+        ((one,), ((one,), mine.batched_together)),
+        ((one, four), ((one,), (four,))),
+        ((four,), (mine.together, (four,))),
+    ):
+        sample = ContentionSample(placement="at-once", draft=first, together=found)
+        changed = adjusted_for_drift(before, (), [sample]).costs.at("at-once").drafts[first]
+        assert (changed.together, changed.batched_together) == expected
 
 
 def test_a_model_and_a_placement_change_on_their_own() -> None:

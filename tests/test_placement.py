@@ -11,10 +11,12 @@ from engine.errors import ConfigurationError
 from engine.runtime.cores import allowed_cores, cpu_quota, find_cores
 from engine.runtime.placement import (
     PLACEMENTS,
+    Placement,
     Seat,
     candidate_placements,
     cuda_devices,
     seat_models,
+    serving_placement,
     usable_cores,
 )
 
@@ -28,6 +30,16 @@ def test_at_once_parts_the_cores(cores: list[int]) -> None:
     assert sorted([*seating.target.cores, *seating.draft.cores]) == sorted(cores)
     assert seating.target.cores
     assert len(seating.draft.cores) == 1
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_what_computes_beside_the_target_serves_in_its_process(placement: Placement) -> None:
+    """On the same seats as where it has a process of its own; a target that is alone stays where it is."""
+    assert serving_placement(placement, None) == placement
+    served = serving_placement(placement, "draft")
+    seating, there = (seat_models(name, (0, 1, 2)) for name in (placement, served))
+    assert (there.target, there.draft, there.shared) == (seating.target, seating.draft, seating.shared)
+    assert there.threads is not there.shared
 
 
 @given(cores)

@@ -1,7 +1,9 @@
 """Served requests on the real engine beside what is simulated of them, and the verdict on that."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from calibrate.run import Effort, calibrate
 from engine.errors import ConfigurationError
 from engine.models.tokenizer import Tokenizer
 from engine.runtime.pair import Pair
+from engine.runtime.placement import Placement
 from engine.service_metrics import FIGURES, estimates
+from reports.load import verifying
 from reports.load.load_fidelity import BOUNDS, judge_loads
 from reports.load.load_page import render, write_verified
 from reports.load.ranking import settings
@@ -62,7 +66,21 @@ def verified(
 ) -> tuple[Scenario, LoadVerification, list[str]]:
     scenario = scenario_in(tmp_path_factory.mktemp("load"))
     heard: list[str] = []
-    return scenario, verify_loads(*batched, scenario, heard.append), heard
+    seats: set[str] = set()
+
+    def watched(timing: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(pair: Pair, placement: Placement, *others: Any) -> Any:
+            seats.add(placement)
+            return timing(pair, placement, *others)
+
+        return timed
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("time_steps", "time_contention"):
+            patch.setattr(verifying, name, watched(getattr(verifying, name)))
+        found = verify_loads(*batched, scenario, heard.append)
+    assert seats == {"in-turn", "threads"}  # where they serve, and not where they were calibrated
+    return scenario, found, heard
 
 
 def test_the_engine_serves_the_requests_that_are_simulated(
@@ -88,6 +106,10 @@ def test_the_engine_serves_the_requests_that_are_simulated(
         ("at-once", "target"): 4,
         ("at-once", "near"): 4,
     }
+    (contention,) = found.contention
+    assert (contention.placement, contention.draft) == ("at-once", "near")
+    assert {t.sequences for t in contention.together} == {1, 4, 16}
+    assert all(len(t.target_together) >= 2 * 2 for t in contention.together)  # in each sample
 
 
 def test_the_page_shows_both_worlds(

@@ -92,7 +92,10 @@ class Drift(Record):
 
 
 class ContentionSample(Record):
-    """The target and a draft at once, in a placement that lets them: as a calibration times it, but now."""
+    """The target and a draft at once, in a placement that lets them: as a calibration times it, but now.
+
+    Of one sequence, and perhaps of several.
+    """
 
     placement: Placement
     draft: str
@@ -132,13 +135,19 @@ def adjusted_for_drift(
         }
         for name in drafts:
             if (costs.placement, name) in together:
-                crowd = together[costs.placement, name]
-                drafts[name] = drafts[name].model_copy(update={"together": crowd})
+                drafts[name] = _beside(drafts[name], together[costs.placement, name])
         target = _at(costs, TARGET_CELLS, by_model.get((costs.placement, TARGET)))
         return target.model_copy(update={"drafts": drafts})
 
     placements = tuple(map(moved, artifact.costs.placements))
     return replace(artifact, costs=artifact.costs.model_copy(update={"placements": placements}))
+
+
+def _beside(costs: DraftCosts, together: Sequence[Together]) -> DraftCosts:
+    """A draft's costs with what it and the target do to each other now; of several sequences, if that was timed."""
+    one, several = (tuple(t for t in together if (t.sequences > 1) is many) for many in (False, True))
+    found = {"together": one, "batched_together": several}
+    return costs.model_copy(update={name: its for name, its in found.items() if its})
 
 
 def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:

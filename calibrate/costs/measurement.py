@@ -32,7 +32,7 @@ from engine.configuration import Configuration
 from engine.models.specs import TARGET
 from engine.progress import Show
 from engine.runtime.pair import Pair
-from engine.runtime.placement import Placement, candidate_placements
+from engine.runtime.placement import Placement, candidate_placements, serving_placement
 
 HAND_OVER_TOKENS = 24  # of text in each lap
 
@@ -266,10 +266,15 @@ def _lap(
     began = time.monotonic()
     found: dict[str, Any] = {"visits": _visits(pair, plan, due_in(plan, number), f"{seed} {number}")}
     if not shared and other is not None:
-        found["together"] = [
-            [crossed.sequences, time_together(target, other, laps.together_seconds, crossed)]
-            for crossed in (ONE, *(BATCHES if laps.batches and number < 2 else ()))
-        ]
+        found["together"] = [[ONE.sequences, time_together(target, other, laps.together_seconds, ONE)]]
+        if laps.batches and number < 2:
+            # What several requests are served by, which may be another process.
+            beside, served = pair.players(serving_placement(placement, draft), draft)
+            assert served is not None
+            found["together"] += [
+                [crossed.sequences, time_together(beside, served, laps.together_seconds, crossed)]
+                for crossed in BATCHES
+            ]
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
         found["hand_over"] = _hand_over(pair, prompt, placement, draft)
     return {**found, "seconds": time.monotonic() - began}

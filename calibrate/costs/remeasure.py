@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from calibrate.cost_records import STEP
-from calibrate.costs.contention import ContentionTimes, add_together, time_together
+from calibrate.costs.contention import ONE, ContentionTimes, Crossed, add_together, time_together
 from calibrate.costs.drift import PlacedModel
 from calibrate.costs.sampling_plan import time_cell
 from engine.configuration import Configuration
@@ -24,11 +24,16 @@ def pairs_at_once(pair: Pair, chosen: Iterable[Configuration]) -> list[tuple[Pla
     return [(placement, draft) for placement, draft in seated if not pair.seating(placement).shared]
 
 
-def time_contention(pair: Pair, placement: Placement, draft: str, known: ContentionTimes) -> None:
-    """Time the target and a draft at once, and note it; a placement and a draft are one of `pairs_at_once`."""
+def time_contention(
+    pair: Pair, placement: Placement, draft: str, known: ContentionTimes, crossed: Crossed = ONE
+) -> None:
+    """Time the target and a draft at once, and note it; a placement and a draft are one of `pairs_at_once`.
+
+    `crossed`: what each does; all that `known` notes is of as many sequences.
+    """
     target, drafter = pair.players(placement, draft)
     assert drafter is not None
-    add_together(known, time_together(target, drafter, CONTENTION_SECONDS))
+    add_together(known, time_together(target, drafter, CONTENTION_SECONDS, crossed))
 
 
 def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:

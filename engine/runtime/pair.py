@@ -17,7 +17,14 @@ from engine.policies.ngrams import NONE, load_ngrams
 from engine.record import Run
 from engine.runtime import worker_process
 from engine.runtime.local_session import generate_there
-from engine.runtime.placement import Placement, Seating, cuda_devices, seat_models, usable_cores
+from engine.runtime.placement import (
+    Placement,
+    Seating,
+    cuda_devices,
+    seat_models,
+    serving_placement,
+    usable_cores,
+)
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Progress, Serve, ServedTexts, serve_there
 from engine.runtime.session import Player, generate, never
@@ -204,9 +211,8 @@ class Pair:
         what is asked of it; see `engine.runtime.served_session.serve_there`.
         """
         draft = configuration.draft_among(self.drafts)
-        apart = draft is not None and configuration.placement != "in-turn"
-        placement: Placement = "threads" if apart else configuration.placement
         lengths = {(len(request.prompt), request.max_tokens) for request in requests}
+        placement = serving_placement(configuration.placement, draft)
         target, drafter = self._ready(configuration, placement, draft, lengths)
         with _ending(target.worker):
             served = serve_there(target, drafter, requests, how, progress)

@@ -84,6 +84,14 @@ def seat_models(placement: Placement, cores: Sequence[int], cuda_devices: int = 
     return Seating(Seat("cpu", tuple(cores[:-1])), Seat("cpu", tuple(cores[-1:])), threads=threads)
 
 
+def serving_placement(placement: Placement, draft: str | None) -> Placement:
+    """Where models sit that serve several requests: a draft that computes beside the target is a thread of its process.
+
+    So a verdict meets a draft without a message (`engine.runtime.serving`).
+    """
+    return "threads" if draft is not None and placement != "in-turn" else placement
+
+
 def candidate_placements(cores: Sequence[int], cuda_devices: int = 0) -> tuple[Placement, ...]:
     """The placements worth measuring here.
 

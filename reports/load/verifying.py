@@ -5,8 +5,10 @@
 The engine serves the very requests that are simulated: the calibration's own texts, in the same turns, of the same
 lengths, and greedily, so that acceptance is the same on both sides and what is left is timing and scheduling. Samples
 of the requests are served one behind another, all configurations and loads of each in an order drawn anew, so that a
-slow minute falls on all alike. Before each of them the steps of its models are timed, as `verify` does, and predictions
-are made for the machine's pace of the run (`calibrate.costs.drift`).
+slow minute falls on all alike. Before each of them the steps of its models are timed, and before each sample what
+models that compute at once do to each other; predictions are made for the machine's pace of the run, as those of
+`verify` are (`calibrate.costs.drift`). All of this is timed where the models serve: on separate devices, in two threads
+of one process.
 """
 
 import random
@@ -17,14 +19,16 @@ from itertools import product
 from typing import NamedTuple
 
 from calibrate.artifact import Artifact
-from calibrate.costs.drift import Drift, PlacedModel, adjusted_for_drift, drifts
-from calibrate.costs.remeasure import time_steps
+from calibrate.costs.contention import BATCHES, ONE, ContentionTimes, as_together
+from calibrate.costs.drift import ContentionSample, Drift, PlacedModel, adjusted_for_drift, drifts
+from calibrate.costs.remeasure import pairs_at_once, time_contention, time_steps
 from calibrate.hardware import hardware, software
 from calibrate.revision import engine_revision
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.naming import in_words
 from engine.runtime.pair import Pair
+from engine.runtime.placement import serving_placement
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Serve
 from engine.runtime.workload import Arrivals
@@ -77,7 +81,8 @@ class ComparedLoad:
 class LoadVerification:
     """All of them in the scenario's order, and the conditions; `pace`: of each model's step where it sat.
 
-    `notes`: where a service was not of the texts that were simulated.
+    `contention`: what models that computed at once did to each other there. `notes`: where a service was not of the
+    texts that were simulated.
     """
 
     created: str
@@ -90,6 +95,7 @@ class LoadVerification:
     reference_seconds: tuple[float, ...]
     remarks: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    contention: tuple[ContentionSample, ...] = ()
 
 
 def count_services(scenario: Scenario) -> int:
@@ -116,19 +122,22 @@ def verify_loads(
     notes: list[str] = []
     for configuration in dict.fromkeys(service.configuration for service in services):
         _warm_up(pair, world, configuration, services[0])
+    at_once = _Contention(pair, [service.configuration for service in services])
     for sample in range(scenario.workload.samples):
+        at_once.time()
         for service in rng.sample(services, len(services)):
             c = service.configuration
-            now, before = time_steps(pair, c.placement, c.draft_among(pair.drafts))
-            for placed, seconds in now.items():
-                steps.setdefault(placed, []).append(seconds)
+            draft = c.draft_among(pair.drafts)
+            now, before = time_steps(pair, serving_placement(c.placement, draft), draft)
+            for (_, model), seconds in now.items():
+                steps.setdefault((c.placement, model), []).append(seconds)
             reference.append(before)
             served, noted = _serve(pair, world, service, sample)
             found[service].append(served)
             notes += noted
             advance(service.label())
     pace = tuple(drifts(artifact.costs, steps))
-    at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace))
+    at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace, at_once.found()))
     return LoadVerification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=hardware(),
@@ -143,7 +152,39 @@ def verify_loads(
         reference_seconds=tuple(reference),
         remarks=artifact.remarks,
         notes=tuple(notes),
+        contention=at_once.found(),
     )
+
+
+class _Contention:
+    """What the target and each draft that some configuration has beside it do to each other, as it is timed again."""
+
+    def __init__(self, pair: Pair, configurations: Sequence[Configuration]) -> None:
+        self.pair = pair
+        self.seated = {
+            (placement, draft): serving_placement(placement, draft)
+            for placement, draft in pairs_at_once(pair, configurations)
+        }
+        self._known: dict[PlacedModel, dict[int, ContentionTimes]] = {}
+
+    def time(self) -> None:
+        """Time all of them once, over one sequence and over several."""
+        for (placement, draft), served in self.seated.items():
+            for crossed in (ONE, *BATCHES):
+                by_sequences = self._known.setdefault((placement, draft), {})
+                known = by_sequences.setdefault(crossed.sequences, {})
+                time_contention(self.pair, served, draft, known, crossed)
+
+    def found(self) -> tuple[ContentionSample, ...]:
+        """As records, each in the name of the placement whose costs it changes."""
+        return tuple(
+            ContentionSample(
+                placement=placement,
+                draft=draft,
+                together=tuple(t for count, times in known.items() for t in as_together(times, count)),
+            )
+            for (placement, draft), known in self._known.items()
+        )
 
 
 def check_scenario(scenario: Scenario) -> None:
