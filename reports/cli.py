@@ -91,12 +91,13 @@ def verify(
     from calibrate.artifact import HRAD_FOLDER, load_artifact, save_artifact
     from calibrate.prompts import choose_prompts
     from engine.runtime.pair import find_predictors, open_pair
+    from reports.settlement_table import print_settlement
     from reports.tables import console, print_fidelity, verified_summary, verified_table
     from reports.verify.fidelity import EXIT_CODES, judge
     from reports.verify.looks import LOOKS
     from reports.verify.run import Plan, count_steps, is_verified, longest_text
     from reports.verify.run import verify as run
-    from reports.verify.settle import choose_drafts, contestants, settle, settled_lines
+    from reports.verify.settle import choose_drafts, contestants, settle
     from reports.verify.tolerance import read_tolerance
     from reports.verify.verification import load_verification, replay_folder, save_verification
     from sim.acceptance.temperature import at_temperature
@@ -155,9 +156,9 @@ def verify(
         shown = console(wide)
         shown.print(verified_table(verification, wide))
         shown.print(verified_summary(verification), highlight=False)
-        print_fidelity(shown, found, verification)
-        for line in settled_lines(settled) if settled else ():
-            shown.print(line, highlight=False)
+        print_fidelity(shown, found, verification, wide)
+        if settled:
+            print_settlement(shown, settled)
         shown.print(f"written to {out}", highlight=False)
     raise typer.Exit(0 if settled else EXIT_CODES[found.verdict])
 

@@ -15,7 +15,7 @@ from engine.naming import in_words
 from engine.record import Run
 from reports.page.sections import chosen_how, searched
 from reports.verify.fidelity import CRITERIA, Check, Fidelity
-from reports.verify.verdict_words import QUESTIONS, course, sentence
+from reports.verify.verdict_words import QUESTIONS, brief, course, sentence
 from reports.verify.verification import Compared, Verification, find_chosen, find_fastest
 from reports.wording import has_interval, number, percent, stacked
 from reports.wording import sentence as as_sentence
@@ -227,8 +227,8 @@ def verified_summary(verification: Verification) -> str:
     return "\n".join(lines)
 
 
-def print_fidelity(out: Console, found: Fidelity, verification: Verification) -> None:
-    """Both verdicts, and the criteria behind them, with what would decide those that are open."""
+def print_fidelity(out: Console, found: Fidelity, verification: Verification, wide: bool = False) -> None:
+    """Both verdicts, and the criteria behind them; where it may be `wide`, what would decide those that are open."""
     table = Table(title="The criteria, with limits of the true figures")
     for heading in ("criterion", "as calibrated", "at the run's pace, on these texts", "asked for"):
         table.add_column(heading, overflow="fold")
@@ -241,7 +241,8 @@ def print_fidelity(out: Console, found: Fidelity, verification: Verification) ->
     if how := course(verification):
         out.print(how, highlight=False)
     for question, asked in QUESTIONS.items():
-        out.print(f"{asked}? {sentence(found, question)}", highlight=False)
+        answer = sentence if wide else brief
+        out.print(f"{asked}? {answer(found, question)}", highlight=False)
 
 
 def _cell(check: Check) -> str:

@@ -10,7 +10,7 @@ import pytest
 from verifications import at_speeds, verification
 
 from engine.errors import CalibrationError
-from reports.verify.settle import HALF, PUBLISHED, Claim, choose_drafts, contestants, settle, settled_lines
+from reports.verify.settle import HALF, PUBLISHED, Claim, choose_drafts, contestants, settle, summary
 from reports.verify.verification import Verification
 from scenarios.what_if import WhatIf
 from sim.search.grid import Grid
@@ -112,7 +112,7 @@ def test_one_comparison_against_it_breaks_a_claim() -> None:
     assert "holds here" not in found.answers[1]
     assert "does not hold here" in found.answers[1]
     assert "does not hold here" in found.answers[0]
-    assert f"{len(found.claims)} comparisons" in settled_lines(found)[-1]
+    assert f"{len(found.claims)} comparisons" in summary(found)
 
 
 def test_the_drafts_are_the_usual_ones_or_the_extremes() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from engine.naming import in_words
 from reports.compare.compare_tables import print_comparisons
 from reports.compare.pairing import compare
 from reports.page.conditions import conditions
+from reports.settlement_table import print_settlement
 from reports.tables import (
     WIDE,
     WIDTH,
@@ -22,6 +24,7 @@ from reports.tables import (
     verified_table,
 )
 from reports.verify.fidelity import judge
+from reports.verify.settle import Settlement, settle
 from scenarios.schema import load_scenarios
 from scenarios.shipped import find_scenario
 from sim.sweeps.run import run_scenario
@@ -62,6 +65,7 @@ def first_cells(lines: list[str]) -> list[str]:
 
 
 RECORD = verification()
+SETTLED = cast(Settlement, settle(verification(settling=True)))
 COMPARED = compare([RECORD, RECORD], ["before.json", "after.json"])
 
 
@@ -71,7 +75,8 @@ COMPARED = compare([RECORD, RECORD], ["before.json", "after.json"])
     [
         lambda out, wide: out.print(verified_table(RECORD, wide)),
         lambda out, wide: print_comparisons(out, COMPARED, wide),
-        lambda out, wide: print_fidelity(out, judge(RECORD), RECORD),
+        lambda out, wide: print_fidelity(out, judge(RECORD), RECORD, wide),
+        lambda out, wide: print_settlement(out, SETTLED),
     ],
 )
 def test_tables_fit_their_width_and_nothing_is_cut(
@@ -134,3 +139,11 @@ def test_a_simulated_table_fits() -> None:
         assert max(map(len, lines)) <= width
         assert "\u2026" not in "".join(lines)
         assert ("target idle" in "\n".join(lines)) == wide
+
+
+def test_each_comparison_of_a_settling_test_is_a_row_and_each_claim_a_sentence() -> None:
+    lines = printed(lambda out: print_settlement(out, SETTLED), WIDE)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    assert [row[-1] for row in rows] == [claim.outcome for claim in SETTLED.claims]
+    assert [row[1] for row in rows] == [claim.draft for claim in SETTLED.claims]
+    assert [line[:3] for line in lines if line.startswith("(")] == ["(a)", "(b)", "(c)"]

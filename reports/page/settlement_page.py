@@ -7,7 +7,7 @@ from engine.naming import policy_name
 from reports.page import palette as colour
 from reports.page.figure import HOVER, Figure, axis, errors, labelled_rows, layout
 from reports.page.sections import Section, Table, single
-from reports.verify.settle import Claim, Settlement, summary
+from reports.verify.settle import Claim, Settlement, published_range, summary
 from reports.wording import LONG, plain, ranged
 
 TINTS = {"for": colour.BLUE, "against": colour.VERMILLION, "undecided": colour.GREY}
@@ -22,7 +22,7 @@ def settlement(found: Settlement) -> Section:
             c.draft,
             f"{c.quantity} {c.rival}",
             ranged(c.figure, 2),
-            _range(c),
+            published_range(c),
             c.outcome,
             c.configuration,
         )
@@ -49,12 +49,6 @@ def settlement(found: Settlement) -> Section:
     )
 
 
-def _range(claim: Claim) -> str:
-    if claim.least is not None and claim.most is not None:
-        return f"{claim.least:g} to {claim.most:g}"
-    return f"over {claim.least:g}" if claim.least is not None else f"at most {claim.most:g}"
-
-
 def _figure(claims: tuple[Claim, ...]) -> Figure:
     ends = [e for c in claims for e in (c.figure.value, c.figure.low, c.figure.high) if isfinite(e)]
     known = [b for c in claims for b in (c.least, c.most) if b is not None]
@@ -79,7 +73,7 @@ def _figure(claims: tuple[Claim, ...]) -> Figure:
                 },
                 "hovertext": [
                     f"<b>{plain(c.configuration, LONG)}</b><br>{plain(c.quantity)} {plain(c.rival, LONG)}"
-                    f"<br>{ranged(c.figure, 2)}, published {_range(c)}: {c.outcome}"
+                    f"<br>{ranged(c.figure, 2)}, published {published_range(c)}: {c.outcome}"
                     for _, c in mine
                 ],
                 **HOVER,

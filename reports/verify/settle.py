@@ -135,14 +135,19 @@ def settle(v: Verification, resamples: int = RESAMPLES) -> Settlement | None:
     )
 
 
-def settled_lines(found: Settlement) -> tuple[str, ...]:
-    """The settlement for a terminal."""
+def how_decided(found: Settlement) -> str:
+    """How the comparisons were made, in two sentences."""
     return (
-        *found.answers,
-        f"{summary(found)} Each method ran at its own best predicted setting and placement; a comparison is decided "
-        f"where its whole 95% interval ({found.resamples} paired resamples of {found.prompts} prompts, seed "
-        f"{found.seed}) is on one side.",
+        "Each method ran at its own best predicted setting and placement. A comparison is decided where its whole 95% "
+        f"interval ({found.resamples} paired resamples of {found.prompts} prompts, seed {found.seed}) is on one side."
     )
+
+
+def published_range(claim: Claim) -> str:
+    """Where a figure is said to lie."""
+    if claim.least is not None and claim.most is not None:
+        return f"{claim.least:g} to {claim.most:g}"
+    return f"over {claim.least:g}" if claim.least is not None else f"at most {claim.most:g}"
 
 
 def summary(found: Settlement) -> str:

@@ -23,12 +23,13 @@ def sentence(found: Fidelity, question: Question = "model") -> str:
     return f"{answer.verdict}: {'; '.join(answer.reasons)}."
 
 
-def brief(found: Fidelity) -> str:
-    """The verdict on the model with the figures that it hangs on; `sentence` has their limits and what they need."""
-    open_or_broken = {"TOO NOISY TO TELL": "undecided", "FAIL": "broken"}.get(found.verdict)
-    decisive = [c for c in found.checks if c.outcome == open_or_broken]
+def brief(found: Fidelity, question: Question = "model") -> str:
+    """The verdict on a question with the figures that it hangs on; `sentence` has their limits and what they need."""
+    answer = found if question == "model" else found.forecast
+    open_or_broken = {"TOO NOISY TO TELL": "undecided", "FAIL": "broken"}.get(answer.verdict)
+    decisive = [c for c in answer.checks if c.outcome == open_or_broken]
     if not decisive or {"mismatches", "steadiness"} & {c.name for c in decisive}:
-        return sentence(found)
+        return sentence(found, question)
 
     def said(check: Check) -> str:
         figure, bound = (
@@ -38,8 +39,8 @@ def brief(found: Fidelity) -> str:
         return f"{check.name} {figure} (bound {bound})"
 
     prompts = plural(found.prompts, "prompt")
-    what = f"{prompts} leave open" if found.verdict != "FAIL" else f"beyond the bound on {prompts}"
-    return f"{found.verdict}: {what}: {listing([said(c) for c in decisive])}."
+    what = f"{prompts} leave open" if answer.verdict != "FAIL" else f"beyond the bound on {prompts}"
+    return f"{answer.verdict}: {what}: {listing([said(c) for c in decisive])}."
 
 
 def course(v: Verification) -> str:
