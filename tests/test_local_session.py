@@ -13,6 +13,7 @@ from engine.models.sampling import GREEDY, Sampling
 from engine.runtime.local_session import write
 from engine.runtime.pair import Pair
 from engine.runtime.placement import usable_cores
+from engine.runtime.run_message import from_message
 from engine.runtime.session import generate
 from engine.runtime.worker_process import Host
 
@@ -79,12 +80,13 @@ def test_the_driver_hears_of_it_now_and_then(every: float, told: int) -> None:
     host = target.worker.host  # type: ignore[attr-defined]
     host.tell = lambda news: heard.append(list(news))
     configuration = CONFIGURATIONS[0].model_dump(mode="json")
-    last, tokens, rounds, jobs, _, ending, warning = write(
+    last, message = write(
         host, configuration, ["target"], False, 1.0, PROMPT, 12, [], GREEDY.model_dump(), 0.0, every
     )
     assert len(heard) == told
-    assert [token for news in [*heard, last] for token in news] == list(tokens)
-    assert (len(rounds), len(jobs), ending, warning) == (12, 12, "token-limit", None)
+    run = from_message(message, shared=False)
+    assert [token for news in [*heard, last] for token in news] == list(run.tokens)
+    assert (len(run.rounds), len(run.jobs), run.ending, run.warning) == (12, 12, "token-limit", None)
 
 
 def test_a_text_that_the_driver_gave_up_ends(monkeypatch: pytest.MonkeyPatch) -> None:

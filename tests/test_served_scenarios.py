@@ -18,6 +18,7 @@ from engine.errors import CalibrationError, ConfigurationError
 from engine.runtime.workload import Limits, draw_requests
 from reports.load.load_page import render
 from reports.service_tables import load_table, print_served
+from reports.wording import percent
 from scenarios.schema import load_scenario, load_scenarios
 from scenarios.shipped import find_scenario
 from scenarios.stated_hardware import Hardware
@@ -221,7 +222,7 @@ def test_a_load_whose_costs_are_extrapolated_is_marked(tmp_path: Path, calibrate
         page, out = render([(scenario, some)], calibrated), StringIO()
         assert (MARK in page) is marked
         print_served(Console(file=out, width=400), scenario, calibrated, some)
-        assert ("up to 100% of the forwards' time at a load" in out.getvalue()) is marked
+        assert (f"up to {percent(beyond, 0)} of the forwards' time at a load" in out.getvalue()) is marked
 
 
 @pytest.mark.parametrize(("prompt", "far"), [(300, 0), (500, 1), (600, 2)])
