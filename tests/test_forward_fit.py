@@ -5,11 +5,19 @@ import itertools
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from calibrate.artifact import load_artifact
 from calibrate.cost_records import Cell
 from calibrate.costs.forward_fit import ForwardFit, Side, Terms
+from calibrate.costs.measurement import (
+    BATCHED_CONTEXTS,
+    BATCHED_TOKENS,
+    FORWARD_CONTEXTS,
+    SHORTEST_PROMPT,
+    TARGET_TOKENS,
+)
+from calibrate.costs.measurement import SEQUENCES as SEQUENCES_OF_BATCHES
 from engine.errors import CalibrationError
 from scenarios.shipped import REFERENCE
 
@@ -71,6 +79,42 @@ def test_more_rows_never_take_less(truth: Truth, inside: int, beyond: int) -> No
     fit = ForwardFit.of(cells(truth, np.zeros(len(GRID))))
     found = fit.seconds(sorted({1, inside, 32, beyond}), 1, 0)
     assert (np.diff(found) >= -1e-12).all()
+
+
+@settings(max_examples=25)
+@given(truths, st.floats(1e-4, 2e-3), st.floats(0.0, 0.5), st.integers(200, 600), st.integers(1, 6))
+def test_prompts_that_are_read_together_take_what_their_rows_do(
+    truth: Truth, row: float, head: float, rows: int, sequences: int
+) -> None:
+    """As a calibration measures them: all rows of a batch are scored, for a share more, of a prompt the last alone.
+
+    So the widest batch takes about as long as a longer prompt, and f is level between them; yet beyond the longest
+    prompt that was measured each row takes what a row does.
+    """
+    first, _, cache, attended, each = truth
+
+    def cell(count: int, texts: int, context: int, scored: bool) -> Cell:
+        took = first + row * count * (1.0 + head * scored)
+        took += cache * context * texts + attended * count * context + each * (texts - 1)
+        return Cell(rows=count, sequences=texts, cache_tokens=context * texts, seconds=(took,))
+
+    made = [cell(n, 1, c, True) for n, c in itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS)]
+    made += [cell(n, 1, 0, False) for n in (SHORTEST_PROMPT, 60, 184)]
+    batches = itertools.product(BATCHED_TOKENS, SEQUENCES_OF_BATCHES, BATCHED_CONTEXTS)
+    made += [cell(n * texts, texts, c, True) for n, texts, c in batches]
+    found = ForwardFit.of(made).seconds(rows, sequences, 0)
+    assert found == pytest.approx(cell(rows, sequences, 0, False).seconds[0], rel=0.15)
+
+
+def test_prompts_alone_are_no_kernel_of_their_own() -> None:
+    """Whatever they take: they would say that further requests take nothing."""
+    made = [
+        Cell(rows=n * texts, sequences=texts, cache_tokens=c * texts, seconds=(0.01 + 1e-3 * (texts - 1),))
+        for n, texts, c in itertools.product((1, 2, 4), (1, 4), (0, 100))
+    ]
+    fit = ForwardFit.of([*made, Cell(rows=100, sequences=1, cache_tokens=0, seconds=(0.005,))])
+    assert fit.knee < 16
+    assert fit.many.terms.sequence > 0.0
 
 
 @given(truths)

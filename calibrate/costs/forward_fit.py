@@ -46,11 +46,8 @@ class Side(NamedTuple):
     terms: Terms
 
     def seconds(self, rows: Floats) -> Floats:
-        """f of so many rows, float64 [n]: linear between those measured, and beyond them on as the last two do."""
+        """f of so many rows, float64 [n]: linear between those measured, and level beyond them."""
         base: Floats = np.interp(rows, self.rows, self.base)
-        if len(self.rows) > 1:
-            slope = (self.base[-1] - self.base[-2]) / (self.rows[-1] - self.rows[-2])
-            base = base + slope * np.maximum(0.0, rows - self.rows[-1])
         return base
 
 
@@ -82,14 +79,32 @@ class ForwardFit:
                 "the measured forwards do not tell rows, sequences and cache tokens apart; measure the same rows of "
                 "several sequences and behind several contexts."
             )
-        counts = sorted({cell.rows for cell in cells})
-        found = [plain, *filter(None, (_fitted(cells, knee) for knee in counts[:-1]))]
+        knees = [knee for knee in sorted({cell.rows for cell in cells})[:-1] if _both_tell(cells, knee)]
+        found = [plain, *filter(None, (_fitted(cells, knee) for knee in knees))]
         return min(found, key=lambda one: one[1])[0]
 
     @property
     def residual(self) -> float:
         """The root of the mean squared residual, as a share."""
         return float(np.sqrt(np.mean(np.square(self.residuals))))
+
+    @property
+    def further(self) -> float:
+        """Seconds of each row beyond the most that were measured: what f grew by up to these from half as many or less.
+
+        Of such counts it is the one from which f grew the most. The last two will not do: they may be a batch, of whose
+        rows the head scores each, and a prompt, of which it scores the last alone. So f, which never falls, can be
+        level between 144 rows of the one and 184 of the other, though each row takes as long as before.
+        """
+        knots = [
+            *zip(self.few.rows, self.few.base, strict=True),
+            *zip(self.many.rows, self.many.base, strict=True),
+        ]
+        last, most = knots[-1]
+        fewer = [(rows, base) for rows, base in knots if 2 * rows <= last] or [
+            knot for knot in knots[:1] if knot[0] < last
+        ]
+        return max([0.0, *((most - base) / (last - rows) for rows, base in fewer)])
 
     def side(self, rows: int) -> Side:
         """That of a forward of so many rows."""
@@ -112,7 +127,17 @@ class ForwardFit:
             + side.terms.sequence * (sequences - 1.0)
             for side in (self.few, self.many)
         )
+        many = many + self.further * np.maximum(0.0, rows - self.many.rows[-1])
         return np.asarray(np.where(rows <= self.knee, few, many))
+
+
+def _both_tell(cells: Sequence[Cell], knee: int) -> bool:
+    """Whether both sides of a knee tell what a further sequence takes, or none of the cells does.
+
+    A side that is prompts alone, of one sequence each, would say that further ones take nothing.
+    """
+    few, many = ({c.sequences for c in cells if (c.rows <= knee) is there} for there in (True, False))
+    return (len(few) > 1 and len(many) > 1) or len(few | many) == 1
 
 
 def _fitted(cells: Sequence[Cell], knee: int) -> tuple[ForwardFit, float] | None:

@@ -34,7 +34,7 @@ class FittedForwardCost:
 
     @property
     def most_rows(self) -> int:
-        """Of a cell, beyond which the fit goes on as between its last two."""
+        """Of a cell, beyond which the fit goes on (`calibrate.costs.forward_fit.ForwardFit.further`)."""
         return max(cell.rows for cell in self.cells)
 
     @property
