@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from table_pair import END, PROMPT, TableDecoder, any_predictor, players, tables
 from table_pair import VOCABULARY as TABLE_TOKENS
 from tiny_families import tiny
@@ -191,6 +191,26 @@ def test_a_cancelled_request_leaves_the_others_as_they_are() -> None:
         one.add(request)
         one.run()
         equal(engine.runs[number], one.runs[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(requests, min_size=2, max_size=5), st.integers(1, 9))
+def test_slots_of_a_request_lie_together(wanted: list[Request], steps: int) -> None:
+    """From its first forward on, all that it may need, in a row, while none has ended and left a gap."""
+    target, draft = tables(1)
+    engine = BatchEngine(
+        Hosted(CachedModel(TableDecoder(target)), predictors={"draft": any_predictor(0, 16)}),
+        Hosted(CachedModel(TableDecoder(draft))),
+    )
+    for request in wanted:
+        engine.add(request)
+    for _ in range(steps):
+        engine.step()
+    assume(not engine.runs)
+    for writing in engine._writing.values():
+        for text in writing.texts:
+            assert isinstance(text.slots, range)
+            assert len(text.slots) in (0, writing.request.slots)
 
 
 @pytest.fixture

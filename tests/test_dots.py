@@ -32,7 +32,7 @@ def products(
     def run(
         rows: Any, w: Any, scales: Any, steps: Any, x: Any, stride: Any, starts: Any, u: Any, y: Any
     ) -> None:
-        multiply(rows, w, scales, 1, steps, x, stride, starts, 4, u, y, 4 * dots.OUTPUTS)
+        multiply(rows, w, scales, 1, steps, x, stride, starts, 4, u, y, 4 * dots.OUTPUTS, 0, dots.STEP)
 
     starts, units = np.zeros((2 * rows, 1), np.int32), np.ones(rows, np.float32)
     y = np.empty((rows, dots.OUTPUTS), np.float32)

@@ -106,7 +106,8 @@ def together(decoder: Decoder, works: Sequence[Forwards[list[Tensor]]]) -> list[
 def _compiled_however_many_rows() -> Iterator[None]:
     """A compiled forward reads as many rows as there are, where PyTorch's would be faster from some number on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.models.llama.PASSES", 100)
+        for module in ("llama", "fused_llama"):
+            patch.setattr(f"engine.models.{module}.FUSED_ROWS", 900)
         yield
 
 

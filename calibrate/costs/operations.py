@@ -5,7 +5,6 @@ ends with the choice of tokens on the host or waits, so that device work is over
 """
 
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -48,8 +47,8 @@ def _fill(hosted: Hosted, context: int) -> "CachedModel":
 def _fill_several(hosted: Hosted, context: int, sequences: int, room: int) -> "list[CachedModel]":
     """Texts that share the model's cache, each with `context` filler tokens in it, and `room` for more.
 
-    They lie as those of requests do that are written together: half of the context, as a prompt, in slots in a row,
-    and the others by turns with those of the other texts. The text of the model that is alone stays where it is.
+    Each lies in slots in a row, as those of requests do that are written together. The text of the model that is alone
+    stays where it is.
     """
     from engine.models.cached_model import CachedModel, SharedCache
 
@@ -59,11 +58,10 @@ def _fill_several(hosted: Hosted, context: int, sequences: int, room: int) -> "l
     shared.pool.take(size)
     decoder.reserve(shared.pool.size)
     texts = [CachedModel(decoder, shared) for _ in range(sequences)]
-    prompts = [shared.pool.take(context // 2) for _ in texts]
-    turns = [shared.pool.take(sequences) for _ in range(context - context // 2)]
-    for text, prompt, written in zip(texts, prompts, zip(*turns, strict=True), strict=True):
-        text.slots = array("q", [*prompt, *written])
-        decoder.move(range(context), text.slots)
+    for text in texts:
+        taken = shared.pool.take(size)
+        text.slots = range(taken[0], taken[0] + size)
+        decoder.move(range(context), text.slots[:context])
         text.cache.read(_filler(context))
     return texts
 

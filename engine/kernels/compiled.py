@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from engine.paths import cache_folder
 
 # Modules whose code goes into what is compiled.
-SOURCES = ("compiled", "compiled_noise", "compiled_ranking", "dots", "fused_step")
+SOURCES = ("compiled", "compiled_noise", "compiled_ranking", "dots", "fused_attention", "fused_step")
 config: Any = numba.config
 # Sums may be taken in any order, so that they vectorise; infinities and what is not a number keep their meaning.
 FREE = {"contract", "reassoc", "nsz", "arcp"}
@@ -78,3 +78,21 @@ def exp(x: Any) -> Any:
 def ordered(bits: Any) -> Any:
     """An int32 that is ordered as the float32 of these bits are, but that 0 lies above -0; its own inverse."""
     return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+
+
+@compiled
+def narrow(values: Any, halves: Any) -> None:
+    """Bits of float32 `values` rounded to bfloat16, ties to even, into uint16 `halves`."""
+    bits = values.view(np.uint32)
+    for i in range(len(bits)):
+        halves[i] = np.uint16(
+            (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        )
+
+
+@compiled
+def widen(halves: Any, values: Any) -> None:
+    """Bits of bfloat16, uint16 `halves`, as float32 `values`."""
+    bits = values.view(np.uint32)
+    for i in range(len(bits)):
+        bits[i] = np.uint32(halves[i]) << np.uint32(16)

@@ -27,6 +27,7 @@ FOUR = 4  # slots that scores are made of at once
 HALVES = 2  # registers of outputs that a loop reads at once
 OUTPUTS = HALVES * LANES  # weight rows of a block
 AHEAD = 8192  # bytes that weights are fetched before they are read: a quarter of the nearest cache
+STEP = 4 * OUTPUTS  # bytes of a block that are read at once
 MOST_ROWS = 9  # that are read at once
 # Rows and registers of outputs whose sums have room in the processor's registers, by the weight's bits.
 SUMS_OF_A_PASS = {
@@ -71,6 +72,8 @@ class Product:
     units: Any
     y: Any
     y_stride: Any
+    ahead: Any
+    pace: Any
 
 
 class Emitter:
@@ -107,18 +110,19 @@ class Emitter:
 
     def register(self, step: Any, half: int) -> Any:
         """The offset of a register's worth of a step's outputs."""
-        return self.builder.add(self.times(4 * OUTPUTS, step), INT64(CHUNK * half))
+        return self.builder.add(self.times(STEP, step), INT64(CHUNK * half))
 
-    def fetch_ahead(self, weights: Any, step: Any) -> None:
-        """Have the weights brought near that are read some steps from now, in this block or the next.
+    def fetch_ahead(self, given: Product, step: Any) -> None:
+        """Have the weights brought near that lie `ahead` and are read later, `pace` bytes further with each step.
 
         The processor does so by itself, but not far enough ahead once several rows' sums fill its queues. Behind the
         last weights there may be nothing, which does no harm.
         """
         reading, nearest, data = INT32(0), INT32(3), INT32(1)
+        first = self.builder.add(given.ahead, self.times(given.pace, step))
         for half in range(HALVES):
-            place = self.builder.add(self.register(step, half), INT64(AHEAD))
-            there = self.at(weights, place, ir.IntType(8))
+            place = self.builder.add(first, INT64(CHUNK * half))
+            there = self.at(given.weights, place, ir.IntType(8))
             self.call("llvm.prefetch.p0", ir.VoidType(), there, reading, nearest, data)
 
     def store(self, value: Any, given: Product, row: int, half: int) -> None:
@@ -270,13 +274,15 @@ def make_dots(bits: int, kind: Instructions) -> Any:
     groups of weights: `starts` int32 [2 x rows, groups] is what a group's sum begins with, -ZERO[bits] times the sum
     of x; `scales` [groups, OUTPUTS] are float32 for 8 bits, and for 4 the upper 16 bits are a scale and the lower ones
     an offset, both bfloat16. A weight is scale x (code - ZERO[bits]) + offset.
+
+    Meanwhile it fetches what lies `ahead` bytes behind the block's beginning, `pace` bytes further with each step.
     """
 
     def dots_16(to: Emitter, given: Product, rows: range, halves: range) -> None:
         sums = {row: to.zeros(FLOATS, HALVES) for row in rows}
         with to.repeated(given.steps) as step:
             if rows.start == 0 and halves.start == 0:
-                to.fetch_ahead(given.weights, step)
+                to.fetch_ahead(given, step)
             read = {half: to.load(given.weights, to.register(step, half)) for half in halves}
             for row in rows:
                 pair = to.spread(to.load_from(given.x, row, given.x_stride, step), WORDS)
@@ -298,7 +304,7 @@ def make_dots(bits: int, kind: Instructions) -> Any:
             with to.repeated(given.steps) as in_group:
                 step = builder.add(builder.mul(group, given.steps), in_group)
                 if rows.start == 0 and halves.start == 0:
-                    to.fetch_ahead(given.weights, step)
+                    to.fetch_ahead(given, step)
                 read = {
                     half: to.codes(to.load(given.weights, to.register(step, half)), bits) for half in halves
                 }
@@ -371,8 +377,10 @@ def make_dots(bits: int, kind: Instructions) -> Any:
         units: Any,
         y: Any,
         y_stride: Any,
+        ahead: Any,
+        pace: Any,
     ) -> Any:
-        return types.void(*[types.int64] * 12), _generate(emit)
+        return types.void(*[types.int64] * 14), _generate(emit)
 
     return dots
 

@@ -10,49 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from engine.kernels.compiled import bits_as_float, compiled, exp, ordered
+from engine.kernels.compiled import bits_as_float, compiled, exp, narrow, widen
 from engine.kernels.dots import (
+    AHEAD,
     CHUNK,
-    FOUR,
     HALF,
+    MOST_ROWS,
     OUTPUTS,
+    STEP,
     ZERO,
     arrive,
     arrived,
     give_way,
     instructions,
     make_dots,
-    make_mix,
-    make_scores,
 )
+from engine.kernels.fused_attention import attend, keep
 
 Array = Any  # an array, as numba takes it: its dtype is in each docstring that cares
 TOP = 127 * HALF  # the largest rounded activation
+FETCHED = (
+    1 << 18
+)  # bytes of a block up to which all of the next one is fetched: half of a core's second cache
+SHARED_ROWS = 4  # from which threads share heads that do not come out even, which takes one more meeting
 SPINS = 2000  # looks for the others before the core is offered to another thread
 
 # Compiled functions find these as globals, or they could not be kept on disk.
 _dots_16, _dots_8, _dots_4 = (make_dots(bits, instructions() or "avx2") for bits in (16, 8, 4))
 _zero_8, _zero_4 = ZERO[8], ZERO[4]
-_scores_1, _scores_2, _scores_3, _scores_4 = (make_scores(queries) for queries in (1, 2, 3, 4))
-_mix_1, _mix_2, _mix_3, _mix_4 = (make_mix(queries) for queries in (1, 2, 3, 4))
-
-
-@compiled
-def _narrow(values: Array, halves: Array) -> None:
-    """Bits of float32 `values` rounded to bfloat16, ties to even, into uint16 `halves`."""
-    bits = values.view(np.uint32)
-    for i in range(len(bits)):
-        halves[i] = np.uint16(
-            (bits[i] + np.uint32(0x7FFF) + ((bits[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        )
-
-
-@compiled
-def _widen(halves: Array, values: Array) -> None:
-    """Bits of bfloat16, uint16 `halves`, as float32 `values`."""
-    bits = values.view(np.uint32)
-    for i in range(len(bits)):
-        bits[i] = np.uint32(halves[i]) << np.uint32(16)
 
 
 @compiled
@@ -89,7 +74,7 @@ def _prepare(x: Array, bits: int, ready: Array, units: Array, starts: Array) -> 
     """
     if bits == 16:
         for row in range(len(x)):
-            _narrow(x[row], ready[row].view(np.uint16))
+            narrow(x[row], ready[row].view(np.uint16))
         return
     width = x.shape[1]
     group, zero = (CHUNK, _zero_4) if bits == 4 else (width, _zero_8)
@@ -124,18 +109,41 @@ def _multiply(
         starts.strides[0],
         y.strides[0],
     )
+    block = OUTPUTS * w_stride
     groups = 2 * weights.shape[1] // CHUNK if bits == 4 else 1
-    steps = weights.shape[1] // 4 // groups
-    x, s, u = ready.ctypes.data, starts.ctypes.data, units.ctypes.data
+    steps, parts = weights.shape[1] // 4 // groups, 1 if bits == 16 else 2
+    tiles = (rows + MOST_ROWS - 1) // MOST_ROWS
     for output in range(first, last, OUTPUTS):
         w, each = weights.ctypes.data + output * w_stride, scales.ctypes.data + 4 * groups * output
-        to = y.ctypes.data + 4 * output
-        if bits == 16:
-            _dots_16(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
-        elif bits == 8:
-            _dots_8(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
-        else:
-            _dots_4(rows, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride)
+        for tile in range(tiles):
+            row, end = rows * tile // tiles, rows * (tile + 1) // tiles
+            x, s = ready.ctypes.data + parts * row * x_stride, starts.ctypes.data + parts * row * s_stride
+            u, to = units.ctypes.data + 4 * row, y.ctypes.data + row * y_stride + 4 * output
+            # While a block is near, each tile of rows fetches its part of the next one.
+            ahead, pace = AHEAD, STEP
+            if tiles > 1 and block <= FETCHED:
+                ahead, pace = block + block * tile // tiles, STEP // tiles
+            if bits == 16:
+                _dots_16(
+                    end - row, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride, ahead, pace
+                )
+            elif bits == 8:
+                _dots_8(
+                    end - row, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride, ahead, pace
+                )
+            else:
+                _dots_4(
+                    end - row, w, each, groups, steps, x, x_stride, s, s_stride, u, to, y_stride, ahead, pace
+                )
+
+
+@compiled
+def multiply_repeatedly(
+    times: int, weights: Array, scales: Array, ready: Array, units: Array, starts: Array, y: Array
+) -> None:
+    """All outputs of `weights` of 16 bits so many times, for rows made ready, into `y`: how fast it is by itself."""
+    for _ in range(times):
+        _multiply(weights, scales, 16, ready, units, starts, len(y), y, 0, len(weights))
 
 
 @compiled
@@ -169,132 +177,6 @@ def _gate(fused: Array, inner: Array, first: int, until: int) -> None:
         to = inner[row, first:until]
         for i in range(len(to)):
             to[i] = gate[i] / (np.float32(1.0) + exp(-gate[i])) * value[i]
-
-
-@compiled
-def _turn(head: Array, cosine: Array, sine: Array, y: Array) -> None:
-    """A head's `width` numbers turned by its position, into `y`; the sine's first half is negative."""
-    half = len(head) // 2
-    for i in range(half):
-        y[i] = head[i] * cosine[i] + head[i + half] * sine[i]
-        y[i + half] = head[i + half] * cosine[i + half] + head[i] * sine[i + half]
-
-
-@compiled
-def _part_halves(whole: Array, parted: Array) -> None:
-    """Each 32 numbers, the even ones before the odd ones, into `parted`."""
-    for first in range(0, len(whole), 32):
-        for i in range(16):
-            parted[first + i] = whole[first + 2 * i]
-            parted[first + 16 + i] = whole[first + 2 * i + 1]
-
-
-@compiled
-def _join_halves(parted: Array, whole: Array) -> None:
-    """What `_part_halves` parted."""
-    for first in range(0, len(whole), 32):
-        for i in range(16):
-            whole[first + 2 * i] = parted[first + i]
-            whole[first + 2 * i + 1] = parted[first + 16 + i]
-
-
-@compiled
-def _soften(scores: Array) -> None:
-    """The softmax of `scores`, in place."""
-    # The largest of integers, which the compiler finds by vectors.
-    bits, highest = scores.view(np.int32), np.int32(-0x80000000)
-    for i in range(len(bits)):
-        highest = max(highest, ordered(bits[i]))
-    most: Any = bits_as_float(np.uint32(ordered(highest)))  # type: ignore[call-arg]
-    whole = np.float32(0.0)
-    for i in range(len(scores)):
-        scores[i] = exp(scores[i] - most)
-        whole += scores[i]
-    share = np.float32(1.0) / whole
-    for i in range(len(scores)):
-        scores[i] *= share
-
-
-@compiled
-def _score(keys: Array, slots: Array, count: int, queries: Array, scores: Array) -> None:
-    """Products of all `queries` [n, width] and the keys of `count` slots, into `scores` [n, ..]."""
-    chunks, stride, row = keys.shape[1] // 32, scores.strides[0], queries.strides[0]
-    k, s, x, y = keys.ctypes.data, slots.ctypes.data, queries.ctypes.data, scores.ctypes.data
-    done = 0
-    while done < len(queries):
-        left = len(queries) - done
-        if left >= 4:
-            _scores_4(k, s, count, x + done * row, chunks, y + done * stride, stride)
-        elif left == 3:
-            _scores_3(k, s, count, x + done * row, chunks, y + done * stride, stride)
-        elif left == 2:
-            _scores_2(k, s, count, x + done * row, chunks, y + done * stride, stride)
-        else:
-            _scores_1(k, s, count, x + done * row, chunks, y + done * stride, stride)
-        done += 4
-
-
-@compiled
-def _mix(values: Array, slots: Array, count: int, shares: Array, sums: Array) -> None:
-    """Sums of the values of `count` slots by their `shares` [n, ..], into `sums` [n, width]."""
-    chunks, stride, row = values.shape[1] // 32, shares.strides[0], sums.strides[0]
-    v, s, x, y = values.ctypes.data, slots.ctypes.data, shares.ctypes.data, sums.ctypes.data
-    done = 0
-    while done < len(sums):
-        left = len(sums) - done
-        if left >= 4:
-            _mix_4(v, s, count, x + done * stride, stride, chunks, y + done * row)
-        elif left == 3:
-            _mix_3(v, s, count, x + done * stride, stride, chunks, y + done * row)
-        elif left == 2:
-            _mix_2(v, s, count, x + done * stride, stride, chunks, y + done * row)
-        else:
-            _mix_1(v, s, count, x + done * stride, stride, chunks, y + done * row)
-        done += 4
-
-
-@compiled
-def _attend(
-    fused: Array,
-    head: int,
-    heads: int,
-    positions: Array,
-    cosine: Array,
-    sine: Array,
-    cache: Array,
-    slots: Array,
-    seen: Array,
-    counts: Array,
-    mixed: Array,
-) -> None:
-    """One KV head: its keys and values into the cache's `slots`, what its queries mix into `mixed`."""
-    kv_heads, width = len(cache) // 2, cache.shape[2]
-    group = heads // kv_heads
-    keys, values = cache[head], cache[kv_heads + head]
-    turned = np.empty(width, np.float32)
-    for row in range(len(fused)):
-        at = (heads + head) * width
-        _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
-        _narrow(turned, keys[slots[row]])
-        at += kv_heads * width
-        _narrow(fused[row, at : at + width], values[slots[row]])
-    scores = np.empty((group, seen.shape[1] + FOUR), np.float32)
-    parted = np.empty((group, width), np.float32)
-    shrink = np.float32(1.0) / np.sqrt(np.float32(width))
-    for row in range(len(fused)):
-        count, visible = counts[row], seen[min(row, len(seen) - 1)]
-        for query in range(group):
-            at = (head * group + query) * width
-            _turn(fused[row, at : at + width], cosine[positions[row]], sine[positions[row]], turned)
-            turned *= shrink
-            _part_halves(turned, parted[query])
-        _score(keys, visible, count, parted, scores)
-        for query in range(group):
-            _soften(scores[query, :count])
-        _mix(values, visible, count, scores, parted)
-        for query in range(group):
-            at = (head * group + query) * width
-            _join_halves(parted[query], mixed[row, at : at + width])
 
 
 @compiled
@@ -378,7 +260,7 @@ def step(
     kv_heads, round_ = cache.shape[1] // 2, 1
     if rank == 0:
         for row in range(rows):
-            _widen(embedding[tokens[row]], x[row])
+            widen(embedding[tokens[row]], x[row])
     round_ = _meet(meeting, size, round_)
     for layer in range(layers):
         _normalise(x, norms[layer, 0], epsilon, normed)
@@ -386,8 +268,17 @@ def step(
         first, until = _part(qkv.shape[1], rank, size)
         _multiply(qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until)
         round_ = _meet(meeting, size, round_)
+        places, share = (positions, cosine, sine, cache[layer]), rows >= SHARED_ROWS and kv_heads % size > 0
         for kv_head in range(rank, kv_heads, size):
-            _attend(fused, kv_head, heads, positions, cosine, sine, cache[layer], slots, seen, counts, mixed)
+            keep(fused, kv_head, heads, *places, slots)
+            if not share:
+                attend(fused, kv_head, heads, 0, rows, *places, seen, counts, mixed)
+        if share:
+            round_ = _meet(meeting, size, round_)
+            first, until = rows * kv_heads * rank // size, rows * kv_heads * (rank + 1) // size
+            for kv_head in range(first // rows, (until + rows - 1) // rows):
+                begin, end = max(first - kv_head * rows, 0), min(until - kv_head * rows, rows)
+                attend(fused, kv_head, heads, begin, end, *places, seen, counts, mixed)
         round_ = _meet(meeting, size, round_)
         _prepare(mixed, bits, ready, units, starts)
         first, until = _part(out.shape[1], rank, size)

@@ -122,12 +122,15 @@ class SharedCache:
 class CachedModel:
     """A decoder and the state of one text in its cache, which may be `shared` with other texts.
 
-    The slots of `cache` are places of the text: `slots` are those of the cache that they lie in.
+    The slots of `cache` are places of the text: `slots` are those of the cache that they lie in, of which `room` are
+    taken at once, so that they lie together. `largest`: of the last forward's rows that are wanted, where the largest
+    logit of each is, where whoever ran it has looked.
     """
 
-    def __init__(self, decoder: Decoder, shared: SharedCache | None = None) -> None:
-        self.decoder, self.shared = decoder, shared
+    def __init__(self, decoder: Decoder, shared: SharedCache | None = None, room: int = 0) -> None:
+        self.decoder, self.shared, self.room = decoder, shared, room
         self.slots: range | array[int] = WHOLE_CACHE if shared is None else range(0)
+        self.largest: list[int] | None = None
         self._watch, self._features = False, decoder.features
         self.clear()
 
@@ -204,13 +207,19 @@ class CachedModel:
         if self.shared is not None:
             self._own(self.shared, start + len(tokens))
         logits = yield Rows(tokens, positions, start, visibility, last, self.slots)
-        return logits if self.shared is None else self._mine(self.shared, logits)
+        if self.shared is None:
+            return logits
+        kept = self.decoder.kept_tokens
+        if kept is None:
+            self._ids = None
+            return logits
+        return self._mine(self.shared, kept, logits)
 
     def _own(self, shared: SharedCache, places: int) -> None:
         """Take as many slots as there are to be places."""
-        missing = places - len(self.slots)
-        if missing <= 0:
+        if places <= len(self.slots):
             return
+        missing = max(places, self.room) - len(self.slots)
         taken = shared.pool.take(missing)
         slots = self.slots or range(taken[0], taken[0])
         if isinstance(slots, array):
@@ -221,12 +230,8 @@ class CachedModel:
             self.slots = array("q", [*slots, *taken])
 
     @torch.inference_mode()
-    def _mine(self, shared: SharedCache, logits: Tensor) -> Tensor:
-        """Logits without what a cut head only scores for other texts; changed in place."""
-        kept = self.decoder.kept_tokens
-        if kept is None:
-            self._ids = None
-            return logits
+    def _mine(self, shared: SharedCache, kept: Tensor, logits: Tensor) -> Tensor:
+        """Logits without what a cut head, of `kept` tokens, only scores for other texts; changed in place."""
         if self._heard != shared.heard:
             self._heard, self._ids = shared.heard, kept.tolist()
             own, always = set(self._prompt), self.decoder.kept_rows

@@ -19,9 +19,12 @@ from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.tree import Sibling, TokenTree, accept, side_by_side
 
 
-def choices(model: CachedModel, logits: Tensor) -> list[int]:
-    """The most likely token of each row of logits [n, rows of the head]."""
-    return model.token_ids(best(logits))
+def choices(model: CachedModel, logits: Tensor, largest: list[int] | None = None) -> list[int]:
+    """The most likely token of each row of logits [n, rows of the head].
+
+    `largest`: where the largest logit of each row is, if that is known already.
+    """
+    return model.token_ids(best(logits) if largest is None else largest)
 
 
 Candidates = tuple[list[int], list[float]]
@@ -69,6 +72,8 @@ def verify(
     read as in SpecInfer (arXiv 2305.09781): each node sees the text, its ancestors and itself.
     """
     logits = yield from target.read_by_forwards(target.rewind(text, trusted), last=1, tree=tree)
+    if sampling.greedy:
+        return accept(tree, choices(target, logits, target.largest))
     places = [len(text), *(len(text) + 1 + above for above in tree.parents.depths)]
     return accept(tree, choices(target, perturb(logits, sampling, places)))
 

@@ -7,7 +7,7 @@ in other precisions, of odd widths, and of more than `FUSED_ROWS` rows.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from engine.kernels.rounding import Weight
 from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
-FUSED_ROWS = 9  # that it reads at most in one pass (`engine.kernels.dots.MOST_ROWS`)
+FUSED_ROWS = 18  # that it reads at most
 
 
 @cache
@@ -150,7 +150,6 @@ class FusedLlama:
     whole_head: Blocks | None
     blocks: int
     crew: Crew = field(default_factory=Crew)
-    scratch: dict[int, Scratch] = field(default_factory=dict)
 
     def forward(
         self, batch: Sequence[Rows], slots: Slots, *, watch: bool, shown: int | None = None
@@ -168,7 +167,7 @@ class FusedLlama:
         watched = min(WATCHED_LAYERS * self.blocks, len(self.norms)) if watch else 0
         features = np.empty((watched, last, width), np.float32)
         logits = np.empty((last, len(self.head.weights)), np.float32)
-        scratch = self.scratch.get(rows) or self.scratch.setdefault(rows, self._scratch(rows))
+        scratch = [of_all[:rows] for of_all in self._scratch]
         size, meeting = _threads(), np.zeros(1, np.int64)
 
         def run(rank: int) -> None:
@@ -218,11 +217,12 @@ class FusedLlama:
         weights[to // OUTPUTS, :, to % OUTPUTS] = all_weights[source // OUTPUTS, :, source % OUTPUTS]
         scales[to // OUTPUTS, :, to % OUTPUTS] = all_scales[source // OUTPUTS, :, source % OUTPUTS]
 
-    def _scratch(self, rows: int) -> Scratch:
+    @cached_property
+    def _scratch(self) -> Scratch:
         width, inner = self.embedding.shape[1], self.gate_up.weights.shape[1] // 2
         widest = max(self.qkv.weights.shape[1], 2 * inner)
         widths = (width, widest, self.heads * self.head_width, inner, width)
-        return Scratch(*(np.empty((rows, n), np.float32) for n in widths))
+        return Scratch(*(np.empty((FUSED_ROWS, n), np.float32) for n in widths))
 
 
 def _bits(halves: Tensor) -> Halves:

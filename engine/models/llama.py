@@ -6,7 +6,6 @@ transformers (`engine.models.transformers_model`) serves every other architectur
 `engine.models.cached_model.Decoder`.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +24,7 @@ from engine.models.capabilities import Capabilities, position_limit
 from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, View
 from engine.models.cut_head import CutHead
 from engine.models.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
-from engine.models.rows import Rows, arranged, between, joined, row_count, rows_behind, spans, wanted_count
-
-PASSES = 2  # of a compiled forward, which are faster than PyTorch's operations over as many rows
+from engine.models.rows import Rows, arranged, joined, row_count, rows_behind, spans, wanted_count
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -232,26 +229,12 @@ class Llama:
         """
         batch = arranged(batch)
         self.reserve(max([max(rows.written) for rows in batch]) + 1)
-        if self.fused and (count := row_count(batch)) <= PASSES * FUSED_ROWS:
-            return self._forward_fused(batch, count)
-        logits = self._forward_by_torch(batch)
-        return self.cut.hide(logits) if self.cut else logits
-
-    def _forward_fused(self, batch: Sequence[Rows], count: int) -> Tensor:
-        """In as few passes as have room for all `count` rows, which are about as many in each."""
-        assert self.fused is not None
-        shown = self.cut.used if self.cut else None
-        passes = -(-count // FUSED_ROWS)
-        if passes == 1:
+        if self.fused and row_count(batch) <= FUSED_ROWS:
+            shown = self.cut.used if self.cut else None
             logits, self.features = self.fused.forward(batch, self.slots, watch=self.watch, shown=shown)
             return logits
-        ends = [count * done // passes for done in range(passes + 1)]
-        found = [
-            self.fused.forward(between(batch, *both), self.slots, watch=self.watch, shown=shown)
-            for both in itertools.pairwise(ends)
-        ]
-        logits, self.features = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return logits
+        logits = self._forward_by_torch(batch)
+        return self.cut.hide(logits) if self.cut else logits
 
     @torch.inference_mode()
     def _forward_by_torch(self, batch: Sequence[Rows]) -> Tensor:

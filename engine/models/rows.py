@@ -123,6 +123,8 @@ def arranged(batch: Sequence[Rows]) -> Sequence[Rows]:
     if len(batch) == 1:
         return batch
     ends = [len(rows) - rows.last for rows in batch]
+    if not any(ends):
+        return batch
     unwanted = [rows.part(0, end) for rows, end in zip(batch, ends, strict=True) if end]
     return [
         *unwanted,

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import CachedModel, Forwards, SharedCache, read_ahead
+from engine.kernels.ranking import best
+from engine.models.cached_model import CachedModel, SharedCache, read_ahead
 from engine.models.rows import Rows, row_count, wanted_count
 from engine.policies import load_policy, uses
 from engine.policies.protocol import Steps, Waits
 from engine.record import Run
-from engine.runtime import worker_process
+from engine.runtime.batch_jobs import JOBS, BatchJob, Ended, advance, joined_parts
 from engine.runtime.channel import Channel, Ticket
 from engine.runtime.requests import Request
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
@@ -33,48 +34,8 @@ from engine.service_record import Batch, ServedRequest
 
 __all__ = ["BatchEngine", "Request", "Running"]
 
-JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
-    "verify": ("target", worker_process.verify_by_forwards),
-    "draft": ("draft", worker_process.draft_by_forwards),
-}
 Reply = dict[str, Any]
 """What `engine.runtime.worker_process.do` says of a job."""
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    """A job: the forwards that it asks for, since when, and the one that it waits for.
-
-    `parts`: logits and features of that forward's rows, as far as they were read in chunks.
-    """
-
-    request: int
-    name: str
-    model: Model
-    work: Forwards[Any]
-    text: CachedModel
-    ticket: Ticket
-    start: float | None = None
-    rows: Rows | None = None
-    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-
-    @property
-    def over(self) -> bool:
-        """Whether it is known what it came to."""
-        return self.ticket.reply is not None or self.ticket.error is not None
-
-    def part(self, forward: "Forward[_Job]") -> Rows:
-        """What a forward reads of the rows that are waited for: all of them, or a chunk."""
-        assert self.rows is not None
-        end = len(self.rows) - forward.rest
-        return self.rows if end == forward.rows == len(self.rows) else self.rows.part(end - forward.rows, end)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """What a job came to."""
-
-    value: Any
 
 
 @dataclass(eq=False)
@@ -106,7 +67,7 @@ class _Seat:
         if name in JOBS:
             model, forwards = JOBS[name]
             text = self.host.models[model].model
-            job = _Job(self.request, name, model, forwards(self.host, **arguments), text, ticket)
+            job = BatchJob(self.request, name, model, forwards(self.host, **arguments), text, ticket)
             self.engine.go_on(job, None)
         else:
             reply = do(self.host, partial(function, self.host, **arguments), name)
@@ -122,7 +83,7 @@ class Running:
     """
 
     model: Model
-    forwards: Sequence[Forward[_Job]]
+    forwards: Sequence[Forward[BatchJob]]
     rows: Sequence[Rows]
     problem: Reply | None = None
 
@@ -157,7 +118,7 @@ class BatchEngine:
 
     def __post_init__(self) -> None:
         """ConfigurationError if a model can hold one text only."""
-        self.scheduler: Scheduler[_Job] = Scheduler(self.budget, self.discipline)
+        self.scheduler: Scheduler[BatchJob] = Scheduler(self.budget, self.discipline)
         self._models: dict[Model, Hosted] = {"target": self.target}
         if self.draft is not None:
             self._models["draft"] = self.draft
@@ -280,9 +241,13 @@ class BatchEngine:
     def _hand_out(self, running: Running, reply: Reply) -> None:
         """Give each job its rows' logits, once all rows that it waits for were read."""
         (logits, features), begin = reply["value"], 0
-        for forward, rows in zip(running.forwards, running.rows, strict=True):
+        largest = best(logits.float()) if self._looks(running) else None
+        for forward, rows, its in zip(
+            running.forwards, running.rows, logits.split([rows.last for rows in running.rows]), strict=True
+        ):
             job, end = forward.work, begin + rows.last
-            mine = logits[begin:end], features[begin:end]
+            mine = its, features[begin:end] if job.text.watch else features
+            found = None if largest is None or job.parts else largest[begin:end]
             begin = end
             if job.over:
                 continue
@@ -295,10 +260,20 @@ class BatchEngine:
                     job.parts.append(mine)
                 continue
             if job.parts:
-                mine = _joined([*job.parts, mine])
+                mine = joined_parts([*job.parts, mine])
                 job.parts = []
-            job.text.features = mine[1]
+            job.text.features, job.text.largest = mine[1], found
             self.go_on(job, mine[0])
+
+    def _looks(self, running: Running) -> bool:
+        """Whether the largest logits are looked for at once, in float32 rows: where all requests are greedy.
+
+        Of drafts, jobs look for more than that.
+        """
+        if running.model == "draft" or self.caches["target"].decoder.kept_tokens is not None:
+            return False
+        writing = [self._writing.get(forward.request) for forward in running.forwards]
+        return all([its is not None and its.request.sampling.greedy for its in writing])
 
     def _fail(self, running: Running, reply: Reply) -> None:
         """Tell all jobs of a forward that it failed."""
@@ -311,17 +286,17 @@ class BatchEngine:
                 job.start = job.start or reply["start"]
                 job.ticket.answer(reply | {"start": job.start}, reply["end"], running.model)
 
-    def go_on(self, job: _Job, logits: Tensor | None) -> None:
+    def go_on(self, job: BatchJob, logits: Tensor | None) -> None:
         """Give a job what it waited for; it asks for its next forward, or has ended."""
         with self._hosts[job.model].computing():
-            reply = attempt(partial(_advance, job.work, logits), job.name)
+            reply = attempt(partial(advance, job.work, logits), job.name)
         found = reply.get("value")
         if isinstance(found, Rows):
             job.rows = found
             prompt = self.chunks and found.start == 0  # nothing of the text is in the cache
             self.scheduler.submit(Forward(job.request, job.model, len(found), found.end, job, prompt))
             return
-        if isinstance(found, _Ended):
+        if isinstance(found, Ended):
             reply["value"] = found.value
         end = time.perf_counter()
         job.ticket.answer(reply | {"start": job.start or end, "end": end}, end, job.model)
@@ -330,7 +305,7 @@ class BatchEngine:
         """Start a request's policy, over texts of its own in the caches."""
         models: dict[str, Hosted] = {
             name: Hosted(
-                CachedModel(hosted.model.decoder, self.caches[name]),
+                CachedModel(hosted.model.decoder, self.caches[name], request.slots),
                 hosted.ngrams,
                 predictors=hosted.predictors,
             )
@@ -401,20 +376,6 @@ class BatchEngine:
             for text in writing.texts:
                 text.leave()
         self.scheduler.leave(number)
-
-
-def _advance(work: Forwards[Any], logits: Tensor | None) -> Rows | _Ended:
-    """What a job asks for next, or what it came to."""
-    try:
-        return next(work) if logits is None else work.send(logits)
-    except StopIteration as end:
-        return _Ended(end.value)
-
-
-def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Logits and features of rows that were read in chunks."""
-    logits, features = (torch.cat(each) for each in zip(*parts, strict=True))
-    return logits, features
 
 
 def _is_answered(handle: object) -> bool:

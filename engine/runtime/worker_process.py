@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SpecBranchError, spelled
-from engine.models.sampling import Sampling
+from engine.models.sampling import GREEDY, Sampling
 from engine.models.specs import ModelSpec
 from engine.policies.forms import NO_SHAPE, Shape, chain, shared
 from engine.policies.guesses import guess_of
@@ -201,7 +201,6 @@ def verify_by_forwards(
     whole first line was accepted: else what the draft wrote meanwhile is lost anyway.
     """
     from engine.models import decoding
-    from engine.models.hrad import watched
 
     hosted = host.models[name]
     hosted.hear(base, news)
@@ -209,14 +208,20 @@ def verify_by_forwards(
     hosted.model.watch = predict > 0
     tree = TokenTree(tuple(tokens), chain(len(tokens)) if parents is None else shared(tuple(parents)))
     path, token = yield from decoding.verify(
-        hosted.model, hosted.text, tree, Sampling(**sampling or {}), hosted.noted()
+        hosted.model, hosted.text, tree, _sampling(sampling), hosted.noted()
     )
     read, prediction = hosted.model.cache.tokens_read - before, None
     if predict and follows(tree, path):
+        from engine.models.hrad import watched
+
         row = path[-1] + 1 if path else 0
         (chances,) = hosted.predictors[draft].predict(watched(hosted.model, [row], [token])).tolist()
         prediction = classify(chances, predict)
     return path, token, read, prediction
+
+
+def _sampling(given: dict[str, Any] | None) -> Sampling:
+    return Sampling(**given) if given else GREEDY
 
 
 Written = tuple[tuple[int, ...], tuple[int, ...] | None, tuple[float, ...], tuple[int, ...], int, int]
@@ -248,7 +253,7 @@ def draft_by_forwards(
     within = DraftLimits(*[*plain, shape])
     guess = guess_of(hosted.repetitions, hosted.ngrams, hosted.text, line, within)
     written = yield from decoding.write_draft(
-        hosted.model, context, within, hosted.noted(), Sampling(**sampling or {}), guess
+        hosted.model, context, within, hosted.noted(), _sampling(sampling), guess
     )
     tree, read = written.tree, hosted.model.cache.tokens_read - before
     parents = None if tree.is_chain else tree.parents
