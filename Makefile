@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all lint exact bench bench-calibration bench-sim gpu-check page-image api setup format
+.PHONY: demo check test test-all lint exact bench bench-load bench-calibration bench-sim gpu-check page-image api setup format
 .DEFAULT_GOAL := test
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -60,6 +60,12 @@ exact: setup
 # Every policy against transformers, interleaved, in some 16 minutes on two cores; writes docs/benchmarks.md.
 bench: setup
 	$(BIN)/specbranch bench --markdown docs/benchmarks.md
+
+# Many requests at once by ours, OpenVINO GenAI and vLLM, interleaved; writes docs/load-benchmark.md. What the rivals
+# need is installed into .bench (some 3 GB). A race on the plain target, and one with a draft on the deepened one.
+bench-load: setup
+	$(BIN)/specbranch bench-load --markdown docs/load-benchmark.md
+	$(BIN)/specbranch bench-load --deepen 6 --markdown docs/load-benchmark.md
 
 # Two calibrations in a row and one under load, in some 25 minutes; writes docs/calibration.md.
 bench-calibration: setup

@@ -12,6 +12,7 @@ import engine.cli
 import reports.bench.cli
 import reports.cli
 import reports.load.cli
+import reports.race.cli
 import scenarios.cli
 import sim.cli
 import sim.sweeps.cli
@@ -23,7 +24,7 @@ PANELS = {
     "Measure": ("generate", "serve-bench", "verify-load", "inspect", "bench", "hardware-check"),
     "Explore": ("map", "schedule", "compare", "trace", "export", "merge"),
     "Make drafts": ("train-hrad", "count-ngrams", "distill"),
-    "Maintain": ("schema", "bench-calibration", "bench-sim"),
+    "Maintain": ("schema", "bench-load", "bench-calibration", "bench-sim"),
 }
 PARTS = (
     engine.cli,
@@ -34,6 +35,7 @@ PARTS = (
     reports.cli,
     reports.bench.cli,
     reports.load.cli,
+    reports.race.cli,
 )
 
 

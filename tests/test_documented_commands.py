@@ -60,6 +60,7 @@ LONG = {
     "verify": "runs the engine for minutes",
     "bench": "runs every policy for a quarter of an hour",
     "serve-bench": "serves requests for minutes",
+    "bench-load": "installs other engines, and races them for minutes",
     "verify-load": "serves requests for minutes",
     "bench-calibration": "calibrates three times",
     "bench-sim": "times the simulator for minutes",

@@ -41,6 +41,7 @@ GIVEN = {
     ("verify-load", "scenario"): (["PATH"], "file"),
     ("serve-bench", "requests_of"): (["--arrivals", "PATH"], "file"),
     ("inspect", "folder"): (["PATH"], "folder"),
+    ("bench-load", "folder"): (["--folder", "PATH"], "output folder"),
     ("verify", "config"): (["PATH"], "file"),
     ("export", "config"): (["PATH"], "file"),
     ("report", "record"): (["PATH"], "file"),
