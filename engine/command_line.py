@@ -33,7 +33,17 @@ MAP = Path("runs/map.html")
 BENCHMARK = Path("runs/bench.json")
 CALIBRATION_BENCHMARK = Path("runs/bench-calibration")
 HRAD = Path("runs/hrad")
-POLICIES = ("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch", "tree")
+POLICIES = (
+    "autoregressive",
+    "prompt-lookup",
+    "speculative",
+    "adaedl",
+    "pearl",
+    "specbranch",
+    "tree",
+    "length-by-load",
+    "echo",
+)
 SYSTEMS = ("vllm", "sglang", "transformers")
 OBJECTIVES = ("tokens-per-second", "tokens-per-device-second", "p95-token-seconds")
 SHIPPED = "reference"  # names the calibration that comes along
@@ -143,6 +153,23 @@ RankAcceptance = Annotated[
         "--rank-acceptance",
         help="tree: shares at which the target's token is the draft's first candidate, second, ...",
     ),
+]
+LengthsByLoad = Annotated[
+    str,
+    typer.Option(
+        "--lengths-by-load",
+        help="length-by-load: draft lengths by how many requests run, such as 1-4:4/5-12:2/13-:0",
+    ),
+]
+Gates = Annotated[
+    str,
+    typer.Option("--gates", help="echo: depths, and the share that a draft has to give its line to go on"),
+]
+TreeWidth = Annotated[
+    int, typer.Option("--tree-width", help="echo: candidates where a draft stopped, at most")
+]
+BatchNodes = Annotated[
+    int, typer.Option("--batch-nodes", help="echo: nodes of all requests that a forward judges, at most")
 ]
 Placed = Annotated[
     str,

@@ -100,6 +100,12 @@ FIELD_NAMES = (
         "for ranks accepted {}",
         "shares at which the target's token is the draft's first candidate, second, and so on",
     ),
+    FieldName(
+        "lengths_by_load", "l{}", "lengths by requests {}", "tokens of a draft by how many requests run"
+    ),
+    FieldName("gates", "d{}", "gates {}", "depths at which a draft goes on if it gives its line more"),
+    FieldName("tree_width", "w{}", "width {}", "candidates where a draft stopped at most"),
+    FieldName("batch_nodes", "j{}", "{} nodes a forward", "nodes of all requests that a forward judges"),
     FieldName("longest_match", "m{}", "matching {}", "tokens to match at most"),
     FieldName("first_match", "first", "first match"),
     FieldName("guesses", "n{}", "guesses {}", "guesses that a draft forward checks at most"),

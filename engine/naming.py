@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from engine.configuration import FIELD_NAMES, Configuration, FieldName
 
-NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch"}
+NAMES = {"adaedl": "AdaEDL", "pearl": "PEARL", "specbranch": "SpecBranch", "echo": "ECHO"}
 METHODS = {
     "autoregressive": "autoregressive decoding",
     "speculative": "standard speculative decoding",
     "prompt-lookup": "prompt lookup",
     "tree": "a static token tree",
+    "length-by-load": "draft length by load",
 }
 SEATS = {
     "at-once": "separate devices",

@@ -177,6 +177,10 @@ def test_what_a_policy_does_not_use_changes_nothing(policy: str) -> None:
         "second_under": 0.6,
         "tree_nodes": 5,
         "rank_acceptance": "0.5 0.3",
+        "lengths_by_load": "1-:7",
+        "gates": "2:0.9",
+        "tree_width": 2,
+        "batch_nodes": 3,
         "hrad": True,
         "redraft": True,
     }

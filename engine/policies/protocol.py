@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from engine.policies.forms import NO_SHAPE, SIBLING, Shape
+from engine.policies.load import Load, LoadQuestion
 from engine.policies.ngrams import NGrams
 from engine.policies.repetitions import Repetitions
 from engine.policies.tree import EMPTY, Prediction, Round, TokenTree, Verdict, books
@@ -61,6 +62,13 @@ class Session(Protocol):
 
     def draft(self, tree: TokenTree, limits: "DraftLimits") -> Handle[Draft]:
         """Start the draft after the text and the first line of `tree`."""
+        ...
+
+    def load(self, question: LoadQuestion) -> Handle[Load]:
+        """Ask about the load; the answer is there when the driver has waited for it.
+
+        A policy waits for it alone or with jobs, and asks for nothing more before.
+        """
         ...
 
     def emit(self, tokens: Sequence[int]) -> int:

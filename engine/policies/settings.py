@@ -11,9 +11,19 @@ from pydantic import (
     model_serializer,
 )
 
+from engine.policies.by_place import Lengths, read_gates, read_lengths, write_gates, write_lengths
+
 LONGEST_DRAFT = 64
 MOST_RANKS = 8  # candidates at a place, as many as a calibration records
-LATER = ("first_match", "tree_nodes", "rank_acceptance")  # settings that older records do not have
+LATER = (  # settings that older records do not have
+    "first_match",
+    "tree_nodes",
+    "rank_acceptance",
+    "lengths_by_load",
+    "gates",
+    "tree_width",
+    "batch_nodes",
+)
 
 
 class Settings(BaseModel):
@@ -61,6 +71,20 @@ class Settings(BaseModel):
         default="0.75/0.12/0.05/0.03",
         description="tree: how often the target's own token is the draft's first candidate, its second, and so on",
     )
+    lengths_by_load: str = Field(
+        default="1-4:4/5-16:2/17-:0",
+        description="length by load: draft lengths by how many requests run",
+    )
+    gates: str = Field(
+        default="1:0.2/4:0.3",
+        description="ECHO: depths, and the share that a draft has to give its line there to go on",
+    )
+    tree_width: int = Field(
+        default=4, ge=1, le=MOST_RANKS, description="ECHO: candidates where a draft stopped, at most"
+    )
+    batch_nodes: int = Field(
+        default=32, ge=1, le=4096, description="ECHO: nodes of all requests that a forward judges, at most"
+    )
     longest_match: int = Field(default=3, ge=1, le=16, description="prompt lookup: tokens to match, at most")
     first_match: bool = Field(
         default=False,
@@ -80,6 +104,36 @@ class Settings(BaseModel):
                 f"1 to {MOST_RANKS} shares, such as 0.7/0.1, which sum to more than 0 and at most 1"
             )
         return "/".join(f"{chance:g}" for chance in chances)
+
+    @field_validator("lengths_by_load", mode="before")
+    @classmethod
+    def _are_by_load(cls, said: object) -> str:
+        return write_lengths(read_lengths(str(said), LONGEST_DRAFT))
+
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _are_gates(cls, said: object) -> str:
+        return write_gates(read_gates(str(said), LONGEST_DRAFT))
+
+    @property
+    def lengths(self) -> Lengths:
+        """`lengths_by_load` as numbers."""
+        return read_lengths(self.lengths_by_load, LONGEST_DRAFT)
+
+    def length_at(self, running: int) -> int:
+        """The draft length by `lengths_by_load` where so many requests run."""
+        return next(length for _, last, length in self.lengths if last is None or running <= last)
+
+    @property
+    def gated_stretches(self) -> tuple[tuple[int, float], ...]:
+        """The levels of a draft between `gates`, up to `draft_length`, and the threshold at each one's end."""
+        found: list[tuple[int, float]] = []
+        before = 0
+        for depth, threshold in read_gates(self.gates, LONGEST_DRAFT):
+            if depth < self.draft_length:
+                found.append((depth - before, threshold))
+                before = depth
+        return (*found, (self.draft_length - before, 1.0))
 
     @property
     def rank_chances(self) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from engine.kernels.ranking import best
 from engine.models.cached_model import CachedModel, SharedCache, read_ahead
 from engine.models.rows import Rows, row_count, wanted_count
 from engine.policies import load_policy, uses
+from engine.policies.load import Answer, LoadQuestion
 from engine.policies.protocol import Steps, Waits
 from engine.record import Run
 from engine.runtime.batch_jobs import JOBS, BatchJob, Ended, advance, joined_parts
@@ -50,6 +51,7 @@ class _Writing:
     began: float
     waits: Waits = ()
     warning: str | None = None
+    question: Answer | None = None  # the last one about the load
 
 
 @dataclass(eq=False)
@@ -189,8 +191,7 @@ class BatchEngine:
     @torch.inference_mode()
     def next(self, models: Collection[Model]) -> Running | None:
         """Begin what there is room for; what a free device that serves `models` runs then, if anything."""
-        for number in self.scheduler.admit():
-            self._begin(number, *self._asked.pop(number))
+        self._let_begin()
         batch = self.scheduler.next_batch(models)
         if not batch:
             return None
@@ -203,6 +204,29 @@ class BatchEngine:
         cache.decoder.watch = any([forward.work.text.watch for forward in batch])
         reply = attempt(partial(cache.make_ready, rows), "forward")
         return Running(model, batch, rows, None if "value" in reply else reply)
+
+    def _let_begin(self) -> None:
+        """Begin what there is room for, and hand on answers about the load, as long as there are any."""
+        while True:
+            for number in self.scheduler.admit():
+                self._begin(number, *self._asked.pop(number))
+            answers = self.scheduler.answers()
+            if not answers:
+                return
+            for number, load in answers:
+                question = self._writing[number].question
+                assert question is not None
+                question.value = load
+            for number, _ in answers:
+                if number in self._writing:  # another one's listener may have cancelled it
+                    self._resume(number)
+            self.changed.notify_all()  # another device may have something to do
+
+    def _ask(self, number: int, question: LoadQuestion) -> Answer:
+        """Note a running request's question about the load."""
+        self._writing[number].question = answer = Answer()
+        self.scheduler.ask(number, question)
+        return answer
 
     @torch.inference_mode()
     def execute(self, running: Running) -> None:
@@ -323,6 +347,7 @@ class BatchEngine:
             self.target.ngrams,
             stopped=request.stopped,
             began=arrived,
+            ask=partial(self._ask, number),
         )
         policy, warning = request.settings.policy, None
         if self._draft_lost and "draft" in uses(policy):
@@ -340,7 +365,7 @@ class BatchEngine:
         try:
             while all([_is_answered(handle) for handle in writing.waits]):
                 for handle in writing.waits:
-                    session.wait(cast(Pending[object], handle))
+                    session.wait(cast(Pending[object] | Answer, handle))
                 writing.waits = next(writing.steps)
         except StopIteration:
             self._end(number, writing)
@@ -379,5 +404,7 @@ class BatchEngine:
 
 
 def _is_answered(handle: object) -> bool:
+    if isinstance(handle, Answer):
+        return handle.value is not None
     ticket = cast(Pending[object], handle).ticket
     return ticket.reply is not None or ticket.error is not None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 from engine.errors import ConfigurationError
+from engine.policies.load import Asked, Load, LoadQuestion, NodeShares
 
 Model = Literal["target", "draft"]
 Discipline = Literal["ready", "lockstep"]
@@ -60,6 +61,10 @@ class Scheduler(Generic[Work]):
 
     In *lockstep*, one batch is under way at a time, and one of the target begins when all running requests wait for it:
     drafts go first. All of these are verified before another draft goes on; of prompts, a chunk is read with them.
+
+    Policies may `ask` about the load. Whoever asks the scheduler what runs next calls `answers` before, until there are
+    none. Questions are answered together, and those that take what is spare when there are no others: *ready*, as soon
+    as somebody looks; in *lockstep*, when all running requests either ask or wait for the target.
     """
 
     budget: Budget = DEFAULT_BUDGET
@@ -72,6 +77,8 @@ class Scheduler(Generic[Work]):
     _asked: int = 0  # forwards so far
     _to_verify: int = 0  # in lockstep the verification has what was asked for up to here
     _under_way: int = 0
+    _questions: dict[int, LoadQuestion] = field(default_factory=dict)  # by request
+    _shares: NodeShares = field(default_factory=NodeShares)
 
     @property
     def idle(self) -> bool:
@@ -106,6 +113,8 @@ class Scheduler(Generic[Work]):
 
     def leave(self, request: int) -> None:
         """A request has ended, or was given up; what it still waits for is forgotten."""
+        self._questions.pop(request, None)
+        self._shares.release(request)
         if request in self._running:
             self._taken -= self._running.pop(request)
         else:
@@ -114,6 +123,31 @@ class Scheduler(Generic[Work]):
             for model, waiting in lists.items():
                 if any([forward.request == request for forward in waiting]):
                     lists[model] = [forward for forward in waiting if forward.request != request]
+
+    def ask(self, request: int, question: LoadQuestion) -> None:
+        """A running request, which has no other question, waits for an answer."""
+        self._questions[request] = question
+
+    def answers(self) -> list[tuple[int, Load]]:
+        """Answers by request that are to be handed on now, in the order of asking; empty if there are none."""
+        if not self._questions or (self.discipline == "lockstep" and not self._all_wait()):
+            return []
+        spare = all([question.spare for question in self._questions.values()])
+        asked: list[Asked] = [its for its in self._questions.items() if its[1].spare == spare]
+        for request, _ in asked:
+            del self._questions[request]
+        return self._shares.answer(asked, len(self._running))
+
+    def _all_wait(self) -> bool:
+        """In lockstep, whether all running requests ask or wait for the target's next verification."""
+        oldest = self._oldest("target")
+        if self._under_way or self._oldest("draft") or (oldest and oldest <= self._to_verify):
+            return False
+        return len(self._verifying() | self._questions.keys()) == len(self._running)
+
+    def _verifying(self) -> set[int]:
+        """The requests that wait for the target."""
+        return {forward.request for lists in (self._waiting, self._prompts) for forward in lists["target"]}
 
     def submit(self, forward: Forward[Work]) -> None:
         """A running request waits for a forward."""
@@ -138,6 +172,10 @@ class Scheduler(Generic[Work]):
         batch = self._take(model)
         if self._prompts[model]:
             self._fill(model, batch)
+        if model == "target":
+            for forward in batch:
+                if not forward.rest:
+                    self._shares.release(forward.request)
         return batch
 
     def finish(self) -> None:
@@ -160,8 +198,7 @@ class Scheduler(Generic[Work]):
             return "target"
         if self._oldest("draft"):
             return "draft"
-        waiting = {forward.request for lists in (self._waiting, self._prompts) for forward in lists["target"]}
-        if not oldest or len(waiting) < len(self._running):
+        if not oldest or len(self._verifying()) < len(self._running):
             return None
         self._to_verify = self._asked
         return "target"

@@ -11,6 +11,7 @@ from engine.errors import OutOfMemory, SpecBranchError, WorkerFailed, WorkerLost
 from engine.models.sampling import GREEDY, Sampling
 from engine.policies import load_policy
 from engine.policies.forms import chain, shared
+from engine.policies.load import Alone, Answer, LoadQuestion
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Steps
 from engine.policies.repetitions import Repetitions
@@ -69,7 +70,8 @@ class EngineSession:
     """Implements `engine.policies.protocol.Session` on two workers; `text` begins with the prompt's tokens.
 
     `on_text` hears each stretch of tokens as it is written. A text ends with one of `end_tokens`, or when `stopped`
-    says so of it. `ngrams` are the target's. A worker that says nothing for `silence` seconds is given up.
+    says so of it. `ngrams` are the target's. A worker that says nothing for `silence` seconds is given up. `ask`: who
+    answers questions about the load; None: the text is alone.
     """
 
     target: Player
@@ -89,6 +91,8 @@ class EngineSession:
     repetitions: Repetitions = field(default_factory=Repetitions)
     began: float = field(default_factory=time.perf_counter)
     first_token_seconds: float = 0.0
+    ask: Callable[[LoadQuestion], Answer] | None = None
+    _alone: Alone = field(default_factory=Alone)
     _told: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -112,6 +116,7 @@ class EngineSession:
             self._note(reply, "target", 1, read)
             return Verdict(tuple(path), token, prediction)
 
+        self._alone.verified()
         ticket = self.target.worker.submit(
             worker_process.verify,
             name=self.target.model,
@@ -151,6 +156,9 @@ class EngineSession:
             raise self._without_draft(error) from error
         return Pending(ticket, understand, self.silence, drafts=True)
 
+    def load(self, question: LoadQuestion) -> Answer:
+        return Answer(self._alone.answer(question)) if self.ask is None else self.ask(question)
+
     def _without_draft(self, error: Exception) -> Exception:
         """Losing the draft ends nothing, unless its process was the target's too.
 
@@ -177,12 +185,12 @@ class EngineSession:
             worker.close()
         return DraftLost(f"while drafting, {why}")
 
-    def wait(self, handle: Pending[object]) -> None:
+    def wait(self, handle: Pending[object] | Answer) -> None:
         """Wait for a handle. DraftLost if it was the draft's, whatever happened to it."""
         try:
             _ = handle.value
         except Exception as error:
-            if handle.drafts:
+            if isinstance(handle, Pending) and handle.drafts:
                 raise self._without_draft(error) from error
             raise
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from pydantic_core import PydanticCustomError
 
 from engine.errors import ConfigurationError
+from engine.policies import uses
 from engine.policies.settings import Settings
 
 REQUESTS = 200  # where nothing says how many
@@ -215,10 +216,13 @@ def draw_requests(workload: Workload) -> Requests:
 
 def slots_needed(settings: Settings, prompt_tokens: int, max_tokens: int) -> int:
     """How many slots a request's text takes in either cache at most, with what is drafted beyond it."""
-    written = settings.draft_length + settings.guesses  # of a branch
+    longest = settings.draft_length
+    if "lengths_by_load" in uses(settings.policy):
+        longest = max(longest, *(length for *_, length in settings.lengths))
+    written = longest + settings.guesses  # of a branch
     line = max(written, settings.repeats)
-    # A line and its second choices, or a line and the branches or the tree behind it.
-    beyond = max(line, settings.branches * written, settings.tree_nodes)
+    # A line and its second choices, or a line and the branches, the tree or the candidates behind it.
+    beyond = max(line, settings.branches * written, settings.tree_nodes, settings.tree_width)
     return prompt_tokens + max_tokens + line + beyond
 
 

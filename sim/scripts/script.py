@@ -2,12 +2,14 @@
 
 A policy decides by tokens and confidences alone, and it waits for every result that it reads. So its rounds, and what
 each forward has to read, are the same wherever the models run and whatever they cost: they are written down once, as
-a `Script`, and timed for each placement and what-if. What a forward has to read comes from a `SimulatedCache`, kept for
-both models as a worker keeps its `CacheState` (see `engine.runtime.worker_process.Hosted`).
+a `Script`, and timed for each placement and what-if. One that asks about the load has a script of its text alone, and
+where it is served with others it is run there, by the same session (`sim.scripts.live`). What a forward has to read
+comes from a `SimulatedCache`, kept for both models as a worker keeps its `CacheState` (see
+`engine.runtime.worker_process.Hosted`).
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -15,13 +17,24 @@ from typing import Any
 from engine.policies import Policy, load_policy
 from engine.policies.forms import NO_PARENTS, NO_SHAPE, Line, Parents
 from engine.policies.guesses import LONGEST_MATCH, guessed
+from engine.policies.load import Alone, Answer, LoadQuestion
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import Round, TokenTree, Verdict, accept, first_nodes, follows
 from sim.acceptance.sources import AcceptanceSource, agreement
-from sim.scripts.work import DRAFT, TARGET, Jobs, Script
+from sim.scripts.work import (
+    DRAFT,
+    DRAFT_COLUMNS,
+    MODELS,
+    TARGET,
+    TARGET_COLUMNS,
+    Forwards,
+    Jobs,
+    Script,
+    ServedJob,
+)
 
 PROMPT_TOKEN = 0  # a prompt's tokens are only counted where none was recorded
 NO_TOKEN = -(2**31)  # what the target would write past the end of its path; no draft writes it
@@ -134,19 +147,22 @@ class ScriptSession:
     """Implements `engine.policies.protocol.Session`: writes down the work that a policy asks for.
 
     `position` counts the tokens of the path that were written behind `prompt`; `ngrams` are what is guessed by, beside
-    the `repetitions` of prompt and path, which all sessions of one text may share.
+    the `repetitions` of prompt and path, which all sessions of one text may share. `ask`: who answers questions about
+    the load; None: the text is alone. `questions`: how many there were.
     """
 
     source: AcceptanceSource
     prompt: Sequence[int]
     ngrams: NGrams = NONE
     repetitions: Repetitions = field(default_factory=Repetitions)
+    ask: Callable[[LoadQuestion], Answer] | None = None
     position: int = 0
     rounds: list[Round] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
     first: int = 0
     asked: int = 0
     waited: int = 0
+    questions: int = 0
     _path: tuple[int, ...] = field(init=False)
     _before: int = field(init=False)
     # Lists, since they grow faster than arrays of integers do.
@@ -158,6 +174,9 @@ class ScriptSession:
     _text: list[int] = field(init=False)
     _target: SimulatedCache | None = None
     _draft: SimulatedCache | None = None
+    _alone: Alone = field(default_factory=Alone)
+    _answer: Answer | None = None  # to a question since the last wait
+    _told: tuple[int, int, int, int] = (0, 0, 0, 0)  # of jobs, and of what is written down of them
 
     def __post_init__(self) -> None:
         self._path = self.source.path
@@ -175,6 +194,8 @@ class ScriptSession:
 
     def verify(self, tree: TokenTree, predict: int = 0) -> Known:
         tokens, path, position, job = tree.tokens, self._path, self.position, self.asked
+        if self.questions:
+            self._alone.verified()
         if tree.parents.is_chain:
             line, agreed = tokens, self._agreement(tokens) if tokens else 0
             nodes = first_nodes(agreed)
@@ -298,6 +319,13 @@ class ScriptSession:
         self._compared = self.position, tokens, known
         return known
 
+    def load(self, question: LoadQuestion) -> Answer:
+        if self._answer is not None:
+            raise RuntimeError(HASTY)
+        self.questions += 1
+        self._answer = Answer(self._alone.answer(question)) if self.ask is None else self.ask(question)
+        return self._answer
+
     def emit(self, tokens: Sequence[int]) -> int:
         # Only accepted tokens and the target's own are ever written, so they are the path's.
         fits = min(len(tokens), len(self._path) - self.position)
@@ -311,17 +339,42 @@ class ScriptSession:
 
     def wait(self, handles: Sequence[Handle[object]]) -> None:
         """Note that the jobs asked for since the last wait have to end. RuntimeError if it is not these, and all."""
+        if self._answer is not None:
+            others = [handle for handle in handles if handle is not self._answer]
+            if len(others) == len(handles) or (not others and self.waited != self.asked):
+                raise RuntimeError(HASTY)
+            self._answer, handles = None, others
+            if not others:
+                return
         count = len(handles)
-        # Every handle of this session is a Known.
+        # Every other handle of this session is a Known.
         if handles[0].job != self.waited or self.waited + count != self.asked:  # type: ignore[attr-defined]
             raise RuntimeError(HASTY)
         self.waited = self.asked
         self.waits.append(count)
 
     def end(self) -> None:
-        """RuntimeError if the policy ended with jobs that it did not wait for."""
-        if self.waited != self.asked:
+        """RuntimeError if the policy ended with jobs, or a question, that it did not wait for."""
+        if self.waited != self.asked or self._answer is not None:
             raise RuntimeError(HASTY)
+
+    def news(self) -> list[ServedJob]:
+        """The jobs that were asked for since it was last asked."""
+        job, target, draft, step = self._told
+        found: list[ServedJob] = []
+        steps: dict[int, Forwards] = {}
+        for number, rows, before, times in zip(*[iter(self._steps[step:])] * 4, strict=True):
+            steps[number] = (*steps.get(number, ()), (rows, before + rows, times))
+        for number in range(job, self.asked):
+            if self._models[number] == TARGET:
+                _, rows, context, *_ = self._target_jobs[target : target + len(TARGET_COLUMNS)]
+                target += len(TARGET_COLUMNS)
+            else:
+                _, rows, context, *_ = self._draft_jobs[draft : draft + len(DRAFT_COLUMNS)]
+                draft += len(DRAFT_COLUMNS)
+            found.append((MODELS[self._models[number]], rows, context + rows, steps.get(number, ())))
+        self._told = self.asked, target, draft, len(self._steps)
+        return found
 
     def script(self) -> Script:
         """All that was asked for."""
@@ -332,6 +385,7 @@ class ScriptSession:
             self.first,
             Jobs(bytes(self._models), array("q", self._target_jobs), array("q", self._draft_jobs)),
             array("q", self._steps),
+            self.questions,
         )
 
 

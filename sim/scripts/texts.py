@@ -17,6 +17,7 @@ from engine.policies.repetitions import Repetitions
 from sim.acceptance.alignment import Shifted, shift_alignment
 from sim.acceptance.sources import AcceptanceSource, PathOnly, TraceAcceptance, off_path_runs
 from sim.acceptance.temperature import at_temperature
+from sim.scripts.live import Play
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.work import Scripts
 
@@ -76,6 +77,14 @@ class Texts:
                 self._written.popitem(last=False)
         self._written.move_to_end(key)
         return self._written[key]
+
+    def plays(self, configuration: Configuration) -> list[Play]:
+        """The same texts, for a policy that asks about the load, so that its scripts are those of each text alone."""
+        ngrams = self._ngrams(configuration)
+        return [
+            Play(configuration, source, self.tokens_before[index], ngrams)
+            for index, source in zip(self.chosen, self.sources(configuration), strict=True)
+        ]
 
     def _ngrams(self, configuration: Configuration) -> NGrams:
         """What is guessed by beside the text's repetitions. SpecBranchError if its file cannot be read."""

@@ -19,6 +19,12 @@ TARGET, DRAFT = 0, 1
 MODELS: tuple[Model, Model] = ("target", "draft")  # by TARGET and DRAFT
 
 
+Forwards = tuple[tuple[int, int, int], ...]
+"""Forwards behind a job's first one: their rows, the text's tokens then, one more each time, and how many they are."""
+ServedJob = tuple[Model, int, int, Forwards]
+"""A job as it is served with others: its model, the rows and tokens of its first forward, and the other forwards."""
+
+
 class Work(NamedTuple):
     """What n jobs have to do: int64 [n] each."""
 
@@ -70,7 +76,8 @@ class Script(NamedTuple):
     `waits`: in their order, how many jobs were asked for since the wait before; all of them had to end before the
     policy went on. `first`: how many waits the first round took. `steps`: of forwards behind a draft job's first, one
     after another, the job, the branches that are extended, the context of the first, and how many forwards; the i-th
-    one's context is longer by i.
+    one's context is longer by i. `questions`: how often the policy asked about the load; if it did, this is what it
+    does where no other request is served.
     """
 
     path: tuple[int, ...]
@@ -79,6 +86,7 @@ class Script(NamedTuple):
     first: int
     jobs: Jobs
     steps: "array[int]"
+    questions: int = 0
 
     @property
     def work(self) -> Work:
@@ -170,6 +178,16 @@ def work_of(jobs: Sequence[Jobs]) -> Work:
     for name, column in zip(DRAFT_COLUMNS, _columns([its.draft for its in jobs], DRAFT_COLUMNS), strict=True):
         table[name][draft] = column
     return Work(**table)
+
+
+def served_jobs(script: Script) -> list[ServedJob]:
+    """A script's jobs, with the rows of each of their forwards and the text's tokens then."""
+    work = script.work
+    more: list[Forwards] = [()] * len(work.model)
+    for number, rows, before, times in zip(*[iter(script.steps)] * 4, strict=True):
+        more[number] += ((rows, before + rows, times),)
+    models = [MODELS[model] for model in work.model.tolist()]
+    return list(zip(models, work.tokens.tolist(), (work.context + work.tokens).tolist(), more, strict=True))
 
 
 def widths_of(work: Work) -> Counts:

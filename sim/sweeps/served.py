@@ -19,6 +19,7 @@ from scenarios.served import Batching
 from scenarios.what_if import WhatIf
 from sim.acceptance.stated import draw_stated
 from sim.costs.forwards import FittedForwardCost
+from sim.scripts.live import Play
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
 from sim.scripts.work import MODELS, Script
@@ -37,8 +38,8 @@ ONE_SAMPLE = (
 )
 
 
-Asked = tuple[Script, int, int]
-"""What a request does, and its tokens: of the prompt, and written."""
+Asked = tuple[Script, int, int, Play | None]
+"""What a request does, its tokens, of the prompt and written, and, where it asks about the load, what it runs by."""
 Written = tuple[Sequence[int], Sequence[int]]
 """A text: the tokens of its prompt, and those behind it."""
 ScriptsOf = Callable[[Configuration, Requests, int], list[Asked]]
@@ -107,12 +108,12 @@ class ServingWorld:
         """Serve a sample of the requests, or its first `count`. ConfigurationError if one of them has no room."""
         requests = self.requests(arrivals, sample, count)
         asked = self.scripts(what_if)(configuration, requests, sample)
-        check_positions(self.scenario, max(prompt + tokens for _, prompt, tokens in asked))
+        check_positions(self.scenario, max(prompt + tokens for _, prompt, tokens, _ in asked))
         costs = self.costs(configuration, what_if, sample)
         return serve(
             [
-                Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt)
-                for at, (script, prompt, tokens) in zip(requests.at.tolist(), asked, strict=True)
+                Arrival(script, at, slots_needed(configuration, prompt, tokens), prompt, play)
+                for at, (script, prompt, tokens, play) in zip(requests.at.tolist(), asked, strict=True)
             ],
             costs.forwards,
             batching.budget,
@@ -239,15 +240,16 @@ def _stated(scenario: Scenario) -> ScriptsOf:
     assert acceptance is not None
 
     @lru_cache(maxsize=KEPT)
-    def script(configuration: Configuration, number: int, prompt: int, tokens: int) -> Script:
-        path = draw_stated(acceptance, tokens, seed + number)
-        return write_script(configuration, path, (PROMPT_TOKEN,) * prompt)
+    def does(configuration: Configuration, number: int, prompt: int, tokens: int) -> Asked:
+        path, before = draw_stated(acceptance, tokens, seed + number), (PROMPT_TOKEN,) * prompt
+        script = write_script(configuration, path, before)
+        return script, prompt, tokens, Play(configuration, path, before) if script.questions else None
 
     def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
         first = sample * len(requests)
         lengths = zip(requests.prompt_tokens.tolist(), requests.tokens.tolist(), strict=True)
         return [
-            (script(configuration, number, prompt, tokens), prompt, tokens)
+            does(configuration, number, prompt, tokens)
             for number, (prompt, tokens) in enumerate(lengths, first)
         ]
 
@@ -264,8 +266,11 @@ class _Recorded:
     def __call__(self, configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
         """What requests do along the texts whose turns they are."""
         known, texts = self.texts.scripts(configuration).scripts, self.texts
+        plays: list[Play | None] = [None] * len(known)
+        if any(script.questions for script in known):
+            plays = [*texts.plays(configuration)]
         return [
-            (known[turn], len(texts.tokens_before[texts.chosen[turn]]), len(known[turn].path))
+            (known[turn], len(texts.tokens_before[texts.chosen[turn]]), len(known[turn].path), plays[turn])
             for turn in self._turns(len(requests), sample)
         ]
 

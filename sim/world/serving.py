@@ -1,13 +1,14 @@
 """Several requests at once, over SimPy: devices that ask the engine's scheduler which forwards are one.
 
 A request follows its script, as in `sim.world.simulation`; but a forward begins when the scheduler lets it, with those
-of other requests, and takes as long as all of them together. Requests arrive by themselves (an open loop) or from users
-who wait for their answers (a closed one).
+of other requests, and takes as long as all of them together. A policy that asks about the load has no script before it
+is served: it runs as the answers come. Requests arrive by themselves (an open loop) or from users who wait for their
+answers (a closed one).
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -17,16 +18,10 @@ from engine.record import Run
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
 from engine.service_record import Batch, ServedRequest, Service
 from sim.costs.contention import FREE, Contention
-from sim.scripts.work import DRAFT, MODELS, Script
+from sim.scripts.live import LivePolicy, Play
+from sim.scripts.work import DRAFT, MODELS, Forwards, Script, ServedJob, served_jobs
 from sim.world.contending import ContendingDevices
-from sim.world.devices import Handle
-from sim.world.simulation import Played, record
-
-Steps = tuple[tuple[int, int, int], ...]
-"""Forwards behind a job's first one: their rows, the text's tokens then, one more each time, and how many they are."""
-Job = tuple[Model, int, int, Steps]
-"""A job: its model, the rows and tokens of its first forward, and the others."""
-
+from sim.world.served_runs import runs_of
 
 NONE_UNREAD: frozenset[int] = frozenset()
 
@@ -61,13 +56,15 @@ class LinearForwardCost:
 class Arrival:
     """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says.
 
-    In a closed loop `at` is counted from when its user is free.
+    In a closed loop `at` is counted from when its user is free. `play`: of a policy that asks about the load, by which
+    it runs instead; `Served` has the script that came of it.
     """
 
     script: Script
     at: float = 0.0
     slots: int = 1
     prompt_tokens: int = 1
+    play: Play | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Served(Service):
     @cached_property
     def runs(self) -> list[Run]:
         """Of each request its run, whose seconds are counted from its arrival."""
-        return _runs(self)
+        return runs_of(self)
 
 
 def serve(
@@ -128,7 +125,7 @@ def serve(
         ],
         service.batches,
         devices,
-        arrivals,
+        [request.arrival for request in service.requests],
     )
 
 
@@ -143,13 +140,14 @@ class _Request:
     arrival: Arrival
     waits: Iterator[int]
     to_first: int
-    jobs: Iterator[Job] = field(default_factory=lambda: iter(()))
+    jobs: Iterator[ServedJob] = field(default_factory=lambda: iter(()))
     pending: int = 0
     arrived: float = 0.0
     began: float = 0.0
     first_token: float = 0.0
     ended: float = 0.0
     done: simpy.Event | None = None
+    live: LivePolicy | None = None
     free: "list[Forward[_Work]]" = field(default_factory=list)
 
 
@@ -159,7 +157,7 @@ class _Work:
 
     request: _Request
     left: int = 0
-    steps: Steps = ()
+    steps: Forwards = ()
 
     def go_on(self, forward: "Forward[_Work]") -> bool:
         """Make a forward the job's next one, if there is one."""
@@ -192,7 +190,7 @@ class _Service:
             _Request(number, arrival, iter(arrival.script.waits), arrival.script.first)
             for number, arrival in enumerate(arrivals)
         ]
-        self._jobs: dict[int, list[Job]] = {}  # of scripts that several requests follow
+        self._jobs: dict[int, list[ServedJob]] = {}  # of scripts that several requests follow
         self._times = Counter([id(arrival.script) for arrival in arrivals])
         self.batches: list[Batch] = []
         self._idle: list[simpy.Event] = []
@@ -238,6 +236,7 @@ class _Service:
         contending = self.contending
         submit = scheduler.submit
         while True:
+            self._answer()
             batch = scheduler.next_batch(models)
             if not batch:
                 self._idle.append(env.event())
@@ -290,17 +289,34 @@ class _Service:
         for number in self.scheduler.admit():
             request = self.requests[number]
             request.began = self.env.now
-            request.jobs = iter(self._jobs_of(request.arrival.script))
+            if request.arrival.play is None:
+                request.jobs = iter(self._jobs_of(request.arrival.script))
+            else:
+                request.live = LivePolicy(request.arrival.play)
             self._go_on(request)
         self._wake()
 
-    def _jobs_of(self, script: Script) -> list[Job]:
+    def _answer(self) -> None:
+        """Let policies that asked about the load go on, as the engine does before a device's next forward."""
+        while answers := self.scheduler.answers():
+            for number, load in answers:
+                live = self.requests[number].live
+                assert live is not None
+                live.answer(load)
+            for number, _ in answers:
+                request = self.requests[number]
+                request.pending -= 1
+                if not request.pending:
+                    self._go_on(request)
+            self._admit()
+
+    def _jobs_of(self, script: Script) -> list[ServedJob]:
         """Worked out when they are needed, since those of a long workload together take much memory."""
         key = id(script)
         if self._times[key] == 1:
-            return _jobs(script)
+            return served_jobs(script)
         if key not in self._jobs:
-            self._jobs[key] = _jobs(script)
+            self._jobs[key] = served_jobs(script)
         return self._jobs[key]
 
     def _wake(self) -> None:
@@ -311,6 +327,9 @@ class _Service:
 
     def _go_on(self, request: _Request) -> None:
         """Ask for the first forwards of all jobs that the request waits for next, or let it end."""
+        if request.live is not None:
+            self._let_go_on(request, request.live)
+            return
         if not request.to_first:
             request.first_token = self.env.now
         request.to_first -= 1
@@ -318,82 +337,41 @@ class _Service:
         if not count:
             self._end(request)
         for _ in range(count):
-            model, rows, tokens, steps = next(request.jobs)
-            if request.free:
-                forward = request.free.pop()
-                forward.model, forward.rows, forward.cache_tokens = model, rows, tokens
-            else:
-                forward = Forward(request.number, model, rows, tokens, _Work(request))
-            forward.work.left, forward.work.steps = 0, steps
-            forward.prompt = self.chunks and rows == tokens  # nothing of the text is in the cache
-            self.scheduler.submit(forward)
+            self._submit(request, next(request.jobs))
+
+    def _let_go_on(self, request: _Request, live: LivePolicy) -> None:
+        """The same for a policy that runs as it is served, which may wait for an answer, too."""
+        before = live.rounds
+        jobs = live.go_on()
+        if not before and live.rounds:
+            request.first_token = self.env.now
+        if jobs is None:
+            request.arrival = replace(request.arrival, script=live.script())
+            self._end(request)
+            return
+        request.pending = len(jobs)
+        if live.question is not None:
+            request.pending += 1
+            self.scheduler.ask(request.number, live.question)
+        for job in jobs:
+            self._submit(request, job)
+
+    def _submit(self, request: _Request, job: ServedJob) -> None:
+        """Ask for a job's first forward."""
+        model, rows, tokens, steps = job
+        if request.free:
+            forward = request.free.pop()
+            forward.model, forward.rows, forward.cache_tokens = model, rows, tokens
+        else:
+            forward = Forward(request.number, model, rows, tokens, _Work(request))
+        forward.work.left, forward.work.steps = 0, steps
+        forward.prompt = self.chunks and rows == tokens  # nothing of the text is in the cache
+        self.scheduler.submit(forward)
 
     def _end(self, request: _Request) -> None:
+        request.live = None
         request.ended, request.jobs, request.free = self.env.now, iter(()), []  # else they take room for ever
         self.scheduler.leave(request.number)
         if request.done is not None:
             request.done.succeed()
             self._answered = True
-
-
-def _jobs(script: Script) -> list[Job]:
-    """A script's jobs, with the rows of each of their forwards and the text's tokens then."""
-    work = script.work
-    more: list[Steps] = [()] * len(work.model)
-    for number, rows, before, times in zip(*[iter(script.steps)] * 4, strict=True):
-        more[number] += ((rows, before + rows, times),)
-    models = [MODELS[model] for model in work.model.tolist()]
-    return list(zip(models, work.tokens.tolist(), (work.context + work.tokens).tolist(), more, strict=True))
-
-
-@dataclass(slots=True)
-class _Left:
-    """A job that is under way: its place among the script's, its forwards that are left, and when it began."""
-
-    number: int
-    forwards: int
-    start: float | None = None
-
-
-def _runs(served: Served) -> list[Run]:
-    """The runs, by the batches alone: a request's jobs of one model take turns, a forward each."""
-    played, queues, waits, jobs = [], [], [], []
-    for arrival in served.arrivals:
-        script = arrival.script
-        played.append(Played(script, jobs=[Handle(0.0, 0.0, 0.0) for _ in script.jobs.models]))
-        queues.append({model: deque[_Left]() for model in MODELS})
-        waits.append(iter(script.waits))
-        each = enumerate(_jobs(script))
-        jobs.append(
-            iter([(model, _Left(i, 1 + sum([times for *_, times in its]))) for i, (model, *_, its) in each])
-        )
-    pending = [0] * len(played)
-
-    def go_on(number: int) -> None:
-        pending[number] = next(waits[number], 0)
-        for _ in range(pending[number]):
-            model, job = next(jobs[number])
-            queues[number][model].append(job)
-
-    for number in range(len(played)):
-        go_on(number)
-    for batch in served.batches:
-        for number in batch.requests:
-            queue, arrived = queues[number][batch.model], served.requests[number].arrived
-            job = queue.popleft()
-            if job.start is None:
-                job.start = batch.start - arrived
-            job.forwards -= number not in batch.unread
-            if job.forwards:
-                (queue.appendleft if number in batch.unread else queue.append)(job)
-                continue
-            handle = played[number].jobs[job.number]
-            handle.start, handle.end = job.start, batch.end - arrived
-            pending[number] -= 1
-            if not pending[number]:
-                go_on(number)
-    shared = served.devices == (MODELS,)
-    for its, request in zip(played, served.requests, strict=True):
-        its.seconds = request.ended - request.arrived
-        its.first_token_seconds = request.first_token - request.arrived
-    return [record(its, shared) for its in played]

@@ -1,0 +1,66 @@
+"""What each request of a simulated service did, from the batches: its run, as one that is written alone has one."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.record import Run
+from sim.scripts.work import MODELS, served_jobs
+from sim.world.devices import Handle
+from sim.world.simulation import Played, record
+
+if TYPE_CHECKING:
+    from sim.world.serving import Served
+
+
+@dataclass(slots=True)
+class _Left:
+    """A job that is under way: its place among the script's, its forwards that are left, and when it began."""
+
+    number: int
+    forwards: int
+    start: float | None = None
+
+
+def runs_of(served: "Served") -> list[Run]:
+    """Of each request its run, by the batches alone: a request's jobs of one model take turns, a forward each."""
+    played, queues, waits, jobs = [], [], [], []
+    for arrival in served.arrivals:
+        script = arrival.script
+        played.append(Played(script, jobs=[Handle(0.0, 0.0, 0.0) for _ in script.jobs.models]))
+        queues.append({model: deque[_Left]() for model in MODELS})
+        waits.append(iter(script.waits))
+        each = enumerate(served_jobs(script))
+        jobs.append(
+            iter([(model, _Left(i, 1 + sum([times for *_, times in its]))) for i, (model, *_, its) in each])
+        )
+    pending = [0] * len(played)
+
+    def go_on(number: int) -> None:
+        pending[number] = next(waits[number], 0)
+        for _ in range(pending[number]):
+            model, job = next(jobs[number])
+            queues[number][model].append(job)
+
+    for number in range(len(played)):
+        go_on(number)
+    for batch in served.batches:
+        for number in batch.requests:
+            queue, arrived = queues[number][batch.model], served.requests[number].arrived
+            job = queue.popleft()
+            if job.start is None:
+                job.start = batch.start - arrived
+            job.forwards -= number not in batch.unread
+            if job.forwards:
+                (queue.appendleft if number in batch.unread else queue.append)(job)
+                continue
+            handle = played[number].jobs[job.number]
+            handle.start, handle.end = job.start, batch.end - arrived
+            pending[number] -= 1
+            if not pending[number]:
+                go_on(number)
+    shared = served.devices == (MODELS,)
+    for its, request in zip(played, served.requests, strict=True):
+        its.seconds = request.ended - request.arrived
+        its.first_token_seconds = request.first_token - request.arrived
+    return [record(its, shared) for its in played]
