@@ -52,6 +52,8 @@ POLICIES = [
     Configuration(policy="specbranch", draft_length=3, branches=2, redraft=True, repeats=2, second_under=1.0),
     Configuration(policy="tree", draft_length=3, tree_nodes=7, rank_acceptance="0.5 0.2 0.1"),
     Configuration(policy="specbranch", draft_length=3, branches=3, min_confidence=0.5, hrad=True),
+    Configuration(policy="length-by-load", lengths_by_load="1-:3", min_confidence=0.3),
+    Configuration(policy="echo", draft_length=4, gates="1:0.4/2:0.2", tree_width=3),
 ]
 CASES = POLICIES + [c.model_copy(update={"draw_drafts": True}) for c in POLICIES[2:]]
 

@@ -65,6 +65,9 @@ CONFIGURATIONS = (
     Configuration(
         policy="tree", draft_length=6, tree_nodes=40, rank_acceptance="0.7 0.1", placement="in-turn"
     ),
+    Configuration(policy="length-by-load", lengths_by_load="1-:3", placement="in-turn"),
+    Configuration(policy="echo", draft_length=6, gates="1:0.05/2:0.02/4:0.01", placement="in-turn"),
+    Configuration(policy="echo", draft_length=4, gates="2:0.03", tree_width=2, batch_nodes=5),
 )
 
 

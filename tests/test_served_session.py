@@ -36,7 +36,11 @@ CONFIGURATIONS = (
     Configuration(policy="pearl", draft_length=3, guesses=2, placement="at-once"),
     Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True, placement="at-once"),
     Configuration(policy="specbranch", draft_length=4, branches=3, placement="in-turn"),
+    Configuration(policy="length-by-load", lengths_by_load="1:3/2:2/3-:0", placement="in-turn"),
+    Configuration(policy="echo", draft_length=4, gates="1:0.02/2:0.01", batch_nodes=8, placement="in-turn"),
+    Configuration(policy="echo", draft_length=4, gates="1:0.02", batch_nodes=5, placement="at-once"),
 )
+LOAD_AWARE = ("length-by-load", "echo")
 PEARL = CONFIGURATIONS[6]
 two_cores = pytest.mark.skipif(len(usable_cores()) < 2, reason="a device for each model needs two cores")
 
@@ -69,7 +73,8 @@ def test_texts_are_those_of_generate(pair: Pair, configuration: Configuration, s
             end_tokens=request.end_tokens,
             sampling=request.sampling,
         )
-        assert (run.tokens, run.rounds, run.ending) == (alone.tokens, alone.rounds, alone.ending)
+        assert (run.tokens, run.ending) == (alone.tokens, alone.ending)
+        assert run.rounds == alone.rounds or configuration.policy in LOAD_AWARE
         assert run.warning is None
     drafts = "draft" in configuration.uses
     apart = drafts and configuration.placement == "at-once"

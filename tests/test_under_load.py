@@ -196,16 +196,16 @@ def test_all_go_on_when_the_draft_dies(apart: bool, last: int, error: Exception)
         Budget(rows=5, sequences=4),
         chunks=True,
     )
-    policies = ("speculative", "pearl", "specbranch", "adaedl")
+    policies = ("speculative", "pearl", "specbranch", "adaedl", "echo", "length-by-load")
     wanted = [
         Request(
             PROMPT[i % 3 :],
-            Configuration(policy=policies[i % 4], draft_length=3),
+            Configuration(policy=policies[i % len(policies)], draft_length=3, gates="1:0.1"),
             12,
             (END,),
             Sampling(temperature=1.0, seed=i),
         )
-        for i in range(9)
+        for i in range(11)
     ]
     serve(engine, wanted, apart)
     assert not engine.failures

@@ -219,7 +219,8 @@ class TraceAcceptance:
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         start, end = position + len(line), len(self.path)
         if limits.shape is not NO_SHAPE:
-            return Draft(self._filled(limits.shape, start, right=agreed == len(line)), limits.length)
+            own = self._line(position, line, agreed, limits.length)
+            return Draft(self._filled(limits.shape, start, own, right=agreed == len(line)), limits.length)
         if limits.branches > self.recorded:
             raise ConfigurationError(
                 f"{limits.branches} branches are asked for, but the calibration recorded {self.recorded} candidates a "
@@ -232,19 +233,27 @@ class TraceAcceptance:
             )
         if agreed == len(line) and start < end:
             return self._on_path(start, limits)
+        return self._off_path(start, *self._line(position, line, agreed, limits.length), limits)
+
+    def _line(self, position: int, line: Sequence[int], agreed: int, length: int) -> Branch:
+        """The draft's own line of this length behind `line`, of whose tokens `agreed` are the path's."""
+        start, end = position + len(line), len(self.path)
+        if agreed == len(line) and start < end:
+            return self._greedy(start, length)
         wrong = min(position + agreed, end)
         if wrong < end and line[agreed] != self._first[wrong]:
             tokens, confidences, begin = self._unknown, self.drawn[0], start
         else:
             tokens, confidences = self._behind_miss(wrong)
             begin = start - wrong
-        span = slice(begin, begin + limits.length)
-        return self._off_path(start, tokens[span], confidences[span], limits)
+        span = slice(begin, begin + length)
+        return tokens[span], confidences[span]
 
-    def _filled(self, shape: Shape, start: int, right: bool) -> TokenTree:
+    def _filled(self, shape: Shape, start: int, line: Branch, right: bool) -> TokenTree:
         """A shape's tokens behind `start`, where what is before it is `right`: by rank, behind the path's tokens.
 
-        Behind others nothing was recorded: tokens that match nothing, and confidences that were drawn for the rank.
+        Of first candidates behind each other, the draft's own `line`. Behind others nothing was recorded: tokens that
+        match nothing, and confidences that were drawn for the rank.
         """
         if shape.candidates > self.recorded:
             raise ConfigurationError(
@@ -252,13 +261,21 @@ class TraceAcceptance:
                 f"{self.recorded}; ask for {self.recorded} at most, or calibrate with more."
             )
         end, found = len(self.path), list[tuple[int, float]]()
+        unknown = -1 - len(self._unknown)  # and below, which no line has
         on_path: list[bool] = []  # of each node, whether it and all before it are the path's
+        on_line: list[bool] = []  # and whether all are first candidates
         for node, (parent, rank, above) in enumerate(zip(*shape, shape.parents.depths, strict=True)):
             place = start + above
             known = place < end and (on_path[parent] if parent >= 0 else right)
-            token = self.tokens[place][rank] if known else -1 - node
+            on_line.append(not rank and (parent < 0 or on_line[parent]))
+            if on_line[node]:
+                token, chance = line[0][above], line[1][above]
+            elif known:
+                token, chance = self.tokens[place][rank], self.chances[place][rank]
+            else:
+                token, chance = unknown - node, self.drawn[rank][place]
             on_path.append(known and token == self.path[place])
-            found.append((token, self.chances[place][rank] if known else self.drawn[rank][place]))
+            found.append((token, chance))
         tokens, confidences = zip(*found, strict=True)
         return TokenTree(tokens, shape.parents, confidences)
 

@@ -81,6 +81,9 @@ class Grid(BaseModel):
     tree_nodes: tuple[int, ...] = Field(
         default=(4, 8, 16), description="nodes of a static tree; a calibration times 17 rows at once"
     )
+    batch_nodes: tuple[int, ...] = Field(
+        default=(8, 32, 128), description="nodes that a forward judges of all requests, for ECHO"
+    )
 
     def configurations(
         self, drafts: Sequence[str], placements: Sequence[Placement]
@@ -97,6 +100,7 @@ class Grid(BaseModel):
             "hrad": self.hrad,
             "redraft": self.redraft,
             "draw_drafts": self.draw_drafts,
+            "batch_nodes": self.batch_nodes,
         }
         found: dict[Configuration, None] = {}
         for policy, placement in itertools.product(self.policies, self.placements or tuple(placements)):

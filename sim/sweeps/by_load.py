@@ -35,7 +35,7 @@ NEGLIGIBLE, MOST = 0.01, 0.03  # shares behind the best: what is always tied wit
 
 # Every method, but fewer values of each than for one request at a time.
 LOAD_GRID = Grid(
-    policies=("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch"),
+    policies=("autoregressive", "prompt-lookup", "speculative", "adaedl", "pearl", "specbranch", "echo"),
     draft_lengths=(1, 2, 3, 4, 6, 8),
     branches=(1, 2, 4),
     adaptive_branches=(True,),
