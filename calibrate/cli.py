@@ -41,10 +41,12 @@ def print_all(artifact: "Artifact") -> None:
     """Everything a calibration holds, for a person."""
     from calibrate.summary import describe
     from calibrate.traces import acceptance_statistics as shares
+    from calibrate.traces.gates import describe_gates
     from sim.world.explained import describe as describe_share
 
     acceptance = [
         *shares.describe_acceptance(shares.acceptance_statistics(artifact)),
+        *describe_gates(artifact),
         *shares.describe_temperature(shares.acceptance_at_temperature(artifact)),
     ]
     print("\n".join([*describe(artifact), *acceptance, *describe_share(artifact)]))
