@@ -62,7 +62,9 @@ class ServiceMetrics:
 
     `first_token`: seconds from a request's arrival to its first token. `token`: for each token behind the first,
     (end - first token) / (tokens - 1), of requests of two or more; a round that writes several tokens writes them at
-    once. `end_to_end`: from arrival to end. `waiting`: from arrival to when it ran. `running` and `queue`: how many
+    once. `fairness`: Jain's index of the tokens/s of these requests behind their first tokens, (sum of x)^2 / (n sum of
+    x^2): 1 where all are as fast, 1/n where one has everything (Jain, Chiu and Hawe 1984); NaN of none.
+    `end_to_end`: from arrival to end. `waiting`: from arrival to when it ran. `running` and `queue`: how many
     requests ran, and how many waited to run, in the mean over time. `goodput`: requests a second that kept within all
     limits, and `good` their share.
     """
@@ -74,6 +76,7 @@ class ServiceMetrics:
     tokens_per_device_second: float
     first_token: Percentiles
     token: Percentiles
+    fairness: float
     end_to_end: Percentiles
     waiting: Percentiles
     running: float
@@ -87,6 +90,12 @@ class ServiceMetrics:
 def token_seconds(request: ServedRequest) -> float | None:
     """Seconds for each token behind the first one; None if there is none."""
     return (request.ended - request.first_token) / (request.tokens - 1) if request.tokens > 1 else None
+
+
+def fairness(speeds: Sequence[float]) -> float:
+    """Jain's index of what each of n has; NaN of none."""
+    squares = sum(speed * speed for speed in speeds)
+    return sum(speeds) ** 2 / (len(speeds) * squares) if squares else float("nan")
 
 
 def is_good(request: ServedRequest, limits: Limits) -> bool:
@@ -105,6 +114,7 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
     seconds, tokens = end - begin, sum(r.tokens for r in requests)
     waiting = [r.began - r.arrived for r in requests]
     good = sum(is_good(r, limits) for r in requests)
+    each = [its for r in requests if (its := token_seconds(r)) is not None]
     return ServiceMetrics(
         requests=len(requests),
         tokens=tokens,
@@ -112,7 +122,8 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
         tokens_per_second=tokens / seconds,
         tokens_per_device_second=tokens / seconds / len(service.devices),
         first_token=Percentiles.of([r.first_token - r.arrived for r in requests]),
-        token=Percentiles.of([each for r in requests if (each := token_seconds(r)) is not None]),
+        token=Percentiles.of(each),
+        fairness=fairness([1.0 / its for its in each if its > 0.0]),
         end_to_end=Percentiles.of([r.ended - r.arrived for r in requests]),
         waiting=Percentiles.of(waiting),
         running=sum(r.ended - r.began for r in requests) / seconds,
@@ -132,6 +143,7 @@ FIGURES: dict[str, Callable[[ServiceMetrics], float]] = {
     "first_token_p95": lambda m: m.first_token.p95,
     "token_median": lambda m: m.token.median,
     "token_p95": lambda m: m.token.p95,
+    "fairness": lambda m: m.fairness,
     "end_to_end_p95": lambda m: m.end_to_end.p95,
     "goodput": lambda m: m.goodput,
 }

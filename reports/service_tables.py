@@ -35,7 +35,13 @@ def beyond_measured(outcomes: Sequence[ServedOutcome]) -> str | None:
 
 
 HEADINGS = ("tokens/s", "first token, s\n50% / 95%", "ms a token\n50% / 95%", "batch", "target\nbusy")
-WIDE_HEADINGS = ("tokens/s\na device", "end to end, s\n50% / 95% / 99%", "queue\nmean / most", "draft\nbusy")
+WIDE_HEADINGS = (
+    "tokens/s\na device",
+    "end to end, s\n50% / 95% / 99%",
+    "queue\nmean / most",
+    "draft\nbusy",
+    "fairness",
+)
 
 
 def print_served(
@@ -178,5 +184,6 @@ def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
             " / ".join(number(seconds, 2) for seconds in whole),
             f"{number(mean(lambda m: m.queue))} / {max(m.longest_queue for m in samples)}",
             percent(busy("draft"), 0) if apart else "",
+            speed("fairness", 3),
         ]
     return shown

@@ -1,11 +1,13 @@
 """Metrics of served requests: of a service that one can work out by hand, and what holds of all."""
 
+import math
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from engine.runtime.workload import Limits
-from engine.service_metrics import measure_service, timeline
+from engine.service_metrics import fairness, measure_service, timeline
 from engine.service_record import Batch, ServedRequest, Service
 
 # Two requests: one of 3 tokens that runs at once, and one of 1 token that waits for a second.
@@ -38,6 +40,17 @@ def test_by_hand() -> None:
     assert target.forwards == 3
     assert target.batch == pytest.approx((1 + 2 * 2 + 1) / 4)
     assert target.rows == pytest.approx((10 + 2 * 6 + 1) / 4)
+
+
+@given(st.lists(st.floats(0.1, 100.0), min_size=1, max_size=20), st.floats(0.1, 10.0))
+def test_fairness_is_one_of_equals_and_a_share_of_one_who_has_all(speeds: list[float], times: float) -> None:
+    found, count = fairness(speeds), len(speeds)
+    assert 1.0 / count - 1e-9 <= found <= 1.0 + 1e-9
+    assert fairness([speed * times for speed in speeds]) == pytest.approx(found)
+    assert fairness(speeds[:1] * count) == pytest.approx(1.0)
+    assert fairness([*speeds[:1], *[0.0] * (count - 1)]) == pytest.approx(1.0 / count)
+    assert fairness([1.0, 3.0]) == pytest.approx(16.0 / 20.0)
+    assert math.isnan(fairness([]))
 
 
 def test_each_limit_counts_and_none_is_none() -> None:
