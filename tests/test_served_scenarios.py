@@ -13,18 +13,18 @@ from artifacts import PER_SEQUENCE, TARGET_SECONDS, artifact, with_batches
 from commands import ROOT, document, specbranch
 from rich.console import Console
 
-from calibrate.artifact import Artifact, save_artifact
+from calibrate.artifact import Artifact, load_artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
 from engine.runtime.workload import Limits, draw_requests
 from reports.load.load_page import render
 from reports.service_tables import load_table, print_served
 from reports.wording import percent
 from scenarios.schema import load_scenario, load_scenarios
-from scenarios.shipped import find_scenario
+from scenarios.shipped import REFERENCE, find_scenario
 from scenarios.stated_hardware import Hardware
 from scenarios.what_if import WhatIf
 from sim.sweeps.run import run_scenario
-from sim.sweeps.served import run_served
+from sim.sweeps.served import ServingWorld, run_served
 from sim.world.reach import MARK
 from sim.world.served_costs import hardware_forward_costs, linear_forward_costs
 
@@ -435,3 +435,18 @@ def test_what_the_guide_says_of_the_shipped_loads_is_so() -> None:
     assert [f"{gains[1]:.1f}" for gains in (one, many)] == list(said)
     assert one[3] == pytest.approx(one[1], rel=0.02)
     assert many[3] < many[1]
+
+
+def test_what_is_said_of_a_shared_budget_is_so() -> None:
+    """docs/echo.md, of 16 users: wider is faster and fairer than a fixed length, and deeper is slower and less fair."""
+    scenario = load_scenario(find_scenario(Path("shared-budget")))
+    world = ServingWorld(scenario, load_artifact(REFERENCE))
+    load = next(arrivals for arrivals in scenario.workload.arrivals if arrivals.users == 16)
+    by = {(c.policy, c.draft_length, c.batch_nodes): c for c in scenario.configurations[:-3]}
+    wide, fixed, deep = (
+        world.outcome(by[key], scenario.what_if[0], scenario.batching[0], load).figures
+        for key in (("echo", 1, 64), ("speculative", 2, 32), ("echo", 4, 64))
+    )
+    for figure in ("tokens_per_second", "fairness"):
+        assert wide[figure].value > fixed[figure].value > deep[figure].value
+    assert wide["token_p95"].value < fixed["token_p95"].value < deep["token_p95"].value
