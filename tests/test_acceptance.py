@@ -17,6 +17,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.models.cache_state import CacheState
 from engine.policies import load_policy
+from engine.policies.load import Alone, LoadQuestion
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.repetitions import Repetitions
@@ -61,6 +62,9 @@ class Reference:
     @property
     def text(self) -> list[int]:
         return [0] * PROMPT + self.path[: self.position]
+
+    def load(self, question: LoadQuestion) -> Done:
+        return Done(Alone().answer(question))
 
     def verify(self, tree: TokenTree, predict: int = 0) -> Done:
         before = self.target.tokens_read

@@ -20,6 +20,7 @@ from calibrate.trace_records import PromptRecord
 from engine.configuration import Configuration
 from engine.metrics import measure, speed, speed_up
 from engine.policies import load_policy
+from engine.policies.load import Alone, Load, LoadQuestion
 from engine.policies.ngrams import NONE, NGrams
 from engine.policies.protocol import Draft, DraftLimits, Handle
 from engine.policies.repetitions import Repetitions
@@ -92,6 +93,9 @@ class _Session:
     @property
     def finished(self) -> bool:
         return self.position >= len(self.ranks)
+
+    def load(self, question: LoadQuestion) -> _Result[Load]:
+        return _Result(Alone().answer(question), self.now)
 
     def _rank(self, position: int) -> int:
         return self.ranks[position] if position < len(self.ranks) else 0
