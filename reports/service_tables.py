@@ -40,7 +40,7 @@ WIDE_HEADINGS = (
     "end to end, s\n50% / 95% / 99%",
     "queue\nmean / most",
     "draft\nbusy",
-    "fairness",
+    "fair",
 )
 
 
@@ -184,6 +184,6 @@ def _figures(outcome: ServedOutcome, limited: bool, wide: bool) -> list[str]:
             " / ".join(number(seconds, 2) for seconds in whole),
             f"{number(mean(lambda m: m.queue))} / {max(m.longest_queue for m in samples)}",
             percent(busy("draft"), 0) if apart else "",
-            speed("fairness", 3),
+            number(found["fairness"].value, 2),
         ]
     return shown

@@ -25,7 +25,7 @@ from sim.sweeps.run import Outcome
 from sim.world.reach import MEANING, marked
 
 WIDTH = 100  # where the output is not a terminal; every table fits it
-WIDE = 160  # what all columns of the wide ones take
+WIDE = 168  # what all columns of the wide ones take
 
 
 def console(wide: bool = False) -> Console:
