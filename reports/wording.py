@@ -71,8 +71,9 @@ def has_interval(estimate: Estimate) -> bool:
 
 
 def _reaches_anywhere(estimate: Estimate) -> bool:
-    """Over `TELLING` times the value, and under a share of it as small."""
-    return estimate.high > TELLING * estimate.value and 0.0 <= TELLING * estimate.low < estimate.value
+    """Over `TELLING` times the value, and under a share of it as small; of what may be over 1, as a share may not."""
+    above = estimate.high > max(1.0, TELLING * estimate.value)
+    return above and 0.0 <= TELLING * estimate.low < estimate.value
 
 
 def interval(estimate: Estimate, digits: int = 1) -> str:

@@ -30,13 +30,11 @@ PROMPTS = 72  # of which the requests of a round are, in turn, if there are as m
     app,
     "bench-load",
     "specbranch bench-load --markdown docs/load-benchmark.md",
-    "specbranch bench-load --deepen 6 --markdown docs/load-benchmark.md",
-    "specbranch bench-load --quick --rivals openvino",
+    "specbranch bench-load --deepen 6 --rivals openvino --quick",
 )
 def bench_load(
-    users: Annotated[str, typer.Option(help="loads: how many requests at once, each of them alone")] = LOADS,
+    at_once: Annotated[str, typer.Option(help="how many requests are served together, load by load")] = LOADS,
     rivals: Annotated[str, typer.Option(help="engines to race; none: ours alone")] = "openvino,vllm",
-    deepen: Deepen = 1,
     lengths: Annotated[
         str, typer.Option(help="draft lengths that a deepened pair's engines choose from; 0: no draft")
     ] = LENGTHS,
@@ -44,6 +42,7 @@ def bench_load(
     rounds: Annotated[int, typer.Option(min=1, help="how often each load is served by each engine")] = 8,
     quick: Quick = False,
     own: OwnPrompts = None,
+    deepen: Deepen = 1,
     folder: Annotated[
         Path, typer.Option(help="where the rivals' environments and models are made", callback=output_folder)
     ] = Path(".bench"),
@@ -83,7 +82,7 @@ def bench_load(
         return found
 
     plan = Plan(
-        numbers(users, "--users", 1),
+        numbers(at_once, "--at-once", 1),
         max_tokens,
         min(rounds, 2) if quick else rounds,
         numbers(lengths, "--lengths", 0) if deepen > 1 else (0,),
