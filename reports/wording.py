@@ -8,6 +8,7 @@ from engine.metrics import Estimate
 
 LONG = 200  # characters; holds every configuration in words
 MINUS, TIMES = "\u2212", "\u00d7"
+ANYWHERE = 30.0  # times a value, from which on an interval's ends say that nothing is known of it
 TELLING = 10.0  # a share of an error or an interval above which its size says nothing more
 
 
@@ -71,9 +72,8 @@ def has_interval(estimate: Estimate) -> bool:
 
 
 def _reaches_anywhere(estimate: Estimate) -> bool:
-    """Over `TELLING` times the value, and under a share of it as small; of what may be over 1, as a share may not."""
-    above = estimate.high > max(1.0, TELLING * estimate.value)
-    return above and 0.0 <= TELLING * estimate.low < estimate.value
+    """Over `ANYWHERE` times the value, and under a share of it as small."""
+    return estimate.high > ANYWHERE * estimate.value and 0.0 <= ANYWHERE * estimate.low < estimate.value
 
 
 def interval(estimate: Estimate, digits: int = 1) -> str:

@@ -300,7 +300,7 @@ def test_an_interval_to_anywhere_is_none() -> None:
     anywhere = Estimate(8.5, 0.01, 358_950.9)
     assert not has_interval(anywhere)
     assert interval(anywhere) == "no interval: they scatter"
-    assert has_interval(Estimate(8.5, 0.9, 84.0))
+    assert has_interval(Estimate(8.5, 0.5, 200.0))
     assert has_interval(Estimate(0.0, 0.0, 0.1))
 
 

@@ -292,7 +292,7 @@ def test_memory_and_products_have_some_speed() -> None:
     [
         (["--rivals", "vlm"], "there is no rival 'vlm'; did you mean 'vllm'?"),
         (["--at-once", "1,x"], "--at-once takes whole numbers from 1 on"),
-        (["--users", "0"], "--users takes whole numbers from 1 on"),
+        (["--at-once", "0"], "--at-once takes whole numbers from 1 on"),
         (["--deepen", "2", "--lengths", "-1"], "--lengths takes whole numbers from 0 on"),
     ],
 )

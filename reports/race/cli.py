@@ -38,11 +38,7 @@ def bench_load(
     lengths: Annotated[
         str, typer.Option(help="draft lengths that a deepened pair's engines choose from; 0: no draft")
     ] = LENGTHS,
-    max_tokens: Annotated[int, typer.Option(min=1, help="of each answer")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="how often each load is served by each engine")] = 8,
-    quick: Quick = False,
-    own: OwnPrompts = None,
-    deepen: Deepen = 1,
     folder: Annotated[
         Path, typer.Option(help="where the rivals' environments and models are made", callback=output_folder)
     ] = Path(".bench"),
@@ -52,6 +48,10 @@ def bench_load(
             help="the record to write; a pair's part of an earlier one is replaced", callback=output_file
         ),
     ] = Path("runs/load-bench.json"),
+    quick: Quick = False,
+    own: OwnPrompts = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of each answer")] = 64,
+    deepen: Deepen = 1,
     markdown: Markdown = None,
     as_json: AsJson = False,
 ) -> None:
