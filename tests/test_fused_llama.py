@@ -73,12 +73,12 @@ def test_it_is_as_near_to_float32_as_pytorch_is(bits: int | None, shape: tuple[i
 
 @needed
 @pytest.mark.parametrize("bits", [None, 8, 4])
-@pytest.mark.parametrize("count", [*range(2, 2 * MOST_ROWS + 1), FUSED_ROWS])
+@pytest.mark.parametrize("count", [*range(2, 2 * MOST_ROWS + 1), 31, FUSED_ROWS])
 def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: int) -> None:
     """To the last bit: so greedy texts are the same however many tokens are verified at once."""
     decoder = lean(random_llama(), bits)
     read(decoder, PREFIX, 0)
-    line = [*PREFIX, *PREFIX][:count]
+    line = [*PREFIX, *PREFIX, *PREFIX][:count]
     together = read(decoder, line, len(PREFIX))
     alone = [read(decoder, [line[i]], len(PREFIX) + i)[0] for i in range(count)]
     assert torch.equal(together, torch.stack(alone))

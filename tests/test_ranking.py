@@ -31,6 +31,14 @@ def test_equal_logits_go_by_their_place(row: list[float], count: int) -> None:
     assert best(logits) == [expected(mine, 1)[0][0] for mine in (row, row[::-1])]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_many_rows(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row once, in its place; of equal logits the first."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    logits = torch.randint(0, 40, (37, 500), generator=torch.Generator().manual_seed(threads)).float()
+    assert best(logits) == [row.index(max(row)) for row in logits.tolist()]
+
+
 @pytest.mark.parametrize("width", [1, 127, 128, 129, 49152])
 @pytest.mark.parametrize("count", [1, 4, 8])
 def test_both_ways_agree(width: int, count: int) -> None:

@@ -57,6 +57,12 @@ def instructions() -> Instructions | None:
     return next((kind for kind, names in NEEDED.items() if all(features.get(n, False) for n in names)), None)
 
 
+@cache
+def has_matrix_units() -> bool:
+    """Whether this processor multiplies whole tiles of bfloat16 at once (AMX), which PyTorch does and these do not."""
+    return bool(binding.get_host_cpu_features().get("amx-bf16", False))
+
+
 @dataclass(frozen=True)
 class Product:
     """What the product of a block is made of, as values of the code: addresses, strides and counts."""

@@ -4,10 +4,13 @@ Equal logits, which bfloat16 makes common, go by the row of the head, so by toke
 `topk`, a draft would miss tokens that it knows, and differently for different shapes.
 """
 
+import threading
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.kernels.crew import Crew
 from engine.kernels.cuda_graphs import Recorded
 
 try:
@@ -15,6 +18,7 @@ try:
 except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiles
     compiled_ranking = None  # type: ignore[assignment]
 
+SHARED_ROWS = 16  # from which several threads look for the largest logits, which costs some 50 us
 SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
 LISTED, LISTED_ROWS = 12, 16  # logits a row and rows, up to which one graph lists them on a CUDA device
 
@@ -24,9 +28,29 @@ def best(logits: Tensor) -> list[int]:
     if compiled_ranking is None or logits.device.type != "cpu":
         found: list[int] = logits.argmax(dim=-1).tolist()
         return found
-    places = np.empty((len(logits), 1), np.int64)
-    compiled_ranking.largest_of(logits.numpy(), places)
+    rows, places = logits.numpy(), np.empty((len(logits), 1), np.int64)
+    threads = torch.get_num_threads() if len(rows) >= SHARED_ROWS else 1
+
+    def find(rank: int) -> None:
+        mine = slice(len(rows) * rank // threads, len(rows) * (rank + 1) // threads)
+        compiled_ranking.largest_of(rows[mine], places[mine])
+
+    if threads == 1:
+        find(0)
+    else:
+        _crew().run(find, threads)
     return list(places[:, 0].tolist())
+
+
+_own = threading.local()
+
+
+def _crew() -> Crew:
+    """Of this thread, since several may rank at the same time."""
+    if not hasattr(_own, "crew"):
+        _own.crew = Crew()
+    crew: Crew = _own.crew
+    return crew
 
 
 def ranked(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:

@@ -23,7 +23,7 @@ from engine.kernels.rounding import Weight
 from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
-FUSED_ROWS = 18  # that it reads at most
+FEW_ROWS, MANY_ROWS = 18, 96
 
 
 @cache
@@ -36,6 +36,22 @@ def has_instructions() -> bool:
     except (ImportError, RuntimeError):  # RuntimeError: there is nowhere to keep what was compiled
         return False
     return instructions() is not None
+
+
+def _most_rows() -> int:
+    """Up to how many rows a forward is faster so than by PyTorch's operations.
+
+    On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On others, where nothing else
+    was measured, few.
+    """
+    try:
+        from engine.kernels.dots import has_matrix_units, instructions
+    except ImportError:  # no numba
+        return FEW_ROWS
+    return MANY_ROWS if instructions() == "avx512" and not has_matrix_units() else FEW_ROWS
+
+
+FUSED_ROWS = _most_rows()
 
 
 Floats = NDArray[np.float32]
