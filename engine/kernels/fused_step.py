@@ -113,12 +113,21 @@ def _multiply(
     groups = 2 * weights.shape[1] // CHUNK if bits == 4 else 1
     steps, parts = weights.shape[1] // 4 // groups, 1 if bits == 16 else 2
     tiles = (rows + MOST_ROWS - 1) // MOST_ROWS
+    # Once and not for each block: an address is asked for by counting who holds the array, which all threads do.
+    all_w, all_scales, all_x, all_starts, all_units, all_y = (
+        weights.ctypes.data,
+        scales.ctypes.data,
+        ready.ctypes.data,
+        starts.ctypes.data,
+        units.ctypes.data,
+        y.ctypes.data,
+    )
     for output in range(first, last, OUTPUTS):
-        w, each = weights.ctypes.data + output * w_stride, scales.ctypes.data + 4 * groups * output
+        w, each = all_w + output * w_stride, all_scales + 4 * groups * output
         for tile in range(tiles):
             row, end = rows * tile // tiles, rows * (tile + 1) // tiles
-            x, s = ready.ctypes.data + parts * row * x_stride, starts.ctypes.data + parts * row * s_stride
-            u, to = units.ctypes.data + 4 * row, y.ctypes.data + row * y_stride + 4 * output
+            x, s = all_x + parts * row * x_stride, all_starts + parts * row * s_stride
+            u, to = all_units + 4 * row, all_y + row * y_stride + 4 * output
             # While a block is near, each tile of rows fetches its part of the next one.
             ahead, pace = AHEAD, STEP
             if tiles > 1 and block <= FETCHED:
