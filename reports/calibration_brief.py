@@ -20,8 +20,8 @@ from reports.wording import number, percent, sentence
 from sim.world.explained import explain
 
 
-def print_brief(out: Console, artifact: Artifact, again: str) -> None:
-    """A table and some sentences; `again`: the command that prints everything."""
+def print_brief(out: Console, artifact: Artifact, whole: str) -> None:
+    """A table and some sentences; `whole`: the command that prints everything."""
     measured, machine = artifact.costs, artifact.costs.hardware
     out.print(_table(artifact))
     said = [
@@ -30,7 +30,7 @@ def print_brief(out: Console, artifact: Artifact, again: str) -> None:
         f"{len(artifact.traces)} prompts. {' '.join(_seats(measured.placements))}",
         *_accounted(artifact),
         *(sentence(note.split(": ")[0]) for note in measured.notes),
-        f"Everything that was measured: {again}",
+        f"Everything that was measured: {whole}",
     ]
     for line in said:
         out.print(line, highlight=False, markup=False)

@@ -212,20 +212,22 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
     return ["--own-prompts", path]
 
 
+TWO_LOADS = [
+    "--policy",
+    "speculative",
+    "--users",
+    "1,3",
+    "--max-tokens",
+    "5",
+    "--ignore-end",
+    "--samples",
+    "2",
+]
+
+
 def test_the_verb_measures_each_load(models: list[str | Path], prompts: list[str | Path]) -> None:
     """The same requests at every load: all are served, to their last token."""
-    options = [
-        "--policy",
-        "speculative",
-        "--users",
-        "1,3",
-        "--requests",
-        "7",
-        "--max-tokens",
-        "5",
-        "--ignore-end",
-    ]
-    done = document("serve-bench", *models, *prompts, *options, "--samples", "2")
+    done = document("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "7")
     assert [load["arrivals"]["users"] for load in done["loads"]] == [1, 3]
     for load in done["loads"]:
         assert [(sample["requests"], sample["tokens"]) for sample in load["samples"]] == [(7, 35)] * 2
@@ -236,18 +238,7 @@ def test_the_verb_measures_each_load(models: list[str | Path], prompts: list[str
 
 def test_the_verb_says_how_many_times_as_fast(models: list[str | Path], prompts: list[str | Path]) -> None:
     """Autoregressive decoding serves the same requests, and writes the same texts."""
-    options = [
-        "--policy",
-        "speculative",
-        "--users",
-        "1,3",
-        "--requests",
-        "6",
-        "--max-tokens",
-        "5",
-        "--ignore-end",
-    ]
-    done = document("serve-bench", *models, *prompts, *options, "--samples", "2", "--speed-up")
+    done = document("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "6", "--speed-up")
     assert [(its["arrivals"]["users"], its["configuration"]["policy"]) for its in done["loads"]] == [
         (users, policy) for users in (1, 3) for policy in ("autoregressive", "speculative")
     ]
