@@ -220,14 +220,12 @@ TWO_LOADS = [
     "--max-tokens",
     "5",
     "--ignore-end",
-    "--samples",
-    "2",
 ]
 
 
 def test_the_verb_measures_each_load(models: list[str | Path], prompts: list[str | Path]) -> None:
     """The same requests at every load: all are served, to their last token."""
-    done = document("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "7")
+    done = document("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "7", "--samples", "2")
     assert [load["arrivals"]["users"] for load in done["loads"]] == [1, 3]
     for load in done["loads"]:
         assert [(sample["requests"], sample["tokens"]) for sample in load["samples"]] == [(7, 35)] * 2
@@ -238,7 +236,9 @@ def test_the_verb_measures_each_load(models: list[str | Path], prompts: list[str
 
 def test_the_verb_says_how_many_times_as_fast(models: list[str | Path], prompts: list[str | Path]) -> None:
     """Autoregressive decoding serves the same requests, and writes the same texts."""
-    done = document("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "6", "--speed-up")
+    done = document(
+        "serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "6", "--samples", "2", "--speed-up"
+    )
     assert [(its["arrivals"]["users"], its["configuration"]["policy"]) for its in done["loads"]] == [
         (users, policy) for users in (1, 3) for policy in ("autoregressive", "speculative")
     ]
@@ -247,7 +247,7 @@ def test_the_verb_says_how_many_times_as_fast(models: list[str | Path], prompts:
             [s["tokens"] for s in alone["samples"]] == [s["tokens"] for s in drafted["samples"]] == [30] * 2
         )
         assert alone["accepted_length"] == 1.0
-    shown = specbranch("serve-bench", *models, *prompts, *options, "--speed-up").stdout
+    shown = specbranch("serve-bench", *models, *prompts, *TWO_LOADS, "--requests", "6", "--speed-up").stdout
     assert "speed-up" in shown
     assert "Speed-ups are over autoregressive decoding at the same load" in " ".join(shown.split())
 
