@@ -23,7 +23,7 @@ from engine.kernels.rounding import Weight
 from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
-FEW_ROWS, MANY_ROWS = 18, 96
+FEW_ROWS, MANY_ROWS = 18, 512
 
 
 @cache
