@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.kernels.linear import round_weight
 from engine.models.cached_model import CachedModel
-from engine.models.fused_llama import FUSED_ROWS, block, has_instructions
+from engine.models.fused_llama import APART_ROWS, FUSED_ROWS, block, has_instructions
 from engine.models.llama import Llama
 from engine.models.rows import rows_behind
 
@@ -119,20 +119,25 @@ def test_branches_are_what_their_lines_are(bits: int | None) -> None:
 
 @needed
 @pytest.mark.parametrize("bits", [None, 8, 4])
-@pytest.mark.parametrize("count", [1, 4, MOST_ROWS + 2])
+@pytest.mark.parametrize("count", [1, 4, MOST_ROWS + 2, APART_ROWS + 3])
 def test_two_threads_compute_what_one_does(
     bits: int | None, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = lean(random_llama(), bits)
-    texts = []
+    """Whether they share the outputs of all rows or each has rows of its own."""
+    most = APART_ROWS + 3
+    for module in ("llama", "fused_llama"):
+        monkeypatch.setattr(f"engine.models.{module}.FUSED_ROWS", most)
+    decoder, line = lean(random_llama(), bits), (list(PREFIX) * (1 + most // len(PREFIX)))[:count]
+    decoder.watch = True
+    found = []
     for threads in (1, 2, 3):
         monkeypatch.setattr("engine.models.fused_llama._threads", lambda threads=threads: threads)
         with torch.inference_mode():
             decoder.cache.zero_()
         read(decoder, PREFIX[:MOST_ROWS], 0)
-        texts.append(read(decoder, PREFIX[:count], MOST_ROWS))
-    assert torch.equal(texts[0], texts[1])
-    assert torch.equal(texts[0], texts[2])
+        found.append((read(decoder, line, MOST_ROWS), decoder.features.clone(), decoder.cache.clone()))
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
 @needed

@@ -104,10 +104,15 @@ def together(decoder: Decoder, works: Sequence[Forwards[list[Tensor]]]) -> list[
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_however_many_rows() -> Iterator[None]:
-    """A compiled forward reads as many rows as there are, where PyTorch's would be faster from some number on."""
+    """A compiled forward reads as many rows as there are, where PyTorch's would be faster from some number on.
+
+    From a few on each of two threads has rows of its own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for module in ("llama", "fused_llama"):
             patch.setattr(f"engine.models.{module}.FUSED_ROWS", 900)
+        patch.setattr("engine.models.fused_llama.APART_ROWS", 7)
+        patch.setattr("engine.models.fused_llama._threads", lambda: 2)
         yield
 
 

@@ -3,7 +3,7 @@
 Activations are float32. Products read them rounded, to bfloat16 where the weights are bfloat16, and by row to 15 bits
 where the weights have 8; keys and values are kept in bfloat16. A row's numbers are the same however many rows are
 read at once. Several threads may run it for one forward: each computes part of the outputs of every product and part
-of the heads, and between these they wait for each other.
+of the heads, and between these they wait for each other; or, of many rows, each computes all of some of them.
 """
 
 from typing import Any
@@ -190,15 +190,16 @@ def _gate(fused: Array, inner: Array, first: int, until: int) -> None:
 
 @compiled
 def _meet(meeting: Array, size: int, round_: int) -> int:
-    """Wait until all threads have come to this round; returns the next one."""
-    if size > 1:
-        counter = meeting.ctypes.data
-        arrive(counter)  # type: ignore[call-arg]
-        looks = 0
-        while arrived(counter) < round_ * size:
-            looks += 1
-            if looks > SPINS:
-                give_way()
+    """Wait until all threads have come to this round; returns the next one. One that is alone has no rounds."""
+    if size == 1:
+        return round_
+    counter = meeting.ctypes.data
+    arrive(counter)  # type: ignore[call-arg]
+    looks = 0
+    while arrived(counter) < round_ * size:
+        looks += 1
+        if looks > SPINS:
+            give_way()
     return round_ + 1
 
 
@@ -210,9 +211,18 @@ def _part(outputs: int, rank: int, size: int) -> tuple[int, int]:
 
 
 @compiled
+def _pick(x: Array, wanted: Array, to: Array) -> None:
+    """Rows of `x` to where they are `wanted` among those of `to`; below 0: nowhere."""
+    for row in range(len(x)):
+        if wanted[row] >= 0:
+            to[wanted[row]] = x[row]
+
+
+@compiled
 def step(
     rank: int,
     size: int,
+    apart: bool,
     meeting: Array,
     bits: int,
     heads: int,
@@ -243,60 +253,70 @@ def step(
     mixed: Array,
     inner: Array,
     moved: Array,
+    wanted: Array,
+    ends: Array,
     features: Array,
     logits: Array,
 ) -> None:
     """The part of thread `rank` of `size`; `meeting` int64 [1] is 0 at the beginning.
+
+    Threads share the outputs of all rows, or (`apart`) each has rows of its own, which meet in the cache and at the
+    end.
 
     Reads `tokens` int64 [rows] at `positions` int64 [rows] into `slots` int64 [rows] of `cache` uint16 [layers, 2 x KV
     heads, slots, head's width]. Row r sees the first `counts` [r] of slots `seen` int64 [rows, ..], its own included;
     where all of them see slots in the same order, `seen` has one row. `cosine` and `sine` float32 [positions, head's
     width], `embedding` uint16 [vocabulary, width]. Weights of all layers are uint8 [layers, outputs, bytes] in blocks,
     their scales float32 [layers, ..] (`engine.models.fused_llama.block`). `x`, `fused`, `mixed`, `inner` and `moved`
-    are the threads' common scratch. Writes `logits` float32 [last, outputs] of the last rows, and their `features`
-    [layers watched, last, width].
+    are scratch for the rows, and common to threads that share them. Writes `logits` float32 [last, outputs] of the
+    rows that are wanted, and their `features` [layers watched, last, width]: `wanted` int64 [rows] says which of them a
+    row is, below 0 none. `ends` float32 [last, width] is what comes out for them: the last rows of a shared `x`.
     """
     rows, layers, last = len(x), len(norms), len(logits)
+    turn, turns = (0, 1) if apart else (rank, size)  # in the outputs of the rows that it has
     widest = max(x.shape[1], mixed.shape[1], inner.shape[1])
+    most = max(rows, last)
     # Rows of a power of 2 would share the processor's cache's sets.
     if bits == 16:
-        ready = np.empty((rows, 2 * widest + CHUNK), np.uint8)
+        ready = np.empty((most, 2 * widest + CHUNK), np.uint8)
     else:
-        ready = np.empty((2 * rows, widest + CHUNK), np.uint8)
-    units, starts = np.empty(rows, np.float32), np.empty((2 * rows, widest // CHUNK), np.int32)
-    normed = np.empty_like(x)
+        ready = np.empty((2 * most, widest + CHUNK), np.uint8)
+    units, starts = np.empty(most, np.float32), np.empty((2 * most, widest // CHUNK), np.int32)
+    both = np.empty((most, x.shape[1]), np.float32)
+    normed, normed_ends = both[:rows], both[:last]
     half = gate_up.shape[1] // 2
     kv_heads, round_ = cache.shape[1] // 2, 1
-    if rank == 0:
+    if turn == 0:
         for row in range(rows):
             widen(embedding[tokens[row]], x[row])
-    round_ = _meet(meeting, size, round_)
+    round_ = _meet(meeting, turns, round_)
     for layer in range(layers):
         _normalise(x, norms[layer, 0], epsilon, normed)
         _prepare(normed, bits, ready, units, starts)
-        first, until = _part(qkv.shape[1], rank, size)
+        first, until = _part(qkv.shape[1], turn, turns)
         _multiply(qkv[layer], qkv_scales[layer], bits, ready, units, starts, rows, fused, first, until)
-        round_ = _meet(meeting, size, round_)
-        places, share = (positions, cosine, sine, cache[layer]), rows >= SHARED_ROWS and kv_heads % size > 0
-        for kv_head in range(rank, kv_heads, size):
+        round_ = _meet(meeting, turns, round_)
+        places = (positions, cosine, sine, cache[layer])
+        share = apart or (rows >= SHARED_ROWS and kv_heads % size > 0)
+        for kv_head in range(turn, kv_heads, turns):
             keep(fused, kv_head, heads, *places, slots)
             if not share:
                 attend(fused, kv_head, heads, 0, rows, *places, seen, counts, mixed)
         if share:
             round_ = _meet(meeting, size, round_)
-            first, until = rows * kv_heads * rank // size, rows * kv_heads * (rank + 1) // size
+            first, until = rows * kv_heads * turn // turns, rows * kv_heads * (turn + 1) // turns
             for kv_head in range(first // rows, (until + rows - 1) // rows):
                 begin, end = max(first - kv_head * rows, 0), min(until - kv_head * rows, rows)
                 attend(fused, kv_head, heads, begin, end, *places, seen, counts, mixed)
-        round_ = _meet(meeting, size, round_)
+        round_ = _meet(meeting, turns, round_)
         _prepare(mixed, bits, ready, units, starts)
-        first, until = _part(out.shape[1], rank, size)
+        first, until = _part(out.shape[1], turn, turns)
         _multiply(out[layer], out_scales[layer], bits, ready, units, starts, rows, moved, first, until)
         _add(moved, x, first, until)
-        round_ = _meet(meeting, size, round_)
+        round_ = _meet(meeting, turns, round_)
         _normalise(x, norms[layer, 1], epsilon, normed)
         _prepare(normed, bits, ready, units, starts)
-        first, until = _part(half, rank, size)
+        first, until = _part(half, turn, turns)
         for shift in (0, half):
             _multiply(
                 gate_up[layer],
@@ -311,20 +331,23 @@ def step(
                 shift + until,
             )
         _gate(fused, inner, first, until)
-        round_ = _meet(meeting, size, round_)
+        round_ = _meet(meeting, turns, round_)
         _prepare(inner, bits, ready, units, starts)
-        first, until = _part(down.shape[1], rank, size)
+        first, until = _part(down.shape[1], turn, turns)
         _multiply(down[layer], down_scales[layer], bits, ready, units, starts, rows, moved, first, until)
         _add(moved, x, first, until)
-        round_ = _meet(meeting, size, round_)
+        round_ = _meet(meeting, turns, round_)
         watched = layer - layers + len(features)
-        if rank == 0 and watched >= 0:
-            features[watched] = x[rows - last :]
+        if watched >= 0 and turn == 0:
+            _pick(x, wanted, features[watched])
     if last == 0:  # a pass before the last one, of which only the cache is wanted
         return
-    _normalise(x[rows - last :], last_norm, epsilon, normed[:last])
+    if apart:
+        _pick(x, wanted, ends)
+        round_ = _meet(meeting, size, round_)
+    _normalise(ends, last_norm, epsilon, normed_ends)
     if rank == 0 and len(features):
-        features[-1] = normed[:last]
-    _prepare(normed[:last], bits, ready, units, starts)
+        features[-1] = normed_ends
+    _prepare(normed_ends, bits, ready, units, starts)
     first, until = _part(head.shape[0], rank, size)
     _multiply(head, head_scales, bits, ready, units, starts, last, logits, first, until)

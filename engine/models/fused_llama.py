@@ -24,6 +24,7 @@ from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
 FEW_ROWS, MANY_ROWS = 18, 512
+APART_ROWS = 48  # from which each thread has rows of its own instead of some outputs of all
 
 
 @cache
@@ -183,22 +184,24 @@ class FusedLlama:
         watched = min(WATCHED_LAYERS * self.blocks, len(self.norms)) if watch else 0
         features = np.empty((watched, last, width), np.float32)
         logits = np.empty((last, len(self.head.weights)), np.float32)
-        scratch = [of_all[:rows] for of_all in self._scratch]
         size, meeting = _threads(), np.zeros(1, np.int64)
+        apart = size > 1 and rows >= APART_ROWS
+        wanted = np.arange(last - rows, last)
+        ends = np.empty((last, width), np.float32) if apart else self._scratch.x[rows - last : rows]
 
         def run(rank: int) -> None:
+            mine, room = _own_rows(rank, size, rows) if apart else (slice(rows), slice(rows))
             step(
                 rank,
                 size,
+                apart,
                 meeting,
                 self.bits,
                 self.heads,
                 self.epsilon,
-                read,
-                at,
-                to,
-                seen,
-                counts,
+                *(np.ascontiguousarray(of_all[mine]) for of_all in (read, at, to)),
+                np.ascontiguousarray(seen[mine]) if len(seen) > 1 else seen,
+                np.ascontiguousarray(counts[mine]),
                 *slots,
                 self.embedding,
                 self.norms,
@@ -208,7 +211,9 @@ class FusedLlama:
                 *self.down,
                 self.last_norm,
                 *self.head,
-                *scratch,
+                *(of_all[room] for of_all in self._scratch),
+                np.ascontiguousarray(wanted[mine]),
+                ends,
                 features,
                 logits,
             )
@@ -299,6 +304,12 @@ def _threads() -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(threads, cores)
+
+
+def _own_rows(rank: int, size: int, rows: int) -> tuple[slice, slice]:
+    """Which rows a thread has for itself, and where in the scratch: by turns, since a prompt's later rows see more."""
+    counts = [len(range(other, rows, size)) for other in range(rank + 1)]
+    return slice(rank, rows, size), slice(sum(counts[:-1]), sum(counts))
 
 
 def _seen(batch: Sequence[Rows], positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
