@@ -28,7 +28,7 @@ PROMPT = [0, 1, 2, 0, 1, 2, 0, 1]  # repeats itself, for policies that go by tha
 
 
 class TableDecoder:
-    """`engine.models.cached_model.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to."""
+    """`engine.models.decoder.Decoder` over logits `table` [tokens, tokens, rows]; it sees what it is told to."""
 
     def __init__(self, table: Tensor, kept_tokens: Tensor | None = None) -> None:
         self.table = table

@@ -86,7 +86,7 @@ def test_trees_and_rollback_equal_whole_texts(family: str, data: st.DataObject) 
 def test_a_long_prompt_is_read_in_parts(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many rows at once as are allowed, and the same in the end."""
     model, prompt = tiny(family, 1), [1 + (7 * i * i + i) % 47 for i in range(50)]
-    monkeypatch.setattr("engine.models.cached_model.MOST_ROWS", 8)
+    monkeypatch.setattr("engine.models.reader.MOST_ROWS", 8)
     parts: list[int] = []
     decoder = TransformersModel(model)
     read = decoder.forward

@@ -65,7 +65,8 @@ def test_a_drawn_gap_is_what_the_logit_lacks_with_its_noise(pair: Pair, logits: 
     path, place = drawn(pair, DRAWN), 4
     right = path[place]
     row = logits(path)[place]
-    heard = row + DRAWN.temperature * gumbel(DRAWN.seed, [len(PROMPT) + place], torch.arange(len(row)))[0]
+    (noise,) = gumbel([(DRAWN.seed, len(PROMPT) + place)], torch.arange(len(row)))
+    heard = row + DRAWN.temperature * noise
     assert int(heard.argmax()) == right
     for other in (right - 1, right + 1, (right + 20) % 48):
         path[place] = other

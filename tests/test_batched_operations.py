@@ -8,7 +8,8 @@ from tiny_families import tiny
 from tiny_models import tiny_llama
 
 from calibrate.costs import operations
-from engine.models.cached_model import CachedModel, Decoder
+from engine.models.cached_model import CachedModel
+from engine.models.decoder import Decoder
 from engine.models.llama import Llama
 from engine.models.rows import Rows
 from engine.models.specs import TARGET

@@ -85,7 +85,7 @@ def test_rows_of_a_cut_head_are_named_by_token() -> None:
         cut.clear(prompt)
         logits = cut.read(prompt, last=1)[0]
         count = int(logits.isfinite().sum())
-        tokens = cut.token_ids(range(count))
+        tokens = cut.reader.token_ids(range(count))
         assert set(tokens) == {*kept.tolist(), *prompt}
         assert len(tokens) == len(set(tokens))
         torch.testing.assert_close(logits[:count], whole[tokens])

@@ -108,7 +108,7 @@ def test_a_cut_head_hears_each_prompt() -> None:
         for model in (captured, plain):
             model.clear(prompt)
         assert_close(captured.read(prompt[:3]), plain.read(prompt[:3]))
-        assert captured.token_ids(range(3, 5)) == plain.token_ids(range(3, 5))
+        assert captured.reader.token_ids(range(3, 5)) == plain.reader.token_ids(range(3, 5))
 
 
 def test_features_are_those_of_the_forward_itself() -> None:
@@ -157,4 +157,4 @@ def test_a_cut_head_hears_each_prompt_on_a_device() -> None:
         for read in (got, want):
             read.clear(prompt)
         assert_close(got.read(prompt[:3]).cpu(), want.read(prompt[:3]))
-        assert got.token_ids(range(3, 5)) == want.token_ids(range(3, 5))
+        assert got.reader.token_ids(range(3, 5)) == want.reader.token_ids(range(3, 5))

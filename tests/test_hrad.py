@@ -10,7 +10,8 @@ from tiny_models import PROMPTS, tiny_llama
 from torch.nn import functional
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import WATCHED_LAYERS, CachedModel, Decoder
+from engine.models.cached_model import CachedModel
+from engine.models.decoder import WATCHED_LAYERS, Decoder
 from engine.models.hrad import (
     Predictor,
     draft_identity,

@@ -20,8 +20,9 @@ from table_pair import END, PROMPT, exact_law, players, tables
 
 from engine.configuration import Configuration
 from engine.models import decoding
-from engine.models.cached_model import CachedModel, Forwards
+from engine.models.cached_model import CachedModel
 from engine.models.distributions import distribution, perturb
+from engine.models.reader import Forwards
 from engine.models.sampling import Sampling
 from engine.policies.tree import TokenTree, first_nodes
 from engine.runtime.session import generate

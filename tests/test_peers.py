@@ -48,7 +48,7 @@ def test_a_draft_scores_as_ours_does(specs: dict[str, ModelSpec], name: str) -> 
     mine = ours.read(PROMPTS[3])
     scores = theirs(torch.tensor([PROMPTS[3]])).logits[0]
     if name == "distilled":
-        kept = ours.token_ids(range(int(mine[0].isfinite().sum())))
+        kept = ours.reader.token_ids(range(int(mine[0].isfinite().sum())))
         others = [token for token in range(48) if token not in kept]
         assert (scores[:, others] == float("-inf")).all()
         scores, mine = scores[:, kept], mine[:, : len(kept)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from engine.drafts.random_pair import make_random_pair
-from engine.models.decoding import choices
+from engine.kernels.ranking import best
 from engine.models.specs import ModelSpec
 from engine.runtime.loading import load_model
 
@@ -22,7 +22,7 @@ def test_drafts_predict_a_random_target(tmp_path: Path) -> None:
         while len(text) < len(prompt) + TOKENS:
             logits = target.read(target.rewind(text), last=1)
             chances.append(float(torch.softmax(logits, -1).max()))
-            text += choices(target, logits)
+            text += best(logits)
         target.clear()
         texts.append(text)
     found = {}
@@ -32,7 +32,7 @@ def test_drafts_predict_a_random_target(tmp_path: Path) -> None:
         said = 0
         for prompt, text in zip(prompts, texts, strict=True):
             draft.clear()
-            ahead = choices(draft, draft.read(text[:-1]))[len(prompt) - 1 :]
+            ahead = best(draft.read(text[:-1]))[len(prompt) - 1 :]
             said += sum(mine == its for mine, its in zip(ahead, text[len(prompt) :], strict=True))
         found[name] = said / (len(prompts) * TOKENS)
     assert found["int8"] > 0.85

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.kernels.crew import Crew
 from engine.kernels.ranking import best, entropies, ranked, ranked_by_torch
 
 # Few values, so that there are many ties; and one that no token has that can be drawn.
@@ -36,7 +37,28 @@ def test_threads_share_many_rows(threads: int, monkeypatch: pytest.MonkeyPatch) 
     """Each row once, in its place; of equal logits the first."""
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     logits = torch.randint(0, 40, (37, 500), generator=torch.Generator().manual_seed(threads)).float()
-    assert best(logits) == [row.index(max(row)) for row in logits.tolist()]
+    crew = Crew()
+    assert best(logits, crew) == [row.index(max(row)) for row in logits.tolist()]
+    for (places, _), row in zip(ranked(logits, 3, crew), logits.tolist(), strict=True):
+        assert places == expected(row, 3)[0]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@settings(deadline=None, max_examples=50)
+@given(st.lists(LOGITS, min_size=1, max_size=20), st.integers(1, 5), st.integers(0, 3))
+def test_rows_together_are_ranked_as_each_alone(
+    threads: int, rows: list[list[float]], count: int, more: int
+) -> None:
+    """To the last bit and in the order of ties, also where one of them is asked for more than the others."""
+    width = max(map(len, rows)) + 1
+    logits = torch.tensor([[1.5, *row, *[-3.5] * (width - 1 - len(row))] for row in rows])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.get_num_threads", lambda: threads)
+        together, largest = ranked(logits, count + more, Crew()), best(logits, Crew())
+    for row, (places, chances), first in zip(logits, together, largest, strict=True):
+        assert [(places[:count], chances[:count])] == ranked(row[None].clone(), count)
+        assert [first] == best(row[None].clone()) == places[:1]
+    assert torch.equal(entropies(logits), torch.cat([entropies(row[None].clone()) for row in logits]))
 
 
 @pytest.mark.parametrize("width", [1, 127, 128, 129, 49152])

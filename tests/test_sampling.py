@@ -21,5 +21,8 @@ def test_texts_share_no_noise() -> None:
     one, other = base.of_text("one"), base.of_text("other")
     assert one == base.of_text("one") != base.model_copy(update={"seed": 5}).of_text("one")
     assert (one.temperature, one.top_p) == (0.8, 0.9)
-    mine, theirs = (gumbel(text.seed, range(5000), torch.tensor([0]))[:, 0] for text in (one, other))
+    mine, theirs = (
+        gumbel([(text.seed, place) for place in range(5000)], torch.tensor([0]))[:, 0]
+        for text in (one, other)
+    )
     assert kstest(mine - theirs, "logistic").pvalue > 1e-3  # the law of the difference of two such numbers

@@ -1,6 +1,7 @@
 """Several texts in one cache are read as each alone would be, in any mixture of lines, leaves, branches and rewinds."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,9 +16,11 @@ from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 from torch import Tensor
 
 from engine.errors import ConfigurationError
-from engine.models.cached_model import CachedModel, Decoder, Forwards, SharedCache, read_ahead
+from engine.models.cached_model import CachedModel, SharedCache
 from engine.models.captured import CapturedForwards
+from engine.models.decoder import Decoder
 from engine.models.llama import Llama
+from engine.models.reader import Forwards
 from engine.models.slot_pool import PoolExhausted
 from engine.models.transformers_model import TransformersModel
 
@@ -83,20 +86,21 @@ def written(model: CachedModel, prompt: Sequence[int], steps: Sequence[Any]) -> 
             text = [*text[: max(1, len(text) - how)], *what]
             found.append((yield from model.read_by_forwards(model.rewind(text), last=1)))
     found.append((yield from model.read_by_forwards(model.rewind([*text, 3]), last=1)))
-    return found
+    return [of_one.logits for of_one in found]
 
 
-def together(decoder: Decoder, works: Sequence[Forwards[list[Tensor]]]) -> list[list[Tensor]]:
+def together(shared: SharedCache, works: Sequence[Forwards[list[Tensor]]]) -> list[list[Tensor]]:
     """What several texts' works come to, whose forwards are merged while there are several."""
     values: dict[int, list[Tensor]] = {}
     waiting = [(i, next(work)) for i, work in enumerate(works)]
     while waiting:
-        logits = decoder.forward([read_ahead(decoder, rows) for _, rows in waiting])
-        parts = torch.split(logits.clone(), [rows.last for _, rows in waiting])
+        asks = [ask for _, ask in waiting]
+        shared.make_ready(asks)
+        answers = [replace(found, logits=found.logits.clone()) for found in shared.reader.read(asks)]
         going, waiting = waiting, []
-        for (i, _), part in zip(going, parts, strict=True):
+        for (i, _), found in zip(going, answers, strict=True):
             try:
-                waiting.append((i, works[i].send(part)))
+                waiting.append((i, works[i].send(found)))
             except StopIteration as end:
                 values[i] = end.value
     return [values[i] for i in range(len(works))]
@@ -138,7 +142,7 @@ def test_texts_in_one_cache_are_read_as_each_alone(
         expected.append([part.clone() for part in model.compute(written(model, *plan))])
     shared = SharedCache(make(), 400)
     models = [CachedModel(shared.decoder, shared) for _ in plans]
-    got = together(shared.decoder, [written(model, *plan) for model, plan in zip(models, plans, strict=True)])
+    got = together(shared, [written(model, *plan) for model, plan in zip(models, plans, strict=True)])
     agree(got, expected, to_the_bit)
     for model in models:
         model.leave()
@@ -157,7 +161,7 @@ def test_slots_that_a_text_left_are_used_again(make: Callable[[], Decoder], to_t
     third.leave()
     first.clear()
     text = [*PROMPTS[3], *PROMPTS[4]]
-    got = together(shared.decoder, [written(first, text, steps), written(second, PROMPTS[1], steps)])
+    got = together(shared, [written(first, text, steps), written(second, PROMPTS[1], steps)])
     assert not isinstance(first.slots, range), "its slots should lie on both sides of the second text's"
     alone = make()
     expected = []
@@ -174,13 +178,11 @@ def test_long_prompts_are_read_beside_other_rows(
     make: Callable[[], Decoder], to_the_bit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In parts, of which the last is read beside the other texts' rows, and has more than those that are wanted."""
-    monkeypatch.setattr("engine.models.cached_model.MOST_ROWS", 7)
+    monkeypatch.setattr("engine.models.reader.MOST_ROWS", 7)
     prompts = [[t % VOCABULARY for t in PREFIX], PROMPTS[1], [t % VOCABULARY for t in PREFIX[:20]]]
     shared, alone = SharedCache(make(), 400), make()
     models = [CachedModel(shared.decoder, shared) for _ in prompts]
-    got = together(
-        shared.decoder, [written(m, prompt, []) for m, prompt in zip(models, prompts, strict=True)]
-    )
+    got = together(shared, [written(m, prompt, []) for m, prompt in zip(models, prompts, strict=True)])
     expected = []
     for prompt in prompts:
         model = CachedModel(alone)
@@ -198,7 +200,7 @@ def test_a_cut_head_says_of_each_text_what_it_would_alone(kept: list[int]) -> No
 
     def said(text: CachedModel, logits: Tensor) -> dict[int, float]:
         rows = logits[0].isfinite().nonzero()[:, 0].tolist()
-        return dict(zip(text.token_ids(rows), logits[0, rows].tolist(), strict=True))
+        return dict(zip(text.reader.token_ids(rows), logits[0, rows].tolist(), strict=True))
 
     shared = SharedCache(cut(), 100)
     texts = [CachedModel(shared.decoder, shared) for _ in range(3)]

@@ -5,7 +5,8 @@ ends with the choice of tokens on the host or waits, so that device work is over
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,8 @@ from engine.models.specs import TARGET
 from engine.runtime.worker_process import Host, Hosted
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from engine.models.cached_model import CachedModel, Forwards
+    from engine.models.cached_model import CachedModel
+    from engine.models.reader import Forwards, Found, Wanted
 
 # A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
 LONGEST_LINE = 32
@@ -66,6 +66,18 @@ def _fill_several(hosted: Hosted, context: int, sequences: int, room: int) -> "l
     return texts
 
 
+def _wanted(name: str, count: int = 1) -> "Wanted":
+    """What a model's rows are read for: the target's own token, or so many candidates of a draft."""
+    from engine.models.reader import Wanted
+
+    return Wanted(1, chances=False) if name == TARGET else Wanted(count)
+
+
+def _look(model: "CachedModel", tokens: Sequence[int], last: int, wanted: "Wanted") -> None:
+    """Read tokens in a row and choose from the `last` of them."""
+    model.compute(model.read_by_forwards(tokens, last, wanted=wanted))
+
+
 def _repeat(sample: Callable[[], float], repeats: int, warm_ups: int = WARM_UPS) -> list[float]:
     """Warm-ups, then `repeats` samples, but one of a slow operation."""
     took = 0.0
@@ -92,26 +104,23 @@ def time_forward(
     `after` names a model of the same worker that makes a forward before each sample, as it does where models
     take turns: it leaves nothing of a small draft's weights in the processor's cache.
     """
-    from engine.models.decoding import candidates, choices
-
     other = _fill(host.models[after], FILLED) if after else None
     model = _fill(host.models[name], context)
     line = _filler(context + tokens)
     last = tokens if tokens <= LONGEST_LINE else 1
+    wanted = _wanted(name, CANDIDATES)
 
     def sample() -> float:
         start = time.perf_counter()
-        unread = model.rewind(line, context)
-        logits = model.read(unread, last=last)
-        choices(model, logits) if name == TARGET else candidates(model, logits[-1:], CANDIDATES)
+        _look(model, model.rewind(line, context), last, wanted)
         return time.perf_counter() - start
 
     def again() -> float:
         if other:
-            choices(other, other.read(_filler(1), last=1))
+            _look(other, _filler(1), 1, _wanted(after or TARGET))
             other.rewind([*_filler(FILLED), 0], FILLED)
         elif tokens > LONGEST_LINE:
-            choices(model, model.read(_filler(1), last=1))
+            _look(model, _filler(1), 1, wanted)
             model.rewind([*line[:context], 0], context)
         took = sample()
         model.rewind([*line[:context], 0], context)
@@ -133,14 +142,12 @@ def time_branches(
     With one of the `warm_ups` it is as a draft's further steps are where models take turns: not the first behind the
     target's forward, nor one of many.
     """
-    from engine.models.decoding import candidates
-
     model = _fill(host.models[name], context)
-    rows = [5 + branch for branch in range(tokens)]
+    rows, wanted = [5 + branch for branch in range(tokens)], _wanted(name)
 
     def sample() -> float:
         start = time.perf_counter()
-        candidates(model, model.read_nodes(rows, [-1] * tokens), 1)
+        model.compute(model.read_nodes_by_forwards(rows, [-1] * tokens, wanted))
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took
@@ -162,16 +169,14 @@ def time_burst(
 
     Other work then takes the place of a small draft's weights in the processor's caches, and they fill again.
     """
-    from engine.models.decoding import candidates
-
-    model = _fill(host.models[name], context)
+    model, wanted = _fill(host.models[name], context), _wanted(name)
 
     def sample() -> float:
         if pause:
             time.sleep(pause)
         start = time.perf_counter()
         for step in range(tokens):
-            candidates(model, _read_step(model, branches, step), 1)
+            _read_step(model, branches, step, wanted)
         took = time.perf_counter() - start
         model.rewind([*_filler(context), 0], context)
         return took
@@ -194,21 +199,21 @@ def time_batched(
     Of the target, over as many `tokens` in a row of each, all of which are judged. Of a draft, so many `steps` in a row
     of as many branches of each; the warm-ups are those of `time_branches`.
     """
-    from engine.models.decoding import candidates, choices
-
     texts = _fill_several(host.models[name], context, sequences, room=tokens * steps)
-    line = _filler(context + tokens)
+    line, wanted = _filler(context + tokens), _wanted(name)
 
     def judge() -> None:
-        works = [text.read_by_forwards(text.rewind(line, context), last=tokens) for text in texts]
-        for text, logits in _read_together(texts, works):
-            choices(text, logits)
+        unread = [text.rewind(line, context) for text in texts]
+        _read_together(
+            texts,
+            [t.read_by_forwards(u, tokens, wanted=wanted) for t, u in zip(texts, unread, strict=True)],
+        )
 
     def write() -> None:
         for step in range(steps):
-            works = [text.read_nodes_by_forwards(*_step(tokens, step)) for text in texts]
-            for text, logits in _read_together(texts, works):
-                candidates(text, logits, 1)
+            _read_together(
+                texts, [text.read_nodes_by_forwards(*_step(tokens, step), wanted) for text in texts]
+            )
 
     def sample() -> float:
         start = time.perf_counter()
@@ -221,21 +226,14 @@ def time_batched(
     return _repeat(sample, repeats, warm_ups)
 
 
-def _read_together(
-    texts: "Sequence[CachedModel]", works: "Sequence[Forwards[Tensor]]"
-) -> "Iterator[tuple[CachedModel, Tensor]]":
-    """Each text with the logits that its work ends with, behind the one forward that all of them ask for."""
-    batch = [next(work) for work in works]
+def _read_together(texts: "Sequence[CachedModel]", works: "Sequence[Forwards[Found]]") -> None:
+    """Run the one forward that all works ask for, which end with it."""
+    asks = [next(work) for work in works]
     if (shared := texts[0].shared) is not None:
-        shared.make_ready(batch)
-    logits, begin = texts[0].decoder.forward(batch), 0
-    for text, work, rows in zip(texts, works, batch, strict=True):
-        end = begin + rows.last
-        try:
-            work.send(logits[begin:end])
-        except StopIteration as done:
-            yield text, done.value
-        begin = end
+        shared.make_ready(asks)
+    for work, found in zip(works, texts[0].reader.read(asks), strict=True):
+        with suppress(StopIteration):
+            work.send(found)
 
 
 def _step(branches: int, step: int) -> tuple[list[int], Sequence[int]]:
@@ -244,18 +242,18 @@ def _step(branches: int, step: int) -> tuple[list[int], Sequence[int]]:
     return [5 + branch + step for branch in range(branches)], last
 
 
-def _read_step(model: "CachedModel", branches: int, step: int) -> "Tensor":
+def _read_step(model: "CachedModel", branches: int, step: int, wanted: "Wanted") -> None:
     """One step of some branches, as a draft's reads them."""
-    return model.read_nodes(*_step(branches, step))
+    model.compute(model.read_nodes_by_forwards(*_step(branches, step), wanted))
 
 
 def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
     """Selecting the last of `tokens` branches, each `FORK_DEPTH` tokens deep, behind `context`."""
-    model = _fill(host.models[name], context)
+    model, wanted = _fill(host.models[name], context), _wanted(name)
 
     def sample() -> float:
         for depth in range(FORK_DEPTH):
-            _read_step(model, tokens, depth)
+            _read_step(model, tokens, depth, wanted)
         chosen = [5 + tokens - 1 + depth for depth in range(FORK_DEPTH)]
         host.synchronise()
         start = time.perf_counter()
@@ -282,7 +280,7 @@ def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) ->
     def sample() -> float:
         host.synchronise()
         start = time.perf_counter()
-        perturb(logits, Sampling(temperature=1.0), places, model.decoder.kept_tokens)
+        perturb(logits, Sampling(temperature=1.0), places, model.decoder.kept_tokens, model.reader.crew)
         host.synchronise()
         return time.perf_counter() - start
 

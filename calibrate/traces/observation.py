@@ -129,12 +129,13 @@ def _seen(
     All wrong first candidates are then continued side by side, each seeing the true text before it and its own tokens
     alone.
     """
-    from engine.models.decoding import candidates
-    from engine.models.distributions import acceptance_bound, perturb
+    from engine.models.reader import Ask, Wanted
     from engine.models.rows import Rows, Visibility
 
-    logits = perturb(logits, how, range(before, before + len(path)), model.decoder.kept_tokens)
-    best, bounds = candidates(model, logits, count), acceptance_bound(logits).tolist()
+    places = range(before, before + len(path))
+    wanted = Wanted(count, bounds=True, sampling=how, places=places)
+    (found,) = model.reader.find(logits, [wanted], [len(path)])
+    best, bounds = found.candidates, found.bounds
     missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]
     off_chances = [[float("nan")] * length for _ in path]
@@ -149,20 +150,18 @@ def _seen(
             slots.append(first + row)
         positions = [prefix + step for prefix in prefixes]
         rows = Rows(current, positions, first, Visibility(prefixes, own), len(missed))
-        read = model.decoder.forward([rows])
-        logits = perturb(
-            read.float(), how, [position + 1 for position in positions], model.decoder.kept_tokens
-        )
-        best_now, bounds_now = candidates(model, logits, 1), acceptance_bound(logits).tolist()
-        for row, (position, ((token,), (chance,))) in enumerate(zip(missed, best_now, strict=True)):
+        behind = [position + 1 for position in positions]
+        wanted = Wanted(1, bounds=True, sampling=how, places=behind)
+        (found,) = model.reader.read([Ask(model, rows, wanted)])
+        for row, (position, ((token,), (chance,))) in enumerate(zip(missed, found.candidates, strict=True)):
             current[row] = off_tokens[position][step] = token
-            off_chances[position][step], off_bounds[position][step] = chance, bounds_now[row]
+            off_chances[position][step], off_bounds[position][step] = chance, found.bounds[row]
     return {
         "tokens": [tokens for tokens, _ in best],
         "chances": [chances for _, chances in best],
         "off_tokens": off_tokens,
         "off_chances": off_chances,
-        "bounds": bounds,
+        "bounds": list(bounds),
         "off_bounds": off_bounds,
     }
 

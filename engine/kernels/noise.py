@@ -14,13 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.kernels.crew import Crew
 from engine.kernels.cuda_graphs import Recorded
+from engine.kernels.shared_rows import by_rows
 
 try:
     from engine.kernels import compiled_noise
 except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiles
     compiled_noise = None  # type: ignore[assignment]
 
+SHARED_ROWS = 4  # from which several threads add noise, of which a row takes some 90 us
 RECORDED_ROWS = 16  # of noise as one graph on a CUDA device
 # SplitMix64's, as PyTorch's signed integers have them.
 STEP, FIRST, SECOND = (
@@ -28,26 +31,39 @@ STEP, FIRST, SECOND = (
 )
 
 
+Draw = tuple[int, int]
+"""A seed and a place in the text, from which a token's noise follows."""
+
+
 def with_noise(
-    scores: Tensor, seed: int, places: Sequence[int], temperature: float, tokens: Tensor | None = None
+    scores: Tensor,
+    draws: Sequence[Draw],
+    temperature: float,
+    tokens: Tensor | None = None,
+    crew: Crew | None = None,
 ) -> Tensor:
     """`temperature` times (scores + noise), float32 [n, rows], of float32 `scores` [n, rows].
 
-    `places` [n] in the text; `tokens` int64 [rows] are the rows' token ids where they are not their numbers.
+    `draws` [n]: of each row; `tokens` int64 [rows] are the rows' token ids where they are not their numbers. A `crew`
+    shares many rows.
     """
     if tokens is None:
         tokens = torch.arange(scores.shape[-1], device=scores.device)
     if compiled_noise is None or scores.device.type != "cpu":
-        return (scores + gumbel(seed, places, tokens)).mul_(temperature)
-    found = np.empty(scores.shape, np.float32)
-    keys = np.array([_key(seed, place) for place in places], np.uint64)
-    compiled_noise.drawn(scores.contiguous().numpy(), keys, tokens.numpy(), np.float32(temperature), found)
+        return (scores + gumbel(draws, tokens)).mul_(temperature)
+    found, keys = np.empty(scores.shape, np.float32), np.array([_key(*draw) for draw in draws], np.uint64)
+    given, ids, factor = scores.contiguous().numpy(), tokens.numpy(), np.float32(temperature)
+
+    def add(mine: slice) -> None:
+        compiled_noise.drawn(given[mine], keys[mine], ids, factor, found[mine])
+
+    by_rows(add, len(keys), SHARED_ROWS, crew)
     return torch.from_numpy(found)
 
 
-def gumbel(seed: int, places: Sequence[int], tokens: Tensor) -> Tensor:
-    """The noise of token ids `tokens` int64 [m] at `places` [n], float32 [n, m], on their device by PyTorch."""
-    keys = [_key(seed, place) for place in places]
+def gumbel(draws: Sequence[Draw], tokens: Tensor) -> Tensor:
+    """The noise of token ids `tokens` int64 [m] at `draws` [n], float32 [n, m], on their device by PyTorch."""
+    keys = [_key(*draw) for draw in draws]
     signed = torch.tensor([key - (key >> 63 << 64) for key in keys], device=tokens.device)
     return _noise_at_once(signed, tokens).clone() if len(keys) <= RECORDED_ROWS else _noise(signed, tokens)
 

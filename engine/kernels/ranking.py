@@ -4,64 +4,54 @@ Equal logits, which bfloat16 makes common, go by the row of the head, so by toke
 `topk`, a draft would miss tokens that it knows, and differently for different shapes.
 """
 
-import threading
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.kernels.crew import Crew
 from engine.kernels.cuda_graphs import Recorded
+from engine.kernels.shared_rows import by_rows
 
 try:
     from engine.kernels import compiled_ranking
 except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiles
     compiled_ranking = None  # type: ignore[assignment]
 
-SHARED_ROWS = 16  # from which several threads look for the largest logits, which costs some 50 us
+SHARED_ROWS = 8  # from which several threads look through logits, which costs some 50 us
 SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
 LISTED, LISTED_ROWS = 12, 16  # logits a row and rows, up to which one graph lists them on a CUDA device
 
 
-def best(logits: Tensor) -> list[int]:
-    """Where the largest of each row of float32 logits [n, rows of the head] is."""
+def best(logits: Tensor, crew: Crew | None = None) -> list[int]:
+    """Where the largest of each row of float32 logits [n, rows of the head] is; a `crew` shares many rows."""
     if compiled_ranking is None or logits.device.type != "cpu":
         found: list[int] = logits.argmax(dim=-1).tolist()
         return found
     rows, places = logits.numpy(), np.empty((len(logits), 1), np.int64)
-    threads = torch.get_num_threads() if len(rows) >= SHARED_ROWS else 1
 
-    def find(rank: int) -> None:
-        mine = slice(len(rows) * rank // threads, len(rows) * (rank + 1) // threads)
+    def find(mine: slice) -> None:
         compiled_ranking.largest_of(rows[mine], places[mine])
 
-    if threads == 1:
-        find(0)
-    else:
-        _crew().run(find, threads)
+    by_rows(find, len(rows), SHARED_ROWS, crew)
     return list(places[:, 0].tolist())
 
 
-_own = threading.local()
+def ranked(logits: Tensor, count: int, crew: Crew | None = None) -> list[tuple[list[int], list[float]]]:
+    """Of each row of float32 logits [n, rows of the head]: where its `count` largest are, and their probabilities.
 
-
-def _crew() -> Crew:
-    """Of this thread, since several may rank at the same time."""
-    if not hasattr(_own, "crew"):
-        _own.crew = Crew()
-    crew: Crew = _own.crew
-    return crew
-
-
-def ranked(logits: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
-    """Of each row of float32 logits [n, rows of the head]: where its `count` largest are, and their probabilities."""
+    A `crew` shares many rows.
+    """
     count = min(count, logits.shape[-1])
     if compiled_ranking is None or logits.device.type != "cpu":
         return ranked_by_torch(logits, count)
     rows, places = logits.numpy(), np.empty((len(logits), count), np.int64)
     chances = np.empty(places.shape, np.float32)
-    compiled_ranking.largest_of(rows, places)
-    compiled_ranking.chances_of(rows, places, chances)
+
+    def rank(mine: slice) -> None:
+        compiled_ranking.largest_of(rows[mine], places[mine])
+        compiled_ranking.chances_of(rows[mine], places[mine], chances[mine])
+
+    by_rows(rank, len(rows), SHARED_ROWS, crew)
     return list(zip(places.tolist(), chances.tolist(), strict=True))
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from engine.kernels.crew import Crew
 from engine.kernels.linear import SPARE_BYTES, rounded
 from engine.kernels.rounding import Weight
-from engine.models.cached_model import WATCHED_LAYERS
+from engine.models.decoder import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
 FEW_ROWS, MANY_ROWS = 18, 512

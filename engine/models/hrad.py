@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import CachedModel, Decoder
+from engine.models.cached_model import CachedModel
+from engine.models.decoder import Decoder
 from engine.models.specs import ModelSpec
 from engine.tensor_files import load_tensors, save_tensors
 

@@ -3,7 +3,7 @@
 Forwards of a few rows are one compiled function where the processor has what it takes (`engine.models.fused_llama`),
 one graph on a CUDA device (`engine.models.captured`), and PyTorch's operations elsewhere. The general path through
 transformers (`engine.models.transformers_model`) serves every other architecture; both offer
-`engine.models.cached_model.Decoder`.
+`engine.models.decoder.Decoder`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +19,10 @@ from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_wei
 from engine.kernels.noise import with_noise
 from engine.kernels.ranking import best, ranked
 from engine.kernels.rounding import Weight, stacked
-from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.capabilities import Capabilities, position_limit
 from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, View
 from engine.models.cut_head import CutHead
+from engine.models.decoder import WATCHED_LAYERS
 from engine.models.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.models.rows import Rows, arranged, joined, row_count, rows_behind, spans, wanted_count
 
@@ -176,7 +176,7 @@ class Llama:
             self.captured.prepare(self.capacity)
         for rows in range(1, FEW_ROWS + 1 if self.captured else 2):
             logits = self.forward([rows_behind([0] * rows, 0)]).float()
-            best(logits), ranked(logits, 1), with_noise(logits, 0, range(rows), 1.0, self.kept_tokens)
+            best(logits), ranked(logits, 1), with_noise(logits, [(0, 0)] * rows, 1.0, self.kept_tokens)
 
     def _allocate(self, capacity: int) -> None:
         # The last slot is nobody's: rows that fill up a graph are written there.
@@ -210,7 +210,7 @@ class Llama:
 
     @property
     def kept_tokens(self) -> Tensor | None:
-        """See `engine.models.cached_model.Decoder`."""
+        """See `engine.models.decoder.Decoder`."""
         return self.cut.tokens if self.cut else None
 
     @property

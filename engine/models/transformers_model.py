@@ -1,4 +1,4 @@
-"""The general path: any causal model of transformers as a decoder over slots (`engine.models.cached_model.Decoder`)."""
+"""The general path: any causal model of transformers as a decoder over slots (`engine.models.decoder.Decoder`)."""
 
 import inspect
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from engine.errors import SpecBranchError
-from engine.models.cached_model import WATCHED_LAYERS
 from engine.models.capabilities import Capabilities, position_limit
+from engine.models.decoder import WATCHED_LAYERS
 from engine.models.rows import Rows, arranged, joined, row_count, spans
 from engine.models.slot_cache import SlotCache
 from engine.models.slot_masks import SlotView, follow_views, heeds_views

@@ -1,14 +1,10 @@
 """A job of a request that is served, and the forwards that it asks for, which join those of other requests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from engine.models.cached_model import CachedModel, Forwards
-from engine.models.rows import Rows
+from engine.models.reader import Ask, Forwards, Found
 from engine.runtime import worker_process
 from engine.runtime.channel import Ticket
 from engine.runtime.scheduler import Forward, Model
@@ -23,29 +19,29 @@ JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
 class BatchJob:
     """A job: the forwards that it asks for, since when, and the one that it waits for.
 
-    `parts`: logits and features of that forward's rows, as far as they were read in chunks.
+    `parts`: what was found of that forward's rows, as far as they were read in chunks.
     """
 
     request: int
     name: str
     model: Model
     work: Forwards[Any]
-    text: CachedModel
     ticket: Ticket
     start: float | None = None
-    rows: Rows | None = None
-    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    ask: Ask | None = None
+    parts: list[Found] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
         """Whether it is known what it came to."""
         return self.ticket.reply is not None or self.ticket.error is not None
 
-    def part(self, forward: "Forward[BatchJob]") -> Rows:
+    def part(self, forward: "Forward[BatchJob]") -> Ask:
         """What a forward reads of the rows that are waited for: all of them, or a chunk."""
-        assert self.rows is not None
-        end = len(self.rows) - forward.rest
-        return self.rows if end == forward.rows == len(self.rows) else self.rows.part(end - forward.rows, end)
+        assert self.ask is not None
+        count = len(self.ask.rows)
+        end = count - forward.rest
+        return self.ask if end == forward.rows == count else self.ask.part(end - forward.rows, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +51,9 @@ class Ended:
     value: Any
 
 
-def advance(work: Forwards[Any], logits: Tensor | None) -> Rows | Ended:
+def advance(work: Forwards[Any], found: Found | None) -> Ask | Ended:
     """What a job asks for next, or what it came to."""
     try:
-        return next(work) if logits is None else work.send(logits)
+        return next(work) if found is None else work.send(found)
     except StopIteration as end:
         return Ended(end.value)
-
-
-def joined_parts(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Logits and features of rows that were read in chunks."""
-    logits, features = (torch.cat(each) for each in zip(*parts, strict=True))
-    return logits, features

@@ -14,17 +14,16 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from engine.errors import SpecBranchError
-from engine.kernels.ranking import best
-from engine.models.cached_model import CachedModel, SharedCache, read_ahead
-from engine.models.rows import Rows, row_count, wanted_count
+from engine.models.cached_model import CachedModel, SharedCache
+from engine.models.reader import LOGITS, Ask, Found, joined
+from engine.models.rows import row_count
 from engine.policies import load_policy, uses
 from engine.policies.load import Answer, LoadQuestion
 from engine.policies.protocol import Steps, Waits
 from engine.record import Run
-from engine.runtime.batch_jobs import JOBS, BatchJob, Ended, advance, joined_parts
+from engine.runtime.batch_jobs import JOBS, BatchJob, Ended, advance
 from engine.runtime.channel import Channel, Ticket
 from engine.runtime.requests import Request
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
@@ -68,8 +67,7 @@ class _Seat:
         name = function.__name__
         if name in JOBS:
             model, forwards = JOBS[name]
-            text = self.host.models[model].model
-            job = BatchJob(self.request, name, model, forwards(self.host, **arguments), text, ticket)
+            job = BatchJob(self.request, name, model, forwards(self.host, **arguments), ticket)
             self.engine.go_on(job, None)
         else:
             reply = do(self.host, partial(function, self.host, **arguments), name)
@@ -86,7 +84,7 @@ class Running:
 
     model: Model
     forwards: Sequence[Forward[BatchJob]]
-    rows: Sequence[Rows]
+    asks: Sequence[Ask]
     problem: Reply | None = None
 
 
@@ -195,15 +193,14 @@ class BatchEngine:
         batch = self.scheduler.next_batch(models)
         if not batch:
             return None
-        model, rows = batch[0].model, [forward.work.part(forward) for forward in batch]
-        if not wanted_count(rows):
-            rows[-1] = replace(rows[-1], last=1)  # nobody asks for it, but each forward has some logits
+        model, asks = batch[0].model, [forward.work.part(forward) for forward in batch]
+        if not any([ask.rows.last for ask in asks]):
+            # Nobody asks for it, but each forward has some logits.
+            asks[-1] = replace(asks[-1], rows=replace(asks[-1].rows, last=1), wanted=LOGITS)
         if model == "draft" and self._draft_lost:
-            return Running(model, batch, rows, self._draft_lost)
-        cache = self.caches[model]
-        cache.decoder.watch = any([forward.work.text.watch for forward in batch])
-        reply = attempt(partial(cache.make_ready, rows), "forward")
-        return Running(model, batch, rows, None if "value" in reply else reply)
+            return Running(model, batch, asks, self._draft_lost)
+        reply = attempt(partial(self.caches[model].make_ready, asks), "forward")
+        return Running(model, batch, asks, None if "value" in reply else reply)
 
     def _let_begin(self) -> None:
         """Begin what there is room for, and hand on answers about the load, as long as there are any."""
@@ -232,7 +229,8 @@ class BatchEngine:
     def execute(self, running: Running) -> None:
         """Run a forward, and let all whose it was go on."""
         if running.problem is None:
-            reply = do(self._hosts[running.model], partial(self._forward, running), "forward")
+            read = self.caches[running.model].reader.read
+            reply = do(self._hosts[running.model], partial(read, running.asks), "forward")
         else:
             now = time.perf_counter()
             reply = running.problem | {"start": now, "end": now}
@@ -249,30 +247,19 @@ class BatchEngine:
             self.scheduler.finish()
             self.changed.notify_all()
 
-    def _forward(self, running: Running) -> tuple[Tensor, Tensor]:
-        """Logits and features of all rows that are wanted."""
-        decoder = self.caches[running.model].decoder
-        logits = decoder.forward([read_ahead(decoder, rows) for rows in running.rows])
-        return logits, decoder.features
-
     def _note(self, running: Running, reply: Reply) -> None:
         forwards = running.forwards
         unread = frozenset([forward.request for forward in forwards if forward.rest])
         requests = tuple([forward.request for forward in forwards])
         start, end = reply["start"] - self.epoch, reply["end"] - self.epoch
-        self.batches.append(Batch(running.model, start, end, requests, row_count(running.rows), unread))
+        self.batches.append(
+            Batch(running.model, start, end, requests, row_count([ask.rows for ask in running.asks]), unread)
+        )
 
     def _hand_out(self, running: Running, reply: Reply) -> None:
-        """Give each job its rows' logits, once all rows that it waits for were read."""
-        (logits, features), begin = reply["value"], 0
-        largest = best(logits.float()) if self._looks(running) else None
-        for forward, rows, its in zip(
-            running.forwards, running.rows, logits.split([rows.last for rows in running.rows]), strict=True
-        ):
-            job, end = forward.work, begin + rows.last
-            mine = its, features[begin:end] if job.text.watch else features
-            found = None if largest is None or job.parts else largest[begin:end]
-            begin = end
+        """Tell each job what was found, once all rows that it waits for were read."""
+        for forward, found in zip(running.forwards, reply["value"], strict=True):
+            job = forward.work
             if job.over:
                 continue
             if forward.request not in self._writing:  # it was cancelled meanwhile
@@ -280,24 +267,12 @@ class BatchEngine:
                 continue
             job.start = job.start or reply["start"]
             if forward.rest:
-                if job.part(forward).last:
-                    job.parts.append(mine)
+                if job.part(forward).rows.last:
+                    job.parts.append(found)
                 continue
             if job.parts:
-                mine = joined_parts([*job.parts, mine])
-                job.parts = []
-            job.text.features, job.text.largest = mine[1], found
-            self.go_on(job, mine[0])
-
-    def _looks(self, running: Running) -> bool:
-        """Whether the largest logits are looked for at once, in float32 rows: where all requests are greedy.
-
-        Of drafts, jobs look for more than that.
-        """
-        if running.model == "draft" or self.caches["target"].decoder.kept_tokens is not None:
-            return False
-        writing = [self._writing.get(forward.request) for forward in running.forwards]
-        return all([its is not None and its.request.sampling.greedy for its in writing])
+                found, job.parts = joined([*job.parts, found]), []
+            self.go_on(job, found)
 
     def _fail(self, running: Running, reply: Reply) -> None:
         """Tell all jobs of a forward that it failed."""
@@ -310,18 +285,18 @@ class BatchEngine:
                 job.start = job.start or reply["start"]
                 job.ticket.answer(reply | {"start": job.start}, reply["end"], running.model)
 
-    def go_on(self, job: BatchJob, logits: Tensor | None) -> None:
+    def go_on(self, job: BatchJob, found: Found | None) -> None:
         """Give a job what it waited for; it asks for its next forward, or has ended."""
         with self._hosts[job.model].computing():
-            reply = attempt(partial(advance, job.work, logits), job.name)
-        found = reply.get("value")
-        if isinstance(found, Rows):
-            job.rows = found
-            prompt = self.chunks and found.start == 0  # nothing of the text is in the cache
-            self.scheduler.submit(Forward(job.request, job.model, len(found), found.end, job, prompt))
+            reply = attempt(partial(advance, job.work, found), job.name)
+        came = reply.get("value")
+        if isinstance(came, Ask):
+            job.ask, rows = came, came.rows
+            prompt = self.chunks and rows.start == 0  # nothing of the text is in the cache
+            self.scheduler.submit(Forward(job.request, job.model, len(rows), rows.end, job, prompt))
             return
-        if isinstance(found, Ended):
-            reply["value"] = found.value
+        if isinstance(came, Ended):
+            reply["value"] = came.value
         end = time.perf_counter()
         job.ticket.answer(reply | {"start": job.start or end, "end": end}, end, job.model)
 

@@ -34,7 +34,7 @@ from engine.runtime.loading import load_model
 from engine.runtime.messages import End, Watch, encode
 
 if TYPE_CHECKING:
-    from engine.models.cached_model import Forwards
+    from engine.models.reader import Forwards
 
 BEAT = encode({})  # says that the worker lives
 
