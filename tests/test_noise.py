@@ -9,7 +9,7 @@ from tiny_models import on_cuda
 
 from engine.kernels import compiled_noise, noise
 from engine.kernels.crew import Crew
-from engine.kernels.noise import gumbel, with_noise
+from engine.kernels.noise import add_noise, gumbel
 
 seeds, places = st.integers(0, 2**70), st.integers(0, 10**6)
 
@@ -37,9 +37,11 @@ def test_what_is_compiled_is_the_same(seed: int, at: list[int], tokens: int, tem
     draws = [(seed, place) for place in (*at, at[-1], at[0])]
     scores, kept = torch.randn(len(draws), tokens), torch.arange(tokens) * 3 + 1
     want = (scores + gumbel(draws, kept)) * temperature
-    torch.testing.assert_close(with_noise(scores, draws, temperature, kept), want, atol=5e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        add_noise(scores.clone(), draws, temperature, kept), want, atol=5e-6, rtol=1e-6
+    )
     whole = (scores + gumbel(draws, torch.arange(tokens))) * temperature
-    torch.testing.assert_close(with_noise(scores, draws, temperature), whole, atol=5e-6, rtol=1e-6)
+    torch.testing.assert_close(add_noise(scores.clone(), draws, temperature), whole, atol=5e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -56,9 +58,9 @@ def test_rows_together_get_what_each_gets_alone(
     scores = torch.randn(len(draws), tokens)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.get_num_threads", lambda: threads)
-        together = with_noise(scores, draws, temperature, crew=Crew())
+        together = add_noise(scores.clone(), draws, temperature, crew=Crew())
     for row, draw in enumerate(draws):
-        alone = with_noise(scores[row : row + 1], [draw], temperature)
+        alone = add_noise(scores[row : row + 1].clone(), [draw], temperature)
         assert torch.equal(together[row : row + 1], alone)
 
 
@@ -68,7 +70,7 @@ def test_noise_is_of_gumbels_law_over_tokens_places_and_seeds() -> None:
         gumbel([(3, 7)], torch.arange(5000))[0],
         gumbel([(3, place) for place in range(5000)], torch.tensor([2]))[:, 0],
         torch.cat([gumbel([(seed, 9)], torch.tensor([0]))[0] for seed in range(5000)]),
-        with_noise(torch.zeros(20, 50_000), [(5, place) for place in range(20)], 1.0).flatten(),
+        add_noise(torch.zeros(20, 50_000), [(5, place) for place in range(20)], 1.0).flatten(),
     ):
         assert kstest(found.numpy(), "gumbel_r").pvalue > 1e-3
 

@@ -55,10 +55,11 @@ def test_rows_together_are_ranked_as_each_alone(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.get_num_threads", lambda: threads)
         together, largest = ranked(logits, count + more, Crew()), best(logits, Crew())
+        spread = entropies(logits, Crew())
     for row, (places, chances), first in zip(logits, together, largest, strict=True):
         assert [(places[:count], chances[:count])] == ranked(row[None].clone(), count)
         assert [first] == best(row[None].clone()) == places[:1]
-    assert torch.equal(entropies(logits), torch.cat([entropies(row[None].clone()) for row in logits]))
+    assert torch.equal(spread, torch.cat([entropies(row[None].clone()) for row in logits]))
 
 
 @pytest.mark.parametrize("width", [1, 127, 128, 129, 49152])
@@ -74,12 +75,11 @@ def test_both_ways_agree(width: int, count: int) -> None:
 
 
 def test_rows_may_be_part_of_wider_ones() -> None:
-    logits = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))[:, :61]
-    for (places, chances), (others, theirs) in zip(
-        ranked(logits, 3), ranked(logits.contiguous(), 3), strict=True
-    ):
-        assert places == others
-        assert chances == pytest.approx(theirs, rel=1e-6)
+    """And get the same to the last bit."""
+    logits = torch.randn(3, 640, generator=torch.Generator().manual_seed(0))[:, :611]
+    assert ranked(logits, 3) == ranked(logits.contiguous(), 3)
+    assert best(logits) == best(logits.contiguous())
+    assert torch.equal(entropies(logits), entropies(logits.contiguous()))
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from tiny_models import PROMPTS, tiny_llama
+from tiny_models import PROMPTS, VOCABULARY, tiny_llama
 from torch import Tensor
 
 from engine.models.cached_model import CachedModel, SharedCache
@@ -29,6 +29,7 @@ samplings = st.one_of(
         seed=st.integers(0, 9),
     ),
 )
+prompts = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=12)
 asked = st.tuples(st.integers(1, 3), st.integers(0, 4), st.booleans(), st.booleans(), samplings)
 
 
@@ -119,6 +120,23 @@ def test_a_cut_head_shows_each_text_of_a_forward_its_own_tokens(sampling: Sampli
         ((its, shares),) = found.candidates
         assert its == tokens
         assert shares == pytest.approx(chances, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(prompts, min_size=1, max_size=4), min_size=2, max_size=4))
+def test_a_cut_head_knows_whose_tokens_are_whose_as_texts_come_and_go(turns: list[list[list[int]]]) -> None:
+    """Whatever prompts it scored before."""
+    made = reader(True)
+    for texts in turns:
+        made.hear(dict(enumerate(texts)))
+        asks = []
+        for text, prompt in enumerate(texts):
+            rows = rows_behind(prompt, 0, 1, range(20 * text, 20 * text + 20))
+            asks.append(Ask(text, rows, Wanted(len({*KEPT, *prompt}))))
+        for found, prompt in zip(made.read(asks), texts, strict=True):
+            ((tokens, chances),) = found.candidates
+            assert set(tokens) == {*KEPT, *prompt}
+            assert sum(chances) == pytest.approx(1.0, abs=1e-5)
 
 
 @given(st.integers(1, 9), st.data())

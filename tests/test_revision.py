@@ -73,6 +73,7 @@ def test_what_runs_in_a_worker_is_measured_and_policies_are_not() -> None:
         "models.fused_llama",
         "models.transformers_model",
         "models.cached_model",
+        "models.reader",
         "models.decoding",
         "models.distributions",
         "kernels.dots",

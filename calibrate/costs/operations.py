@@ -269,18 +269,19 @@ def time_fork(host: Host, name: str, tokens: int, context: int, repeats: int) ->
 def time_draw(host: Host, name: str, tokens: int, context: int, repeats: int) -> list[float]:
     """Adding noise to the logits of `tokens` rows at temperature 1: of so many places in the target, of one in a draft,
     whose branches are side by side."""
-    from engine.models.distributions import perturb
+    from engine.models.distributions import perturb_rows
     from engine.models.sampling import Sampling
 
     model = _fill(host.models[name], context)
     logits = model.read(_filler(1), last=1).expand(tokens, -1).contiguous()
     model.rewind([*_filler(context), 0], context)
     places = range(tokens) if name == TARGET else [0] * tokens
+    samplings = [Sampling(temperature=1.0)] * tokens
 
     def sample() -> float:
         host.synchronise()
         start = time.perf_counter()
-        perturb(logits, Sampling(temperature=1.0), places, model.decoder.kept_tokens, model.reader.crew)
+        perturb_rows(logits, samplings, places, model.decoder.kept_tokens, model.reader.crew)
         host.synchronise()
         return time.perf_counter() - start
 

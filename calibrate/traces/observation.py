@@ -134,7 +134,7 @@ def _seen(
 
     places = range(before, before + len(path))
     wanted = Wanted(count, bounds=True, sampling=how, places=places)
-    (found,) = model.reader.find(logits, [wanted], [len(path)])
+    (found,) = model.reader.find(logits.clone(), [wanted], [len(path)])
     best, bounds = found.candidates, found.bounds
     missed = [position for position, (tokens, _) in enumerate(best) if tokens[0] != path[position]]
     off_tokens = [[0] * length for _ in path]

@@ -35,14 +35,14 @@ Draw = tuple[int, int]
 """A seed and a place in the text, from which a token's noise follows."""
 
 
-def with_noise(
+def add_noise(
     scores: Tensor,
     draws: Sequence[Draw],
     temperature: float,
     tokens: Tensor | None = None,
     crew: Crew | None = None,
 ) -> Tensor:
-    """`temperature` times (scores + noise), float32 [n, rows], of float32 `scores` [n, rows].
+    """Make contiguous float32 `scores` [n, rows] `temperature` times (scores + noise); returns them.
 
     `draws` [n]: of each row; `tokens` int64 [rows] are the rows' token ids where they are not their numbers. A `crew`
     shares many rows.
@@ -50,15 +50,15 @@ def with_noise(
     if tokens is None:
         tokens = torch.arange(scores.shape[-1], device=scores.device)
     if compiled_noise is None or scores.device.type != "cpu":
-        return (scores + gumbel(draws, tokens)).mul_(temperature)
-    found, keys = np.empty(scores.shape, np.float32), np.array([_key(*draw) for draw in draws], np.uint64)
-    given, ids, factor = scores.contiguous().numpy(), tokens.numpy(), np.float32(temperature)
+        return scores.add_(gumbel(draws, tokens)).mul_(temperature)
+    rows, keys = scores.numpy(), np.array([_key(*draw) for draw in draws], np.uint64)
+    ids, factor = tokens.numpy(), np.float32(temperature)
 
     def add(mine: slice) -> None:
-        compiled_noise.drawn(given[mine], keys[mine], ids, factor, found[mine])
+        compiled_noise.drawn(rows[mine], keys[mine], ids, factor, rows[mine])
 
     by_rows(add, len(keys), SHARED_ROWS, crew)
-    return torch.from_numpy(found)
+    return scores
 
 
 def gumbel(draws: Sequence[Draw], tokens: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ try:
 except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it compiles
     compiled_ranking = None  # type: ignore[assignment]
 
-SHARED_ROWS = 8  # from which several threads look through logits, which costs some 50 us
+# Loops vectorise where rows are known to be contiguous. So a row that is part of a wider one is copied, and its sums do
+# not depend on how many rows there are.
+SHARED_ROWS = 16  # from which several threads look through logits, which costs some 50 us
 SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
 LISTED, LISTED_ROWS = 12, 16  # logits a row and rows, up to which one graph lists them on a CUDA device
 
@@ -30,7 +32,7 @@ def best(logits: Tensor, crew: Crew | None = None) -> list[int]:
     rows, places = logits.numpy(), np.empty((len(logits), 1), np.int64)
 
     def find(mine: slice) -> None:
-        compiled_ranking.largest_of(rows[mine], places[mine])
+        compiled_ranking.largest_of(np.ascontiguousarray(rows[mine]), places[mine])
 
     by_rows(find, len(rows), SHARED_ROWS, crew)
     return list(places[:, 0].tolist())
@@ -48,20 +50,28 @@ def ranked(logits: Tensor, count: int, crew: Crew | None = None) -> list[tuple[l
     chances = np.empty(places.shape, np.float32)
 
     def rank(mine: slice) -> None:
-        compiled_ranking.largest_of(rows[mine], places[mine])
-        compiled_ranking.chances_of(rows[mine], places[mine], chances[mine])
+        own = np.ascontiguousarray(rows[mine])
+        compiled_ranking.largest_of(own, places[mine])
+        compiled_ranking.chances_of(own, places[mine], chances[mine])
 
     by_rows(rank, len(rows), SHARED_ROWS, crew)
     return list(zip(places.tolist(), chances.tolist(), strict=True))
 
 
-def entropies(logits: Tensor) -> Tensor:
-    """The entropy of each row's distribution in nats, float32 [n], of logits [n, rows of the head]."""
+def entropies(logits: Tensor, crew: Crew | None = None) -> Tensor:
+    """The entropy of each row's distribution in nats, float32 [n], of logits [n, rows of the head].
+
+    A `crew` shares many rows.
+    """
     if compiled_ranking is None or logits.device.type != "cpu" or logits.dtype != torch.float32:
         shares = logits.float().log_softmax(dim=-1)
         return -(shares.exp() * shares).nansum(dim=-1)
-    found = np.empty(len(logits), np.float32)
-    compiled_ranking.entropies_of(logits.numpy(), found)
+    rows, found = logits.numpy(), np.empty(len(logits), np.float32)
+
+    def weigh(mine: slice) -> None:
+        compiled_ranking.entropies_of(np.ascontiguousarray(rows[mine]), found[mine])
+
+    by_rows(weigh, len(rows), SHARED_ROWS, crew)
     return torch.from_numpy(found)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from engine.kernels.crew import Crew
-from engine.kernels.noise import with_noise
+from engine.kernels.noise import add_noise
 from engine.kernels.ranking import entropies
 from engine.models.sampling import Sampling
 
@@ -22,21 +22,19 @@ def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
 
 
 def perturb(
-    logits: Tensor,
-    sampling: Sampling,
-    places: Sequence[int],
-    kept_tokens: Tensor | None = None,
-    crew: Crew | None = None,
+    logits: Tensor, sampling: Sampling, places: Sequence[int], kept_tokens: Tensor | None = None
 ) -> Tensor:
     """Logits float32 [n, rows] with each place's noise: the largest of a row is a draw from its `distribution`.
 
     `places` [n] in the text; `kept_tokens` int64 [rows] are the rows' token ids where they are not their numbers. What
-    top-k or top-p leaves out is at minus infinity. Of greedy sampling, the logits as they are. A `crew` shares many
-    rows.
+    top-k or top-p leaves out is at minus infinity. Of greedy sampling, the logits as they are.
     """
-    return perturb_rows(logits, [sampling] * len(places), places, kept_tokens, crew)
+    if sampling.greedy:
+        return logits
+    return perturb_rows(logits.float().clone(), [sampling] * len(places), places, kept_tokens)
 
 
+@torch.inference_mode()
 def perturb_rows(
     logits: Tensor,
     samplings: Sequence[Sampling],
@@ -44,22 +42,23 @@ def perturb_rows(
     kept_tokens: Tensor | None = None,
     crew: Crew | None = None,
 ) -> Tensor:
-    """As `perturb`, of rows that are drawn each as its own of `samplings` [n] says."""
+    """As `perturb`, of float32 rows that are drawn each as its own of `samplings` [n] says; may change `logits`.
+
+    A `crew` shares many rows.
+    """
     by_law: dict[Law, list[int]] = {}
     for row, sampling in enumerate(samplings):
         if not sampling.greedy:
             by_law.setdefault((sampling.temperature, sampling.top_k, sampling.top_p), []).append(row)
-    found = logits
     for rows in by_law.values():
         alike, law = len(rows) == len(logits), samplings[rows[0]]
+        scores = _warped(logits if alike else logits[rows], law).contiguous()
         draws = [(samplings[row].seed, places[row]) for row in rows]
-        scores = _warped(logits if alike else logits[rows], law)
-        drawn = with_noise(scores, draws, law.temperature, kept_tokens, crew)
+        drawn = add_noise(scores, draws, law.temperature, kept_tokens, crew)
         if alike:
             return drawn
-        found = logits.clone() if found is logits else found
-        found[rows] = drawn
-    return found
+        logits[rows] = drawn
+    return logits
 
 
 def _warped(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -74,9 +73,10 @@ def _warped(logits: Tensor, sampling: Sampling) -> Tensor:
     return scores
 
 
-def acceptance_bound(logits: Tensor) -> Tensor:
+def acceptance_bound(logits: Tensor, crew: Crew | None = None) -> Tensor:
     """AdaEDL's lower bound of the chance that a token drawn from each row is accepted, float32 [n].
 
-    1 - sqrt(weight x entropy), with the entropy in nats of the draft's whole distribution (arXiv 2410.18351).
+    1 - sqrt(weight x entropy), with the entropy in nats of the draft's whole distribution (arXiv 2410.18351). A `crew`
+    shares many rows.
     """
-    return 1.0 - (ENTROPY_WEIGHT * entropies(logits).clamp_min(0.0)).sqrt()
+    return 1.0 - (ENTROPY_WEIGHT * entropies(logits, crew).clamp_min(0.0)).sqrt()

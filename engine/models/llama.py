@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.kernels.cuda_graphs import cuda_graph
 from engine.kernels.linear import Linear, lacks_bfloat16, make_linear, round_weight, widened
-from engine.kernels.noise import with_noise
+from engine.kernels.noise import add_noise
 from engine.kernels.ranking import best, ranked
 from engine.kernels.rounding import Weight, stacked
 from engine.models.capabilities import Capabilities, position_limit
@@ -176,7 +176,11 @@ class Llama:
             self.captured.prepare(self.capacity)
         for rows in range(1, FEW_ROWS + 1 if self.captured else 2):
             logits = self.forward([rows_behind([0] * rows, 0)]).float()
-            best(logits), ranked(logits, 1), with_noise(logits, [(0, 0)] * rows, 1.0, self.kept_tokens)
+            (
+                best(logits),
+                ranked(logits, 1),
+                add_noise(logits.contiguous(), [(0, 0)] * rows, 1.0, self.kept_tokens),
+            )
 
     def _allocate(self, capacity: int) -> None:
         # The last slot is nobody's: rows that fill up a graph are written there.

@@ -5,11 +5,13 @@ one.
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.kernels.crew import Crew
@@ -112,18 +114,17 @@ def read_ahead(decoder: Decoder, rows: Rows) -> Rows:
     return rows.part(first, count) if first else rows
 
 
-@dataclass(eq=False, slots=True)
 class Reader:
     """Reads what is asked for by one decoder, for one thread at a time.
 
     `crew`: the threads that look through many rows' logits. `ids`: the tokens of a cut head's rows.
     """
 
-    decoder: Decoder
-    crew: Crew = field(default_factory=Crew)
-    ids: list[int] | None = None
-    _texts: dict[Hashable, int] = field(default_factory=dict)
-    _others: Tensor = NOTHING
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.crew = decoder, Crew()
+        self.ids: list[int] | None = None
+        self._texts: dict[Hashable, int] = {}
+        self._others: NDArray[np.bool_] = np.empty((0, 0), np.bool_)
 
     def hear(self, prompts: Mapping[Hashable, Sequence[int]]) -> None:
         """Forget what was read. A head that is cut scores the tokens of these texts' prompts too from here on.
@@ -140,11 +141,11 @@ class Reader:
         self._texts = {text: number for number, text in enumerate(prompts)}
         if len(prompts) > 1:
             # Of each text, whether a row is of another's prompt [texts, rows that are not always there].
-            row_of = {token: row for row, token in enumerate(self.ids[always:])}
-            others = torch.ones(len(prompts), len(self.ids) - always, dtype=torch.bool)
+            # A token's first row counts: the last ones are left over from prompts before, and mean nothing.
+            row_of = {token: row for row, token in reversed([*enumerate(self.ids[always:])])}
+            self._others = np.ones((len(prompts), len(self.ids) - always), np.bool_)
             for number, prompt in enumerate(prompts.values()):
-                others[number, [row_of[token] for token in set(prompt) if token in row_of]] = False
-            self._others = others.to(kept.device)
+                self._others[number, [row_of[token] for token in set(prompt) if token in row_of]] = False
 
     def token_ids(self, rows: Sequence[int]) -> list[int]:
         """Token ids of rows of the head."""
@@ -170,10 +171,14 @@ class Reader:
     def _hide(self, asks: Sequence[Ask], logits: Tensor) -> None:
         """Leave out what a cut head only scores for other texts; changes `logits`."""
         number = [self._texts[ask.text] for ask in asks for _ in range(ask.rows.last)]
-        logits[:, self.decoder.kept_rows :].masked_fill_(self._others[number], float("-inf"))
+        others = torch.from_numpy(self._others[number]).to(logits.device)
+        logits[:, self.decoder.kept_rows :].masked_fill_(others, float("-inf"))
 
     def find(self, logits: Tensor, wanted: Sequence[Wanted], counts: Sequence[int]) -> list[Found]:
-        """What is wanted of float32 logits [rows, rows of the head]: first of so many rows, then of so many, ..."""
+        """What is wanted of float32 logits [rows, rows of the head]: first of so many rows, then of so many, ...
+
+        Changes `logits` where there is noise.
+        """
         seen = logits
         if not all([its.sampling.greedy for its in wanted]):
             each = [its for its, count in zip(wanted, counts, strict=True) for _ in range(count)]
@@ -191,7 +196,7 @@ class Reader:
             candidates = [(self.token_ids(rows), chances) for rows, chances in ranked(seen, most, self.crew)]
         elif most:
             candidates = [([token], []) for token in self.token_ids(best(seen, self.crew))]
-        bounds = acceptance_bound(seen).tolist() if any([its.bounds for its in wanted]) else []
+        bounds = acceptance_bound(seen, self.crew).tolist() if any([its.bounds for its in wanted]) else []
         parts = repeat(NOTHING) if all([its.count for its in wanted]) else torch.split(logits, list(counts))
         answers, begin = [], 0
         for its, count, part in zip(wanted, counts, parts, strict=False):

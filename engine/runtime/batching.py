@@ -242,7 +242,7 @@ class BatchEngine:
                 self._fail(running, reply)
             # After all jobs have gone on, and so in the order in which the simulator has it.
             for forward in running.forwards:
-                if not forward.rest and forward.request in self._writing:
+                if forward.work.over and forward.request in self._writing:
                     self._resume(forward.request)
             self.scheduler.finish()
             self.changed.notify_all()
