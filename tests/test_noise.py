@@ -58,6 +58,7 @@ def test_rows_together_get_what_each_gets_alone(
     scores = torch.randn(len(draws), tokens)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.get_num_threads", lambda: threads)
+        patch.setattr(noise, "SHARED", 1)
         together = add_noise(scores.clone(), draws, temperature, crew=Crew())
     for row, draw in enumerate(draws):
         alone = add_noise(scores[row : row + 1].clone(), [draw], temperature)

@@ -36,6 +36,7 @@ def test_equal_logits_go_by_their_place(row: list[float], count: int) -> None:
 def test_threads_share_many_rows(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row once, in its place; of equal logits the first."""
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    monkeypatch.setattr("engine.kernels.ranking.SHARED", 1)
     logits = torch.randint(0, 40, (37, 500), generator=torch.Generator().manual_seed(threads)).float()
     crew = Crew()
     assert best(logits, crew) == [row.index(max(row)) for row in logits.tolist()]
@@ -54,6 +55,7 @@ def test_rows_together_are_ranked_as_each_alone(
     logits = torch.tensor([[1.5, *row, *[-3.5] * (width - 1 - len(row))] for row in rows])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.get_num_threads", lambda: threads)
+        patch.setattr("engine.kernels.ranking.SHARED", 1)
         together, largest = ranked(logits, count + more, Crew()), best(logits, Crew())
         spread = entropies(logits, Crew())
     for row, (places, chances), first in zip(logits, together, largest, strict=True):

@@ -1,5 +1,7 @@
 """What is found of the rows of several texts together is what is found of each text's alone, to the last bit."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -65,6 +67,8 @@ def test_texts_together_find_what_each_does_alone(
     logits = ties(sum(counts), width, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.get_num_threads", lambda: threads)
+        for module in ("ranking", "noise"):
+            patch.setattr(f"engine.kernels.{module}.SHARED", 1)
         found = made.find(logits.clone(), wanted, counts)
     for its, mine, rows in zip(found, wanted, torch.split(logits, counts), strict=True):
         (alone,) = made.find(rows.clone(), [mine], [len(rows)])
@@ -74,7 +78,8 @@ def test_texts_together_find_what_each_does_alone(
         elif mine.count:
             assert its.best == alone.best
         else:
-            assert torch.equal(its.logits, rows)
+            assert torch.equal(its.logits, alone.logits)
+            assert torch.equal(its.logits, rows) == mine.sampling.greedy
         if mine.bounds:
             assert list(its.bounds) == list(alone.bounds)
 
@@ -85,7 +90,7 @@ def test_what_is_found_is_of_the_logits_with_their_noise(sampling: Sampling, row
     made = reader(True)
     assert made.ids is not None
     logits, places = ties(rows, len(made.ids), seed), range(7, 7 + rows)
-    (found,) = made.find(logits, [Wanted(2, bounds=True, sampling=sampling, places=places)], [rows])
+    (found,) = made.find(logits.clone(), [Wanted(2, bounds=True, sampling=sampling, places=places)], [rows])
     seen = perturb(logits, sampling, places, made.decoder.kept_tokens)
     for (tokens, chances), row in zip(found.candidates, seen, strict=True):
         order = sorted(range(len(row)), key=lambda i: (-float(row[i]), i))[:2]
@@ -137,6 +142,21 @@ def test_a_cut_head_knows_whose_tokens_are_whose_as_texts_come_and_go(turns: lis
             ((tokens, chances),) = found.candidates
             assert set(tokens) == {*KEPT, *prompt}
             assert sum(chances) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_model_that_nobody_has_any_more_is_gone() -> None:
+    """At once, and its memory with it: nothing that it made holds it, whatever it read."""
+    model = tiny_llama(0)
+    text = CachedModel(Llama(model.config, model.state_dict(), torch.float32, kept=torch.tensor(KEPT)))
+    text.clear(PROMPTS[0])
+    text.read(PROMPTS[0])
+    left = weakref.ref(text)
+    gc.disable()
+    try:
+        del text
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @given(st.integers(1, 9), st.data())

@@ -19,7 +19,7 @@ except (ImportError, RuntimeError):  # no numba, or nowhere to keep what it comp
 
 # Loops vectorise where rows are known to be contiguous. So a row that is part of a wider one is copied, and its sums do
 # not depend on how many rows there are.
-SHARED_ROWS = 16  # from which several threads look through logits, which costs some 50 us
+SHARED = 1 << 20  # logits, from which several threads look through them, which costs some 50 us
 SPARE = 3  # how many tied logits beyond the last wanted one `topk` is asked for
 LISTED, LISTED_ROWS = 12, 16  # logits a row and rows, up to which one graph lists them on a CUDA device
 
@@ -34,7 +34,7 @@ def best(logits: Tensor, crew: Crew | None = None) -> list[int]:
     def find(mine: slice) -> None:
         compiled_ranking.largest_of(np.ascontiguousarray(rows[mine]), places[mine])
 
-    by_rows(find, len(rows), SHARED_ROWS, crew)
+    by_rows(find, rows.shape, SHARED, crew)
     return list(places[:, 0].tolist())
 
 
@@ -54,7 +54,7 @@ def ranked(logits: Tensor, count: int, crew: Crew | None = None) -> list[tuple[l
         compiled_ranking.largest_of(own, places[mine])
         compiled_ranking.chances_of(own, places[mine], chances[mine])
 
-    by_rows(rank, len(rows), SHARED_ROWS, crew)
+    by_rows(rank, rows.shape, SHARED, crew)
     return list(zip(places.tolist(), chances.tolist(), strict=True))
 
 
@@ -71,7 +71,7 @@ def entropies(logits: Tensor, crew: Crew | None = None) -> Tensor:
     def weigh(mine: slice) -> None:
         compiled_ranking.entropies_of(np.ascontiguousarray(rows[mine]), found[mine])
 
-    by_rows(weigh, len(rows), SHARED_ROWS, crew)
+    by_rows(weigh, rows.shape, SHARED, crew)
     return torch.from_numpy(found)
 
 

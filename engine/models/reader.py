@@ -124,7 +124,7 @@ class Reader:
         self.decoder, self.crew = decoder, Crew()
         self.ids: list[int] | None = None
         self._texts: dict[Hashable, int] = {}
-        self._others: NDArray[np.bool_] = np.empty((0, 0), np.bool_)
+        self._others: NDArray[np.bool_] = np.empty((0, 0), np.bool_)  # of texts that are not alone
 
     def hear(self, prompts: Mapping[Hashable, Sequence[int]]) -> None:
         """Forget what was read. A head that is cut scores the tokens of these texts' prompts too from here on.
@@ -138,8 +138,9 @@ class Reader:
         if kept is None:
             return
         self.ids = kept.tolist()
-        self._texts = {text: number for number, text in enumerate(prompts)}
+        self._texts = {}
         if len(prompts) > 1:
+            self._texts = {text: number for number, text in enumerate(prompts)}
             # Of each text, whether a row is of another's prompt [texts, rows that are not always there].
             # A token's first row counts: the last ones are left over from prompts before, and mean nothing.
             row_of = {token: row for row, token in reversed([*enumerate(self.ids[always:])])}
@@ -155,7 +156,7 @@ class Reader:
         """Run one forward of rows of one or more texts, for which there is room; what was found of each."""
         decoder = self.decoder
         logits = decoder.forward([read_ahead(decoder, ask.rows) for ask in asks]).float()
-        if len(self._texts) > 1:
+        if self._texts:
             self._hide(asks, logits)
         counts = [ask.rows.last for ask in asks]
         answers = self.find(logits, [ask.wanted for ask in asks], counts)
@@ -181,15 +182,10 @@ class Reader:
         """
         seen = logits
         if not all([its.sampling.greedy for its in wanted]):
-            each = [its for its, count in zip(wanted, counts, strict=True) for _ in range(count)]
-            places = [its.places or repeat(0, count) for its, count in zip(wanted, counts, strict=True)]
-            seen = perturb_rows(
-                logits,
-                [its.sampling for its in each],
-                list(chain.from_iterable(places)),
-                self.decoder.kept_tokens,
-                self.crew,
-            )
+            each = list(zip(wanted, counts, strict=True))
+            samplings = [its.sampling for its, count in each for _ in range(count)]
+            places = [place for its, count in each for place in its.places or repeat(0, count)]
+            seen = perturb_rows(logits, samplings, places, self.decoder.kept_tokens, self.crew)
         most = max([its.count for its in wanted])
         candidates: list[Candidates] = []
         if any([its.count and its.chances for its in wanted]):
@@ -197,7 +193,7 @@ class Reader:
         elif most:
             candidates = [([token], []) for token in self.token_ids(best(seen, self.crew))]
         bounds = acceptance_bound(seen, self.crew).tolist() if any([its.bounds for its in wanted]) else []
-        parts = repeat(NOTHING) if all([its.count for its in wanted]) else torch.split(logits, list(counts))
+        parts = repeat(NOTHING) if all([its.count for its in wanted]) else torch.split(seen, list(counts))
         answers, begin = [], 0
         for its, count, part in zip(wanted, counts, parts, strict=False):
             mine = candidates[begin : begin + count]
