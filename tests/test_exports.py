@@ -15,11 +15,12 @@ from engine.errors import ConfigurationError
 from engine.models.specs import ModelSpec
 from engine.runtime.placement import PLACEMENTS
 from scenarios.calibrations import REFERENCE
-from sim.search.exports import DRAFT, SYSTEMS, export, restriction
+from sim.search.exports import DRAFT, SYSTEMS, export, export_by_load, restriction
 from sim.search.grid import Grid
 from sim.search.tuned import load_tuned
 
 SPECULATIVE = Configuration(policy="speculative", draft_length=5, placement="in-turn")
+ALONE = Configuration(policy="autoregressive", placement="in-turn")
 LOOKUP = Configuration(policy="prompt-lookup", draft_length=4, longest_match=3, first_match=True)
 WHOLE = {"small": ModelSpec(source="a/small"), "smaller": ModelSpec(source="a/smaller")}
 MADE_HERE = {
@@ -68,6 +69,46 @@ def test_what_helps_a_draft_here_is_not_promised(system: str) -> None:
         made = export(SPECULATIVE.model_copy(update={name: value}), system, "m")
         assert not made.exact
         assert any(said in warning for warning in made.warnings)
+
+
+BY_LOAD = Configuration(policy="length-by-load", lengths_by_load="1-4:4/5-12:2/13-:0", placement="in-turn")
+
+
+def test_vllm_takes_lengths_by_load_from_a_configuration_as_from_a_schedule() -> None:
+    made = export(BY_LOAD, "vllm", "org/draft")
+    assert made.exact
+    assert any("EAGLE" in warning for warning in made.warnings)
+    flag, value = shlex.split(made.text)
+    given = json.loads(value)
+    lengths = given.pop("num_speculative_tokens_per_batch_size")
+    assert (flag, given) == (
+        "--speculative-config",
+        {"method": "draft_model", "model": "org/draft", "num_speculative_tokens": 4},
+    )
+    # What vLLM asks of them (validate_and_normalize_dynamic_sd_schedule): from 1 on, behind one another, each with an
+    # end; and what it makes of them is the length at each number of requests.
+    assert [first for first, *_ in lengths] == [1, *(last + 1 for _, last, _ in lengths[:-1])]
+    said = {n: length for first, last, length in lengths for n in range(first, last + 1)}
+    assert all(said[n] == BY_LOAD.length_at(n) for n in range(1, 65))
+    stretches = [(1, 4, 4), (5, 12, 2), (13, 64, 0)]
+    plain = [
+        (first, last, SPECULATIVE.model_copy(update={"draft_length": length}) if length else ALONE)
+        for first, last, length in stretches
+    ]
+    scheduled = export_by_load(plain, "vllm", "org/draft")
+    assert shlex.split(scheduled.text.replace("[13, 64, 0]", str(lengths[-1]))) == [flag, value]
+
+
+def test_lengths_by_load_without_a_draft_set_nothing() -> None:
+    assert export(BY_LOAD.model_copy(update={"lengths_by_load": "1-:0"}), "vllm").text == ""
+
+
+@pytest.mark.parametrize("system", ["sglang", "transformers"])
+def test_who_is_not_told_of_the_load_drafts_as_much_as_it_ever_does(system: str) -> None:
+    made = export(BY_LOAD, system, "m")
+    assert not made.exact
+    assert "it is not told of draft lengths by load: this drafts 4 tokens at every load" in made.warnings
+    assert made.text == export(SPECULATIVE.model_copy(update={"draft_length": 4}), system, "m").text
 
 
 def test_sglang_judges_one_token_more_than_is_drafted() -> None:

@@ -27,6 +27,16 @@ AIDS = {
     ("second_under",): "judge a draft's second choices",
 }
 
+BY_LOAD = "length-by-load"
+
+# Ranges of vLLM's have ends, and beyond the last one its length holds (its `build_dynamic_sd_schedule_lookup`).
+LAST = 1024
+
+# As its page on dynamic speculative decoding says (pull request 32374 brought it).
+OF_LENGTHS = (
+    "lengths by batch size are tested there with EAGLE and DFlash drafts, and are off with data parallelism"
+)
+
 # As told in vLLM's issues 21797 and 31883; its pull request 24322 brought them back.
 NO_DRAFT_MODELS = "vLLM 0.10 to 0.13 refuse draft models; take an earlier or a later version"
 
@@ -86,7 +96,7 @@ def export(
     """
     known = find_system(system)
     alone = _alone(configuration)
-    if not configuration.drafts:
+    if not configuration.drafts or not _longest(configuration):
         return Export("", exact=True, warnings=("nothing to set: this decodes without a draft", *alone))
     with_model = "draft" in configuration.uses
     if with_model and draft_model is None and draft is not None and is_whole(draft):
@@ -96,7 +106,15 @@ def export(
     notes = [*otherwise, *known.notes(nearest, name), *alone]
     if with_model and draft_model is None:
         notes.append(f"put the draft's name in place of {DRAFT} (--draft-model)")
-    return Export(known.write(nearest, name), exact=not otherwise, warnings=tuple(notes))
+    text = known.write(nearest, name)
+    if configuration.policy == BY_LOAD and known.write_by_load:
+        lengths = [
+            (first, max(first, LAST) if last is None else last, length)
+            for first, last, length in configuration.lengths
+        ]
+        text = known.write_by_load(nearest, name, lengths)
+        notes.append(OF_LENGTHS)
+    return Export(text, exact=not otherwise, warnings=tuple(notes))
 
 
 def export_by_load(
@@ -130,8 +148,8 @@ def export_by_load(
     made = export(longest, system, draft_model, temperature, draft)
     name = draft_model or (draft.source if draft is not None and is_whole(draft) else DRAFT)
     lengths = [(first, last, c.draft_length if c.drafts else 0) for first, last, c in stretches]
-    said = (*made.warnings, "lengths by batch size are tested there with EAGLE and DFlash drafts")
-    return replace(made, text=known.write_by_load(_nearest(longest), name, lengths), warnings=said)
+    text = known.write_by_load(_nearest(longest), name, lengths)
+    return replace(made, text=text, warnings=(*made.warnings, OF_LENGTHS))
 
 
 def restriction(system: str, drafts: Mapping[str, ModelSpec], temperature: float = 0.0) -> Restriction:
@@ -175,13 +193,13 @@ def differences(
     Arguments as those of `export`, of a system that there is.
     """
     known = SYSTEMS[system]
-    if not c.drafts:
+    if not c.drafts or not _longest(c):
         return ()
-    found = _other_method(c)
+    found = _other_method(c, known)
     for names, what in AIDS.items():
         if any(getattr(c, name) for name in names if name in c.uses):
             found.append(f"it does not {what}, so it is slower than was predicted")
-    if c.policy == "speculative" and c.min_confidence:
+    if c.policy in ("speculative", BY_LOAD) and c.min_confidence:
         found.append(known.cut)
     if c.policy == "prompt-lookup":
         if not c.first_match:
@@ -226,16 +244,24 @@ def _drawn_otherwise(drawn: bool, there: bool | None) -> list[str]:
     return []
 
 
+def _longest(c: Configuration) -> int:
+    """Tokens of a draft at most, at whichever load."""
+    return max(length for *_, length in c.lengths) if c.policy == BY_LOAD else c.draft_length
+
+
 def _nearest(c: Configuration) -> Configuration:
-    """What drafts and verifies in turn stands for what does both at once, and for what stops by entropy."""
+    """What drafts and verifies in turn stands for what does both at once, and for what stops by entropy or by load."""
     if c.policy in ("speculative", "prompt-lookup"):
         return c
     cut = {"min_confidence": 0.0} if c.policy == "adaedl" else {}
-    return c.model_copy(update={"policy": "speculative", **cut})
+    return c.model_copy(update={"policy": "speculative", "draft_length": _longest(c), **cut})
 
 
-def _other_method(c: Configuration) -> list[str]:
-    """What is said of a policy that none of the systems has."""
+def _other_method(c: Configuration, known: System) -> list[str]:
+    """What is said of a policy that a system does not have."""
+    if c.policy == BY_LOAD:
+        longest = f"it is not told of draft lengths by load: this drafts {_longest(c)} tokens at every load"
+        return [] if known.write_by_load else [longest]
     if c.policy in ("pearl", "specbranch"):
         name = {"pearl": "PEARL", "specbranch": "SpecBranch"}[c.policy]
         return [
