@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.metrics import Estimate, student
 from engine.runtime.workload import Limits
-from engine.service_record import ServedRequest, Service
+from engine.service_record import MODELS, Batches, ServedRequest, Service
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,7 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
     waiting = [r.began - r.arrived for r in requests]
     good = sum(is_good(r, limits) for r in requests)
     each = [its for r in requests if (its := token_seconds(r)) is not None]
+    batches = Batches.of(service.batches)
     return ServiceMetrics(
         requests=len(requests),
         tokens=tokens,
@@ -131,7 +132,7 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
         longest_queue=_longest_queue(requests),
         goodput=good / seconds,
         good=good / len(requests),
-        devices=tuple(_use(service, models, seconds) for models in service.devices),
+        devices=tuple(_use(batches, models, seconds) for models in service.devices),
     )
 
 
@@ -187,11 +188,10 @@ def timeline(service: Service, stretches: int = 60) -> Timeline:
     edges = np.linspace(arrived.min(), ended.max(), stretches + 1)
     width, one = float(edges[1] - edges[0]), np.ones(len(requests))
     busy, batch = [], []
+    ran = Batches.of(service.batches)
     for models in service.devices:
-        ran = [its for its in service.batches if its.model in models]
-        start, end = (np.array([getattr(its, name) for its in ran], dtype=float) for name in ("start", "end"))
-        sizes = np.array([len(its.requests) for its in ran], dtype=float)
-        worked = _within(start, end, np.ones(len(ran)), edges)
+        start, end, sizes, _ = _columns(ran, models)
+        worked = _within(start, end, np.ones(len(start)), edges)
         busy.append(tuple((worked / width).tolist()))
         mean = np.divide(_within(start, end, sizes, edges), worked, out=np.zeros(stretches), where=worked > 0)
         batch.append(tuple(mean.tolist()))
@@ -230,20 +230,25 @@ def _longest_queue(requests: Sequence[ServedRequest]) -> int:
     return int(np.cumsum(change).max())
 
 
-def _use(service: Service, models: tuple[str, ...], seconds: float) -> DeviceUse:
-    ran = [batch for batch in service.batches if batch.model in models]
-    took = [batch.end - batch.start for batch in ran]
-    busy = sum(took)
+def _columns(batches: Batches, models: Sequence[str]) -> "tuple[Floats, Floats, Floats, Floats]":
+    """Of what ran one of these models: starts, ends, requests and rows; float64 [n] each."""
+    import numpy as np
 
-    def in_the_mean(counts: Sequence[int]) -> float:
-        if not busy:
-            return 0.0
-        return sum(count * its for count, its in zip(counts, took, strict=True)) / busy
-
-    return DeviceUse(
-        models,
-        busy / seconds,
-        len(ran),
-        in_the_mean([len(batch.requests) for batch in ran]),
-        in_the_mean([batch.rows for batch in ran]),
+    mine = np.isin(
+        np.asarray(batches.model), [place for place, model in enumerate(MODELS) if model in models]
     )
+    sizes = np.diff(np.asarray(batches.last), prepend=0)
+    start, end, counts, rows = (
+        np.asarray(column)[mine].astype(np.float64)
+        for column in (batches.start, batches.end, sizes, batches.rows)
+    )
+    return start, end, counts, rows
+
+
+def _use(batches: Batches, models: tuple[str, ...], seconds: float) -> DeviceUse:
+    start, end, sizes, rows = _columns(batches, models)
+    took = end - start
+    busy = float(took.sum())
+    if not busy:
+        return DeviceUse(models, 0.0, len(took), 0.0, 0.0)
+    return DeviceUse(models, busy / seconds, len(took), float(sizes @ took) / busy, float(rows @ took) / busy)

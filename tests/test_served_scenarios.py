@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from artifacts import PER_SEQUENCE, TARGET_SECONDS, artifact, with_batches
 from commands import ROOT, document, specbranch
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from calibrate.artifact import Artifact, load_artifact, save_artifact
 from engine.errors import CalibrationError, ConfigurationError
-from engine.runtime.workload import Limits, draw_requests
+from engine.runtime.workload import Arrivals, Limits, draw_requests, read_trace
 from reports.load.load_page import render
 from reports.service_tables import load_table, print_served
 from reports.wording import percent
@@ -437,12 +438,49 @@ def test_what_the_guide_says_of_the_shipped_loads_is_so() -> None:
     assert many[3] < many[1]
 
 
+def test_what_the_guide_says_of_the_public_trace_is_so() -> None:
+    text = " ".join((ROOT / "docs/guides/many-requests.md").read_text().split())
+    scenario = load_scenario(find_scenario(Path("public-trace")))
+    trace = scenario.workload.arrivals[0]
+    assert trace.trace is not None
+    requests = read_trace(trace.trace)
+    means = requests.prompt_tokens.mean(), requests.tokens.mean()
+    assert f"{len(requests)} requests" in text
+    assert "prompts of {:.0f} tokens and answers of {:.0f}".format(*means) in text
+    assert requests.at[-1] < 90.0
+    assert np.searchsorted(requests.at, 30.0) / 30.0 == pytest.approx(2.0, abs=0.3)
+    assert (requests.at > 40.0).sum() / 50.0 == pytest.approx(5.0, abs=0.5)
+
+    outcomes = list(run_served(scenario))
+    slow, fast = outcomes[:4], outcomes[4:]
+    ends = [[f"{o.samples[0].end_to_end.p95:.1f}" for o in load] for load in (slow, fast)]
+    assert f"within {ends[0][1]} s instead of {ends[0][0]}" in text
+    assert f"it is {ends[1][1]} s instead of {ends[1][0]}" in text
+    alone, one, three = (o.samples[0] for o in fast[:3])
+    assert f"{one.good:.0%} of the requests keep within the limits instead of {alone.good:.0%}" in text
+    assert three.end_to_end.p95 > 1.02 * one.end_to_end.p95
+    assert ends[0][2] == ends[0][1]
+    for load in (slow, fast):
+        best = min(o.samples[0].end_to_end.p95 for o in load[1:3])
+        assert load[3].samples[0].end_to_end.p95 < 1.02 * best
+        assert load[1].samples[0].tokens_per_second < 1.07 * load[0].samples[0].tokens_per_second
+
+    (rate,) = re.findall(r"`rate: ([\d.]+)`, `requests: 332`, `prompt_tokens: 897` and `tokens: 259`", text)
+    assert float(rate) == pytest.approx(4 * len(requests) / requests.at[-1], rel=0.01)
+    mean = {"arrivals": (Arrivals(rate=float(rate)),), "requests": 332, "prompt_tokens": 897, "tokens": 259}
+    steady = scenario.workload.model_copy(update=mean)
+    only = scenario.model_copy(update={"workload": steady, "configurations": scenario.configurations[:1]})
+    (outcome,) = run_served(only)
+    assert f"a token every {outcome.samples[0].token.median * 1e3:.1f} ms without a draft" in text
+    assert f"As they come, it is {alone.token.median * 1e3:.1f} ms" in text
+
+
 def test_what_is_said_of_a_shared_budget_is_so() -> None:
     """docs/echo.md, of 16 users: wider is faster and fairer than a fixed length, and deeper is slower and less fair."""
     scenario = load_scenario(find_scenario(Path("shared-budget")))
     world = ServingWorld(scenario, load_artifact(REFERENCE))
     load = next(arrivals for arrivals in scenario.workload.arrivals if arrivals.users == 16)
-    by = {(c.policy, c.draft_length, c.batch_nodes): c for c in scenario.configurations[:-3]}
+    by = {(c.policy, c.draft_length, c.batch_nodes): c for c in scenario.configurations[:-2]}
     wide, fixed, deep = (
         world.outcome(by[key], scenario.what_if[0], scenario.batching[0], load).figures
         for key in (("echo", 1, 64), ("speculative", 2, 32), ("echo", 4, 64))

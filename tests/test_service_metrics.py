@@ -8,7 +8,7 @@ from hypothesis import given
 
 from engine.runtime.workload import Limits
 from engine.service_metrics import fairness, measure_service, timeline
-from engine.service_record import Batch, ServedRequest, Service
+from engine.service_record import MODELS, Batch, Batches, ServedRequest, Service
 
 # Two requests: one of 3 tokens that runs at once, and one of 1 token that waits for a second.
 HAND = Service(
@@ -51,6 +51,36 @@ def test_fairness_is_one_of_equals_and_a_share_of_one_who_has_all(speeds: list[f
     assert fairness([*speeds[:1], *[0.0] * (count - 1)]) == pytest.approx(1.0 / count)
     assert fairness([1.0, 3.0]) == pytest.approx(16.0 / 20.0)
     assert math.isnan(fairness([]))
+
+
+batches = st.lists(
+    st.builds(
+        Batch,
+        st.sampled_from(MODELS),
+        st.floats(0.0, 9.0),
+        st.floats(9.0, 10.0),
+        st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True).map(tuple),
+        st.integers(1, 64),
+        st.frozensets(st.integers(0, 9), max_size=2),
+    ),
+    max_size=8,
+)
+
+
+@given(batches, st.integers(-9, 9), st.integers(-9, 9))
+def test_columns_hold_the_forwards_that_were_noted(noted: list[Batch], start: int, stop: int) -> None:
+    columns = Batches.of(noted)
+    assert Batches.of(columns) is columns
+    assert list(columns) == noted
+    assert columns == noted
+    assert columns[start:stop] == noted[start:stop]
+    assert (len(columns), columns[-1:]) == (len(noted), noted[-1:])
+    assert all(columns[place] == batch for place, batch in enumerate(noted))
+    with pytest.raises(IndexError):
+        columns[len(noted)]
+    if noted:
+        columns.note(*noted[0])
+        assert columns != noted
 
 
 def test_each_limit_counts_and_none_is_none() -> None:

@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Generator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from engine.record import Run
 from engine.runtime.batching import BatchEngine, Request
 from engine.runtime.scheduler import Budget, Discipline, Model
 from engine.runtime.worker_process import Hosted
+from engine.service_metrics import measure_service, timeline
 from engine.service_record import Batch
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.contention import Contention
@@ -90,6 +92,38 @@ def test_rounds_are_those_of_each_alone_and_devices_do_one_thing_at_a_time(
     assert sum(len(batch.requests) for batch in served.batches) == sum(
         job.forwards for run in served.runs for job in run.jobs
     )
+
+
+@given(st.lists(requests, min_size=1, max_size=4), st.sampled_from(["ready", "lockstep"]), st.booleans())
+def test_what_is_written_late_is_served_as_what_was_written_before(
+    wanted: list[tuple[Settings, IndependentAcceptance, int, float]], discipline: Discipline, shared: bool
+) -> None:
+    early = [Arrival(script(policy, path, prompt), at) for policy, path, prompt, at in wanted]
+    late = [
+        Arrival(partial(script, policy, path, prompt), at, prompt_tokens=1)
+        for policy, path, prompt, at in wanted
+    ]
+    before = serve(early, COSTS, Budget(20, 3), discipline, shared)
+    drafts = "draft" in {model for models in before.devices for model in models}
+    after, brief = (
+        serve(late, COSTS, Budget(20, 3), discipline, shared, drafts=drafts, kept=kept)
+        for kept in (True, False)
+    )
+    assert after.batches == before.batches
+    for served in (after, brief):
+        figures = repr((measure_service(served), timeline(served)))  # since what is not there is not equal
+        assert figures == repr((measure_service(before), timeline(before)))
+        assert (served.requests, served.devices, served.rounds) == (
+            before.requests,
+            before.devices,
+            before.rounds,
+        )
+    assert after.runs == before.runs
+    assert before.rounds == sum(len(run.rounds) for run in before.runs)
+    with pytest.raises(RuntimeError, match="kept"):
+        brief.runs  # noqa: B018
+    with pytest.raises(RuntimeError, match="not kept"):
+        list(brief.batches)
 
 
 @given(policies, paths, st.integers(1, 20), st.sampled_from(["ready", "lockstep"]))

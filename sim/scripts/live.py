@@ -44,6 +44,11 @@ class LivePolicy:
         """How many rounds have ended."""
         return len(self._session.rounds)
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has."""
+        return len(self.play.source.path)
+
     def _ask(self, question: LoadQuestion) -> Answer:
         self.question, self._answer = question, Answer()
         return self._answer

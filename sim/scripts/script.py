@@ -363,16 +363,18 @@ class ScriptSession:
         job, target, draft, step = self._told
         found: list[ServedJob] = []
         steps: dict[int, Forwards] = {}
-        for number, rows, before, times in zip(*[iter(self._steps[step:])] * 4, strict=True):
-            steps[number] = (*steps.get(number, ()), (rows, before + rows, times))
+        if len(self._steps) > step:
+            for number, rows, before, times in zip(*[iter(self._steps[step:])] * 4, strict=True):
+                steps[number] = (*steps.get(number, ()), (rows, before + rows, times))
         for number in range(job, self.asked):
-            if self._models[number] == TARGET:
-                _, rows, context, *_ = self._target_jobs[target : target + len(TARGET_COLUMNS)]
+            model = self._models[number]
+            if model == TARGET:
+                _, rows, context = self._target_jobs[target : target + 3]
                 target += len(TARGET_COLUMNS)
             else:
-                _, rows, context, *_ = self._draft_jobs[draft : draft + len(DRAFT_COLUMNS)]
+                _, rows, context = self._draft_jobs[draft : draft + 3]
                 draft += len(DRAFT_COLUMNS)
-            found.append((MODELS[self._models[number]], rows, context + rows, steps.get(number, ())))
+            found.append((MODELS[model], rows, context + rows, steps.get(number, ())))
         self._told = self.asked, target, draft, len(self._steps)
         return found
 

@@ -168,6 +168,7 @@ def _serve_part(
                             load,
                             sample,
                             _count(load, full=full),
+                            kept=False,
                         ),
                         scenario.workload.limits,
                     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from engine.runtime.placement import Placement
 from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
 from engine.service_metrics import measure_service, timeline
+from engine.service_record import Batches
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from scenarios.served import Batching
+from scenarios.stated import Acceptance
 from scenarios.what_if import WhatIf
 from sim.acceptance.stated import draw_stated
 from sim.costs.forwards import FittedForwardCost
@@ -28,9 +30,9 @@ from sim.sweeps.served_outcome import ServedOutcome
 from sim.world.reach import is_far
 from sim.world.replay import NO_CHANGE
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
-from sim.world.serving import Arrival, Served, serve
+from sim.world.serving import Arrival, Served, Writes, serve
 
-KEPT = 1 << 14  # scripts of stated texts that are kept for the next load
+KEPT = 1 << 21  # tokens of stated texts at most whose scripts are kept for the next load, some 130 bytes each
 
 ONE_SAMPLE = (
     "figures are of one sample of requests, from the first arrival to the last end, and have no intervals; with more "
@@ -38,7 +40,7 @@ ONE_SAMPLE = (
 )
 
 
-Asked = tuple[Script, int, int, Play | None]
+Asked = tuple[Script | Writes, int, int, Play | None]
 """What a request does, its tokens, of the prompt and written, and, where it asks about the load, what it runs by."""
 Written = tuple[Sequence[int], Sequence[int]]
 """A text: the tokens of its prompt, and those behind it."""
@@ -79,9 +81,10 @@ class ServingWorld:
         self, configuration: Configuration, what_if: WhatIf, batching: Batching, arrivals: Arrivals
     ) -> ServedOutcome:
         """What comes of all samples. ConfigurationError or CalibrationError for what cannot be served."""
-        work = self.scenario.workload
+        work, kept = self.scenario.workload, self.costs.measured
         services = [
-            self.serve(configuration, what_if, batching, arrivals, sample) for sample in range(work.samples)
+            self.serve(configuration, what_if, batching, arrivals, sample, kept=kept)
+            for sample in range(work.samples)
         ]
         beyond = self.costs.beyond(configuration, services)
         return ServedOutcome.of(
@@ -90,7 +93,7 @@ class ServingWorld:
             arrivals,
             [measure_service(service, work.limits) for service in services],
             timeline(services[0]),
-            sum(len(arrival.script.rounds) for service in services for arrival in service.arrivals),
+            sum(service.rounds for service in services),
             what_if,
             beyond.share,
             (*beyond.notes, *_notes(self.scenario, configuration)),
@@ -104,8 +107,12 @@ class ServingWorld:
         arrivals: Arrivals,
         sample: int = 0,
         count: int | None = None,
+        kept: bool = True,
     ) -> Served:
-        """Serve a sample of the requests, or its first `count`. ConfigurationError if one of them has no room."""
+        """Serve a sample of the requests, or its first `count`; without `kept`, there are figures and no `Served.runs`.
+
+        ConfigurationError if one of them has no room.
+        """
         requests = self.requests(arrivals, sample, count)
         asked = self.scripts(what_if)(configuration, requests, sample)
         check_positions(self.scenario, max(prompt + tokens for _, prompt, tokens, _ in asked))
@@ -123,6 +130,8 @@ class ServingWorld:
             chunks=batching.chunks,
             hand_over=costs.hand_over,
             contention=costs.contention,
+            drafts="draft" in configuration.uses,
+            kept=kept,
         )
 
     def requests(self, arrivals: Arrivals, sample: int, count: int | None = None) -> Requests:
@@ -176,6 +185,11 @@ class CostsOf:
         seed = scenario.workload.seed + sample
         return calibrated_costs(self.artifact.costs, *where, what_if, seed, self._fits)
 
+    @property
+    def measured(self) -> bool:
+        """Whether they are the calibration's."""
+        return self.scenario.hardware is None and self.scenario.costs is None
+
     def _draft(self, configuration: Configuration) -> str | None:
         assert self.artifact is not None
         return configuration.draft_among(self.artifact.recorded.drafts)
@@ -188,19 +202,29 @@ class CostsOf:
         total = outside = 0.0
         larger, farther = set[Model](), dict[tuple[Model, bool], int]()
         for service in services:
-            reach = [request.prompt_tokens + request.tokens for request in service.requests]
-            for batch in service.batches:
-                fit, count = fits[batch.model], len(batch.requests)
-                large = batch.rows > fit.most_rows or count > fit.most_sequences
-                context = max([reach[number] for number in batch.requests])
-                far = is_far(context, fit.most_context(count))
-                if large:
-                    larger.add(batch.model)
-                if far:
-                    key = batch.model, count > 1
-                    farther[key] = max(context, farther.get(key, 0))
-                total += batch.end - batch.start
-                outside += (batch.end - batch.start) * (large or far)
+            reach = np.array([request.prompt_tokens + request.tokens for request in service.requests])
+            ran = Batches.of(service.batches)
+            if not len(ran):
+                continue
+            ends, rows = np.asarray(ran.last), np.asarray(ran.rows)
+            took = np.asarray(ran.end) - np.asarray(ran.start)
+            counts = np.diff(ends, prepend=0)
+            context = np.maximum.reduceat(reach[np.asarray(ran.requests)], ends - counts)
+            total += float(took.sum())
+            for place, model in enumerate(MODELS):
+                for several in (False, True):
+                    mine = (np.asarray(ran.model) == place) & ((counts > 1) == several)
+                    if not mine.any():
+                        continue
+                    fit = fits[model]
+                    large = (rows[mine] > fit.most_rows) | (counts[mine] > fit.most_sequences)
+                    far = is_far(context[mine], fit.most_context(2 if several else 1))
+                    if large.any():
+                        larger.add(model)
+                    if far.any():
+                        key = model, several
+                        farther[key] = max(int(context[mine][far].max()), farther.get(key, 0))
+                    outside += float(took[mine][large | far].sum())
         notes = [
             f"forwards of the {model} over more than {fits[model].most_rows} rows or {fits[model].most_sequences} "
             "requests are extrapolated from smaller ones"
@@ -234,26 +258,45 @@ def _notes(scenario: Scenario, configuration: Configuration) -> tuple[str, ...]:
     return (*scenario.hardware.notes(configuration.shares_device, "draft" in configuration.uses), *one)
 
 
-def _stated(scenario: Scenario) -> ScriptsOf:
-    """Scripts along texts of stated acceptance: the i-th request has the i-th text, of its own length."""
-    acceptance, seed = scenario.acceptance, scenario.workload.seed
-    assert acceptance is not None
+@dataclass
+class _Stated:
+    """Scripts along texts of stated acceptance: the i-th request has the i-th text, of its own length.
 
-    @lru_cache(maxsize=KEPT)
-    def does(configuration: Configuration, number: int, prompt: int, tokens: int) -> Asked:
-        path, before = draw_stated(acceptance, tokens, seed + number), (PROMPT_TOKEN,) * prompt
-        script = write_script(configuration, path, before)
-        return script, prompt, tokens, Play(configuration, path, before) if script.questions else None
+    A script is written when its request begins to run, and kept for other loads if there are some, and room.
+    """
 
-    def scripts(configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+    acceptance: Acceptance
+    seed: int
+    several: bool
+    _known: dict[tuple[Configuration, int, int, int], Script | Play] = field(default_factory=dict)
+    _asking: set[Configuration] = field(default_factory=set)  # about the load
+    _kept: int = 0  # tokens
+
+    def __call__(self, configuration: Configuration, requests: Requests, sample: int) -> list[Asked]:
+        """What requests do along the texts of their numbers."""
         first = sample * len(requests)
         lengths = zip(requests.prompt_tokens.tolist(), requests.tokens.tolist(), strict=True)
         return [
-            does(configuration, number, prompt, tokens)
+            (partial(self._does, configuration, number, prompt, tokens), prompt, tokens, None)
             for number, (prompt, tokens) in enumerate(lengths, first)
         ]
 
-    return scripts
+    def _does(self, configuration: Configuration, number: int, prompt: int, tokens: int) -> Script | Play:
+        key = configuration, number, prompt, tokens
+        if key in self._known:
+            return self._known[key]
+        path, before = draw_stated(self.acceptance, tokens, self.seed + number), (PROMPT_TOKEN,) * prompt
+        does: Script | Play = Play(configuration, path, before)
+        if configuration not in self._asking:  # who asked once may ask again, and runs as it is served
+            script = write_script(configuration, path, before)
+            if script.questions:
+                self._asking.add(configuration)
+            else:
+                does = script
+        if self.several and self._kept + tokens <= KEPT:
+            self._known[key] = does
+            self._kept += tokens
+        return does
 
 
 @dataclass
@@ -287,6 +330,12 @@ class _Recorded:
         rng = np.random.default_rng([self.seed + sample, known])
         turns = np.concatenate([rng.permutation(known) for _ in range(-(-count // known))])[:count]
         return [int(turn) for turn in turns]
+
+
+def _stated(scenario: Scenario) -> _Stated:
+    assert scenario.acceptance is not None
+    several = scenario.outcomes > len(scenario.configurations)
+    return _Stated(scenario.acceptance, scenario.workload.seed, several)
 
 
 def _recorded(scenario: Scenario, artifact: Artifact, what_if: WhatIf) -> _Recorded:

@@ -5,6 +5,11 @@ Costs grow linearly with the context, and beyond the longest that was measured t
 kernels change with the length, and caches fill. So what reaches beyond it by more than half is marked.
 """
 
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
 from calibrate.cost_records import PlacementCosts
 
 FAR = 1.5  # times the longest measured context
@@ -20,7 +25,15 @@ def measured_context(costs: PlacementCosts, draft: str | None) -> int:
     return min((max(cell.cache_tokens for cell in cells) for cells in kinds if cells), default=0)
 
 
-def is_far(context: int, measured: int) -> bool:
+@overload
+def is_far(context: int, measured: int) -> bool: ...
+
+
+@overload
+def is_far(context: NDArray[np.int64], measured: int) -> NDArray[np.bool_]: ...
+
+
+def is_far(context: int | NDArray[np.int64], measured: int) -> bool | NDArray[np.bool_]:
     """Whether texts of `context` tokens in all, the prompt's included, reach too far beyond what was measured."""
     return context > FAR * measured
 

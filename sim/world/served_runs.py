@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.record import Run
-from sim.scripts.work import MODELS, served_jobs
+from sim.scripts.work import MODELS, Script, served_jobs
 from sim.world.devices import Handle
 from sim.world.simulation import Played, record
 
@@ -23,10 +23,15 @@ class _Left:
 
 
 def runs_of(served: "Served") -> list[Run]:
-    """Of each request its run, by the batches alone: a request's jobs of one model take turns, a forward each."""
+    """Of each request its run, by the batches alone: a request's jobs of one model take turns, a forward each.
+
+    RuntimeError if what it takes was not kept.
+    """
     played, queues, waits, jobs = [], [], [], []
     for arrival in served.arrivals:
         script = arrival.script
+        if not isinstance(script, Script):
+            raise RuntimeError("a service has runs where its scripts are kept")
         played.append(Played(script, jobs=[Handle(0.0, 0.0, 0.0) for _ in script.jobs.models]))
         queues.append({model: deque[_Left]() for model in MODELS})
         waits.append(iter(script.waits))

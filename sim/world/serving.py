@@ -16,14 +16,15 @@ import simpy
 
 from engine.record import Run
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
-from engine.service_record import Batch, ServedRequest, Service
+from engine.service_record import NONE_UNREAD, Batches, ServedRequest, Service
 from sim.costs.contention import FREE, Contention
 from sim.scripts.live import LivePolicy, Play
 from sim.scripts.work import DRAFT, MODELS, Forwards, Script, ServedJob, served_jobs
 from sim.world.contending import ContendingDevices
 from sim.world.served_runs import runs_of
 
-NONE_UNREAD: frozenset[int] = frozenset()
+Writes = Callable[[], Script | Play]
+"""Makes what a request does when it begins to run, so that what all requests of a long workload do is never there."""
 
 
 class ForwardCost(Protocol):
@@ -52,15 +53,15 @@ class LinearForwardCost:
         return self.seconds + self.row * rows + self.sequence * sequences + self.cache_token * cache_tokens
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says.
 
     In a closed loop `at` is counted from when its user is free. `play`: of a policy that asks about the load, by which
-    it runs instead; `Served` has the script that came of it.
+    it runs instead; `Served` has the script that came of it, and what a `script` that is written late came to.
     """
 
-    script: Script
+    script: Script | Writes
     at: float = 0.0
     slots: int = 1
     prompt_tokens: int = 1
@@ -69,9 +70,10 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Served(Service):
-    """A service, and what it was of: the `arrivals`, and whether both models took turns on one device."""
+    """A service, and what it was of: the `arrivals`, and how many `rounds` they took in all."""
 
     arrivals: Sequence[Arrival] = ()
+    rounds: int = 0
 
     @property
     def began(self) -> list[float]:
@@ -95,19 +97,28 @@ def serve(
     chunks: bool = False,
     hand_over: float = 0.0,
     contention: Contention = FREE,
+    drafts: bool | None = None,
+    kept: bool = True,
 ) -> Served:
     """Serve requests, which are numbered in the order given, on a device for each model or, `shared`, one for both.
 
     With `users` in a closed loop: each sends the next request of the list when its last one has ended. With `chunks`,
     prompts are read in chunks beside what else there is. A job's result is known `hand_over` seconds behind its last
     forward, in which its device does what else there is. While both devices compute, each is slowed as the `contention`
-    of a forward and a step of as many rows says. ConfigurationError if a request needs more slots than there are.
+    of a forward and a step of as many rows says. `drafts`: whether a draft model has a device; None: as scripts say, or
+    if some are written late. Without `kept`, what was written late is not, nor which requests each forward was of: a
+    service has its figures then, and no `Served.runs`. ConfigurationError if a request needs more slots than there are.
     """
-    service = _Service(arrivals, costs, Scheduler(budget, discipline), chunks, hand_over)
+    if drafts is None:
+        drafts = any(
+            not isinstance(arrival.script, Script) or DRAFT in arrival.script.jobs.models
+            for arrival in arrivals
+        )
+    service = _Service(arrivals, costs, Scheduler(budget, discipline), chunks, hand_over, kept)
     apart: tuple[tuple[Model, ...], ...] = tuple((model,) for model in MODELS)
     devices = (MODELS,) if shared else apart
-    if not shared and not any(DRAFT in arrival.script.jobs.models for arrival in arrivals):
-        devices = apart[:1]  # nobody drafts
+    if not shared and not drafts:
+        devices = apart[:1]
     if len(devices) > 1 and not contention.none:
         service.contending = ContendingDevices(service.env, contention)
     service.run(devices, users)
@@ -119,14 +130,19 @@ def serve(
                 request.first_token,
                 request.ended,
                 request.arrival.prompt_tokens,
-                len(request.arrival.script.path),
+                request.tokens,
             )
             for request in service.requests
         ],
         service.batches,
         devices,
         [request.arrival for request in service.requests],
+        service.rounds,
     )
+
+
+NO_WAITS: Iterator[int] = iter(())
+NO_JOBS: Iterator[ServedJob] = iter(())
 
 
 @dataclass(slots=True, eq=False)
@@ -138,9 +154,10 @@ class _Request:
 
     number: int
     arrival: Arrival
-    waits: Iterator[int]
-    to_first: int
-    jobs: Iterator[ServedJob] = field(default_factory=lambda: iter(()))
+    waits: Iterator[int] = NO_WAITS
+    to_first: int = 0
+    jobs: Iterator[ServedJob] = NO_JOBS
+    tokens: int = 0
     pending: int = 0
     arrived: float = 0.0
     began: float = 0.0
@@ -183,16 +200,15 @@ class _Service:
         scheduler: Scheduler[_Work],
         chunks: bool,
         hand_over: float,
+        kept: bool,
     ) -> None:
         self.env, self.costs, self.scheduler = simpy.Environment(), costs, scheduler
-        self.chunks, self.hand_over = chunks, hand_over
-        self.requests = [
-            _Request(number, arrival, iter(arrival.script.waits), arrival.script.first)
-            for number, arrival in enumerate(arrivals)
-        ]
+        self.chunks, self.hand_over, self.kept = chunks, hand_over, kept
+        self.requests = [_Request(number, arrival) for number, arrival in enumerate(arrivals)]
         self._jobs: dict[int, list[ServedJob]] = {}  # of scripts that several requests follow
         self._times = Counter([id(arrival.script) for arrival in arrivals])
-        self.batches: list[Batch] = []
+        self.batches = Batches(named=kept)
+        self.rounds = 0
         self._idle: list[simpy.Event] = []
         self._answered = False
         self.contending: ContendingDevices | None = None
@@ -232,7 +248,7 @@ class _Service:
 
     def _device(self, models: Collection[Model]) -> Generator[simpy.Event, Any, None]:
         """Run whatever the scheduler lets it, for ever."""
-        env, scheduler, costs, batches = self.env, self.scheduler, self.costs, self.batches
+        env, scheduler, costs, note = self.env, self.scheduler, self.costs, self.batches.note
         contending = self.contending
         submit = scheduler.submit
         while True:
@@ -248,7 +264,7 @@ class _Service:
             attended = sum([forward.rows * (forward.cache_tokens - forward.rows) for forward in batch])
             seconds = costs[model](rows, len(batch), tokens, attended)
             yield contending.compute(model, seconds, rows) if contending else env.timeout(seconds)
-            requests = tuple([forward.request for forward in batch])
+            requests = [forward.request for forward in batch]
             # As in the engine, jobs go on before the requests whose jobs have ended.
             ended, unread = [], NONE_UNREAD
             for forward in batch:
@@ -260,7 +276,7 @@ class _Service:
                 else:
                     work.request.free.append(forward)
                     ended.append(work.request)
-            batches.append(Batch(model, start, env.now, requests, rows, unread))
+            note(model, start, env.now, requests, rows, unread)
             if ended and self.hand_over:
                 # In lockstep all wait for the results.
                 ready = scheduler.discipline == "ready"
@@ -289,10 +305,13 @@ class _Service:
         for number in self.scheduler.admit():
             request = self.requests[number]
             request.began = self.env.now
-            if request.arrival.play is None:
-                request.jobs = iter(self._jobs_of(request.arrival.script))
+            does = request.arrival.play or request.arrival.script
+            if not isinstance(does, Play | Script):
+                does = does()
+            if isinstance(does, Play):
+                request.live = LivePolicy(does)
             else:
-                request.live = LivePolicy(request.arrival.play)
+                self._follow(request, does)
             self._go_on(request)
         self._wake()
 
@@ -310,14 +329,18 @@ class _Service:
                     self._go_on(request)
             self._admit()
 
-    def _jobs_of(self, script: Script) -> list[ServedJob]:
-        """Worked out when they are needed, since those of a long workload together take much memory."""
-        key = id(script)
+    def _follow(self, request: _Request, script: Script) -> None:
+        """Its jobs are worked out when they are needed, since those of a long workload together take much memory."""
+        key = id(request.arrival.script)
         if self._times[key] == 1:
-            return served_jobs(script)
-        if key not in self._jobs:
-            self._jobs[key] = served_jobs(script)
-        return self._jobs[key]
+            jobs = served_jobs(script)
+        else:
+            jobs = self._jobs.get(key) or self._jobs.setdefault(key, served_jobs(script))
+        request.waits, request.to_first, request.jobs = iter(script.waits), script.first, iter(jobs)
+        request.tokens = len(script.path)
+        self.rounds += len(script.rounds)
+        if self.kept and request.arrival.script is not script:
+            request.arrival = replace(request.arrival, script=script)
 
     def _wake(self) -> None:
         if self._idle:
@@ -346,7 +369,10 @@ class _Service:
         if not before and live.rounds:
             request.first_token = self.env.now
         if jobs is None:
-            request.arrival = replace(request.arrival, script=live.script())
+            request.tokens = live.tokens
+            self.rounds += live.rounds
+            if self.kept:
+                request.arrival = replace(request.arrival, script=live.script())
             self._end(request)
             return
         request.pending = len(jobs)
@@ -370,7 +396,8 @@ class _Service:
 
     def _end(self, request: _Request) -> None:
         request.live = None
-        request.ended, request.jobs, request.free = self.env.now, iter(()), []  # else they take room for ever
+        # Else they take room for ever.
+        request.ended, request.waits, request.jobs, request.free = self.env.now, NO_WAITS, NO_JOBS, []
         self.scheduler.leave(request.number)
         if request.done is not None:
             request.done.succeed()
