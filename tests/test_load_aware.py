@@ -66,6 +66,33 @@ def test_nodes_are_shared_evenly_and_none_is_left_that_somebody_could_use(
         assert before + sum(given_now.values()) == min(20, before + sum(q.nodes for q in wanted))
 
 
+asked_together = st.dictionaries(
+    st.integers(0, 6), st.builds(LoadQuestion, st.integers(0, 5), st.integers(0, 25)), min_size=1, max_size=5
+)
+
+
+@given(st.lists(st.tuples(asked_together, st.sets(st.integers(0, 6), max_size=3)), max_size=5))
+def test_nodes_are_handed_out_one_at_a_time_by_turns(
+    rounds: list[tuple[dict[int, LoadQuestion], set[int]]],
+) -> None:
+    """Whether there is room for all or not; `has` and `last` are what a plain count of it has."""
+    shares, has, last = NodeShares(), dict.fromkeys(range(7), 0), -1
+    for asked, judged in rounds:
+        had = dict(has)
+        turns = sorted(asked, key=lambda request: (request <= last, request))
+        while someone := [
+            r for r in turns if has[r] - had[r] < asked[r].nodes and (sum(has.values()) < asked[r].budget)
+        ]:
+            level = min(has[r] - had[r] for r in someone)
+            last = next(r for r in someone if has[r] - had[r] == level)
+            has[last] += 1
+        answers = dict(shares.answer(list(asked.items()), running=7))
+        assert {r: load.nodes for r, load in answers.items()} == {r: has[r] - had[r] for r in asked}
+        for request in judged:
+            shares.release(request)
+            has[request] = 0
+
+
 def test_what_is_over_goes_to_others_each_time() -> None:
     """Of 12 requests that want one node each of 8, each has 2 of every 3 rounds."""
     shares, had = NodeShares(), [0] * 12

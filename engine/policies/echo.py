@@ -28,8 +28,7 @@ def decode(session: Session, settings: Settings) -> Steps:
             yield (answer,)
             deeper = min(levels, result(answer).nodes)
             if deeper:
-                shape = stretch(deeper, settings.tree_width)
-                draft = session.draft(line, DraftLimits(deeper, drawn=settings.draw_drafts, shape=shape))
+                draft = session.draft(line, limits(deeper, settings.tree_width, settings.draw_drafts))
                 yield (draft,)
                 last = result(draft).tree
                 line = line_of(
@@ -48,6 +47,12 @@ def decode(session: Session, settings: Settings) -> Steps:
         verdict = session.verify(tree)
         yield (verdict,)
         commit(session, tree, result(verdict))
+
+
+@cache
+def limits(levels: int, width: int, drawn: bool) -> DraftLimits:
+    """Of a draft of a stretch; one object for all that are alike, since it takes long to make."""
+    return DraftLimits(levels, drawn=drawn, shape=stretch(levels, width))
 
 
 @cache

@@ -11,13 +11,16 @@ USES = frozenset({"draft", "lengths_by_load", "min_confidence", "draw_drafts"})
 
 
 def decode(session: Session, settings: Settings) -> Steps:
+    limits = {
+        length: DraftLimits(length, min_confidence=settings.min_confidence, drawn=settings.draw_drafts)
+        for *_, length in settings.lengths
+    }
     while not session.finished:
         answer = session.load(LoadQuestion())
         yield (answer,)
         length = settings.length_at(result(answer).running)
         if length:
-            limits = DraftLimits(length, min_confidence=settings.min_confidence, drawn=settings.draw_drafts)
-            yield from draft_then_verify(session, limits)
+            yield from draft_then_verify(session, limits[length])
         else:
             verdict = session.verify(EMPTY)
             yield (verdict,)

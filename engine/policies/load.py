@@ -55,10 +55,20 @@ class NodeShares:
 
     def answer(self, asked: Sequence[Asked], running: int) -> list[tuple[int, Load]]:
         """Answer questions that are asked together, each of another request, by turns."""
+        if len(asked) == 1:
+            return [self._answer_one(*asked[0], running)]
         first = [one for one in asked if one[0] > self._last]
         turns = sorted(first) + sorted(one for one in asked if one[0] <= self._last)
         taken, granted = sum(self._given.values()), dict.fromkeys([request for request, _ in turns], 0)
         wanting = turns
+        most = sum([question.nodes for _, question in turns])
+        if taken + most <= min(
+            [question.budget for _, question in turns], default=0
+        ):  # there is room for all
+            granted, wanting = {request: question.nodes for request, question in turns}, []
+            last = max(granted.values())
+            if last:
+                self._last = next(request for request, nodes in reversed(granted.items()) if nodes == last)
         while wanting:
             some = []
             for request, question in wanting:
@@ -72,6 +82,16 @@ class NodeShares:
             if nodes:
                 self._given[request] = self._given.get(request, 0) + nodes
         return [(request, Load(running, granted[request])) for request, _ in asked]
+
+    def _answer_one(self, request: int, question: LoadQuestion, running: int) -> tuple[int, Load]:
+        """The same of one question, which has all that is left."""
+        nodes = question.nodes
+        if nodes:
+            nodes = max(0, min(nodes, question.budget - sum(self._given.values())))
+            if nodes:
+                self._last = request
+                self._given[request] = self._given.get(request, 0) + nodes
+        return request, Load(running, nodes)
 
     def release(self, request: int) -> None:
         """The request's nodes are being judged, or it has ended: the next forward has room for others."""

@@ -17,6 +17,9 @@ from engine.policies.prediction import classify
 from engine.policies.protocol import Draft, DraftLimits
 from engine.policies.tree import Branch, Prediction, TokenTree, side_by_side, with_siblings
 
+# Filled shapes of a text that are remembered, since requests that write the same text ask for the same ones.
+TREES = 1 << 10
+
 # Past a position, a draft is less than twice this far: 79 tokens wait to be judged, and there are 80 more behind them.
 REACH = 128
 
@@ -121,6 +124,9 @@ class IndependentAcceptance:
 
     path: tuple[int, ...]
     acceptance: float
+    _written: list[tuple[DraftLimits, Draft]] = field(
+        init=False, default_factory=list, repr=False, compare=False
+    )  # lately; it is the same wherever in the text
 
     @classmethod
     def draw(cls, length: int, acceptance: float, seed: int) -> "IndependentAcceptance":
@@ -131,6 +137,13 @@ class IndependentAcceptance:
         return cls(tuple((rng.geometric(acceptance, size=length) - 1).tolist()), acceptance)
 
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
+        if self._written and self._written[0][0] is limits:
+            return self._written[0][1]
+        draft = self._write(limits)
+        self._written[:] = [(limits, draft)]
+        return draft
+
+    def _write(self, limits: DraftLimits) -> Draft:
         sure, rest = self.acceptance, limits.length - 1
         if limits.shape.ranks:
             parents, ranks = limits.shape
@@ -173,6 +186,7 @@ class TraceAcceptance:
     _miss: tuple[int, ...] = field(init=False)
     _unknown: tuple[int, ...] = field(init=False)
     _behind: dict[int, Branch] = field(init=False, default_factory=dict)
+    _trees: dict[tuple[Shape, int, Branch, bool], TokenTree] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         end = len(self.path)
@@ -219,8 +233,14 @@ class TraceAcceptance:
     def write(self, position: int, line: Sequence[int], agreed: int, limits: DraftLimits) -> Draft:
         start, end = position + len(line), len(self.path)
         if limits.shape is not NO_SHAPE:
-            own = self._line(position, line, agreed, limits.length)
-            return Draft(self._filled(limits.shape, start, own, right=agreed == len(line)), limits.length)
+            own, right = self._line(position, line, agreed, limits.length), agreed == len(line)
+            key = limits.shape, start, own, right
+            tree = self._trees.get(key)
+            if tree is None:
+                if len(self._trees) >= TREES:
+                    self._trees.clear()
+                tree = self._trees[key] = self._filled(limits.shape, start, own, right=right)
+            return Draft(tree, limits.length)
         if limits.branches > self.recorded:
             raise ConfigurationError(
                 f"{limits.branches} branches are asked for, but the calibration recorded {self.recorded} candidates a "
