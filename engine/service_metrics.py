@@ -4,7 +4,7 @@ The words are the field's: time to first token, time per token and end to end as
 as Zhong et al. 2024 (DistServe, arXiv 2401.09670) define it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NO_LIMITS = Limits()
+BLOCK = 1 << 18  # forwards that are looked at together
 
 
 @dataclass(frozen=True)
@@ -190,10 +191,12 @@ def timeline(service: Service, stretches: int = 60) -> Timeline:
     busy, batch = [], []
     ran = Batches.of(service.batches)
     for models in service.devices:
-        start, end, sizes, _ = _columns(ran, models)
-        worked = _within(start, end, np.ones(len(start)), edges)
+        worked, held = np.zeros(stretches), np.zeros(stretches)
+        for start, end, sizes, _ in _columns(ran, models):
+            worked += _within(start, end, np.ones(len(start)), edges)
+            held += _within(start, end, sizes, edges)
         busy.append(tuple((worked / width).tolist()))
-        mean = np.divide(_within(start, end, sizes, edges), worked, out=np.zeros(stretches), where=worked > 0)
+        mean = np.divide(held, worked, out=np.zeros(stretches), where=worked > 0)
         batch.append(tuple(mean.tolist()))
     return Timeline(
         width,
@@ -230,25 +233,34 @@ def _longest_queue(requests: Sequence[ServedRequest]) -> int:
     return int(np.cumsum(change).max())
 
 
-def _columns(batches: Batches, models: Sequence[str]) -> "tuple[Floats, Floats, Floats, Floats]":
-    """Of what ran one of these models: starts, ends, requests and rows; float64 [n] each."""
+def _columns(batches: Batches, models: Sequence[str]) -> "Iterator[tuple[Floats, Floats, Floats, Floats]]":
+    """Of what ran one of these models: starts, ends, requests and rows, float64 [n] each; a BLOCK at a time.
+
+    So that the millions of a long service are never there as more than they were noted as.
+    """
     import numpy as np
 
-    mine = np.isin(
-        np.asarray(batches.model), [place for place, model in enumerate(MODELS) if model in models]
-    )
-    sizes = np.diff(np.asarray(batches.last), prepend=0)
-    start, end, counts, rows = (
-        np.asarray(column)[mine].astype(np.float64)
-        for column in (batches.start, batches.end, sizes, batches.rows)
-    )
-    return start, end, counts, rows
+    places = [place for place, model in enumerate(MODELS) if model in models]
+    for begin in range(0, len(batches), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        mine = np.isin(np.asarray(batches.model[block]), places)
+        before = batches.last[begin - 1] if begin else 0
+        sizes = np.diff(np.asarray(batches.last[block]), prepend=before)
+        start, end, counts, rows = (
+            np.asarray(column)[mine].astype(np.float64)
+            for column in (batches.start[block], batches.end[block], sizes, batches.rows[block])
+        )
+        yield start, end, counts, rows
 
 
 def _use(batches: Batches, models: tuple[str, ...], seconds: float) -> DeviceUse:
-    start, end, sizes, rows = _columns(batches, models)
-    took = end - start
-    busy = float(took.sum())
+    forwards, busy, sizes, rows = 0, 0.0, 0.0, 0.0
+    for start, end, its_sizes, its_rows in _columns(batches, models):
+        took = end - start
+        forwards += len(took)
+        busy += float(took.sum())
+        sizes += float(its_sizes @ took)
+        rows += float(its_rows @ took)
     if not busy:
-        return DeviceUse(models, 0.0, len(took), 0.0, 0.0)
-    return DeviceUse(models, busy / seconds, len(took), float(sizes @ took) / busy, float(rows @ took) / busy)
+        return DeviceUse(models, 0.0, forwards, 0.0, 0.0)
+    return DeviceUse(models, busy / seconds, forwards, sizes / busy, rows / busy)

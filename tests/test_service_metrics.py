@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from engine import service_metrics
 from engine.runtime.workload import Limits
 from engine.service_metrics import fairness, measure_service, timeline
 from engine.service_record import MODELS, Batch, Batches, ServedRequest, Service
@@ -81,6 +82,32 @@ def test_columns_hold_the_forwards_that_were_noted(noted: list[Batch], start: in
     if noted:
         columns.note(*noted[0])
         assert columns != noted
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 1.0), st.integers(1, 4)), min_size=1, max_size=9)
+)
+def test_figures_are_the_same_however_many_forwards_are_looked_at_together(
+    ran: list[tuple[float, float, int]],
+) -> None:
+    forwards, now = [], 0.0
+    for number, (took, pause, count) in enumerate(ran):
+        model = MODELS[number % 2]
+        forwards.append(Batch(model, now, now + took, tuple(range(count)), 3 * count))
+        now += took + pause
+    service = Service([ServedRequest(0.0, 0.0, now, now, 1, 2)] * 4, forwards, (MODELS,))
+    whole, over_time = measure_service(service), timeline(service, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service_metrics, "BLOCK", 2)
+        (device,), course = measure_service(service).devices, timeline(service, 5)
+    (before,) = whole.devices
+    assert (device.forwards, before.forwards) == (len(ran), len(ran))
+    seconds = sum(took for took, *_ in ran)
+    assert before.busy == pytest.approx(seconds / now)
+    assert before.batch == pytest.approx(sum(took * count for took, _, count in ran) / seconds)
+    assert (device.busy, device.batch, device.rows) == pytest.approx((before.busy, before.batch, before.rows))
+    assert course.busy[0] == pytest.approx(over_time.busy[0])
+    assert course.batch[0] == pytest.approx(over_time.batch[0])
 
 
 def test_each_limit_counts_and_none_is_none() -> None:
