@@ -126,6 +126,17 @@ def seating(host: Host) -> list[object]:
     return [sorted(os.sched_getaffinity(0)), torch.get_num_threads(), threading.get_native_id()]
 
 
+def begin_thread(host: Host) -> int:
+    """As a forward begins its helpers when it first needs them; the system's id."""
+    thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    thread.start()
+    return thread.native_id or 0
+
+
+def cores_of(host: Host, thread: int) -> list[int]:
+    return sorted(os.sched_getaffinity(thread))
+
+
 @pytest.fixture(autouse=True)
 def path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
@@ -365,6 +376,22 @@ def test_each_worker_of_a_process_has_threads_and_cores_of_its_own(two: tuple[Wo
     two[0].sit(Seat("cpu", (first, second)))
     assert two[0].call(seating)[:2] == [[first, second], 2]
     assert two[1].call(seating)[:2] == [[second], 1]
+
+
+@two_cores
+def test_a_thread_goes_where_its_maker_goes(two: tuple[Worker, ...]) -> None:
+    """And nowhere else, though another worker of the process takes its seat before its maker does again."""
+    first, second = usable_cores()[:2]
+    both = (first, second)
+    two[0].sit(Seat("cpu", both))
+    helper = two[0].call(begin_thread)
+    two[1].sit(Seat("cpu", (second,)))
+    assert two[0].call(cores_of, thread=helper) == sorted(both)
+    other = two[1].call(begin_thread)
+    for seat in ((first,), both):
+        two[0].sit(Seat("cpu", seat))
+        assert two[0].call(cores_of, thread=helper) == sorted(seat)
+        assert two[1].call(cores_of, thread=other) == [second]
 
 
 def test_the_end_of_one_worker_is_the_end_of_its_process(two: tuple[Worker, ...]) -> None:

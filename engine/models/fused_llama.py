@@ -23,7 +23,7 @@ from engine.kernels.rounding import Weight
 from engine.models.decoder import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
-FEW_ROWS, MANY_ROWS = 18, 512
+FEW_ROWS, SOME_ROWS, MANY_ROWS = 18, 128, 512
 APART_ROWS = 48  # from which each thread has rows of its own instead of some outputs of all
 
 
@@ -42,14 +42,17 @@ def has_instructions() -> bool:
 def _most_rows() -> int:
     """Up to how many rows a forward is faster so than by PyTorch's operations.
 
-    On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On others, where nothing else
-    was measured, few.
+    On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On those that have no
+    instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products. On those
+    with units for matrices, where nothing else was measured, few.
     """
     try:
         from engine.kernels.dots import has_matrix_units, instructions
     except ImportError:  # no numba
         return FEW_ROWS
-    return MANY_ROWS if instructions() == "avx512" and not has_matrix_units() else FEW_ROWS
+    if instructions() == "avx512":
+        return FEW_ROWS if has_matrix_units() else MANY_ROWS
+    return SOME_ROWS
 
 
 FUSED_ROWS = _most_rows()

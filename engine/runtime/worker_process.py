@@ -70,17 +70,19 @@ class Hosted:
 class Host:
     """The models of one worker, by name.
 
-    `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads; `beside`: all
-    hosts of the process. `reference`: what the reference operation works on, once it was timed. `tell` lets the driver
-    hear something before a job has ended. `callers`: who sends jobs, the driver first, and
-    `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another worker's job.
-    `caller`: who waits for the job that is being done, the last of `jobs`. `errands`: what `lend` runs in its thread.
+    `stream`: on a CUDA device, what its jobs are queued on. `threads`: the system's ids of its threads, which are on
+    `cores` (none before it sits); `beside`: all hosts of the process. `reference`: what the reference operation works
+    on, once it was timed. `tell` lets the driver hear something before a job has ended. `callers`: who sends jobs, the
+    driver first, and `watch` over them; `linked`: whom this one sends jobs; `spin`: seconds to look for another
+    worker's job. `caller`: who waits for the job that is being done, the last of `jobs`. `errands`: what `lend` runs in
+    its thread.
     """
 
     device: str = "cpu"
     models: dict[str, Hosted] = field(default_factory=dict)
     stream: Any = None
     threads: set[int] = field(default_factory=set)
+    cores: frozenset[int] = frozenset()
     beside: list["Host"] = field(default_factory=list, repr=False, compare=False)
     reference: Any = None
     tell: Callable[[Any], None] = field(default=lambda news: None, repr=False, compare=False)
@@ -135,19 +137,29 @@ def sit(host: Host, device: str, cores: list[int]) -> None:
     if cores:
         torch.get_num_threads()  # a thread takes the whole process's number when it first asks, so before its own
         torch.set_num_threads(len(cores))
-        torch.ones(256, 256).matmul(torch.ones(256, 256))  # the pool's threads exist before they are pinned
         _pin(host, cores)
+        torch.ones(256, 256).matmul(torch.ones(256, 256))  # the pool's threads exist, on the cores of this one
 
 
 def _pin(host: Host, cores: list[int]) -> None:
-    """Pin the process's threads, but those of the hosts beside; libraries have made some that nobody counts."""
+    """Pin this host's threads, and what libraries have made that nobody counts; never those of the hosts beside.
+
+    A thread is made on its maker's cores. So one that nobody has counted yet is of the host whose cores it is on: were
+    it taken for this one's, then it would stay on these cores when its maker gets others.
+    """
     if not os.path.isdir("/proc/self/task"):
         return
-    others = {thread for other in host.beside if other is not host for thread in other.threads}
-    host.threads = {int(thread) for thread in os.listdir("/proc/self/task")} - others
-    for thread in host.threads:
+    known = {thread for one in host.beside for thread in one.threads}
+    for thread in {int(name) for name in os.listdir("/proc/self/task")} - known:
         with suppress(ProcessLookupError):  # it has just ended
+            on = os.sched_getaffinity(thread)
+            next((one for one in host.beside if one.cores == on), host).threads.add(thread)
+    host.cores = frozenset(cores)
+    for thread in list(host.threads):
+        try:
             os.sched_setaffinity(thread, cores)
+        except ProcessLookupError:
+            host.threads.remove(thread)
 
 
 def load(
