@@ -15,7 +15,8 @@ from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forwards import FittedForwardCost, forward_costs
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
-from sim.world.serving import Arrival, Served, serve
+from sim.world.requests import Arrival
+from sim.world.serving import Served, serve
 
 
 @pytest.fixture(scope="module")

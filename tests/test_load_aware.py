@@ -26,9 +26,11 @@ from engine.runtime.worker_process import Hosted
 from engine.runtime.workload import slots_needed
 from engine.service_record import Batch
 from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance
+from sim.costs.forward_cost import LinearForwardCost
 from sim.scripts.live import Play
 from sim.scripts.script import write_script
-from sim.world.serving import Arrival, LinearForwardCost, serve
+from sim.world.requests import Arrival
+from sim.world.serving import serve
 
 BY_LOAD = Configuration(policy="length-by-load", lengths_by_load="1-2:4/3-4:2/5-:0")
 CUT = Configuration(policy="length-by-load", lengths_by_load="1:3/2-:2", min_confidence=0.4)

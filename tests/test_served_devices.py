@@ -26,7 +26,9 @@ from engine.runtime.scheduler import Budget, Model
 from engine.runtime.worker_process import Hosted
 from engine.service_record import Batch, ServedRequest
 from sim.acceptance.sources import IndependentAcceptance
-from sim.world.serving import Arrival, LinearForwardCost, serve
+from sim.costs.forward_cost import LinearForwardCost
+from sim.world.requests import Arrival
+from sim.world.serving import serve
 
 # No sum of these is another sum of these, so that no two events fall together by chance.
 COSTS: Costs = {

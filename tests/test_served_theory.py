@@ -16,9 +16,11 @@ from engine.runtime.scheduler import Budget, Model
 from engine.runtime.workload import Workload, draw_requests
 from engine.service_metrics import measure_service
 from sim.acceptance.sources import IndependentAcceptance
+from sim.costs.forward_cost import LinearForwardCost
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
-from sim.world.serving import Arrival, LinearForwardCost, Served, serve
+from sim.world.requests import Arrival
+from sim.world.serving import Served, serve
 
 Costs = dict[Model, LinearForwardCost]
 

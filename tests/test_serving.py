@@ -28,11 +28,13 @@ from engine.service_metrics import measure_service, timeline
 from engine.service_record import Batch
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.contention import Contention
+from sim.costs.forward_cost import LinearForwardCost
 from sim.costs.stated import StatedCosts
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
 from sim.world.contending import ContendingDevices
-from sim.world.serving import Arrival, LinearForwardCost, Served, serve
+from sim.world.requests import Arrival
+from sim.world.serving import Served, serve
 
 Costs = dict[Model, LinearForwardCost]
 DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")

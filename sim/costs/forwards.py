@@ -11,7 +11,7 @@ from sim.scripts.work import Model
 
 @dataclass(frozen=True)
 class FittedForwardCost:
-    """Implements `sim.world.serving.ForwardCost` by what was fitted to `cells`.
+    """Implements `sim.costs.forward_cost.ForwardCost` by what was fitted to `cells`.
 
     Where no cell has several sequences, a further one costs its rows and its part of the cache, and nothing else.
     """

@@ -14,9 +14,9 @@ from scenarios.stated import LinearCosts
 from scenarios.stated_hardware import Hardware, Timed
 from scenarios.what_if import WhatIf
 from sim.costs.contention import FREE, Contention
+from sim.costs.forward_cost import ForwardCost, LinearForwardCost
 from sim.costs.forwards import FittedForwardCost, forward_costs
 from sim.costs.measured import draw_block
-from sim.world.serving import ForwardCost, LinearForwardCost
 
 
 @dataclass(frozen=True)

@@ -8,64 +8,22 @@ answers (a closed one).
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import simpy
 
 from engine.record import Run
-from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
-from engine.service_record import NONE_UNREAD, Batches, ServedRequest, Service
+from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Model, Scheduler
+from engine.service_record import NONE_UNREAD, Batches, Service
 from sim.costs.contention import FREE, Contention
+from sim.costs.forward_cost import ForwardCost
 from sim.scripts.live import LivePolicy, Play
-from sim.scripts.work import DRAFT, MODELS, Forwards, Script, ServedJob, served_jobs
+from sim.scripts.work import DRAFT, MODELS, Script, ServedJob, served_jobs
 from sim.world.contending import ContendingDevices
+from sim.world.requests import Arrival, JobProgress, RequestProgress
 from sim.world.served_runs import runs_of
-
-Writes = Callable[[], Script | Play]
-"""Makes what a request does when it begins to run, so that what all requests of a long workload do is never there."""
-
-
-class ForwardCost(Protocol):
-    """Seconds of a forward of `rows` rows of `sequences` texts, which have `cache_tokens` tokens in all.
-
-    `attended`: the sum over the rows of the tokens that the text of each had before this forward.
-    """
-
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float: ...
-
-
-@dataclass(frozen=True)
-class LinearForwardCost:
-    """`seconds` and so many more for each row, sequence and cache token.
-
-    Served engines keep to it (SpecDecode-Bench: 5.886 ms, 21 us a row and 39 ns a cache token for Llama-3.1-8B on one
-    H100).
-    """
-
-    seconds: float
-    row: float = 0.0
-    sequence: float = 0.0
-    cache_token: float = 0.0
-
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
-        return self.seconds + self.row * rows + self.sequence * sequences + self.cache_token * cache_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says.
-
-    In a closed loop `at` is counted from when its user is free. `play`: of a policy that asks about the load, by which
-    it runs instead; `Served` has the script that came of it, and what a `script` that is written late came to.
-    """
-
-    script: Script | Writes
-    at: float = 0.0
-    slots: int = 1
-    prompt_tokens: int = 1
-    play: Play | None = None
 
 
 @dataclass(frozen=True)
@@ -123,71 +81,12 @@ def serve(
         service.contending = ContendingDevices(service.env, contention)
     service.run(devices, users)
     return Served(
-        [
-            ServedRequest(
-                request.arrived,
-                request.began,
-                request.first_token,
-                request.ended,
-                request.arrival.prompt_tokens,
-                request.tokens,
-            )
-            for request in service.requests
-        ],
+        [request.served() for request in service.requests],
         service.batches,
         devices,
         [request.arrival for request in service.requests],
         service.rounds,
     )
-
-
-NO_WAITS: Iterator[int] = iter(())
-NO_JOBS: Iterator[ServedJob] = iter(())
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """Where a request is in its script: what it is still to wait for, and how many jobs of its last wait go on.
-
-    `free`: forwards of jobs that have ended, whose objects serve the next ones.
-    """
-
-    number: int
-    arrival: Arrival
-    waits: Iterator[int] = NO_WAITS
-    to_first: int = 0
-    jobs: Iterator[ServedJob] = NO_JOBS
-    tokens: int = 0
-    pending: int = 0
-    arrived: float = 0.0
-    began: float = 0.0
-    first_token: float = 0.0
-    ended: float = 0.0
-    done: simpy.Event | None = None
-    live: LivePolicy | None = None
-    free: "list[Forward[_Work]]" = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """Whose job a forward is of, how many more like it are to come, each behind a token more, and the steps after."""
-
-    request: _Request
-    left: int = 0
-    steps: Forwards = ()
-
-    def go_on(self, forward: "Forward[_Work]") -> bool:
-        """Make a forward the job's next one, if there is one."""
-        forward.prompt = False
-        if self.left:
-            self.left -= 1
-            forward.cache_tokens += 1
-            return True
-        if not self.steps:
-            return False
-        (forward.rows, forward.cache_tokens, times), *others = self.steps
-        self.left, self.steps = times - 1, tuple(others)
-        return True
 
 
 class _Service:
@@ -197,14 +96,14 @@ class _Service:
         self,
         arrivals: Sequence[Arrival],
         costs: Mapping[Model, ForwardCost],
-        scheduler: Scheduler[_Work],
+        scheduler: Scheduler[JobProgress],
         chunks: bool,
         hand_over: float,
         kept: bool,
     ) -> None:
         self.env, self.costs, self.scheduler = simpy.Environment(), costs, scheduler
         self.chunks, self.hand_over, self.kept = chunks, hand_over, kept
-        self.requests = [_Request(number, arrival) for number, arrival in enumerate(arrivals)]
+        self.requests = [RequestProgress(number, arrival) for number, arrival in enumerate(arrivals)]
         self._jobs: dict[int, list[ServedJob]] = {}  # of scripts that several requests follow
         self._times = Counter([id(arrival.script) for arrival in arrivals])
         self.batches = Batches(named=kept)
@@ -226,7 +125,7 @@ class _Service:
             self.env.process(self._device(models))
         self.env.run()
 
-    def _user(self, left: Iterator[_Request]) -> Generator[simpy.Event, Any, None]:
+    def _user(self, left: Iterator[RequestProgress]) -> Generator[simpy.Event, Any, None]:
         """One who sends what is next when the answer is there."""
         for request in left:
             if request.arrival.at:
@@ -241,7 +140,7 @@ class _Service:
         assert timeout.callbacks is not None
         timeout.callbacks.append(lambda _: function())
 
-    def _arrive(self, request: _Request) -> None:
+    def _arrive(self, request: RequestProgress) -> None:
         request.arrived = self.env.now
         self.scheduler.arrive(request.number, request.arrival.slots)
         self._admit()
@@ -290,7 +189,7 @@ class _Service:
                 self._answered = False
                 yield env.timeout(0.0)
 
-    def _end_jobs(self, ended: Sequence[_Request], finish: bool = True) -> None:
+    def _end_jobs(self, ended: Sequence[RequestProgress], finish: bool = True) -> None:
         """Let jobs' results be known; `finish`: the batch that they ended with ends so, too."""
         for request in ended:
             request.pending -= 1
@@ -305,9 +204,7 @@ class _Service:
         for number in self.scheduler.admit():
             request = self.requests[number]
             request.began = self.env.now
-            does = request.arrival.play or request.arrival.script
-            if not isinstance(does, Play | Script):
-                does = does()
+            does = request.arrival.does()
             if isinstance(does, Play):
                 request.live = LivePolicy(does)
             else:
@@ -329,15 +226,14 @@ class _Service:
                     self._go_on(request)
             self._admit()
 
-    def _follow(self, request: _Request, script: Script) -> None:
+    def _follow(self, request: RequestProgress, script: Script) -> None:
         """Its jobs are worked out when they are needed, since those of a long workload together take much memory."""
         key = id(request.arrival.script)
         if self._times[key] == 1:
             jobs = served_jobs(script)
         else:
             jobs = self._jobs.get(key) or self._jobs.setdefault(key, served_jobs(script))
-        request.waits, request.to_first, request.jobs = iter(script.waits), script.first, iter(jobs)
-        request.tokens = len(script.path)
+        request.follow(script, jobs)
         self.rounds += len(script.rounds)
         if self.kept and request.arrival.script is not script:
             request.arrival = replace(request.arrival, script=script)
@@ -348,7 +244,7 @@ class _Service:
             for device in idle:
                 device.succeed()
 
-    def _go_on(self, request: _Request) -> None:
+    def _go_on(self, request: RequestProgress) -> None:
         """Ask for the first forwards of all jobs that the request waits for next, or let it end."""
         if request.live is not None:
             self._let_go_on(request, request.live)
@@ -360,9 +256,9 @@ class _Service:
         if not count:
             self._end(request)
         for _ in range(count):
-            self._submit(request, next(request.jobs))
+            self.scheduler.submit(request.first_forward(next(request.jobs), self.chunks))
 
-    def _let_go_on(self, request: _Request, live: LivePolicy) -> None:
+    def _let_go_on(self, request: RequestProgress, live: LivePolicy) -> None:
         """The same for a policy that runs as it is served, which may wait for an answer, too."""
         before = live.rounds
         jobs = live.go_on()
@@ -380,24 +276,11 @@ class _Service:
             request.pending += 1
             self.scheduler.ask(request.number, live.question)
         for job in jobs:
-            self._submit(request, job)
+            self.scheduler.submit(request.first_forward(job, self.chunks))
 
-    def _submit(self, request: _Request, job: ServedJob) -> None:
-        """Ask for a job's first forward."""
-        model, rows, tokens, steps = job
-        if request.free:
-            forward = request.free.pop()
-            forward.model, forward.rows, forward.cache_tokens = model, rows, tokens
-        else:
-            forward = Forward(request.number, model, rows, tokens, _Work(request))
-        forward.work.left, forward.work.steps = 0, steps
-        forward.prompt = self.chunks and rows == tokens  # nothing of the text is in the cache
-        self.scheduler.submit(forward)
-
-    def _end(self, request: _Request) -> None:
-        request.live = None
-        # Else they take room for ever.
-        request.ended, request.waits, request.jobs, request.free = self.env.now, NO_WAITS, NO_JOBS, []
+    def _end(self, request: RequestProgress) -> None:
+        request.ended = self.env.now
+        request.forget_work()
         self.scheduler.leave(request.number)
         if request.done is not None:
             request.done.succeed()
