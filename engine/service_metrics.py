@@ -116,7 +116,6 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
     waiting = [r.began - r.arrived for r in requests]
     good = sum(is_good(r, limits) for r in requests)
     each = [its for r in requests if (its := token_seconds(r)) is not None]
-    batches = Batches.of(service.batches)
     return ServiceMetrics(
         requests=len(requests),
         tokens=tokens,
@@ -133,7 +132,7 @@ def measure_service(service: Service, limits: Limits = NO_LIMITS) -> ServiceMetr
         longest_queue=_longest_queue(requests),
         goodput=good / seconds,
         good=good / len(requests),
-        devices=tuple(_use(batches, models, seconds) for models in service.devices),
+        devices=tuple(_use(service.batches, models, seconds) for models in service.devices),
     )
 
 
@@ -189,10 +188,9 @@ def timeline(service: Service, stretches: int = 60) -> Timeline:
     edges = np.linspace(arrived.min(), ended.max(), stretches + 1)
     width, one = float(edges[1] - edges[0]), np.ones(len(requests))
     busy, batch = [], []
-    ran = Batches.of(service.batches)
     for models in service.devices:
         worked, held = np.zeros(stretches), np.zeros(stretches)
-        for start, end, sizes, _ in _columns(ran, models):
+        for start, end, sizes, _ in _columns(service.batches, models):
             worked += _within(start, end, np.ones(len(start)), edges)
             held += _within(start, end, sizes, edges)
         busy.append(tuple((worked / width).tolist()))

@@ -1,7 +1,7 @@
 """What serving requests writes down, real or simulated: the one schema that its metrics read. Torch-free."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, overload
 
@@ -64,10 +64,8 @@ class Batches(Sequence[Batch]):
         self.last.append(self._count)
 
     @classmethod
-    def of(cls, batches: Sequence[Batch]) -> "Batches":
-        """Those of a list, or the same ones."""
-        if isinstance(batches, cls):
-            return batches
+    def of(cls, batches: Iterable[Batch]) -> "Batches":
+        """These, in their order."""
         found = cls()
         for batch in batches:
             found.note(*batch)
@@ -125,5 +123,5 @@ class Service:
     """Requests that were served together, and all forwards, by their ends; `devices`: which models each one ran."""
 
     requests: Sequence[ServedRequest]
-    batches: Sequence[Batch]
+    batches: Batches
     devices: tuple[tuple[Model, ...], ...]

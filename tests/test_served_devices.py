@@ -24,7 +24,7 @@ from engine.runtime.batching import BatchEngine, Running
 from engine.runtime.requests import Request
 from engine.runtime.scheduler import Budget, Model
 from engine.runtime.worker_process import Hosted
-from engine.service_record import Batch, ServedRequest
+from engine.service_record import Batches, ServedRequest
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forward_cost import LinearForwardCost
 from sim.world.requests import Arrival
@@ -61,7 +61,7 @@ def tokens_of(running: Running) -> tuple[int, int, int]:
 
 def serve_in_virtual_time(
     engine: BatchEngine, requests: Sequence[Request], at: Sequence[float], clock: Clock
-) -> tuple[list[Batch], list[ServedRequest]]:
+) -> tuple[Batches, list[ServedRequest]]:
     """As `engine.runtime.serving` does with two devices; forwards take what they cost, and nothing else any time.
 
     But who arrives is let in at once, as he is in the simulator, and not when a device next comes by. Nothing could run

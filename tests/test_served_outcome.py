@@ -10,7 +10,7 @@ from hypothesis import given
 from engine.configuration import Configuration
 from engine.runtime.workload import Arrivals
 from engine.service_metrics import ServiceMetrics, Timeline, estimates, measure_service
-from engine.service_record import Batch, ServedRequest, Service
+from engine.service_record import Batch, Batches, ServedRequest, Service
 from scenarios.served import Batching
 from sim.sweeps.served_outcome import (
     END_TO_END,
@@ -30,7 +30,9 @@ seconds = st.lists(st.floats(0.5, 8.0), min_size=2, max_size=4)
 def metrics(took: float, tokens: int = 10) -> ServiceMetrics:
     """Of one request that took so many seconds."""
     request = ServedRequest(0.0, 0.0, took / 2, took, 1, tokens)
-    return measure_service(Service([request], [Batch("target", 0.0, took, (0,), 1)], (("target",),)))
+    return measure_service(
+        Service([request], Batches.of([Batch("target", 0.0, took, (0,), 1)]), (("target",),))
+    )
 
 
 def outcome(

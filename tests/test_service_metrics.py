@@ -14,12 +14,14 @@ from engine.service_record import MODELS, Batch, Batches, ServedRequest, Service
 # Two requests: one of 3 tokens that runs at once, and one of 1 token that waits for a second.
 HAND = Service(
     [ServedRequest(1.0, 1.0, 2.0, 6.0, 10, 3), ServedRequest(1.0, 2.0, 4.0, 4.0, 5, 1)],
-    [
-        Batch("target", 1.0, 2.0, (0,), 10),
-        Batch("draft", 1.0, 1.5, (0,), 10),
-        Batch("target", 2.0, 4.0, (0, 1), 6),
-        Batch("target", 5.0, 6.0, (0,), 1),
-    ],
+    Batches.of(
+        [
+            Batch("target", 1.0, 2.0, (0,), 10),
+            Batch("draft", 1.0, 1.5, (0,), 10),
+            Batch("target", 2.0, 4.0, (0, 1), 6),
+            Batch("target", 5.0, 6.0, (0,), 1),
+        ]
+    ),
     (("target",), ("draft",)),
 )
 
@@ -71,7 +73,6 @@ batches = st.lists(
 @given(batches, st.integers(-9, 9), st.integers(-9, 9))
 def test_columns_hold_the_forwards_that_were_noted(noted: list[Batch], start: int, stop: int) -> None:
     columns = Batches.of(noted)
-    assert Batches.of(columns) is columns
     assert list(columns) == noted
     assert columns == noted
     assert columns[start:stop] == noted[start:stop]
@@ -90,10 +91,10 @@ def test_columns_hold_the_forwards_that_were_noted(noted: list[Batch], start: in
 def test_figures_are_the_same_however_many_forwards_are_looked_at_together(
     ran: list[tuple[float, float, int]],
 ) -> None:
-    forwards, now = [], 0.0
+    forwards, now = Batches(), 0.0
     for number, (took, pause, count) in enumerate(ran):
         model = MODELS[number % 2]
-        forwards.append(Batch(model, now, now + took, tuple(range(count)), 3 * count))
+        forwards.note(model, now, now + took, range(count), 3 * count)
         now += took + pause
     service = Service([ServedRequest(0.0, 0.0, now, now, 1, 2)] * 4, forwards, (MODELS,))
     whole, over_time = measure_service(service), timeline(service, 5)
@@ -146,7 +147,7 @@ def test_littles_law(served: list[ServedRequest], stretches: int) -> None:
     """
     if max(r.ended for r in served) - min(r.arrived for r in served) < 1e-6:
         return
-    service = Service(served, [], (("target",),))
+    service = Service(served, Batches(), (("target",),))
     found, over_time = measure_service(service), timeline(service, stretches)
     rate = found.requests / found.seconds
     waiting, running = (sum(its) / stretches for its in (over_time.queue, over_time.running))

@@ -30,7 +30,7 @@ from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward
 from engine.runtime.session import DraftLost, EngineSession, Pending, Player
 from engine.runtime.worker_process import Host, Hosted, attempt, do
 from engine.runtime.workers import Worker
-from engine.service_record import Batch, ServedRequest
+from engine.service_record import Batches, ServedRequest
 
 __all__ = ["BatchEngine", "Request", "Running"]
 
@@ -113,7 +113,7 @@ class BatchEngine:
     runs: dict[int, Run] = field(default_factory=dict)
     failures: dict[int, SpecBranchError] = field(default_factory=dict)
     served: dict[int, ServedRequest] = field(default_factory=dict)
-    batches: list[Batch] = field(default_factory=list)
+    batches: Batches = field(default_factory=Batches)
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     def __post_init__(self) -> None:
@@ -250,10 +250,10 @@ class BatchEngine:
     def _note(self, running: Running, reply: Reply) -> None:
         forwards = running.forwards
         unread = frozenset([forward.request for forward in forwards if forward.rest])
-        requests = tuple([forward.request for forward in forwards])
+        requests = [forward.request for forward in forwards]
         start, end = reply["start"] - self.epoch, reply["end"] - self.epoch
-        self.batches.append(
-            Batch(running.model, start, end, requests, row_count([ask.rows for ask in running.asks]), unread)
+        self.batches.note(
+            running.model, start, end, requests, row_count([ask.rows for ask in running.asks]), unread
         )
 
     def _hand_out(self, running: Running, reply: Reply) -> None:

@@ -20,7 +20,7 @@ from engine.runtime.run_message import from_message, to_message
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline
 from engine.runtime.session import Player
 from engine.runtime.worker_process import Host, Hosted
-from engine.service_record import Batch, ServedRequest, Service
+from engine.service_record import Batch, Batches, ServedRequest, Service
 
 Progress = Callable[[int, int], None]
 """Hears how many requests have ended, and how many tokens were written."""
@@ -163,10 +163,10 @@ def serve_there(
         raise
     service = Service(
         [ServedRequest(*request) for request in served],
-        [
+        Batches.of(
             Batch(model, start, end, tuple(whose), rows, frozenset(unread))
             for model, start, end, whose, rows, unread in batches
-        ],
+        ),
         tuple(tuple(models) for models in devices),
     )
     return ServedTexts(service, [from_message(run, drafter is not None and not apart) for run in runs])

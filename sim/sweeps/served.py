@@ -13,7 +13,6 @@ from engine.runtime.placement import Placement
 from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
 from engine.service_metrics import measure_service, timeline
-from engine.service_record import Batches
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from scenarios.served import Batching
@@ -204,7 +203,7 @@ class CostsOf:
         larger, farther = set[Model](), dict[tuple[Model, bool], int]()
         for service in services:
             reach = np.array([request.prompt_tokens + request.tokens for request in service.requests])
-            ran = Batches.of(service.batches)
+            ran = service.batches
             if not len(ran):
                 continue
             ends, rows = np.asarray(ran.last), np.asarray(ran.rows)
