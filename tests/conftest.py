@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,6 +107,12 @@ def brief_timings() -> Iterator[None]:
         patch.setattr(operations, "time_reference", brief.time_reference)
         patch.setattr(remeasure, "CONTENTION_SECONDS", 0.01)
         yield
+
+
+@pytest.fixture
+def own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracebacks of what fails go to a folder of the test."""
+    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -92,14 +92,31 @@ def any_predictor(seed: int, longest: int = 4) -> Predictor:
     return Predictor(0 * ones, ones, inner, torch.zeros(8), outer, torch.zeros(longest))
 
 
-def players(target: Tensor, draft: Tensor, kept: Tensor | None = None) -> tuple[Player, Player]:
-    """Both models in a worker each; `kept` int64 [rows] are the tokens that the draft's rows stand for."""
+def before(decoder: TableDecoder, do: Callable[[int], None]) -> TableDecoder:
+    """The decoder, which from now on does something before each forward, and tells it the forward's number from 0."""
+    forward, calls = decoder.forward, itertools.count()
+
+    def first(batch: Sequence[Rows]) -> Tensor:
+        do(next(calls))
+        return forward(batch)
+
+    decoder.forward = first  # type: ignore[method-assign]
+    return decoder
+
+
+def players(
+    target: Tensor, draft: Tensor, kept: Tensor | None = None, longest: int = 4
+) -> tuple[Player, Player]:
+    """Both models in a worker each; `kept` int64 [rows] are the tokens that the draft's rows stand for.
+
+    H-RAD's network, untrained, predicts up to `longest` tokens.
+    """
     seated = []
     for name, table, tokens in (("target", target, None), ("draft", draft, kept)):
         worker = InlineWorker()
         worker.host.models[name] = Hosted(CachedModel(TableDecoder(table, tokens)))
         seated.append(Player(worker, name))  # type: ignore[arg-type]
-    seated[0].worker.host.models["target"].predictors["draft"] = any_predictor(0)  # type: ignore[attr-defined]
+    seated[0].worker.host.models["target"].predictors["draft"] = any_predictor(0, longest)  # type: ignore[attr-defined]
     return seated[0], seated[1]
 
 
@@ -109,6 +126,14 @@ def tables(seed: int, apart: float = 1.0) -> tuple[Tensor, Tensor]:
     shape = (VOCABULARY, VOCABULARY, VOCABULARY)
     target = 1.2 * torch.randn(shape, generator=generator)
     return target, target + apart * torch.randn(shape, generator=generator)
+
+
+def certain(repeating: int) -> Tensor:
+    """The table of a target that goes round so many tokens."""
+    table = torch.full((VOCABULARY, VOCABULARY, VOCABULARY), -9.0)
+    for token in range(VOCABULARY):
+        table[:, token, (token + 1) % repeating] = 9.0
+    return table
 
 
 def exact_law(table: Tensor, sampling: Sampling, tokens: int) -> dict[tuple[int, ...], float]:

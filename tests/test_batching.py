@@ -1,17 +1,22 @@
 """Requests that are written together are written as each alone: the same text, by the same rounds."""
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import assume, given, settings
-from table_pair import END, PROMPT, TableDecoder, any_predictor, players, tables
-from table_pair import VOCABULARY as TABLE_TOKENS
+from table_engine import (
+    LONGEST_PREDICTED,
+    Room,
+    alone,
+    assert_all_slots_are_free,
+    assert_equal,
+    requests_of,
+    table_engine,
+    tight_rooms,
+)
+from table_pair import PROMPT, TableDecoder, before, players, tables
 from tiny_families import tiny
 from tiny_models import PROMPTS, TOKENS, tiny_llama
 
@@ -21,10 +26,8 @@ from engine.models.cached_model import CachedModel
 from engine.models.llama import Llama
 from engine.models.sampling import GREEDY, Sampling
 from engine.models.transformers_model import TransformersModel
-from engine.record import Run
 from engine.runtime.batching import BatchEngine, Request
 from engine.runtime.scheduler import Budget, Discipline
-from engine.runtime.session import Player, generate
 from engine.runtime.worker_process import Hosted
 
 CONFIGURATIONS = (
@@ -39,43 +42,7 @@ CONFIGURATIONS = (
     Configuration(policy="specbranch", draft_length=4, branches=2, redraft=True, hrad=True, repeats=5),
 )
 WARM = Sampling(temperature=1.0, seed=3)
-
-
-def alone(seats: tuple[Player, Player], request: Request) -> Run:
-    target, draft = seats
-    return generate(
-        request.settings,
-        target,
-        draft,
-        request.prompt,
-        max_tokens=request.max_tokens,
-        end_tokens=request.end_tokens,
-        sampling=request.sampling,
-    )
-
-
-def jobs(run: Run) -> list[tuple[int, str, int, int]]:
-    return sorted((job.round, str(job.model), job.forwards, job.tokens) for job in run.jobs)
-
-
-def equal(got: Run, expected: Run) -> None:
-    assert (got.tokens, got.rounds, got.ending, got.warning) == (
-        expected.tokens,
-        expected.rounds,
-        expected.ending,
-        expected.warning,
-    )
-    assert jobs(got) == jobs(expected)
-
-
-requests = st.builds(
-    Request,
-    st.lists(st.integers(0, TABLE_TOKENS - 2), min_size=1, max_size=9),
-    st.sampled_from(CONFIGURATIONS),
-    st.integers(1, 14),
-    st.sampled_from([(), (END,)]),
-    st.builds(Sampling, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 9)),
-)
+requests = requests_of(CONFIGURATIONS)
 
 
 @settings(deadline=None, max_examples=60)
@@ -84,34 +51,20 @@ requests = st.builds(
     st.integers(0, 5),
     st.sampled_from([0.2, 2.0]),
     st.sampled_from(["ready", "lockstep"]),
-    st.integers(1, 9),
-    st.integers(1, 4),
-    st.booleans(),
+    tight_rooms,
 )
 def test_requests_are_written_as_each_alone(
-    arriving: list[tuple[Request, int]],
-    seed: int,
-    apart: float,
-    discipline: Discipline,
-    rows: int,
-    sequences: int,
-    chunks: bool,
+    arriving: list[tuple[Request, int]], seed: int, apart: float, discipline: Discipline, room: Room
 ) -> None:
     """Of any policies, arriving so many forwards apart, within any budget; and in the end all slots are free.
 
     A chunk may end among the rows whose logits are wanted.
     """
     target, draft = tables(seed, apart)
-    seats = players(target, draft)
-    seats[0].worker.host.models["target"].predictors["draft"] = any_predictor(0, 16)  # type: ignore[attr-defined]
+    seats = players(target, draft, longest=LONGEST_PREDICTED)
     slots = max(request.slots for request, _ in arriving)
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target)), predictors={"draft": any_predictor(0, 16)}),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(rows, sequences, slots + 3),
-        discipline,
-        chunks,
-    )
+    budget = Budget(room.rows, room.sequences, slots + 3)
+    engine = table_engine(target, draft, budget, discipline, room.chunks)
     numbers = []
     for request, wait in arriving:
         numbers.append(engine.add(request))
@@ -121,8 +74,8 @@ def test_requests_are_written_as_each_alone(
     assert engine.idle
     assert not engine.failures
     for number, (request, _) in zip(numbers, arriving, strict=True):
-        equal(engine.runs[number], alone(seats, request))
-    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+        assert_equal(engine.runs[number], alone(seats, request))
+    assert_all_slots_are_free(engine)
 
 
 def hosts(seed: int, path: str) -> Hosted:
@@ -160,7 +113,7 @@ def test_float32_texts_are_those_of_each_alone(
     numbers += [engine.add(request) for request in wanted[3:]]
     engine.run()
     for number, run in zip(numbers, expected, strict=True):
-        equal(engine.runs[number], run)
+        assert_equal(engine.runs[number], run)
     for model in ("target", "draft"):
         assert max(len(batch.requests) for batch in engine.batches if batch.model == model) > 1
     assert any(batch.unread for batch in engine.batches) == chunks
@@ -185,23 +138,19 @@ def test_a_cancelled_request_leaves_the_others_as_they_are() -> None:
     engine.cancel(numbers[3])
     engine.run()
     assert sorted(engine.runs) == numbers[1:3]
-    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+    assert_all_slots_are_free(engine)
     for number, request in zip(numbers[1:3], wanted[1:3], strict=True):
         one = BatchEngine(hosts(0, "lean"), hosts(5, "lean"))
         one.add(request)
         one.run()
-        equal(engine.runs[number], one.runs[0])
+        assert_equal(engine.runs[number], one.runs[0])
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(requests, min_size=2, max_size=5), st.integers(1, 9))
 def test_slots_of_a_request_lie_together(wanted: list[Request], steps: int) -> None:
     """From its first forward on, all that it may need, in a row, while none has ended and left a gap."""
-    target, draft = tables(1)
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target)), predictors={"draft": any_predictor(0, 16)}),
-        Hosted(CachedModel(TableDecoder(draft))),
-    )
+    engine = table_engine(*tables(1))
     for request in wanted:
         engine.add(request)
     for _ in range(steps):
@@ -213,30 +162,19 @@ def test_slots_of_a_request_lie_together(wanted: list[Request], steps: int) -> N
             assert len(text.slots) in (0, writing.request.slots)
 
 
-@pytest.fixture
-def _own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracebacks of what fails go to a folder of the test."""
-    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
-
-
-@pytest.mark.usefixtures("_own_faults")
+@pytest.mark.usefixtures("own_faults")
 def test_targets_go_on_alone_when_a_draft_fails() -> None:
     """In the middle of a batch; the texts stay what they were."""
     target, draft = tables(seed=1)
-    broken = TableDecoder(draft)
-    engine = BatchEngine(Hosted(CachedModel(TableDecoder(target))), Hosted(CachedModel(broken)))
+
+    def fail(call: int) -> None:
+        if call > 6:
+            raise ValueError("no more")
+
+    engine = table_engine(target, before(TableDecoder(draft), fail))
     configurations = [Configuration(policy=policy, draft_length=3) for policy in ("speculative", "pearl")]
     wanted = [Request(PROMPT[i:], configuration, 12) for i, configuration in enumerate(configurations)]
     numbers = [engine.add(request) for request in wanted]
-    calls = itertools.count()
-    forward = broken.forward
-
-    def fails(batch: Sequence[Any]) -> torch.Tensor:
-        if next(calls) > 6:
-            raise ValueError("no more")
-        return forward(batch)
-
-    broken.forward = fails  # type: ignore[method-assign]
     engine.run()
     for number, request in zip(numbers, wanted, strict=True):
         run = engine.runs[number]
@@ -244,14 +182,14 @@ def test_targets_go_on_alone_when_a_draft_fails() -> None:
         assert run.tokens == expected.tokens
         assert run.warning is not None
         assert "the target went on alone after" in run.warning
-    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+    assert_all_slots_are_free(engine)
 
 
-@pytest.mark.usefixtures("_own_faults")
+@pytest.mark.usefixtures("own_faults")
 def test_a_target_that_fails_ends_its_requests_with_an_error() -> None:
     target, _ = tables(seed=1)
     broken = TableDecoder(target)
-    engine = BatchEngine(Hosted(CachedModel(broken)))
+    engine = table_engine(broken)
     number = engine.add(Request(PROMPT, CONFIGURATIONS[0], 4))
     broken.table, broken.rows = target[:0], []
     engine.run()

@@ -1,29 +1,30 @@
-"""Policies that ask about the load: answers are shared as is said, texts are exact, and both worlds run the same."""
+"""Policies that ask about the load, served: texts are exact whatever the answers were, and both worlds run the same."""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from pydantic import ValidationError
-from table_pair import END, PROMPT, VOCABULARY, TableDecoder, players, tables
-from test_batching import alone
+from table_engine import (
+    Room,
+    alone,
+    assert_all_slots_are_free,
+    requests_of,
+    table_engine,
+    tight_rooms,
+    wide_rooms,
+    without_times,
+)
+from table_pair import PROMPT, VOCABULARY, certain, players, tables
 
 from engine.configuration import Configuration
 from engine.kernels.ranking import ranked
-from engine.models.cached_model import CachedModel
 from engine.models.sampling import Sampling
-from engine.policies.echo import stretch
-from engine.policies.load import Alone, Load, LoadQuestion, NodeShares
-from engine.policies.settings import Settings
-from engine.runtime.batching import BatchEngine, Request
-from engine.runtime.scheduler import Budget, Discipline, Forward, Model, Scheduler
+from engine.runtime.requests import Request
+from engine.runtime.scheduler import Budget, Discipline, Model
 from engine.runtime.serving import Serving, devices_of
-from engine.runtime.worker_process import Hosted
-from engine.runtime.workload import slots_needed
 from engine.service_record import Batch
 from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance
 from sim.costs.forward_cost import LinearForwardCost
@@ -43,141 +44,18 @@ COSTS: dict[Model, LinearForwardCost] = {
     "draft": LinearForwardCost(2.0, 0.125),
 }
 
-questions = st.lists(st.builds(LoadQuestion, st.integers(0, 9), st.just(20)), min_size=1, max_size=12)
-
-
-@given(questions, st.lists(st.integers(0, 11)))
-def test_nodes_are_shared_evenly_and_none_is_left_that_somebody_could_use(
-    wanted: list[LoadQuestion], released: list[int]
-) -> None:
-    """However often they ask; requests whose nodes are judged begin anew."""
-    shares, has = NodeShares(), dict.fromkeys(range(len(wanted)), 0)
-    for judged in (*[[one] for one in released], []):
-        for request in judged:
-            shares.release(request)
-            has[request] = 0
-        before = sum(has[request] for request in has)
-        answers = dict(shares.answer(list(enumerate(wanted)), running=40))
-        assert {load.running for load in answers.values()} == {40}
-        given_now = {request: load.nodes for request, load in answers.items()}
-        for request, nodes in given_now.items():
-            assert 0 <= nodes <= wanted[request].nodes
-            # Who has fewer than another wanted no more.
-            assert nodes == wanted[request].nodes or nodes >= max(given_now.values()) - 1
-            has[request] += nodes
-        assert before + sum(given_now.values()) == min(20, before + sum(q.nodes for q in wanted))
-
-
-asked_together = st.dictionaries(
-    st.integers(0, 6), st.builds(LoadQuestion, st.integers(0, 5), st.integers(0, 25)), min_size=1, max_size=5
-)
-
-
-@given(st.lists(st.tuples(asked_together, st.sets(st.integers(0, 6), max_size=3)), max_size=5))
-def test_nodes_are_handed_out_one_at_a_time_by_turns(
-    rounds: list[tuple[dict[int, LoadQuestion], set[int]]],
-) -> None:
-    """Whether there is room for all or not; `has` and `last` are what a plain count of it has."""
-    shares, has, last = NodeShares(), dict.fromkeys(range(7), 0), -1
-    for asked, judged in rounds:
-        had = dict(has)
-        turns = sorted(asked, key=lambda request: (request <= last, request))
-        while someone := [
-            r for r in turns if has[r] - had[r] < asked[r].nodes and (sum(has.values()) < asked[r].budget)
-        ]:
-            level = min(has[r] - had[r] for r in someone)
-            last = next(r for r in someone if has[r] - had[r] == level)
-            has[last] += 1
-        answers = dict(shares.answer(list(asked.items()), running=7))
-        assert {r: load.nodes for r, load in answers.items()} == {r: has[r] - had[r] for r in asked}
-        for request in judged:
-            shares.release(request)
-            has[request] = 0
-
-
-def test_what_is_over_goes_to_others_each_time() -> None:
-    """Of 12 requests that want one node each of 8, each has 2 of every 3 rounds."""
-    shares, had = NodeShares(), [0] * 12
-    for _ in range(30):
-        for request, load in shares.answer([(r, LoadQuestion(1, 8)) for r in range(12)], running=12):
-            had[request] += load.nodes
-            shares.release(request)
-    assert had == [20] * 12
-
-
-def test_a_text_alone_has_the_whole_budget() -> None:
-    alone_ = Alone()
-    assert alone_.answer(LoadQuestion()) == Load(1, 0)
-    assert alone_.answer(LoadQuestion(5, 8)) == Load(1, 5)
-    assert alone_.answer(LoadQuestion(5, 8)) == Load(1, 3)
-    alone_.verified()
-    assert alone_.answer(LoadQuestion(5, 8)) == Load(1, 5)
-
-
-def scheduler(discipline: Discipline, requests: int = 3) -> Scheduler[None]:
-    made: Scheduler[None] = Scheduler(discipline=discipline)
-    for request in range(requests):
-        made.arrive(request, 1)
-    assert made.admit() == list(range(requests))
-    return made
-
-
-def test_in_lockstep_all_are_answered_together_and_what_is_spare_last() -> None:
-    made = scheduler("lockstep")
-    made.ask(0, LoadQuestion(2, 5))
-    made.submit(Forward(1, "draft", 1, 1, None))
-    assert made.answers() == []
-    made.next_batch(["draft"])
-    made.ask(1, LoadQuestion(2, 5, spare=True))
-    made.finish()
-    assert made.answers() == []  # the third has not said what it waits for
-    made.submit(Forward(2, "target", 1, 1, None))
-    assert made.next_batch(["target"]) == []
-    assert made.answers() == [(0, Load(3, 2))]
-    assert made.answers() == []  # it may go deeper yet
-    made.ask(0, LoadQuestion(9, 5, spare=True))
-    assert made.answers() == [(1, Load(3, 2)), (0, Load(3, 1))]  # turns begin behind who had the last one
-    for request in (0, 1):
-        made.submit(Forward(request, "target", 3, 3, None))
-    assert len(made.next_batch(["target"])) == 3
-    made.finish()
-    for request in range(3):  # what was judged is free again
-        made.ask(request, LoadQuestion(1, 5))
-    assert made.answers() == [(request, Load(3, 1)) for request in range(3)]
-
-
-def test_ready_answers_whoever_asks_and_a_request_that_leaves_gives_its_nodes_back() -> None:
-    made = scheduler("ready")
-    made.ask(1, LoadQuestion(4, 5))
-    assert made.answers() == [(1, Load(3, 4))]
-    made.ask(0, LoadQuestion(4, 5))
-    made.ask(2, LoadQuestion(4, 5))
-    made.leave(1)
-    made.leave(2)
-    assert made.answers() == [(0, Load(1, 4))]
-
 
 def judged(batch: Batch) -> int:
     return batch.rows - len(batch.requests)
 
 
-requests = st.builds(
-    Request,
-    st.lists(st.integers(0, VOCABULARY - 2), min_size=1, max_size=9),
-    st.sampled_from(AWARE),
-    st.integers(1, 14),
-    st.sampled_from([(), (END,)]),
-    st.builds(Sampling, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 9)),
-)
-
-
 @settings(deadline=None, max_examples=80)
 @given(
-    st.lists(st.tuples(requests, st.integers(0, 4)), min_size=1, max_size=7),
+    st.lists(st.tuples(requests_of(AWARE), st.integers(0, 4)), min_size=1, max_size=7),
     st.integers(0, 5),
     st.sampled_from([0.2, 2.0]),
     st.sampled_from(["ready", "lockstep"]),
-    st.tuples(st.integers(1, 9), st.integers(1, 4), st.booleans()),
+    tight_rooms,
     st.booleans(),
     st.sampled_from([None, 1, 3]),
 )
@@ -186,21 +64,15 @@ def test_texts_are_those_of_each_alone(
     seed: int,
     spread: float,
     discipline: Discipline,
-    room: tuple[int, int, bool],
+    room: Room,
     apart: bool,
     users: int | None,
 ) -> None:
     """Whatever the answers were; by one device or two, in an open loop or a closed one, within any budget of rows."""
-    rows, sequences, chunks = room
     target, draft = tables(seed, spread)
     wanted = [request for request, _ in arriving]
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(rows, sequences, max(request.slots for request in wanted) + 3),
-        discipline,
-        chunks,
-    )
+    budget = Budget(room.rows, room.sequences, max(request.slots for request in wanted) + 3)
+    engine = table_engine(target, draft, budget, discipline, room.chunks)
     Serving(engine, wanted, [late / 1e3 for _, late in arriving], users).run(devices_of(apart))
     assert engine.idle
     assert not engine.failures
@@ -208,7 +80,7 @@ def test_texts_are_those_of_each_alone(
     for number, request in enumerate(wanted):
         run, expected = engine.runs[number], alone(seats, request)
         assert (run.tokens, run.ending, run.warning) == (expected.tokens, expected.ending, None)
-    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
+    assert_all_slots_are_free(engine)
 
 
 @settings(deadline=None, max_examples=40)
@@ -222,13 +94,7 @@ def test_texts_are_those_of_each_alone(
 def test_a_forward_never_judges_more_nodes_than_the_budget(
     wanted: list[tuple[int, int]], seed: int, nodes: int, discipline: Discipline, apart: bool
 ) -> None:
-    target, draft = tables(seed, 0.3)
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(64, 8),
-        discipline,
-    )
+    engine = table_engine(*tables(seed, 0.3), Budget(64, 8), discipline)
     settings_ = ECHO.model_copy(update={"batch_nodes": nodes})
     made = [
         Request(PROMPT[:1], settings_, tokens, sampling=Sampling(temperature=1.0, seed=own))
@@ -243,22 +109,13 @@ def test_a_forward_never_judges_more_nodes_than_the_budget(
 
 def test_a_round_is_as_the_load_is() -> None:
     """By tokens that are all accepted: 5 requests draft nothing, 4 two tokens each, and whoever is left four."""
-    target = certain()
-    one, other = (Hosted(CachedModel(TableDecoder(target))) for _ in range(2))
-    engine = BatchEngine(one, other, discipline="lockstep")
+    engine = table_engine(certain(3), certain(3), discipline="lockstep")
     for tokens in (1, 4, 4, 9, 14):
         engine.add(Request(PROMPT[:1], BY_LOAD, tokens))
     engine.run()
     rounds = [[r.verified for r in engine.runs[number].rounds] for number in range(5)]
     # The first ends with a round of 5, two with the next one of 4, and one with the next of 2.
     assert rounds == [[0], [0, 2], [0, 2], [0, 2, 4], [0, 2, 4, 4]]
-
-
-def certain() -> torch.Tensor:
-    table = torch.full((VOCABULARY, VOCABULARY, VOCABULARY), -9.0)
-    for token in range(VOCABULARY):
-        table[:, token, (token + 1) % 3] = 9.0
-    return table
 
 
 @cache
@@ -297,10 +154,6 @@ def recorded(target: torch.Tensor, draft: torch.Tensor, request: Request) -> Tra
     )
 
 
-def without_times(batch: Batch) -> Batch:
-    return batch._replace(start=0.0, end=0.0)
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
@@ -316,26 +169,19 @@ def without_times(batch: Batch) -> Batch:
     st.tuples(st.integers(0, 5), st.sampled_from([0.2, 0.7, 2.0])),
     st.sampled_from([0.0, 1.0]),
     st.sampled_from(["ready", "lockstep"]),
-    st.tuples(st.integers(2, 30), st.integers(1, 5), st.booleans()),
+    wide_rooms,
 )
 def test_the_engine_runs_the_same_batches(
     wanted: list[tuple[Configuration, int, int, int]],
     tables_of: tuple[int, float],
     temperature: float,
     discipline: Discipline,
-    room: tuple[int, int, bool],
+    room: Room,
 ) -> None:
     """Each forward has the rows of the same requests, where lines are accepted as they happen to be."""
-    rows, sequences, chunks = room
     target, draft = pair(*tables_of)
-    budget = Budget(rows, sequences)
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        budget,
-        discipline,
-        chunks,
-    )
+    budget = Budget(room.rows, room.sequences)
+    engine = table_engine(target, draft, budget, discipline, room.chunks)
     arrivals = []
     for configuration, tokens, prompt, seed in wanted:
         sampling = Sampling(temperature=temperature, seed=seed)
@@ -347,9 +193,9 @@ def test_the_engine_runs_the_same_batches(
         assert (play is None) == (configuration.policy == "speculative")
         arrivals.append(Arrival(script, slots=request.slots, play=play))
     engine.run()
-    served = serve(arrivals, COSTS, budget, discipline, shared=True, chunks=chunks)
+    served = serve(arrivals, COSTS, budget, discipline, shared=True, chunks=room.chunks)
     assert not engine.failures
-    assert [without_times(batch) for batch in engine.batches] == list(map(without_times, served.batches))
+    assert without_times(engine.batches) == without_times(served.batches)
     for number, run in enumerate(served.runs):
         theirs = engine.runs[number]
         assert run.tokens == theirs.tokens
@@ -412,76 +258,3 @@ def test_a_request_that_shares_with_nobody_follows_its_script() -> None:
         plain = serve([Arrival(script)], COSTS, discipline="lockstep")
         assert live.arrivals[0].script == script
         assert live.batches == plain.batches
-
-
-@pytest.mark.parametrize(
-    ("said", "lengths"),
-    [
-        ("1-4: 4, 5-12: 2, 13-: 0", ((1, 4, 4), (5, 12, 2), (13, None, 0))),
-        ("1-:3", ((1, None, 3),)),
-        ("1:5/2-:1", ((1, 1, 5), (2, None, 1))),
-    ],
-)
-def test_lengths_by_load_are_read(said: str, lengths: tuple[Any, ...]) -> None:
-    made = Settings(policy="length-by-load", lengths_by_load=said)
-    assert made.lengths == lengths
-    assert Settings(policy="length-by-load", lengths_by_load=made.lengths_by_load) == made
-    for first, last, length in lengths:
-        assert {made.length_at(running) for running in (first, last or first + 99)} == {length}
-
-
-@pytest.mark.parametrize(
-    "said", ["", "4", "1-4:4", "2-:1", "1-4:4/6-:0", "1-4:4/4-:0", "1-4:4/5-3:1/6-:0", "1-:65"]
-)
-def test_lengths_by_load_have_no_gap(said: str) -> None:
-    with pytest.raises(ValidationError, match="from 1 on without a gap"):
-        Settings(policy="length-by-load", lengths_by_load=said)
-
-
-@pytest.mark.parametrize("said", ["", "1", "0:0.2", "4:0.2/1:0.3", "1:1.5", "65:0.1", "1:x"])
-def test_gates_are_shares_at_rising_depths(said: str) -> None:
-    with pytest.raises(ValidationError, match="depths in rising order"):
-        Settings(policy="echo", gates=said)
-
-
-@given(st.integers(1, 20), st.lists(st.integers(1, 20), min_size=1, unique=True))
-def test_gates_lie_within_a_draft(length: int, depths: list[int]) -> None:
-    said = "/".join(f"{depth}:0.5" for depth in sorted(depths))
-    stretches = Settings(policy="echo", draft_length=length, gates=said).gated_stretches
-    ends = [sum(levels for levels, _ in stretches[: i + 1]) for i in range(len(stretches))]
-    assert ends == [*sorted(depth for depth in depths if depth < length), length]
-
-
-@given(st.integers(1, 9), st.integers(1, 8))
-def test_a_stretch_is_a_line_with_candidates_beside_its_last_token(levels: int, width: int) -> None:
-    parents, ranks = stretch(levels, width)
-    assert parents.first_line == tuple(range(levels))
-    assert ranks[:levels] == (0,) * levels
-    assert ranks[levels:] == tuple(range(1, width))
-    assert {parents[node] for node in range(levels - 1, len(ranks))} == {levels - 2}
-
-
-def test_a_request_has_room_for_its_longest_draft() -> None:
-    plain = Configuration(policy="speculative", draft_length=4)
-    longer = Configuration(policy="length-by-load", lengths_by_load="1-2:20/3-:0")
-    assert slots_needed(longer, 10, 10) == slots_needed(plain.model_copy(update={"draft_length": 20}), 10, 10)
-    assert slots_needed(BY_LOAD, 10, 10) == slots_needed(plain, 10, 10)
-
-
-def test_questions_are_waited_for() -> None:
-    """As jobs are: a policy that goes on without an answer, or asks twice, is told."""
-    from engine.policies.protocol import Session, Steps
-
-    def hasty(session: Session, settings: Settings) -> Steps:
-        session.load(LoadQuestion())
-        yield (session.load(LoadQuestion()),)
-
-    def deaf(session: Session, settings: Settings) -> Steps:
-        session.load(LoadQuestion())
-        return
-        yield ()
-
-    source = IndependentAcceptance.draw(3, 0.5, 0)
-    for policy in (hasty, deaf):
-        with pytest.raises(RuntimeError, match="has to wait"):
-            write_script(Settings(policy="odd"), source, (0,), policy)

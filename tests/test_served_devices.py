@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from table_pair import PROMPT, TableDecoder
-from test_serving import Costs, certain, script
+from table_engine import Room, table_engine, wide_rooms
+from table_pair import PROMPT, certain
+from test_serving import Costs, script
 
 from engine.configuration import Configuration
-from engine.models.cached_model import CachedModel
 from engine.runtime.batching import BatchEngine, Running
 from engine.runtime.requests import Request
 from engine.runtime.scheduler import Budget, Model
-from engine.runtime.worker_process import Hosted
 from engine.service_record import Batches, ServedRequest
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forward_cost import LinearForwardCost
@@ -103,21 +102,17 @@ policies = st.sampled_from(["autoregressive", "speculative", "pearl", "specbranc
         max_size=5,
     ),
     st.sampled_from([0.0, 1.0]),
-    st.integers(2, 30),
-    st.integers(1, 4),
-    st.booleans(),
+    wide_rooms,
 )
 def test_the_engine_runs_the_same_batches_at_the_same_times(
     wanted: list[tuple[str, int, int, int, float]],
     acceptance: float,
-    rows: int,
-    sequences: int,
-    chunks: bool,
+    room: Room,
 ) -> None:
     """Of requests whose lines are all accepted, or all rejected; each has its first token when it is told."""
     target = certain(3)
     draft = target if acceptance else -target
-    budget, clock, arrivals, requests = Budget(rows, sequences), Clock(), [], []
+    budget, clock, arrivals, requests = Budget(room.rows, room.sequences), Clock(), [], []
     # Rounded, and apart from each other, so that nothing depends on who of two that come together is seen first.
     at = [round(when, 3) + place / 7e4 for place, (*_, when) in enumerate(wanted)]
     for (policy, length, tokens, prompt, _), when in zip(wanted, at, strict=True):
@@ -128,16 +123,9 @@ def test_the_engine_runs_the_same_batches_at_the_same_times(
         arrivals.append(Arrival(script(settings_, path, prompt), when, request.slots, prompt))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "perf_counter", clock)
-        engine = BatchEngine(
-            Hosted(CachedModel(TableDecoder(target))),
-            Hosted(CachedModel(TableDecoder(draft))),
-            budget,
-            "ready",
-            chunks,
-            epoch=0.0,
-        )
+        engine = table_engine(target, draft, budget, "ready", room.chunks, epoch=0.0)
         batches, served = serve_in_virtual_time(engine, requests, at, clock)
-    told = serve(arrivals, COSTS, budget, chunks=chunks)
+    told = serve(arrivals, COSTS, budget, chunks=room.chunks)
     assert not engine.failures
     assert [(b.model, b.requests, b.rows, b.unread) for b in batches] == [
         (b.model, b.requests, b.rows, b.unread) for b in told.batches

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from commands import document, refusal, specbranch
-from table_pair import PROMPT, TableDecoder, tables
+from table_pair import PROMPT, TableDecoder, before, tables
 from tiny_models import PROMPTS, TOKENS, only, save_tiny
 
 from engine.configuration import Configuration
@@ -127,15 +127,12 @@ def test_a_process_that_dies_ends_a_service_at_once(tmp_path: Path, placement: s
 def host(fail_behind: float = math.inf) -> Host:
     """A worker's host of both models; the draft fails from some forward on."""
     target, draft = (TableDecoder(table) for table in tables(seed=1))
-    forward, calls = draft.forward, iter(range(1 << 30))
 
-    def fails(batch: Any) -> Any:
-        if next(calls) >= fail_behind:
+    def fail(call: int) -> None:
+        if call >= fail_behind:
             raise ValueError("no more")
-        return forward(batch)
 
-    draft.forward = fails  # type: ignore[method-assign]
-    models = {"target": Hosted(CachedModel(target)), "near": Hosted(CachedModel(draft))}
+    models = {"target": Hosted(CachedModel(target)), "near": Hosted(CachedModel(before(draft, fail)))}
     return Host(models=models)
 
 

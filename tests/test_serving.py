@@ -11,21 +11,18 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import simpy
-import torch
 from hypothesis import given, settings
 from one_text import Setting, simulate
-from table_pair import PROMPT, VOCABULARY, TableDecoder
+from table_engine import Room, table_engine, wide_rooms, without_times
+from table_pair import PROMPT, certain
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
-from engine.models.cached_model import CachedModel
 from engine.policies.settings import Settings
 from engine.record import Run
-from engine.runtime.batching import BatchEngine, Request
+from engine.runtime.requests import Request
 from engine.runtime.scheduler import Budget, Discipline, Model
-from engine.runtime.worker_process import Hosted
 from engine.service_metrics import measure_service, timeline
-from engine.service_record import Batch
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.contention import Contention
 from sim.costs.forward_cost import LinearForwardCost
@@ -350,18 +347,6 @@ def test_serving_never_imports_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
 
 
-def without_times(batch: Batch) -> Batch:
-    return batch._replace(start=0.0, end=0.0)
-
-
-def certain(repeating: int) -> torch.Tensor:
-    """Logits of a target that goes round so many tokens."""
-    table = torch.full((VOCABULARY, VOCABULARY, VOCABULARY), -9.0)
-    for token in range(VOCABULARY):
-        table[:, token, (token + 1) % repeating] = 9.0
-    return table
-
-
 @settings(deadline=None)
 @given(
     st.lists(
@@ -376,29 +361,19 @@ def certain(repeating: int) -> torch.Tensor:
     ),
     st.sampled_from([0.0, 1.0]),
     st.sampled_from(["ready", "lockstep"]),
-    st.integers(2, 30),
-    st.integers(1, 4),
-    st.booleans(),
+    wide_rooms,
 )
 def test_the_engine_runs_the_same_batches(
     wanted: list[tuple[str, int, int, int]],
     acceptance: float,
     discipline: Discipline,
-    rows: int,
-    sequences: int,
-    chunks: bool,
+    room: Room,
 ) -> None:
     """Of requests whose lines are all accepted, or all rejected: each forward has the rows of the same requests."""
     target = certain(3)
     draft = target if acceptance else -target
-    budget = Budget(rows, sequences)
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        budget,
-        discipline,
-        chunks,
-    )
+    budget = Budget(room.rows, room.sequences)
+    engine = table_engine(target, draft, budget, discipline, room.chunks)
     arrivals = []
     for policy, length, tokens, prompt in wanted:
         settings_ = Configuration(policy=policy, draft_length=length)
@@ -407,9 +382,9 @@ def test_the_engine_runs_the_same_batches(
         path = IndependentAcceptance.draw(tokens, acceptance, 0)
         arrivals.append(Arrival(script(settings_, path, prompt), slots=request.slots))
     engine.run()
-    served = serve(arrivals, CONSTANT, budget, discipline, shared=True, chunks=chunks)
+    served = serve(arrivals, CONSTANT, budget, discipline, shared=True, chunks=room.chunks)
     assert not engine.failures
-    assert [without_times(batch) for batch in engine.batches] == list(map(without_times, served.batches))
+    assert without_times(engine.batches) == without_times(served.batches)
     for number, run in enumerate(served.runs):
         # At the end of its path the simulator does not know what else would have been accepted.
         assert run.rounds[:-1] == engine.runs[number].rounds[:-1]

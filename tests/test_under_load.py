@@ -1,29 +1,34 @@
 """Exact under load: whatever else is served, and however, a request's text and rounds are those that it has alone."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-import torch
 from hypothesis import given, settings
-from table_pair import END, PROMPT, TableDecoder, any_predictor, players, tables
+from table_engine import (
+    LONGEST_PREDICTED,
+    Room,
+    alone,
+    assert_all_slots_are_free,
+    assert_equal,
+    table_engine,
+    tight_rooms,
+)
+from table_pair import END, PROMPT, TableDecoder, before, players, tables
 from table_pair import VOCABULARY as TABLE_TOKENS
-from test_batching import CONFIGURATIONS, alone, equal, hosts, requests
+from test_batching import CONFIGURATIONS, hosts, requests
 from tiny_models import PROMPTS, TOKENS
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError, WorkerFailed
-from engine.models.cached_model import CachedModel
 from engine.models.sampling import GREEDY, Sampling
 from engine.runtime.batching import BatchEngine, Request
 from engine.runtime.scheduler import Budget, Discipline
 from engine.runtime.serving import Serving, devices_of
-from engine.runtime.worker_process import Hosted
 
 TREE = Configuration(policy="tree", draft_length=3, tree_nodes=6)
 PARALLEL = CONFIGURATIONS[4:]
@@ -35,17 +40,13 @@ def serve(engine: BatchEngine, wanted: Sequence[Request], apart: bool = True, **
     return serving
 
 
-def all_slots_are_free(engine: BatchEngine) -> None:
-    assert all(cache.pool.free == cache.pool.size for cache in engine.caches.values())
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(requests, st.integers(0, 4)), min_size=1, max_size=7),
     st.integers(0, 5),
     st.sampled_from([0.2, 2.0]),
     st.sampled_from(["ready", "lockstep"]),
-    st.tuples(st.integers(1, 9), st.integers(1, 4), st.booleans()),
+    tight_rooms,
     st.booleans(),
     st.sampled_from([None, 1, 3]),
 )
@@ -54,30 +55,23 @@ def test_requests_that_arrive_by_the_clock_are_written_as_each_alone(
     seed: int,
     spread: float,
     discipline: Discipline,
-    room: tuple[int, int, bool],
+    room: Room,
     apart: bool,
     users: int | None,
 ) -> None:
     """Of any policies and lengths, by one device or two, in an open loop or a closed one, within any budget."""
-    rows, sequences, chunks = room
     target, draft = tables(seed, spread)
-    seats = players(target, draft)
-    seats[0].worker.host.models["target"].predictors["draft"] = any_predictor(0, 16)  # type: ignore[attr-defined]
+    seats = players(target, draft, longest=LONGEST_PREDICTED)
     wanted = [request for request, _ in arriving]
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target)), predictors={"draft": any_predictor(0, 16)}),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(rows, sequences, max(request.slots for request in wanted) + 3),
-        discipline,
-        chunks,
-    )
+    budget = Budget(room.rows, room.sequences, max(request.slots for request in wanted) + 3)
+    engine = table_engine(target, draft, budget, discipline, room.chunks)
     at = [late / 1e3 for _, late in arriving]
     serving = serve(engine, wanted, apart, at=at, users=users)
     assert engine.idle
     assert not engine.failures
     for number, request in enumerate(wanted):
-        equal(engine.runs[number], alone(seats, request))
-    all_slots_are_free(engine)
+        assert_equal(engine.runs[number], alone(seats, request))
+    assert_all_slots_are_free(engine)
     service = serving.service(devices_of(apart))
     for its, late in zip(service.requests, at, strict=True):
         assert its.arrived <= its.began <= its.first_token <= its.ended
@@ -88,12 +82,12 @@ def test_requests_that_arrive_by_the_clock_are_written_as_each_alone(
         assert all(after.start >= before.end for before, after in pairwise(forwards))
     changes = sorted((at, change) for r in service.requests for at, change in ((r.began, 1), (r.ended, -1)))
     running = [sum(change for _, change in changes[:end]) for end in range(1, len(changes) + 1)]
-    assert max(running) <= min(sequences, users or sequences)
+    assert max(running) <= min(room.sequences, users or room.sequences)
 
 
 def test_a_user_asks_again_when_he_has_his_answer() -> None:
     """Two users of five requests: each but the first two arrives as another one ends, a moment of thinking later."""
-    engine = BatchEngine(Hosted(CachedModel(TableDecoder(tables(0)[0]))))
+    engine = table_engine(tables(0)[0])
     wanted = [Request(PROMPT, CONFIGURATIONS[0], tokens) for tokens in (3, 9, 2, 4, 5)]
     serving = serve(engine, wanted, False, at=[0.0, 0.0, 0.002, 0.002, 0.002], users=2)
     served = serving.service(devices_of(False)).requests
@@ -104,7 +98,7 @@ def test_a_user_asks_again_when_he_has_his_answer() -> None:
 
 def test_nobody_is_served_before_he_arrives_and_devices_wait_for_him() -> None:
     """Also where nothing else is left to do; times are counted from when he came."""
-    engine = BatchEngine(Hosted(CachedModel(TableDecoder(tables(0)[0]))))
+    engine = table_engine(tables(0)[0])
     wanted = [Request(PROMPT, CONFIGURATIONS[0], 2)] * 2
     serving = serve(engine, wanted, False, at=[0.0, 0.2])
     second = serving.service(devices_of(False)).requests[1]
@@ -135,22 +129,10 @@ def test_float32_texts_of_two_devices_are_those_of_each_alone(
     engine = BatchEngine(hosts(0, path), hosts(5, path), Budget(24, 5, 500), discipline, chunks=True)
     serve(engine, wanted, at=[i / 500 for i in range(len(wanted))])
     for number, run in enumerate(expected):
-        equal(engine.runs[number], run)
-    all_slots_are_free(engine)
+        assert_equal(engine.runs[number], run)
+    assert_all_slots_are_free(engine)
     for model in ("target", "draft"):
         assert max(len(batch.requests) for batch in engine.batches if batch.model == model) > 1
-
-
-def before(decoder: TableDecoder, do: Callable[[int], None]) -> TableDecoder:
-    """A decoder that does something before each forward, which is told its number."""
-    forward, calls = decoder.forward, iter(range(1 << 30))
-
-    def first(batch: Sequence[Any]) -> torch.Tensor:
-        do(next(calls))
-        return forward(batch)
-
-    decoder.forward = first  # type: ignore[method-assign]
-    return decoder
 
 
 @pytest.mark.parametrize("policy", ["pearl", "specbranch"])
@@ -163,20 +145,13 @@ def test_the_draft_writes_for_all_while_the_target_verifies_for_all(policy: str)
         if call == 0:
             both.wait()
 
-    first, second = (Hosted(CachedModel(before(TableDecoder(table), meet))) for table in (target, draft))
-    engine = BatchEngine(first, second)
+    engine = table_engine(before(TableDecoder(target), meet), before(TableDecoder(draft), meet))
     serve(engine, [Request(PROMPT, Configuration(policy=policy, draft_length=3), 9)] * 3)
     assert not any(run.warning for run in engine.runs.values())
     assert [len(batch.requests) for batch in sorted(engine.batches, key=lambda b: b.start)[:2]] == [3, 3]
 
 
-@pytest.fixture
-def _own_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracebacks of what fails go to a folder of the test."""
-    monkeypatch.setenv("SPECBRANCH_CACHE", str(tmp_path))
-
-
-@pytest.mark.usefixtures("_own_faults")
+@pytest.mark.usefixtures("own_faults")
 @pytest.mark.parametrize("error", [ValueError("no more"), MemoryError()], ids=["fails", "lacks memory"])
 @pytest.mark.parametrize("last", [0, 1, 7])
 @pytest.mark.parametrize("apart", [True, False], ids=["at once", "in turn"])
@@ -190,12 +165,7 @@ def test_all_go_on_when_the_draft_dies(apart: bool, last: int, error: Exception)
             raise error
 
     calls: list[int] = []
-    engine = BatchEngine(
-        Hosted(CachedModel(TableDecoder(target))),
-        Hosted(CachedModel(before(TableDecoder(draft), fail))),
-        Budget(rows=5, sequences=4),
-        chunks=True,
-    )
+    engine = table_engine(target, before(TableDecoder(draft), fail), Budget(rows=5, sequences=4), chunks=True)
     policies = ("speculative", "pearl", "specbranch", "adaedl", "echo", "length-by-load")
     wanted = [
         Request(
@@ -217,7 +187,7 @@ def test_all_go_on_when_the_draft_dies(apart: bool, last: int, error: Exception)
         assert run.warning is None or "the target went on alone after" in run.warning
     assert any(run.warning for run in engine.runs.values())
     assert calls == list(range(last + 1))
-    all_slots_are_free(engine)
+    assert_all_slots_are_free(engine)
 
 
 @pytest.mark.parametrize("apart", [True, False], ids=["at once", "in turn"])
@@ -234,11 +204,7 @@ def test_a_request_that_is_cancelled_while_it_is_computed_changes_no_other(
             engine.cancel(number)
             cancelled.append(number)
 
-    engine = BatchEngine(
-        Hosted(CachedModel(before(TableDecoder(target), cancel))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(sequences=3),
-    )
+    engine = table_engine(before(TableDecoder(target), cancel), draft, Budget(sequences=3))
     wanted = [
         Request(PROMPT[i % 3 :], configuration, 11, sampling=Sampling(temperature=1.0, seed=i))
         for i in range(6)
@@ -246,8 +212,8 @@ def test_a_request_that_is_cancelled_while_it_is_computed_changes_no_other(
     serve(engine, wanted, apart)
     assert sorted(engine.runs) == [number for number in range(6) if number not in cancelled]
     for number, run in engine.runs.items():
-        equal(run, alone(players(target, draft), wanted[number]))
-    all_slots_are_free(engine)
+        assert_equal(run, alone(players(target, draft), wanted[number]))
+    assert_all_slots_are_free(engine)
 
 
 def test_where_the_cache_is_full_requests_wait_and_none_is_lost() -> None:
@@ -263,12 +229,12 @@ def test_where_the_cache_is_full_requests_wait_and_none_is_lost() -> None:
     full = BatchEngine(hosts(0, "lean"), hosts(5, "lean"), one)
     served = serve(full, wanted).service(devices_of(True)).requests
     for number, run in enumerate(expected):
-        equal(full.runs[number], run)
+        assert_equal(full.runs[number], run)
     assert [request.ended for request in served] == sorted(request.ended for request in served)
     assert max(len(batch.requests) for batch in full.batches) <= 2
 
 
-@pytest.mark.usefixtures("_own_faults")
+@pytest.mark.usefixtures("own_faults")
 @pytest.mark.parametrize("apart", [True, False], ids=["at once", "in turn"])
 def test_a_target_that_fails_ends_the_requests_of_that_forward_alone(apart: bool) -> None:
     target, draft = tables(seed=1)
@@ -277,19 +243,15 @@ def test_a_target_that_fails_ends_the_requests_of_that_forward_alone(apart: bool
         if call == 2:
             raise ValueError("once")
 
-    engine = BatchEngine(
-        Hosted(CachedModel(before(TableDecoder(target), fail))),
-        Hosted(CachedModel(TableDecoder(draft))),
-        Budget(sequences=2),
-    )
+    engine = table_engine(before(TableDecoder(target), fail), draft, Budget(sequences=2))
     wanted = [Request(PROMPT, c, 9) for c in (CONFIGURATIONS[4], CONFIGURATIONS[0], *CONFIGURATIONS[:2])]
     serve(engine, wanted, apart)
     assert set(engine.failures) | set(engine.runs) == set(range(4))
     assert engine.failures
     assert all(isinstance(error, WorkerFailed) for error in engine.failures.values())
     for number, run in engine.runs.items():
-        equal(run, alone(players(target, draft), wanted[number]))
-    all_slots_are_free(engine)
+        assert_equal(run, alone(players(target, draft), wanted[number]))
+    assert_all_slots_are_free(engine)
 
 
 @pytest.mark.parametrize("model", [0, 1])
@@ -305,8 +267,7 @@ def test_what_no_forward_may_raise_ends_the_service_and_is_raised(model: int) ->
 
     decoders = [TableDecoder(table) for table in tables(seed=1)]
     before(decoders[model], fail)
-    target, draft = (Hosted(CachedModel(decoder)) for decoder in decoders)
-    engine = BatchEngine(target, draft)
+    engine = table_engine(decoders[0], decoders[1])
     with pytest.raises(Odd):
         serve(engine, [Request(PROMPT, PARALLEL[0], 30)] * 3)
 
@@ -324,7 +285,7 @@ def test_what_never_fits_is_refused_before_a_token_is_written() -> None:
 def test_it_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.runtime.serving.TELL_SECONDS", 0.0)
     heard: list[tuple[int, int]] = []
-    engine = BatchEngine(Hosted(CachedModel(TableDecoder(tables(0)[0]))))
+    engine = table_engine(tables(0)[0])
     wanted = [Request([token % TABLE_TOKENS], CONFIGURATIONS[0], 4) for token in range(3)]
     serve(engine, wanted, False, users=1, tell=lambda *news: heard.append(news))
     assert [written for _, written in heard] == list(range(1, 13))
