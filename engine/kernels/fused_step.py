@@ -220,21 +220,26 @@ def _pick(x: Array, wanted: Array, to: Array) -> None:
 
 @compiled
 def step(
+    # Which part of the forward this thread computes.
     rank: int,
     size: int,
     apart: bool,
     meeting: Array,
+    # The model's numbers.
     bits: int,
     heads: int,
     epsilon: float,
+    # The rows: what they are, where they are written, and what they see.
     tokens: Array,
     positions: Array,
     slots: Array,
     seen: Array,
     counts: Array,
+    # What `engine.models.fused_llama.Slots` has.
     cache: Array,
     cosine: Array,
     sine: Array,
+    # The model's weights, those of products with their scales, as `engine.models.fused_llama.Blocks` has them.
     embedding: Array,
     norms: Array,
     qkv: Array,
@@ -248,17 +253,23 @@ def step(
     last_norm: Array,
     head: Array,
     head_scales: Array,
+    # What `engine.models.fused_llama.Scratch` has.
     x: Array,
     fused: Array,
     mixed: Array,
     inner: Array,
     moved: Array,
+    # Which rows are wanted, and what is found of them.
     wanted: Array,
     ends: Array,
     features: Array,
     logits: Array,
 ) -> None:
     """The part of thread `rank` of `size`; `meeting` int64 [1] is 0 at the beginning.
+
+    Arguments come one by one, since named tuples do not pass cheaply into compiled code that is kept on disk, and by
+    place: the comments between them name the groups in which `engine.models.fused_llama.FusedLlama.forward`, the only
+    caller, gives them.
 
     Threads share the outputs of all rows, or (`apart`) each has rows of its own, which meet in the cache and at the
     end.

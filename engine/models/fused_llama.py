@@ -194,18 +194,24 @@ class FusedLlama:
 
         def run(rank: int) -> None:
             mine, room = _own_rows(rank, size, rows) if apart else (slice(rows), slice(rows))
+            # By place; the groups are those that `step` names among its parameters.
             step(
+                # Which part this thread computes.
                 rank,
                 size,
                 apart,
                 meeting,
+                # The model's numbers.
                 self.bits,
                 self.heads,
                 self.epsilon,
+                # The rows: what they are, where they are written, and what they see.
                 *(np.ascontiguousarray(of_all[mine]) for of_all in (read, at, to)),
                 np.ascontiguousarray(seen[mine]) if len(seen) > 1 else seen,
                 np.ascontiguousarray(counts[mine]),
+                # The cache, and what positions are turned by.
                 *slots,
+                # The weights, those of products with their scales.
                 self.embedding,
                 self.norms,
                 *self.qkv,
@@ -214,7 +220,9 @@ class FusedLlama:
                 *self.down,
                 self.last_norm,
                 *self.head,
+                # Scratch.
                 *(of_all[room] for of_all in self._scratch),
+                # Which rows are wanted, and what is found of them.
                 np.ascontiguousarray(wanted[mine]),
                 ends,
                 features,
