@@ -42,8 +42,8 @@ from sim.world.replay import NO_CHANGE
 WARM_REQUESTS, WARM_TOKENS = 4, 4  # that are written before any is measured
 
 
-class Service(NamedTuple):
-    """What is served at once: one load by one configuration."""
+class Case(NamedTuple):
+    """What is served in one go: one load by one configuration."""
 
     batching: Batching
     arrivals: Arrivals
@@ -113,29 +113,29 @@ def verify_loads(
     """
     check_scenario(scenario)
     world = ServingWorld(scenario, artifact)
-    services = list(_services(scenario))
-    foretold = [_predict(world, service) for service in services]  # before the first run
+    cases = list(_cases(scenario))
+    foretold = [_predict(world, case) for case in cases]  # before the first run
     rng = random.Random(scenario.workload.seed)
     steps: dict[PlacedModel, list[float]] = {}
     reference: list[float] = []
-    found: dict[Service, list[_Sample]] = {service: [] for service in services}
+    found: dict[Case, list[_Sample]] = {case: [] for case in cases}
     notes: list[str] = []
-    for configuration in dict.fromkeys(service.configuration for service in services):
-        _warm_up(pair, world, configuration, services[0])
-    at_once = _Contention(pair, [service.configuration for service in services])
+    for configuration in dict.fromkeys(case.configuration for case in cases):
+        _warm_up(pair, world, configuration, cases[0])
+    at_once = _Contention(pair, [case.configuration for case in cases])
     for sample in range(scenario.workload.samples):
         at_once.time()
-        for service in rng.sample(services, len(services)):
-            c = service.configuration
+        for case in rng.sample(cases, len(cases)):
+            c = case.configuration
             draft = c.draft_among(pair.drafts)
             now, before = time_steps(pair, serving_placement(c.placement, draft), draft)
             for (_, model), seconds in now.items():
                 steps.setdefault((c.placement, model), []).append(seconds)
             reference.append(before)
-            served, noted = _serve(pair, world, service, sample)
-            found[service].append(served)
+            served, noted = _serve(pair, world, case, sample)
+            found[case].append(served)
             notes += noted
-            advance(service.label())
+            advance(case.label())
     pace = tuple(drifts(artifact.costs, steps))
     at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace, at_once.found()))
     return LoadVerification(
@@ -145,8 +145,8 @@ def verify_loads(
         engine_revision=engine_revision(),
         calibration_digest=artifact.digest,
         compared=tuple(
-            ComparedLoad(before, _predict(at_pace, service), _measured(service, found[service]))
-            for service, before in zip(services, foretold, strict=True)
+            ComparedLoad(before, _predict(at_pace, case), _measured(case, found[case]))
+            for case, before in zip(cases, foretold, strict=True)
         ),
         pace=pace,
         reference_seconds=tuple(reference),
@@ -199,62 +199,60 @@ def check_scenario(scenario: Scenario) -> None:
         raise ConfigurationError("the scenario asks what if; the engine serves what is here, and greedily.")
 
 
-def _services(scenario: Scenario) -> Iterator[Service]:
+def _cases(scenario: Scenario) -> Iterator[Case]:
     for batching, arrivals, configuration in product(
         scenario.batching, scenario.workload.arrivals, scenario.configurations
     ):
-        yield Service(batching, arrivals, configuration)
+        yield Case(batching, arrivals, configuration)
 
 
-def _predict(world: ServingWorld, service: Service) -> ServedOutcome:
-    return world.outcome(service.configuration, NO_CHANGE, service.batching, service.arrivals)
+def _predict(world: ServingWorld, case: Case) -> ServedOutcome:
+    return world.outcome(case.configuration, NO_CHANGE, case.batching, case.arrivals)
 
 
-def _requests(world: ServingWorld, service: Service, sample: int) -> list[Request]:
+def _requests(world: ServingWorld, case: Case, sample: int) -> list[Request]:
     return [
-        Request(list(prompt), service.configuration, len(path))
-        for prompt, path in world.written(service.arrivals, sample)
+        Request(list(prompt), case.configuration, len(path))
+        for prompt, path in world.written(case.arrivals, sample)
     ]
 
 
-def _how(service: Service, at: Sequence[float], users: int | None) -> Serve:
-    b = service.batching
+def _how(case: Case, at: Sequence[float], users: int | None) -> Serve:
+    b = case.batching
     return Serve(at, users, b.budget, b.discipline, b.chunks)
 
 
-def _warm_up(pair: Pair, world: ServingWorld, configuration: Configuration, service: Service) -> None:
-    few = _requests(world, service._replace(configuration=configuration), 0)[:WARM_REQUESTS]
+def _warm_up(pair: Pair, world: ServingWorld, configuration: Configuration, case: Case) -> None:
+    few = _requests(world, case._replace(configuration=configuration), 0)[:WARM_REQUESTS]
     short = [replace(request, max_tokens=WARM_TOKENS) for request in few]
-    pair.serve(configuration, short, _how(service, [0.0] * len(short), None))
+    pair.serve(configuration, short, _how(case, [0.0] * len(short), None))
 
 
-def _serve(pair: Pair, world: ServingWorld, service: Service, sample: int) -> tuple[_Sample, list[str]]:
+def _serve(pair: Pair, world: ServingWorld, case: Case, sample: int) -> tuple[_Sample, list[str]]:
     """What came of it, and what has to be said: near ties lead a text elsewhere, and a draft may have failed."""
-    drawn = world.requests(service.arrivals, sample)
-    how = _how(service, drawn.at.tolist(), drawn.users)
-    served = pair.serve(service.configuration, _requests(world, service, sample), how)
-    simulated = world.written(service.arrivals, sample)
+    drawn = world.requests(case.arrivals, sample)
+    how = _how(case, drawn.at.tolist(), drawn.users)
+    served = pair.serve(case.configuration, _requests(world, case, sample), how)
+    simulated = world.written(case.arrivals, sample)
     others = sum(
         list(run.tokens) != list(path) for run, (_, path) in zip(served.runs, simulated, strict=True)
     )
     alone = [run.warning for run in served.runs if run.warning is not None]
     notes = []
     if others:
-        notes.append(
-            f"{service.label()}: {others} of {len(served.runs)} texts are not those that are simulated"
-        )
+        notes.append(f"{case.label()}: {others} of {len(served.runs)} texts are not those that are simulated")
     if alone:
-        notes.append(f"{service.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
+        notes.append(f"{case.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
     metrics = measure_service(served.service, world.scenario.workload.limits)
     rounds = sum(len(run.rounds) for run in served.runs)
     return _Sample(metrics, timeline(served.service), rounds), notes
 
 
-def _measured(service: Service, found: Sequence[_Sample]) -> ServedOutcome:
+def _measured(case: Case, found: Sequence[_Sample]) -> ServedOutcome:
     return ServedOutcome.of(
-        service.configuration,
-        service.batching,
-        service.arrivals,
+        case.configuration,
+        case.batching,
+        case.arrivals,
         [sample.metrics for sample in found],
         found[0].course,
         sum(sample.rounds for sample in found),
