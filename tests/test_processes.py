@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from sim.search.batch import parts
 from sim.search.grid import Grid
+from sim.search.processes import parts
 
 GRID = Grid().configurations(["one", "other"], ["in-turn", "at-once"])
 

@@ -21,8 +21,8 @@ from calibrate.trace_records import DraftTrace, Trace
 from engine.configuration import Configuration
 from engine.progress import Show
 from scenarios.what_if import WhatIf
-from sim.search.batch import Batch
 from sim.search.grid import Grid
+from sim.search.processes import ParallelReplay
 from sim.world.replay import Replay
 
 PROMPTS, TOKENS, CONFIGURATIONS, PROCESSES = 60, 128, 500, 2
@@ -288,8 +288,8 @@ def _plain(artifact: Artifact, length: int, repeats: int) -> Timing:
 
 
 def _sweep(artifact: Artifact, grid: Sequence[Configuration], processes: int = PROCESSES) -> None:
-    batch = Batch(artifact, WhatIf(), 0, processes)
-    batch.tallies(grid, range(len(artifact.traces)), lambda _: None)
+    parallel = ParallelReplay(artifact, WhatIf(), 0, processes)
+    parallel.tallies(grid, range(len(artifact.traces)), lambda _: None)
 
 
 def _events() -> None:

@@ -27,17 +27,17 @@ PARTS = 6  # for each process, so that none waits long for the last one
 
 
 @dataclass
-class Batch:
+class ParallelReplay:
     """A calibration under a what-if, for `tallies` of many configurations at once.
 
     `processes`: how many. `outside` counts the operations beyond what was measured, `operations` all. `name`: like no
-    other batch's.
+    other one's.
     """
 
     artifact: Artifact
     what_if: WhatIf
     seed: int
-    processes: int = field(default_factory=usable_processes)
+    processes: int
     outside: Counter[str] = field(default_factory=Counter)
     operations: int = 0
     name: str = field(default_factory=lambda: uuid4().hex)

@@ -12,9 +12,9 @@ from engine.configuration import Configuration
 from engine.metrics import Estimate, ratio_of_sums
 from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
-from sim.search.batch import no_collections
 from sim.search.cost_ratios import AtRatios, Scale
 from sim.search.grid import PARALLEL, simplicity
+from sim.search.processes import no_collections
 from sim.search.regimes import Cell, Entry, Part, Where
 from sim.world.replay import Replay
 

@@ -19,9 +19,9 @@ from engine.progress import Progress
 from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
-from sim.search.batch import Batch
 from sim.search.grid import Grid, Restriction, has_helpers, simplicity, spread
 from sim.search.objectives import Bounds, Objective, Occupancy, compare, cost, front, within
+from sim.search.processes import ParallelReplay, usable_processes
 from sim.world.replay import NO_CHANGE, Replay, Tally, replay_notes
 
 __all__ = ["Grid", "Scored", "Tuning", "tune"]
@@ -206,8 +206,8 @@ def tune(
     # Speed-ups need the baseline even where the grid leaves it out.
     alone = [Configuration(policy="autoregressive", placement=p) for p in world.placements]
     everything = list(dict.fromkeys([*alone, *configurations]))
-    batch = Batch(artifact, what_if, seed) if jobs is None else Batch(artifact, what_if, seed, jobs)
-    scorer = _Scorer(batch, objective, bounds, alone, Occupancy.of(artifact), seed, world)
+    parallel = ParallelReplay(artifact, what_if, seed, usable_processes() if jobs is None else jobs)
+    scorer = _Scorer(parallel, objective, bounds, alone, Occupancy.of(artifact), seed, world)
     board = _replay_leaders(scorer, everything, progress)
     asked = set(configurations)
     scored = [s for s in board if s.configuration in asked]
@@ -239,7 +239,7 @@ def tune(
             *artifact.remarks,
             *outdated(artifact.costs),
             *dict.fromkeys(note for s in scored for note in world.far_notes(s.configuration)),
-            *replay_notes(batch.outside, batch.operations),
+            *replay_notes(parallel.outside, parallel.operations),
         ),
         system=only.system if only else None,
         title=only.title if only else None,
@@ -273,7 +273,7 @@ def _balanced(artifact: Artifact, configurations: Sequence[Configuration]) -> li
 class _Scorer:
     """What all configurations of a search are scored by."""
 
-    batch: Batch
+    parallel: ParallelReplay
     objective: Objective
     bounds: Bounds
     alone: Sequence[Configuration]
@@ -285,8 +285,8 @@ class _Scorer:
         self, configurations: Sequence[Configuration], prompts: Sequence[int], done: Callable[[int], None]
     ) -> list[Scored]:
         """Scores on the same prompts, best first."""
-        tallies = self.batch.tallies(configurations, prompts, done)
-        tokens = [len(self.batch.artifact.traces[index].path) for index in prompts]
+        tallies = self.parallel.tallies(configurations, prompts, done)
+        tokens = [len(self.parallel.artifact.traces[index].path) for index in prompts]
         seconds = {c: [t.seconds for t in mine] for c, mine in tallies.items()}
         baseline = min((seconds[c] for c in self.alone), key=sum)
         scored = [self._score(c, mine, seconds[c], baseline, tokens, prompts) for c, mine in tallies.items()]
@@ -322,7 +322,7 @@ class _Scorer:
         """Whether `other` can be `share` as good as the best, by the paired interval of the objective."""
         if best.prompts != other.prompts:
             return False
-        tokens = [len(self.batch.artifact.traces[index].path) for index in best.prompts]
+        tokens = [len(self.parallel.artifact.traces[index].path) for index in best.prompts]
         devices = other.devices, best.devices
         ratio = compare(self.objective, other.seconds, best.seconds, tokens, devices, self.seed)
         return max(ratio.value, ratio.high) >= share
@@ -332,7 +332,7 @@ def _replay_leaders(
     scorer: _Scorer, everything: Sequence[Configuration], progress: Progress | None
 ) -> list[Scored]:
     """Everything on a sample of the prompts, then the leaders on all; these first, each part best first."""
-    count, finished, total = len(scorer.batch.artifact.traces), 0, len(everything)
+    count, finished, total = len(scorer.parallel.artifact.traces), 0, len(everything)
 
     def done(more: int) -> None:
         nonlocal finished

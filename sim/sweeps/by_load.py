@@ -23,8 +23,8 @@ from engine.service_metrics import NO_LIMITS
 from scenarios.schema import Scenario
 from scenarios.served import ScenarioWorkload
 from scenarios.what_if import WhatIf
-from sim.search.batch import usable_processes
 from sim.search.grid import Aids, Grid, Restriction, simplicity
+from sim.search.processes import usable_processes
 from sim.sweeps.load_scores import LoadObjective, LoadScore, ServingScores
 from sim.world.replay import NO_CHANGE
 

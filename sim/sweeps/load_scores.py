@@ -17,7 +17,7 @@ from engine.service_metrics import ServiceMetrics, estimates, measure_service
 from scenarios.schema import Scenario
 from scenarios.served import Batching
 from sim.search.backends import results_as
-from sim.search.batch import no_collections, parts
+from sim.search.processes import no_collections, parts
 from sim.sweeps.served import ServingWorld
 
 LoadObjective = Literal["tokens-per-second", "goodput", "p95-token-seconds"]
