@@ -1,4 +1,7 @@
-"""What serving requests writes down, real or simulated: the one schema that its metrics read. Torch-free."""
+"""What serving requests writes down, real or simulated: the one schema that its metrics read. Torch-free.
+
+Both worlds call the two models by the names that stand here.
+"""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence

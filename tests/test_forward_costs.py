@@ -9,7 +9,7 @@ from calibrate.artifact import load_artifact
 from calibrate.cost_records import PlacementCosts
 from engine.errors import CalibrationError
 from engine.policies.settings import Settings
-from engine.runtime.scheduler import Model
+from engine.service_record import Model
 from scenarios.shipped import REFERENCE
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forwards import FittedForwardCost, forward_costs

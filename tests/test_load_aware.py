@@ -23,9 +23,9 @@ from engine.configuration import Configuration
 from engine.kernels.ranking import ranked
 from engine.models.sampling import Sampling
 from engine.runtime.requests import Request
-from engine.runtime.scheduler import Budget, Discipline, Model
+from engine.runtime.scheduler import Budget, Discipline
 from engine.runtime.serving import Serving, devices_of
-from engine.service_record import Batch
+from engine.service_record import Batch, Model
 from sim.acceptance.sources import REACH, IndependentAcceptance, TraceAcceptance
 from sim.costs.forward_cost import LinearForwardCost
 from sim.scripts.live import Play

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from engine.errors import ConfigurationError
-from engine.runtime.scheduler import Budget, Discipline, Forward, Model, Scheduler
+from engine.runtime.scheduler import Budget, Discipline, Forward, Scheduler
+from engine.service_record import Model
 
 budgets = st.builds(Budget, rows=st.integers(1, 20), sequences=st.integers(1, 4), slots=st.integers(10, 30))
 forwards = st.tuples(st.sampled_from(["target", "draft"]), st.integers(1, 12))

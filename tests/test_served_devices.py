@@ -22,8 +22,8 @@ from test_serving import Costs, script
 from engine.configuration import Configuration
 from engine.runtime.batching import BatchEngine, Running
 from engine.runtime.requests import Request
-from engine.runtime.scheduler import Budget, Model
-from engine.service_record import Batches, ServedRequest
+from engine.runtime.scheduler import Budget
+from engine.service_record import Batches, Model, ServedRequest
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forward_cost import LinearForwardCost
 from sim.world.requests import Arrival

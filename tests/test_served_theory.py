@@ -12,9 +12,10 @@ from closed_forms import speculative_tokens_per_round
 from hypothesis import given
 
 from engine.policies.settings import Settings
-from engine.runtime.scheduler import Budget, Model
+from engine.runtime.scheduler import Budget
 from engine.runtime.workload import Workload, draw_requests
 from engine.service_metrics import measure_service
+from engine.service_record import Model
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.forward_cost import LinearForwardCost
 from sim.scripts.script import write_script

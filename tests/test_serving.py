@@ -21,8 +21,9 @@ from engine.errors import ConfigurationError
 from engine.policies.settings import Settings
 from engine.record import Run
 from engine.runtime.requests import Request
-from engine.runtime.scheduler import Budget, Discipline, Model
+from engine.runtime.scheduler import Budget, Discipline
 from engine.service_metrics import measure_service, timeline
+from engine.service_record import Model
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.contention import Contention
 from sim.costs.forward_cost import LinearForwardCost

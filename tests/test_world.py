@@ -7,10 +7,10 @@ from hypothesis import given
 from one_text import Setting, simulate
 
 from engine.policies.settings import Settings
+from engine.service_record import MODELS
 from scenarios.what_if import Link
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.stated import StatedCosts
-from sim.scripts.work import MODELS
 
 settings = st.builds(
     Settings,

@@ -7,7 +7,8 @@ from typing import Any
 from engine.models.reader import Ask, Forwards, Found
 from engine.runtime import worker_process
 from engine.runtime.channel import Ticket
-from engine.runtime.scheduler import Forward, Model
+from engine.runtime.scheduler import Forward
+from engine.service_record import Model
 
 JOBS: dict[str, tuple[Model, Callable[..., Forwards[Any]]]] = {
     "verify": ("target", worker_process.verify_by_forwards),

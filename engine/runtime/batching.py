@@ -26,11 +26,11 @@ from engine.record import Run
 from engine.runtime.batch_jobs import JOBS, BatchJob, Ended, advance
 from engine.runtime.channel import Channel, Ticket
 from engine.runtime.requests import Request
-from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Model, Scheduler
+from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Forward, Scheduler
 from engine.runtime.session import DraftLost, EngineSession, Pending, Player
 from engine.runtime.worker_process import Host, Hosted, attempt, do
 from engine.runtime.workers import Worker
-from engine.service_record import Batches, ServedRequest
+from engine.service_record import Batches, Model, ServedRequest
 
 __all__ = ["BatchEngine", "Request", "Running"]
 

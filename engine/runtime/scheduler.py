@@ -10,8 +10,8 @@ from typing import Generic, Literal, TypeVar
 
 from engine.errors import ConfigurationError
 from engine.policies.load import Asked, Load, LoadQuestion, NodeShares
+from engine.service_record import Model
 
-Model = Literal["target", "draft"]
 Discipline = Literal["ready", "lockstep"]
 """Whether a free device runs whatever waits, or all running requests draft first and are verified then."""
 

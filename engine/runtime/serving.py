@@ -9,8 +9,7 @@ from itertools import islice
 
 from engine.runtime.batching import BatchEngine
 from engine.runtime.requests import Request
-from engine.runtime.scheduler import Model
-from engine.service_record import Service
+from engine.service_record import Model, Service
 
 TELL_SECONDS = 0.5  # between two words of how far it is, at least
 REST_SECONDS = 5.0  # a device that waits for the next request looks up so often, to say that it lives

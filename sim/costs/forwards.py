@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from calibrate.cost_records import Cell, DraftCosts, PlacementCosts
 from calibrate.costs.forward_fit import ForwardFit
 from engine.errors import CalibrationError
-from sim.scripts.work import Model
+from engine.service_record import Model
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from engine.policies.protocol import Draft, DraftLimits, Handle
 from engine.policies.repetitions import Repetitions
 from engine.policies.settings import Settings
 from engine.policies.tree import Round, TokenTree, Verdict, accept, first_nodes, follows
+from engine.service_record import MODELS
 from sim.acceptance.sources import AcceptanceSource, agreement
 from sim.scripts.work import (
     DRAFT,
     DRAFT_COLUMNS,
-    MODELS,
     TARGET,
     TARGET_COLUMNS,
     Forwards,

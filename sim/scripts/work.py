@@ -4,20 +4,17 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.policies.tree import Round
+from engine.service_record import MODELS, Model
 
 Counts = NDArray[np.int64]
 
-Model = Literal["target", "draft"]
-
-TARGET, DRAFT = 0, 1
-MODELS: tuple[Model, Model] = ("target", "draft")  # by TARGET and DRAFT
-
+TARGET, DRAFT = 0, 1  # places among MODELS
 
 Forwards = tuple[tuple[int, int, int], ...]
 """Forwards behind a job's first one: their rows, the text's tokens then, one more each time, and how many they are."""

@@ -10,9 +10,9 @@ from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.runtime.placement import Placement
-from engine.runtime.scheduler import Model
 from engine.runtime.workload import Arrivals, Requests, draw_requests, slots_needed
 from engine.service_metrics import measure_service, timeline
+from engine.service_record import MODELS, Model
 from scenarios.calibrations import open_calibration
 from scenarios.schema import Scenario
 from scenarios.served import Batching
@@ -23,7 +23,7 @@ from sim.costs.forwards import FittedForwardCost
 from sim.scripts.live import Play
 from sim.scripts.script import PROMPT_TOKEN, write_script
 from sim.scripts.texts import Texts
-from sim.scripts.work import MODELS, Script
+from sim.scripts.work import Script
 from sim.sweeps.run import check_positions, pick_prompts
 from sim.sweeps.served_outcome import ServedOutcome
 from sim.world.reach import is_far

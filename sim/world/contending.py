@@ -5,9 +5,8 @@ from functools import partial
 
 import simpy
 
-from engine.runtime.scheduler import Model
+from engine.service_record import MODELS, Model
 from sim.costs.contention import Contention
-from sim.scripts.work import MODELS
 
 
 @dataclass(slots=True, eq=False)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from engine.configuration import Configuration
 from engine.record import Run
+from engine.service_record import MODELS
 from sim.costs.durations import Durations
-from sim.scripts.work import MODELS, Script
+from sim.scripts.work import Script
 from sim.world.explained import same_rounds
 from sim.world.replay import Replay
 from sim.world.simulation import play, record

@@ -9,7 +9,7 @@ import numpy as np
 from calibrate.cost_records import Cell, MeasuredCosts
 from engine.errors import CalibrationError
 from engine.runtime.placement import Placement
-from engine.runtime.scheduler import Model
+from engine.service_record import Model
 from scenarios.stated import LinearCosts
 from scenarios.stated_hardware import Hardware, Timed
 from scenarios.what_if import WhatIf

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.record import Run
-from sim.scripts.work import MODELS, Script, served_jobs
+from engine.service_record import MODELS
+from sim.scripts.work import Script, served_jobs
 from sim.world.devices import Handle
 from sim.world.simulation import Played, record
 

@@ -15,12 +15,12 @@ from typing import Any
 import simpy
 
 from engine.record import Run
-from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Model, Scheduler
-from engine.service_record import NONE_UNREAD, Batches, Service
+from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Scheduler
+from engine.service_record import MODELS, NONE_UNREAD, Batches, Model, Service
 from sim.costs.contention import FREE, Contention
 from sim.costs.forward_cost import ForwardCost
 from sim.scripts.live import LivePolicy, Play
-from sim.scripts.work import DRAFT, MODELS, Script, ServedJob, served_jobs
+from sim.scripts.work import DRAFT, Script, ServedJob, served_jobs
 from sim.world.contending import ContendingDevices
 from sim.world.requests import Arrival, JobProgress, RequestProgress
 from sim.world.served_runs import runs_of

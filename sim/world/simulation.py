@@ -8,9 +8,10 @@ from typing import Any
 import simpy
 
 from engine.record import Ending, Job, Run
+from engine.service_record import MODELS
 from sim.costs.contention import FREE, Contention
 from sim.costs.durations import Durations, Timings
-from sim.scripts.work import MODELS, Script, Scripts, widths_of
+from sim.scripts.work import Script, Scripts, widths_of
 from sim.world.devices import Devices, Handle
 
 
