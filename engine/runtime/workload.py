@@ -13,10 +13,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.errors import ConfigurationError
+from engine.frozen_record import FrozenRecord
 from engine.policies import uses
 from engine.policies.settings import Settings
 
@@ -27,11 +28,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class _Stated(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Arrivals(_Stated):
+class Arrivals(FrozenRecord):
     """When requests arrive: at a rate, in a closed loop of users, or as a trace says."""
 
     rate: float | None = Field(default=None, gt=0, description="requests a second, independently (Poisson)")
@@ -69,7 +66,7 @@ class Arrivals(_Stated):
         return self.trace.name if self.time_scale == 1.0 else f"{self.trace.name}, time x{self.time_scale:g}"
 
 
-class Lognormal(_Stated):
+class Lognormal(FrozenRecord):
     """A long tail: half of all counts are up to `median`, and 19 of 20 up to `p95`."""
 
     median: float = Field(ge=1)
@@ -82,7 +79,7 @@ class Lognormal(_Stated):
         return self
 
 
-class Drawn(_Stated):
+class Drawn(FrozenRecord):
     """A count of tokens that is drawn for each request; at least one."""
 
     uniform: tuple[int, int] | None = Field(default=None, description="from the first to the second")
@@ -121,7 +118,7 @@ Tokens = Annotated[
 """A count of tokens, the same for all requests, or how it is drawn for each."""
 
 
-class Limits(_Stated):
+class Limits(FrozenRecord):
     """What a request may take to be a good one; none: as long as it likes."""
 
     first_token_seconds: float | None = Field(
@@ -132,7 +129,7 @@ class Limits(_Stated):
     )
 
 
-class Workload(_Stated):
+class Workload(FrozenRecord):
     """Requests as they arrive; a trace has lengths of its own, which take the place of those stated here."""
 
     arrivals: Arrivals

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from calibrate.artifact import write_whole
 from calibrate.file_kinds import BENCHMARK, other_kind
 from engine.errors import SpecBranchError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, Metrics, measure, speed, speed_up
 from engine.record import Run
 from reports.bench.contestants import AUTOREGRESSIVE, GENERATE, Contestant, Mode
@@ -16,11 +17,7 @@ from reports.bench.contestants import AUTOREGRESSIVE, GENERATE, Contestant, Mode
 VERSION = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Text(_Record):
+class Text(FrozenRecord):
     """One generation: the prompt's place among its prompts, the place in the order, tokens and seconds.
 
     `run`: rounds and jobs of ours, whose tokens and seconds are the same. `resumed`: taken from an interrupted
@@ -36,7 +33,7 @@ class Text(_Record):
     resumed: bool = False
 
 
-class Trial(_Record):
+class Trial(FrozenRecord):
     """A generation that only served to choose a setting; `row` names what for."""
 
     row: str
@@ -46,7 +43,7 @@ class Trial(_Record):
     text: Text
 
 
-class Audit(_Record):
+class Audit(FrozenRecord):
     """Emitted tokens by how they compare with the target's favourite in one pass over the text."""
 
     favourites: int
@@ -54,7 +51,7 @@ class Audit(_Record):
     mismatches: int
 
 
-class Row(_Record):
+class Row(FrozenRecord):
     """A contestant at the setting that was chosen for it, and what it wrote; `budgets` by number."""
 
     name: str
@@ -66,7 +63,7 @@ class Row(_Record):
     audit: Audit | None = None  # greedy texts only
 
 
-class CacheUse(_Record):
+class CacheUse(FrozenRecord):
     """Slots of a draft's cache that one draft job used, counted in the cache itself, and bytes of keys and values.
 
     `length` steps of `branches` branches behind `context` tokens.
@@ -93,7 +90,7 @@ class CacheUse(_Record):
         return (self.branches * (self.context + self.length - 1) - self.context) * self.slot_bytes
 
 
-class Asked(_Record):
+class Asked(FrozenRecord):
     """A prompt; `tokens` long as the target reads it."""
 
     id: str
@@ -102,7 +99,7 @@ class Asked(_Record):
     tokens: int
 
 
-class Benchmark(_Record):
+class Benchmark(FrozenRecord):
     """A whole benchmark with its conditions. `tokens` and `prompts` by mode; `selection` were the prompts of the
     trials. `reference_seconds`: a fixed operation timed throughout, all cores."""
 

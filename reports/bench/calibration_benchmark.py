@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import Artifact, load_artifact
 from calibrate.cost_records import DRAFT_CELLS, STEP, TARGET_CELLS, Cell, MeasuredCosts, step_of
@@ -21,6 +20,7 @@ from calibrate.costs.drift import Drift, PlacedModel, drifts, share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate
 from engine.models.specs import TARGET, ModelSpec
 from engine.naming import in_words
@@ -35,11 +35,7 @@ LOAD_SECONDS = 2.0  # that the load works, and then rests
 CALIBRATIONS = ("first", "second", "under load")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Difference(_Part):
+class Difference(FrozenRecord):
     """A cell in two calibrations: means over visits in seconds, and half of the 95% interval of their difference.
 
     `longer`: by how many seconds the model's step has it take longer in the second one, and the interval of that; not
@@ -80,7 +76,7 @@ class Difference(_Part):
         return self.model_copy(update=update)
 
 
-class Noise(_Part):
+class Noise(FrozenRecord):
     """How steady one calibration found the machine.
 
     `reference`: 5th, 50th and 95th percentile of the reference operation, seconds, by placement; `excluded`
@@ -94,7 +90,7 @@ class Noise(_Part):
     notes: tuple[str, ...]
 
 
-class CalibrationBenchmark(_Part):
+class CalibrationBenchmark(FrozenRecord):
     """Three calibrations: the differences of the second and of the third, made under load, from the first."""
 
     hardware: dict[str, str]

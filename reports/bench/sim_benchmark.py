@@ -13,12 +13,12 @@ from statistics import median
 
 import numpy as np
 import simpy
-from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import Artifact
 from calibrate.hardware import hardware, software
 from calibrate.trace_records import DraftTrace, Trace
 from engine.configuration import Configuration
+from engine.frozen_record import FrozenRecord
 from engine.progress import Show
 from scenarios.what_if import WhatIf
 from sim.search.grid import Grid
@@ -46,11 +46,7 @@ configurations: [{policy: pearl}]
 """
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Timing(_Part):
+class Timing(FrozenRecord):
     """Something done several times; `seconds` of each, by the wall clock. `tokens` and `rounds` simulated each time."""
 
     name: str
@@ -68,7 +64,7 @@ class Timing(_Part):
         )
 
 
-class SimBenchmark(_Part):
+class SimBenchmark(FrozenRecord):
     """All timings with their conditions.
 
     `start`: a whole `simulate` of 8 tokens in a new process. `floor`: as many SimPy events as there are tokens,

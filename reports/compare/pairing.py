@@ -14,10 +14,10 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, student
 from engine.naming import in_words
 from engine.record import Run
@@ -31,11 +31,7 @@ Floats = NDArray[np.float64]
 _Key = tuple[object, ...]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Difference(_Part):
+class Difference(FrozenRecord):
     """A condition in which two records differ, with both values."""
 
     condition: str
@@ -48,7 +44,7 @@ class Difference(_Part):
         return f"{self.condition}: {self.first} in the first, {self.second} in the second"
 
 
-class Figures(_Part):
+class Figures(FrozenRecord):
     """A configuration in one record: tokens/s and rollback rate on shared prompts, the prediction's errors on all."""
 
     tokens_per_second: float
@@ -58,7 +54,7 @@ class Figures(_Part):
     far_context: bool = False
 
 
-class Row(_Part):
+class Row(FrozenRecord):
     """A configuration that both records hold.
 
     `ratio`: tokens/s of the second over the first. `rollback`: rollback rate of the second less the first.
@@ -76,7 +72,7 @@ class Row(_Part):
         return marked(in_words(self.configuration), self.first.far_context or self.second.far_context)
 
 
-class Comparison(_Part):
+class Comparison(FrozenRecord):
     """Two records, by name. `prompts` both hold; `only`: configurations, in words, that one of them alone holds.
 
     `remarks`: what has to be said with the figures of each (`engine.models.deepening`).

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models.specs import TARGET
 from reports.verify.fidelity import paired_speed_up
@@ -28,11 +28,7 @@ NAN = float("nan")
 RESAMPLES = 2000
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MeasuredRatio(_Part):
+class MeasuredRatio(FrozenRecord):
     """A method's tokens/s over another's: predicted by the record's own calibration, and measured."""
 
     method: Configuration
@@ -46,7 +42,7 @@ class MeasuredRatio(_Part):
         return self.predicted / self.measured.value - 1.0
 
 
-class MapPoint(_Part):
+class MapPoint(FrozenRecord):
     """A measured pair on the map.
 
     `ratio` of target to draft step, and `ratio_from`, what it was taken from; the same of the `alignment`. `ranking`:

@@ -8,10 +8,9 @@ A row is one draft of one settlement (`reports.verify.settle`), at the place tha
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pydantic import BaseModel, ConfigDict
-
 from calibrate.artifact import Artifact
 from engine.errors import SpecBranchError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate
 from engine.models.specs import TARGET
 from reports.map.regime_points import MapPoint
@@ -22,11 +21,7 @@ from sim.search.regimes import Part
 from sim.world.replay import Replay
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Method(_Part):
+class Method(FrozenRecord):
     """One method at its best predicted setting, as it was measured.
 
     `rollback`: tokens dropped from the followed line for each token of text; `hedged`: the share of drafted tokens that
@@ -38,7 +33,7 @@ class Method(_Part):
     hedged: float
 
 
-class Row(_Part):
+class Row(FrozenRecord):
     """One draft of one settlement, and where it lies.
 
     `without`: for each rival, how many times as large SpecBranch's gain over it would be without a part, for either, by

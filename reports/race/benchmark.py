@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from calibrate.artifact import write_whole
 from engine.errors import SpecBranchError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, ratio_of_sums
 from reports.race.contestants import Contestant
 from reports.race.process import Answer
@@ -32,11 +33,7 @@ Tried = tuple[str, int, int, float]
 """An engine's title, users, tokens drafted and tokens/s."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Speeds(_Record):
+class Speeds(FrozenRecord):
     """An engine at one load: `users` requests at once, so many `draft_tokens` drafted a round, 0 for none.
 
     `seconds` of each round, in which it wrote `tokens` in all. `accepted_length`: tokens per target forward, where that
@@ -64,7 +61,7 @@ class Speeds(_Record):
         return self.tokens / max(self.seconds), self.tokens / min(self.seconds)
 
 
-class Part(_Record):
+class Part(FrozenRecord):
     """A pair's race: `speeds` by load, what is `missing` and why, and what it took to choose draft lengths.
 
     `tried`: tokens/s of each engine, users and tokens drafted, once. `bandwidths`: bytes read a second before the race
@@ -109,7 +106,7 @@ class Part(_Record):
         return ratio_of_sums(theirs.seconds, ours.seconds)
 
 
-class LoadBenchmark(_Record):
+class LoadBenchmark(FrozenRecord):
     """What `bench-load` writes: its parts by pair, each of which a later run replaces alone."""
 
     version: int = VERSION

@@ -14,22 +14,17 @@ signed and relative to the measured tokens/s.
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict
-
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
+from engine.frozen_record import FrozenRecord
 from engine.naming import in_words
 from reports.verify.verification import Compared, Verification
 from sim.world.measured_durations import rerun, same_schedule
 from sim.world.replay import Replay
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Parts(_Part):
+class Parts(FrozenRecord):
     """Shares of the measured tokens/s."""
 
     scheduling: float
@@ -38,7 +33,7 @@ class Parts(_Part):
     unmatched: float
 
 
-class Row(_Part):
+class Row(FrozenRecord):
     """One configuration: tokens/s measured and predicted, the signed error, and the parts, whose sum it is.
 
     Scheduling and timing are those of the `matched` of all `runs`, which the simulator plays round for round. No parts
@@ -55,7 +50,7 @@ class Row(_Part):
     runs: int
 
 
-class ErrorBudget(_Part):
+class ErrorBudget(FrozenRecord):
     """A verification's errors in parts; `medians` of their sizes over the configurations that have any."""
 
     created: str

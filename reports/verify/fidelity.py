@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, as_many_tokens, between, by_text
 from reports.verify.criteria import (
     Finding,
@@ -45,11 +45,7 @@ Question = Literal["forecast", "model"]
 EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Check(_Part):
+class Check(FrozenRecord):
     """One criterion: a figure with its limits (counted ones have none), its bound, and what came of it.
 
     `prompts`: at how many it was decided, if a look decided it; `needs`: what would decide it, if it is open;
@@ -66,7 +62,7 @@ class Check(_Part):
     least: bool = False
 
 
-class Judged(_Part):
+class Judged(FrozenRecord):
     """One configuration: tokens/s, the speed-up over the best autoregressive set-up, and the prediction's error."""
 
     configuration: str
@@ -76,7 +72,7 @@ class Judged(_Part):
     error: Estimate
 
 
-class Answer(_Part):
+class Answer(FrozenRecord):
     """The verdict on one question, what decided it, and every figure behind it."""
 
     verdict: Word

@@ -14,8 +14,10 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.special import ndtr, ndtri
+
+from engine.frozen_record import FrozenRecord
 
 ERROR = 0.025  # the chance of a wrong PASS, and of a wrong FAIL, over all looks
 LOOKS = 4
@@ -24,11 +26,7 @@ POINTS = 401  # of the grid on which the joint law is integrated
 Decision = Literal["held", "broken", "undecided"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Look(_Record):
+class Look(FrozenRecord):
     """What was known after so many prompts: each criterion's outcome, for either question.
 
     `spent`: the error that was spent by then. A criterion that was decided stays so.
@@ -45,7 +43,7 @@ class Look(_Record):
         return "undecided" not in {*self.forecast.values(), *self.model.values()}
 
 
-class Looks(_Record):
+class Looks(FrozenRecord):
     """The plan, fixed before the first run, and the looks that were taken.
 
     `planned`: the number of prompts at each look, the last of which is the most. `minutes`: of runs, at most; none: no

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from calibrate.artifact import Artifact
 from calibrate.traces.acceptance_statistics import first_token_shares
 from engine.configuration import Configuration
 from engine.errors import CalibrationError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, between
 from engine.naming import in_words, policy_name
 from reports.verify.fidelity import paired_speed_up
@@ -36,11 +36,7 @@ USUAL = ("int8", "distilled")  # of the default pair: one well and one poorly al
 ClaimOutcome = Literal["for", "against", "undecided"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Claim(_Part):
+class Claim(FrozenRecord):
     """One published claim with one draft: a measured ratio, the range it is said to lie in, and what came of it."""
 
     claim: Literal["a", "b", "c"]
@@ -56,7 +52,7 @@ class Claim(_Part):
     sentence: str
 
 
-class Settlement(_Part):
+class Settlement(FrozenRecord):
     """Every claim, and what they come to; `answers` has a sentence for each of the three published claims."""
 
     claims: tuple[Claim, ...]

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from calibrate.artifact import write_whole
 from calibrate.costs.drift import ContentionSample, Drift
 from calibrate.file_kinds import VERIFICATION, other_kind
@@ -14,6 +12,7 @@ from calibrate.trace_records import PromptRecord
 from calibrate.versions import History, Json, OtherVersion, unchanged
 from engine.configuration import Configuration
 from engine.errors import SpecBranchError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, Metrics
 from engine.record import Run
 from engine.runtime.placement import Placement
@@ -39,11 +38,7 @@ VERSIONS = History(
 )
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Sample(_Record):
+class Sample(FrozenRecord):
     """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run.
 
     `gaps`: the places of the tokens that are not what the target takes itself in one pass over the text, and how far
@@ -57,7 +52,7 @@ class Sample(_Record):
     gaps: tuple[tuple[int, float], ...] = ()
 
 
-class Side(_Record):
+class Side(FrozenRecord):
     """One configuration, in one world; `speed` in tokens/s, `speed_up` over autoregressive decoding of the
     same placement, `best_speed_up` over the best autoregressive placement."""
 
@@ -67,14 +62,14 @@ class Side(_Record):
     metrics: Metrics
 
 
-class Foretold(_Record):
+class Foretold(FrozenRecord):
     """Simulated tokens and seconds of each text."""
 
     tokens: tuple[int, ...]
     seconds: tuple[float, ...]
 
 
-class Compared(_Record):
+class Compared(FrozenRecord):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.
 
     `predicted` replays the calibration's prompts at the machine's pace of the run, `as_calibrated` (tokens/s) at that
@@ -118,7 +113,7 @@ class Compared(_Record):
         return self.predicted.best_speed_up.value / self.measured.best_speed_up.value - 1.0
 
 
-class Point(_Record):
+class Point(FrozenRecord):
     """One simulated configuration of the sweep that the page draws; `alignment`: the draft's, if it was changed."""
 
     configuration: Configuration
@@ -129,7 +124,7 @@ class Point(_Record):
     far_context: bool = False
 
 
-class Supposed(_Record):
+class Supposed(FrozenRecord):
     """One configuration, simulated under one change; `best_speed_up` is over the best autoregressive placement under
     the same change, `over_one` over the same configuration with one branch, where that was asked."""
 
@@ -141,7 +136,7 @@ class Supposed(_Record):
     far_context: bool = False
 
 
-class Occupied(_Record):
+class Occupied(FrozenRecord):
     """Devices (cores, on a CPU) that a placement occupies: the target's alone, and both models'."""
 
     placement: Placement
@@ -150,7 +145,7 @@ class Occupied(_Record):
     unit: Literal["core", "device"]
 
 
-class Timeline(_Record):
+class Timeline(FrozenRecord):
     """The same prompt and configuration, run by the engine and by the simulator."""
 
     prompt: int
@@ -159,7 +154,7 @@ class Timeline(_Record):
     simulated: Run
 
 
-class Settling(_Record):
+class Settling(FrozenRecord):
     """What the settling test fixes before it runs: its drafts, by the share of positions where each one's first
     candidate is the target's token (`alignment`, from the calibration). Both are one where there is no other."""
 
@@ -173,7 +168,7 @@ class Settling(_Record):
         return tuple(dict.fromkeys((self.well, self.poor)))
 
 
-class Verification(_Record):
+class Verification(FrozenRecord):
     """Predicted against measured on prompts that the calibration did not see, with the conditions of both.
 
     `sweep` holds simulated configurations over draft length x branches. `reference_seconds` are timings of a

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate
 from engine.runtime.placement import Placement
 
@@ -16,11 +17,7 @@ Part = Literal["overheads", "contention", "rollback"]
 PARTS: tuple[Part, ...] = ("overheads", "contention", "rollback")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Entry(_Part):
+class Entry(FrozenRecord):
     """A method at its best setting in a cell: `speed_up` over the cell's best autoregressive set-up.
 
     `rollback`: tokens dropped from the followed line, for each token of text.
@@ -36,7 +33,7 @@ class Entry(_Part):
         return self.configuration.policy
 
 
-class Cell(_Part):
+class Cell(FrozenRecord):
     """A place of the map: every method at its best, fastest first.
 
     `lead`: the winner's tokens/s over the runner-up's. `tied`: the policies that are not told from the winner, itself
@@ -50,8 +47,8 @@ class Cell(_Part):
     entries: tuple[Entry, ...] = Field(min_length=1)
     lead: Estimate
     tied: tuple[str, ...]
-    over: dict[str, Estimate] = {}
-    without: dict[Part, float] = {}
+    over: dict[str, Estimate] = Field(default_factory=dict)
+    without: dict[Part, float] = Field(default_factory=dict)
 
     @property
     def winner(self) -> Entry:
@@ -73,7 +70,7 @@ class Cell(_Part):
         return next((e for e in self.entries if e.policy == policy), None)
 
 
-class View(_Part):
+class View(FrozenRecord):
     """A map for one choice. `placement`: where every method runs, the baseline included; "best": each where it is
     fastest. `helpers`: with repetitions, n-grams, second choices, prompt lookup and redrafting."""
 
@@ -88,7 +85,7 @@ class View(_Part):
         return self.placement, self.temperature, self.helpers
 
 
-class Own(_Part):
+class Own(FrozenRecord):
     """The calibration's own pair with one of its drafts, as it was measured: nothing is shifted or scaled."""
 
     draft: str
@@ -110,7 +107,7 @@ class Own(_Part):
         return next(v.cells[0] for v in self.views if (v.placement, v.helpers) == (placement, helpers))
 
 
-class RegimeMap(_Part):
+class RegimeMap(FrozenRecord):
     """All views, and the pair's own place.
 
     `costs`: for each ratio, the draft whose costs a cell has, and that draft's own ratio. `measured_in`: the placement

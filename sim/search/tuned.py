@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from calibrate.artifact import load_artifact, write_whole
 from calibrate.file_kinds import TUNED, other_kind
 from engine.configuration import Configuration
 from engine.errors import CalibrationError, ConfigurationError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate
 from engine.models.specs import ModelSpec
 from engine.policies import load_policy
@@ -25,11 +26,7 @@ SHOWN_TIES = 20
 LISTS = ("baselines", "others", "tied", "front")  # of configurations
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Predicted(_Part):
+class Predicted(FrozenRecord):
     """What was predicted of a configuration: tokens/s, and speed-up over the best autoregressive placement.
 
     `far_context`: its texts reach farther than its costs were measured (`sim.world.reach`).
@@ -42,7 +39,7 @@ class Predicted(_Part):
     far_context: bool = False
 
 
-class TunedConfiguration(_Part):
+class TunedConfiguration(FrozenRecord):
     """What a search on a calibration found.
 
     `chosen`: the simplest configuration that is statistically tied with the best by the `objective` and within the

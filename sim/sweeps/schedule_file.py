@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from calibrate.artifact import write_whole
 from calibrate.file_kinds import SCHEDULE, reading
 from engine.configuration import Configuration
 from engine.errors import ConfigurationError
+from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate
 from engine.models.specs import ModelSpec
 from engine.naming import in_words
@@ -25,11 +26,7 @@ from sim.sweeps.by_load import LoadResult, Schedule, Stretch
 from sim.sweeps.load_scores import LoadObjective
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScheduledStretch(_Part):
+class ScheduledStretch(FrozenRecord):
     """Loads that one configuration serves."""
 
     first: float = Field(ge=0)
@@ -49,7 +46,7 @@ class ScheduledStretch(_Part):
         )
 
 
-class ScheduledLoad(_Part):
+class ScheduledLoad(FrozenRecord):
     """What was predicted at a load that was served: of the configuration chosen for it, over autoregressive decoding.
 
     `tied`: how many configurations are as good as the best, for all that is known.
@@ -64,7 +61,7 @@ class ScheduledLoad(_Part):
     tied: int = Field(ge=1)
 
 
-class ScheduleFile(_Part):
+class ScheduleFile(FrozenRecord):
     """A schedule that was searched on a calibration."""
 
     calibration: Path = Field(description="the folder that was searched; in the file relative to it")
