@@ -16,7 +16,8 @@ from sim.costs.forwards import FittedForwardCost, forward_costs
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
 from sim.world.requests import Arrival
-from sim.world.serving import Served, serve
+from sim.world.served_runs import Served
+from sim.world.serving import serve
 
 
 @pytest.fixture(scope="module")

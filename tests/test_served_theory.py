@@ -21,7 +21,8 @@ from sim.costs.forward_cost import LinearForwardCost
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
 from sim.world.requests import Arrival
-from sim.world.serving import Served, serve
+from sim.world.served_runs import Served
+from sim.world.serving import serve
 
 Costs = dict[Model, LinearForwardCost]
 

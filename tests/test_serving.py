@@ -32,7 +32,8 @@ from sim.scripts.script import write_script
 from sim.scripts.work import Script
 from sim.world.contending import ContendingDevices
 from sim.world.requests import Arrival
-from sim.world.serving import Served, serve
+from sim.world.served_runs import Served
+from sim.world.serving import serve
 
 Costs = dict[Model, LinearForwardCost]
 DISCIPLINES: tuple[Discipline, Discipline] = ("ready", "lockstep")

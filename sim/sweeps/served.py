@@ -30,7 +30,8 @@ from sim.world.reach import is_far
 from sim.world.replay import NO_CHANGE
 from sim.world.requests import Arrival, Writes
 from sim.world.served_costs import ServingCosts, calibrated_costs, hardware_costs, stated_costs
-from sim.world.serving import Served, serve
+from sim.world.served_runs import Served
+from sim.world.serving import serve
 
 KEPT = 1 << 21  # tokens of stated texts at most whose scripts are kept for the next load, some 130 bytes each
 

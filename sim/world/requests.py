@@ -19,8 +19,8 @@ class Arrival:
     """A request that arrives `at` seconds, needs so many `slots` of the caches, and does what its script says.
 
     In a closed loop `at` is counted from when its user is free. `play`: of a policy that asks about the load, by which
-    it runs instead; `sim.world.serving.Served` has the script that came of it, and what a `script` that is written late
-    came to.
+    it runs instead. The arrivals of `sim.world.served_runs.Served` have the script that came of it, and what a `script`
+    that is written late came to.
     """
 
     script: Script | Writes

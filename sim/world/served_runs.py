@@ -1,17 +1,37 @@
-"""What each request of a simulated service did, from the batches: its run, as one that is written alone has one."""
+"""What came of a simulated service, and of each request its run, as one that is written alone has one."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 from engine.record import Run
-from engine.service_record import MODELS
+from engine.service_record import MODELS, Service
 from sim.scripts.work import Script, served_jobs
 from sim.world.devices import Handle
+from sim.world.requests import Arrival
 from sim.world.simulation import Played, record
 
-if TYPE_CHECKING:
-    from sim.world.serving import Served
+
+@dataclass(frozen=True)
+class Served(Service):
+    """A service, and what it was of: the `arrivals`, and how many `rounds` they took in all."""
+
+    arrivals: Sequence[Arrival] = ()
+    rounds: int = 0
+
+    @property
+    def began(self) -> list[float]:
+        """When each request began to run."""
+        return [request.began for request in self.requests]
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Of each request its run, whose seconds are counted from its arrival.
+
+        RuntimeError if what it takes was not kept.
+        """
+        return _runs_of(self)
 
 
 @dataclass(slots=True)
@@ -23,11 +43,8 @@ class _Left:
     start: float | None = None
 
 
-def runs_of(served: "Served") -> list[Run]:
-    """Of each request its run, by the batches alone: a request's jobs of one model take turns, a forward each.
-
-    RuntimeError if what it takes was not kept.
-    """
+def _runs_of(served: Served) -> list[Run]:
+    """By the batches alone: a request's jobs of one model take turns, a forward each."""
     played, queues, waits, jobs = [], [], [], []
     for arrival in served.arrivals:
         script = arrival.script

@@ -8,40 +8,21 @@ answers (a closed one).
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import simpy
 
-from engine.record import Run
 from engine.runtime.scheduler import DEFAULT_BUDGET, Budget, Discipline, Scheduler
-from engine.service_record import MODELS, NONE_UNREAD, Batches, Model, Service
+from engine.service_record import MODELS, NONE_UNREAD, Batches, Model
 from sim.costs.contention import FREE, Contention
 from sim.costs.forward_cost import ForwardCost
 from sim.scripts.live import LivePolicy, Play
 from sim.scripts.work import DRAFT, Script, ServedJob, served_jobs
 from sim.world.contending import ContendingDevices
 from sim.world.requests import Arrival, JobProgress, RequestProgress
-from sim.world.served_runs import runs_of
-
-
-@dataclass(frozen=True)
-class Served(Service):
-    """A service, and what it was of: the `arrivals`, and how many `rounds` they took in all."""
-
-    arrivals: Sequence[Arrival] = ()
-    rounds: int = 0
-
-    @property
-    def began(self) -> list[float]:
-        """When each request began to run."""
-        return [request.began for request in self.requests]
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        """Of each request its run, whose seconds are counted from its arrival."""
-        return runs_of(self)
+from sim.world.served_runs import Served
 
 
 def serve(
