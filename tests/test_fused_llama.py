@@ -73,7 +73,8 @@ def test_it_is_as_near_to_float32_as_pytorch_is(bits: int | None, shape: tuple[i
 
 @needed
 @pytest.mark.parametrize("bits", [None, 8, 4])
-@pytest.mark.parametrize("count", [*range(2, 2 * MOST_ROWS + 1), 31, FUSED_ROWS])
+# No more rows than the compiled forward reads here: PyTorch, which has those beyond, promises nothing of the kind.
+@pytest.mark.parametrize("count", sorted({*range(2, 2 * MOST_ROWS + 1), min(31, FUSED_ROWS), FUSED_ROWS}))
 def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: int) -> None:
     """To the last bit: so greedy texts are the same however many tokens are verified at once."""
     decoder = lean(random_llama(), bits)
