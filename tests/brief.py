@@ -28,7 +28,7 @@ def _prepare(host: Host) -> None:
         host.reference = torch.ones(SIZE, SIZE), torch.ones(SIZE)
 
 
-def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float]:
+def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float, float]:
     """As `operations.visit`."""
     _prepare(host)
     pause = {"pause": PAUSE} if operation == "burst" else {}

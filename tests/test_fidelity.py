@@ -13,7 +13,14 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kendalltau
 from verifications import at_speeds, verification
 
-from reports.verify.fidelity import EXIT_CODES, judge, kendall_tau, ninth_in_ten, unsteadiness
+from reports.verify.fidelity import (
+    EXIT_CODES,
+    judge,
+    kendall_tau,
+    ninth_in_ten,
+    unsteadiness,
+    waiting,
+)
 from reports.verify.looks import Look, Looks
 from reports.verify.tolerance import Tolerance
 from reports.verify.verdict_words import brief, course, sentence
@@ -95,6 +102,21 @@ def test_noise_over_prompts_leaves_it_open() -> None:
     # A bound far beyond the noise is kept to nevertheless.
     wide = Tolerance(median_error=0.9, tail_error=0.9)
     assert judge(record(speeds, speeds, noise=0.3, tolerance=wide)).verdict == "PASS"
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, "PASS"), (0.04, "PASS"), (0.06, "TOO NOISY TO TELL")])
+def test_a_machine_whose_cores_others_have_decides_nothing(share: float, verdict: str) -> None:
+    """By the share of the runs' time for which it is known; no record before version 9 knows it of any."""
+    speeds = best_first(PLACE)
+    v = record(speeds, speeds)
+    assert waiting(v) == 0.0
+    first, *others = v.compared
+    waited = tuple(s.model_copy(update={"waited": share * s.run.seconds}) for s in first.samples)
+    v = v.model_copy(update={"compared": (first.model_copy(update={"samples": waited}), *others)})
+    assert waiting(v) == pytest.approx(share)
+    found = judge(v)
+    assert found.verdict == verdict
+    assert found.reasons[:1] == () or found.reasons[0].startswith("for 6.0% of the runs' time threads waited")
 
 
 def test_an_unsteady_machine_decides_nothing_but_a_mismatch_does() -> None:

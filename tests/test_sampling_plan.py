@@ -19,16 +19,17 @@ from calibrate.costs.sampling_plan import (
     without_drift,
 )
 from calibrate.intervals import half_width, uncertainty
+from engine.runtime.waiting import DISTURBING
 
 KEYS = [Key("forward", n, 0) for n in (1, 2, 5)]
-END = ["", 0, 0, 1, []]  # of a lap, before the last time of the reference operation
+END = ["", 0, 0, 1, []]  # of a lap, before the last time of the reference operation, and waiting
 
 
 def plan(references: list[float]) -> SamplingPlan:
     """Laps over the same cells; `references` are the times of the reference operation, one more than visits."""
     made = SamplingPlan("in-turn", "target", KEYS)
-    found = [[*KEYS[i % 3], [0.01 + i, 0.01 + i], r] for i, r in enumerate(references[:-1])]
-    add_lap(made, [*found, [*END, references[-1]]])
+    found = [[*KEYS[i % 3], [0.01 + i, 0.01 + i], r, 0.0] for i, r in enumerate(references[:-1])]
+    add_lap(made, [*found, [*END, references[-1], 0.0]])
     return made
 
 
@@ -47,6 +48,23 @@ def test_only_what_was_slow_on_both_sides_is_apart() -> None:
     slow = 0.01 * DISTURBED * 1.01
     made = plan([0.01, 0.01, slow, 0.01, 0.01, slow, slow, 0.01, 0.01, 0.01])
     assert [v.seconds[0] for v in made.sifted()[1]] == [pytest.approx(5.01)]
+
+
+def crowded_plan(waited: list[float]) -> SamplingPlan:
+    """A lap over the same cells, of an even machine; `waited`: for what share of each visit threads had no core."""
+    made = SamplingPlan("in-turn", "target", KEYS)
+    add_lap(made, [*([*KEYS[i % 3], [0.01 + i], 0.01, w] for i, w in enumerate(waited)), [*END, 0.01, 0.0]])
+    return made
+
+
+def test_what_something_else_took_the_cores_from_is_apart() -> None:
+    made = crowded_plan([0.0, 0.0, DISTURBING, 0.0, DISTURBING * 1.01, 0.0])
+    assert [v.seconds[0] for v in made.sifted()[1]] == [pytest.approx(4.01)]
+    assert made.cells("forward")[1].excluded == pytest.approx([4.01])
+
+
+def test_a_machine_that_others_use_all_the_time_is_taken_as_it_is() -> None:
+    assert crowded_plan([0.0, 0.1, 0.1, 0.0, 0.1, 0.0]).sifted()[1] == []
 
 
 def test_a_machine_that_is_slow_half_of_the_time_is_taken_as_it_is() -> None:
@@ -78,8 +96,8 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_what_is_wide_stays_open() -> None:
     made = SamplingPlan("in-turn", "target", KEYS)
     for wobble in (1.0, 1.0 + 4 * WANTED, 1.0):
-        add_lap(made, [[*key, [0.01 * wobble], 0.01] for key in KEYS[1:2]] + [[*END, 0.01]])
-        add_lap(made, [[*key, [0.01], 0.01] for key in (*KEYS[:1], *KEYS[2:])] + [[*END, 0.01]])
+        add_lap(made, [[*key, [0.01 * wobble], 0.01, 0.0] for key in KEYS[1:2]] + [[*END, 0.01, 0.0]])
+        add_lap(made, [[*key, [0.01], 0.01, 0.0] for key in (*KEYS[:1], *KEYS[2:])] + [[*END, 0.01, 0.0]])
     assert made.open() == KEYS[1:2]
 
 
@@ -91,9 +109,9 @@ def test_laps_of_another_pace_are_put_at_their_mean(steps: list[float], seed: in
     more = dict(zip(keys, (0.0, 0.001, 0.004, 0.002, 0.0), strict=True))
     made = SamplingPlan("in-turn", "draft", [*keys, Key("draw", 1, 0)])
     for step in steps:
-        lap = [[*key, [(4 if key[0] == "burst" else 1) * step + more[key]] * 2, 0.01] for key in keys]
+        lap = [[*key, [(4 if key[0] == "burst" else 1) * step + more[key]] * 2, 0.01, 0.0] for key in keys]
         drawn = float(rng.uniform(0.001, 0.002))
-        add_lap(made, [*lap, ["draw", 1, 0, 1, [drawn, drawn], 0.01], [*END, 0.01]])
+        add_lap(made, [*lap, ["draw", 1, 0, 1, [drawn, drawn], 0.01, 0.0], [*END, 0.01, 0.0]])
         assert made.visits[-1].seconds == made.sifted()[0][-1].seconds == (drawn, drawn)
     mean = float(np.mean(steps))
     for visit in made.sifted()[0]:
@@ -111,7 +129,7 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
     """However much slower a lap's steps were, and however much the two samples of a visit differ."""
     made = SamplingPlan("in-turn", "draft", KEYS)
     for step, pair in zip(steps, samples, strict=False):
-        add_lap(made, [[*KEYS[0], [step], 0.01], [*KEYS[2], list(pair), 0.01], [*END, 0.01]])
+        add_lap(made, [[*KEYS[0], [step], 0.01, 0.0], [*KEYS[2], list(pair), 0.01, 0.0], [*END, 0.01, 0.0]])
     found = without_drift(made.visits)
     assert all(second > 0.0 for visit in found for second in visit.seconds)
     for before, after in zip(made.visits, found, strict=True):
@@ -122,7 +140,7 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
 def test_laps_without_a_step_are_as_they_were() -> None:
     made = SamplingPlan("in-turn", "target", KEYS)
     for seconds in (0.01, 0.02):
-        add_lap(made, [[*KEYS[1], [seconds], 0.01], [*END, 0.01]])
+        add_lap(made, [[*KEYS[1], [seconds], 0.01, 0.0], [*END, 0.01, 0.0]])
     assert without_drift(made.visits) == made.visits
 
 
@@ -133,7 +151,7 @@ def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
     base = {key: 0.01 + 0.002 * key[1] for key in KEYS}
     for lap, mood in enumerate(moods):
         keys = KEYS if lap == 0 else [STEP] * STEPS_BETWEEN
-        add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01] for key in keys), [*END, 0.01]])
+        add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01, 0.0] for key in keys), [*END, 0.01, 0.0]])
     mean = fmean(moods)
     step, *others = made.cells("forward")
     assert fmean(step.seconds) == pytest.approx(base[STEP] * mean)

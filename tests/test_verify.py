@@ -24,7 +24,7 @@ from reports.verify.looks import Looks, plan_looks
 from reports.verify.paired_runs import find_runs, open_replay
 from reports.verify.run import Plan, _changed, configurations, is_verified, longest_text, verify
 from reports.verify.tolerance import Tolerance
-from reports.verify.verification import Settling, load_verification, replay_folder, save_verification
+from reports.verify.verification import VERSION, Settling, load_verification, replay_folder, save_verification
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.grid import Grid
@@ -220,7 +220,7 @@ def test_older_records_load_for_ever(version: int) -> None:
     path = DATA / f"verification-{version}.json"
     written = json.loads(path.read_bytes())
     record = load_verification(path)
-    assert (written["version"], record.version) == (version, 8)
+    assert (written["version"], record.version) == (version, VERSION)
     for one, old in zip(record.compared, written["compared"], strict=True):
         assert one.predicted.speed.value == old["predicted"]["speed"]["value"]
         # Up to version 3 there was no other pace than the calibration's.

@@ -35,6 +35,7 @@ from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement, candidate_placements, serving_placement
 
 HAND_OVER_TOKENS = 24  # of text in each lap
+FEW_CROWDED = 0.05  # of all visits, that something else disturbed, beyond which a reader is told what to do
 
 # Tokens x context. Past four rows other kernels may take over (engine.kernels.linear), and time may fall there, hence 4
 # beside 5; nine are read by `engine.models.fused_llama` in one pass, ten in two, and no more than 18 so.
@@ -372,6 +373,7 @@ def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
     """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
     visits = sum(len(plan.visits) for plan in plans)
     disturbed = sum(len(plan.sifted()[1]) for plan in plans)
+    crowded = sum(visit.crowded for plan in plans for visit in plan.visits)
     left = [(plan, key) for plan in plans for key in plan.open()]
     cells = sum(len(plan.keys) for plan in plans)
     notes = [
@@ -379,6 +381,11 @@ def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
         if disturbed
         else f"none of {visits} visits was excluded"
     ]
+    if crowded > FEW_CROWDED * visits:
+        notes.append(
+            f"something else had one of the cores in {crowded} of {visits} visits: end what computes beside a "
+            "calibration, and make it anew (--again)"
+        )
     if left:
         shown = ", ".join(f"{plan.placement} {plan.model} {_shown(key)}" for plan, key in left[:6])
         more = f" and {len(left) - 6} more" if len(left) > 6 else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibrate.cost_records import PAUSE
 from engine.models.specs import TARGET
+from engine.runtime.waiting import waited_since, waits
 from engine.runtime.worker_process import Host, Hosted
 
 if TYPE_CHECKING:
@@ -317,11 +318,15 @@ def time_foresight(host: Host, name: str, tokens: int, context: int, repeats: in
     return samples
 
 
-def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float]:
-    """Samples of the operation `time_OPERATION`, and the reference operation's time just before them."""
+def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], float, float]:
+    """Samples of the operation `time_OPERATION`, the reference operation's time just before them, and waiting.
+
+    The last is what this process's threads waited meanwhile for a core that something else had, as a share of the time.
+    """
     reference = time_reference(host)
+    start, before = time.perf_counter(), waits()
     samples: list[float] = _OPERATIONS[operation](host, **arguments)
-    return samples, reference
+    return samples, reference, waited_since(before, waits()) / (time.perf_counter() - start)
 
 
 _OPERATIONS: dict[str, Callable[..., list[float]]] = {

@@ -39,7 +39,7 @@ def time_contention(
 def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:
     """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
     target, drafter = pair.players(placement, draft)
-    samples, reference = time_cell(target, STEP, None)
+    samples, reference, _ = time_cell(target, STEP, None)
     found: dict[PlacedModel, float] = {(placement, TARGET): fmean(samples)}
     if drafter is not None:
         after = TARGET if pair.seating(placement).shared else None

@@ -5,7 +5,8 @@ before each visit. Laps of all models and placements alternate, so that a slow s
 all of them, and no cell's samples come from one stretch alone.
 
 Exclusion, by a rule fixed beforehand: a visit was disturbed if the reference operation took more than `DISTURBED`
-times its median, over all laps of that model and placement, on both sides of it. Its samples are kept apart and
+times its median, over all laps of that model and placement, on both sides of it, or if threads waited for more than
+`DISTURBING` of its time for a core that something else had (`engine.runtime.waiting`). Its samples are kept apart and
 counted, and used for nothing. If more than `MOST` of the visits are, then this is the machine's state and no
 disturbance: all count.
 
@@ -29,6 +30,7 @@ from calibrate.costs.drift import share_of_step
 from calibrate.intervals import half_width
 from engine.runtime.placement import Placement
 from engine.runtime.session import Player
+from engine.runtime.waiting import DISTURBING
 
 SAMPLES = 2  # of each visit, behind one warm-up
 DISTURBED = 1.25
@@ -46,18 +48,27 @@ FORWARDS = ("forward", "batched", "branch", "burst")
 
 @dataclass(frozen=True)
 class Visit:
-    """Samples of a cell, and the reference operation's time just before and just after them; seconds."""
+    """Samples of a cell, and the reference operation's time just before and just after them; seconds.
+
+    `waited`: for what share of the time threads waited for a core that something else had.
+    """
 
     key: Key
     seconds: tuple[float, ...]
     before: float
     after: float
     lap: int = 0
+    waited: float = 0.0
 
     @property
     def reference(self) -> float:
         """The quicker of the two: a disturbance that lasted through the visit slows both."""
         return min(self.before, self.after)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether something else had the cores meanwhile."""
+        return self.waited > DISTURBING
 
 
 @dataclass
@@ -76,10 +87,11 @@ class SamplingPlan:
             return [], []
         visits = without_drift(self.visits)
         limit = DISTURBED * median(visit.before for visit in visits)
-        disturbed = [visit for visit in visits if visit.reference > limit]
-        if len(disturbed) > MOST * len(visits):
-            return visits, []
-        return [visit for visit in visits if visit.reference <= limit], disturbed
+        kept: list[Visit] = []
+        disturbed: list[Visit] = []
+        for visit in visits:
+            (disturbed if visit.reference > limit or visit.crowded else kept).append(visit)
+        return (visits, []) if len(disturbed) > MOST * len(visits) else (kept, disturbed)
 
     def open(self) -> list[Key]:
         """The cells that are not known well enough yet."""
@@ -146,10 +158,11 @@ def well_known(visits: Sequence[Sequence[float]]) -> bool:
     return width <= NEGLIGIBLE or width <= WANTED * fmean(fmean(samples) for samples in visits)
 
 
-def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float], float]:
-    """A visit to a cell: its samples, and the reference operation's time just before them; seconds.
+def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float], float, float]:
+    """A visit to a cell: its samples, the reference operation's time just before them, both seconds, and waiting.
 
-    `after`: the target, where a draft takes turns with it (see `operations.time_forward`).
+    The last is a share of the time (see `operations.visit`). `after`: the target, where a draft takes turns with it
+    (see `operations.time_forward`).
     """
     operation, tokens, context, sequences = key
     arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
@@ -159,10 +172,10 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
         arguments["after"] = after
     if after and operation in ("branch", "batched"):
         arguments["warm_ups"] = 1
-    samples, reference = player.worker.call(
+    samples, reference, waited = player.worker.call(
         operations.visit, operation=operation, repeats=SAMPLES, **arguments
     )
-    return samples, reference
+    return samples, reference, waited
 
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
@@ -187,16 +200,13 @@ def run_lap(
     for context in rng.sample(contexts, len(contexts)):
         keys = [key for key in due if key.context == context]
         for key in rng.sample(keys, len(keys)):
-            samples, reference = time_cell(player, key, after)
-            visits.append([*key, samples, reference])
+            visits.append([*key, *time_cell(player, key, after)])
     closing = player.worker.call(operations.time_reference) if visits else 0.0
-    return [*visits, ["", 0, 0, 1, [], closing]]
+    return [*visits, ["", 0, 0, 1, [], closing, 0.0]]
 
 
 def add_lap(plan: SamplingPlan, found: Sequence[Sequence[Any]]) -> None:
     """Note the visits of a lap."""
-    for (*key, samples, before), following in itertools.pairwise(found):
-        plan.visits.append(
-            Visit(Key(*key), tuple(samples), before=before, after=following[-1], lap=plan.laps)
-        )
+    for (*key, samples, before, waited), (*_, after, _) in itertools.pairwise(found):
+        plan.visits.append(Visit(Key(*key), tuple(samples), before, after, plan.laps, waited))
     plan.laps += 1

@@ -28,6 +28,7 @@ from engine.runtime.placement import (
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Progress, Serve, ServedTexts, serve_there
 from engine.runtime.session import Player, generate, never
+from engine.runtime.waiting import Waits, waits
 from engine.runtime.workers import CAN_LINK, Worker, link, prepare, start
 
 THREADS = (
@@ -65,6 +66,10 @@ class Pair:
     ) -> None:
         for worker in self._workers.values():
             worker.close()
+
+    def waits(self) -> Waits:
+        """What the threads of all its workers have waited for a core that something else had, since they began."""
+        return waits({worker.process.pid for worker in self._workers.values() if worker.process.pid})
 
     def seating(self, placement: Placement) -> Seating:
         """Where a placement puts the models here."""

@@ -12,8 +12,9 @@ from engine.naming import PLACES, in_words
 from reports.page import condition_charts
 from reports.page.figure import Chart, Choice, View
 from reports.page.sections import Section, Table, chosen_how, pairs, searched, single
+from reports.verify.fidelity import waiting
 from reports.verify.verification import Verification, speculates
-from reports.wording import MINUS, listing, milliseconds, number, plural, ranged, signed, times
+from reports.wording import MINUS, listing, milliseconds, number, percent, plural, ranged, signed, times
 
 
 def costs(measured: MeasuredCosts) -> Section:
@@ -171,6 +172,11 @@ def conditions(v: Verification, artifact: Artifact | None) -> Section:
             f"{milliseconds(middle)} in the median, and {signed(low / middle - 1)} to {signed(high / middle - 1)} of "
             "that from the 5th to the 95th percentile."
         )
+        if waiting(v):
+            finding += (
+                f" For {percent(waiting(v))} of the runs' time threads waited for a core that something else had; "
+                "their own waiting for each other is some 2% of it."
+            )
         label = "Milliseconds of the fixed reference operation over the run"
         caption = "The reference operation, in the order timed. Dashed: its median. A steady machine draws a flat line."
         figures = (single("reference", label, condition_charts.reference(v.reference_seconds), caption),)

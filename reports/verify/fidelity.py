@@ -104,6 +104,13 @@ def unsteadiness(seconds: Sequence[float]) -> float:
     return float(high / low)
 
 
+def waiting(v: Verification) -> float:
+    """For what share of the runs' time threads waited for a core that something else had; 0 where nobody knows."""
+    timed = [s for c in v.compared for s in c.samples if s.waited is not None]
+    seconds = sum(s.run.seconds for s in timed)
+    return sum(s.waited or 0.0 for s in timed) / seconds if seconds else 0.0
+
+
 def unsteady_note(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
     """A note where the machine was less steady than is tolerated, by its reference operation's seconds."""
     if unsteadiness(reference) <= tolerance.unsteadiness:
@@ -349,6 +356,17 @@ def _mismatches(v: Verification) -> Check:
 
 
 def _steadiness(v: Verification) -> Check:
+    """Of the machine: whether others let the program's threads compute, and if so its reference operation."""
+    share, most = waiting(v), v.tolerance.waiting
+    if share > most:
+        return Check(
+            name="steadiness",
+            figure=Estimate(share, share, share),
+            bound=most,
+            outcome="undecided",
+            sentence=f"for {percent(share)} of the runs' time threads waited for a core that something else had, "
+            f"and {percent(most)} is allowed: end what computes beside a verification",
+        )
     found, bound = unsteadiness(v.reference_seconds), v.tolerance.unsteadiness
     sentence = "no reference operation was timed"
     if v.reference_seconds:

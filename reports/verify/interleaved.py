@@ -24,6 +24,7 @@ from engine.models.sampling import Sampling
 from engine.naming import in_words
 from engine.record import Run
 from engine.runtime.pair import Pair
+from engine.runtime.waiting import waited_since
 from reports.verify.verification import Sample
 
 
@@ -163,13 +164,18 @@ def _run(
 ) -> None:
     """One run behind its models' steps."""
     _time_steps(pair, configuration, found)
+    before = pair.waits()
     run = prompted.write(pair, configuration, prompt)
     if run.warning:
         # Fixed beforehand: a generation that lost its draft says nothing of the configuration, so it is run once more
         # and told of.
         found.notes.append(f"{in_words(configuration)}, prompt {prompt}: run again; {run.warning}")
+        before = pair.waits()
         run = prompted.write(pair, configuration, prompt)
-    found.samples[configuration].append(Sample(prompt=prompt, repeat=repeat, order=order, run=run))
+    waited = waited_since(before, pair.waits()) if before else None
+    found.samples[configuration].append(
+        Sample(prompt=prompt, repeat=repeat, order=order, run=run, waited=waited)
+    )
 
 
 def _minutes(seconds: float) -> str:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibrate.file_kinds import TOLERANCE, reading
 from engine.errors import ConfigurationError
+from engine.runtime.waiting import DISTURBING
 from scenarios.files import YamlFile
 
 
@@ -13,7 +14,8 @@ class Tolerance(BaseModel):
     """The rule by which a verification passes, over all configurations that are run.
 
     Errors are those of the predicted tokens/s, as absolute shares of the measured. A figure whose 95% interval
-    holds its bound decides nothing, nor does a run on a machine less steady than `unsteadiness`.
+    holds its bound decides nothing, nor does a run on a machine less steady than `unsteadiness`, or whose cores
+    something else had for more than `waiting` of the time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +39,11 @@ class Tolerance(BaseModel):
         default=1.3,
         ge=1,
         description="90th over 10th percentile of the reference operation's seconds before each generation",
+    )
+    waiting: float = Field(
+        default=DISTURBING,
+        ge=0,
+        description="share of the runs' time for which threads waited for a core that something else had",
     )
 
 

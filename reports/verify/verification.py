@@ -20,7 +20,7 @@ from reports.verify.looks import Looks
 from reports.verify.tolerance import Tolerance
 from scenarios.what_if import WhatIf
 
-VERSION: Literal[8] = 8
+VERSION: Literal[9] = 9
 
 
 def _as_calibrated(record: Json) -> Json:
@@ -30,10 +30,10 @@ def _as_calibrated(record: Json) -> Json:
 
 
 # 5 added what models do to each other, 6 the engine's revision and contexts that are far, 7 what has to be said of a
-# deepened target, and 8 the looks and what was foretold of each text.
+# deepened target, 8 the looks and what was foretold of each text, and 9 how long runs waited for cores.
 VERSIONS = History(
     present=VERSION,
-    migrations={3: _as_calibrated, 4: unchanged, 5: unchanged, 6: unchanged, 7: unchanged},
+    migrations={3: _as_calibrated, **dict.fromkeys((4, 5, 6, 7, 8), unchanged)},
     too_old="up to version 2 texts of drawn drafts were judged by their law, and not token by token",
 )
 
@@ -42,7 +42,8 @@ class Sample(FrozenRecord):
     """One real generation: `prompt` by its place among the prompts, `order` its place in the whole run.
 
     `gaps`: the places of the tokens that are not what the target takes itself in one pass over the text, and how far
-    off each is (`reports.verify.audit`); those within the record's tie are near ties, the others mismatches.
+    off each is (`reports.verify.audit`); those within the record's tie are near ties, the others mismatches. `waited`:
+    seconds that threads waited meanwhile for a core that something else had, where that is known.
     """
 
     prompt: int
@@ -50,6 +51,7 @@ class Sample(FrozenRecord):
     order: int
     run: Run
     gaps: tuple[tuple[int, float], ...] = ()
+    waited: float | None = None
 
 
 class Side(FrozenRecord):
@@ -179,7 +181,7 @@ class Verification(FrozenRecord):
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[8] = VERSION
+    version: Literal[9] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]
