@@ -7,11 +7,15 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from calibrate.traces.hrad_examples import knowledge
 from engine.kernels.linear import round_weight
 from engine.models.cached_model import CachedModel
+from engine.models.decoder import WATCHED_LAYERS
 from engine.models.fused_llama import APART_ROWS, FUSED_ROWS, block, has_instructions
 from engine.models.llama import Llama
 from engine.models.rows import rows_behind
+from engine.models.specs import TARGET
+from engine.runtime.worker_process import Host, Hosted
 
 PREFIX = [1 + (7 * i) % 60 for i in range(37)]
 MOST_ROWS = 9  # of a tile (`engine.kernels.dots`, which needs numba)
@@ -185,3 +189,18 @@ def test_blocks_hold_the_codes_of_eight_bits() -> None:
 )
 def test_other_models_are_computed_by_pytorch(model: Any, dtype: torch.dtype) -> None:
     assert lean(model, dtype=dtype).fused is None
+
+
+@needed
+def test_what_a_target_knew_is_alike_however_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of paths behind one prompt, a short one read by the compiled forward and a long one by PyTorch's."""
+    monkeypatch.setattr("engine.models.llama.FUSED_ROWS", MOST_ROWS)
+    model = CachedModel(lean(random_llama()))
+    paths = [PREFIX[:count] for count in (3, MOST_ROWS + 4)]
+    host = Host(models={TARGET: Hosted(model)})
+    short, long = knowledge(host, TARGET, PREFIX, paths)
+    widths = {len(known) / (4 * len(path)) for known, path in zip((short, long), paths, strict=True)}
+    assert widths == {(WATCHED_LAYERS + 1) * model.decoder.embed([0]).shape[1]}
+    same = torch.frombuffer(bytearray(long), dtype=torch.float32).view(len(paths[1]), -1)[: len(paths[0])]
+    mine = torch.frombuffer(bytearray(short), dtype=torch.float32).view(len(paths[0]), -1)
+    assert (mine - same).norm() < 0.02 * same.norm()

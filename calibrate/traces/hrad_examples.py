@@ -40,8 +40,7 @@ class Agreement:
 class Lesson:
     """The target's own text of T tokens on one prompt.
 
-    `features` [T, F], in the target's dtype: `engine.models.hrad.watched` where each token was written. `drafts` by
-    name.
+    `features` [T, F] float32: `engine.models.hrad.watched` where each token was written. `drafts` by name.
     """
 
     features: "Tensor"
@@ -131,22 +130,15 @@ def know(target: Player, prompt: list[int], paths: Sequence[list[int]]) -> "list
     import torch
 
     seen = target.worker.call(knowledge, name=target.model, prompt=prompt, paths=paths)
-    dtype = getattr(torch, seen["dtype"])
     return [
-        torch.frombuffer(bytearray(features), dtype=dtype).view(len(path), -1)
-        for features, path in zip(seen["features"], paths, strict=True)
+        torch.frombuffer(bytearray(features), dtype=torch.float32).view(len(path), -1)
+        for features, path in zip(seen, paths, strict=True)
     ]
 
 
-def knowledge(host: Host, name: str, prompt: list[int], paths: list[list[int]]) -> dict[str, Any]:
+def knowledge(host: Host, name: str, prompt: list[int], paths: list[list[int]]) -> list[bytes]:
     """`engine.models.hrad.watched` for each token of each path behind `prompt`, as `know` takes it."""
-    import torch
-
-    known = [rows.cpu().contiguous() for rows in _known(host, name, prompt, paths)]
-    return {
-        "features": [rows.view(torch.uint8).numpy().tobytes() for rows in known],
-        "dtype": str(known[0].dtype).removeprefix("torch."),
-    }
+    return [rows.cpu().numpy().tobytes() for rows in _known(host, name, prompt, paths)]
 
 
 def predictions(host: Host, name: str, draft: str, prompt: list[int], path: list[int]) -> list[list[float]]:
@@ -164,7 +156,10 @@ def identify(host: Host, name: str) -> str:
 
 
 def _known(host: Host, name: str, prompt: list[int], paths: Sequence[list[int]]) -> "list[Tensor]":
-    """`engine.models.hrad.watched` for each token of each path behind a prompt: [T, F] each."""
+    """`engine.models.hrad.watched` for each token of each path behind a prompt: [T, F] float32 each.
+
+    A compiled forward leaves float32 and PyTorch's what the model computes in, and a path may be read by either.
+    """
     from engine.models.hrad import watched
 
     model = host.models[name].model
@@ -174,7 +169,7 @@ def _known(host: Host, name: str, prompt: list[int], paths: Sequence[list[int]])
         known = []
         for path in paths:
             read_behind(model, prompt, path)
-            known.append(watched(model.decoder, range(len(path)), path))
+            known.append(watched(model.decoder, range(len(path)), path).float())
         return known
     finally:
         model.decoder.watch = False
