@@ -20,7 +20,8 @@ from engine.runtime.placement import Placement
 from engine.service_metrics import FIGURES, estimates
 from reports.load import verifying
 from reports.load.load_fidelity import BOUNDS, judge_loads
-from reports.load.load_page import render, write_verified
+from reports.load.load_page import opening, render, write_verified
+from reports.load.load_tables import regret_said
 from reports.load.ranking import settings
 from reports.load.verifying import (
     ComparedLoad,
@@ -131,6 +132,22 @@ def test_the_page_shows_both_worlds(
             assert rank.measured.arrivals == load.arrivals
     assert "The engine served the same requests" in html
     assert "The engine served the same requests" not in render(served, batched[1])
+
+
+def test_the_page_opens_with_what_was_measured_to_be_better(
+    verified: tuple[Scenario, LoadVerification, list[str]],
+) -> None:
+    scenario, found, _ = verified
+    served = [(scenario, [one.predicted for one in found.compared])]
+    right = replace(found, compared=tuple(replace(one, measured=one.predicted) for one in found.compared))
+    best = max(right.compared[:2], key=lambda one: one.predicted.figures["tokens_per_second"].value)
+    slow = replace(best, measured=at(best.predicted, np.full(len(best.predicted.samples), 0.01)))
+    wrong = replace(right, compared=tuple(slow if one is best else one for one in right.compared))
+    for verification, beaten in ((right, False), (wrong, True)):
+        said = opening(served, settings(served), None, verification)
+        lines = said.alarms if beaten else said.sentences
+        assert regret_said(judge_loads(verification.compared)) in lines
+        assert bool(said.alarms) is beaten
 
 
 def at(outcome: ServedOutcome, factors: np.ndarray) -> ServedOutcome:

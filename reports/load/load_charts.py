@@ -54,8 +54,9 @@ def gains(settings: Sequence[Setting]) -> Chart:
         )
         caption = "Over the dashed line a configuration beats autoregressive decoding at that load."
         caption += BOTH if _is_measured(setting) else ""
+        foretold = ", as predicted" if _is_measured(setting) else ""
         views[_key(settings, index)] = View(
-            _gain_figure(setting), f"{caption} The best: {best}." if best else caption
+            _gain_figure(setting), f"{caption} The best{foretold}: {best}." if best else caption
         )
     label = "Lines of each configuration's gain over autoregressive decoding, by load"
     return Chart("gains", label, views, _choices(settings))

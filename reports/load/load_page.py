@@ -15,7 +15,8 @@ from calibrate.artifact import Artifact
 from engine.runtime.workload import REQUESTS, Drawn, Limits
 from engine.service_metrics import ServiceMetrics
 from reports.load.load_charts import courses, gains, latencies
-from reports.load.load_tables import compared_section, judged_briefly
+from reports.load.load_fidelity import judge_loads
+from reports.load.load_tables import compared_section, judged_briefly, regret_said
 from reports.load.ranking import EVEN, Rank, Setting, name_of, schedule, settings
 from reports.load.verifying import LoadVerification
 from reports.page import html
@@ -106,7 +107,10 @@ def opening(
     artifact: Artifact | None,
     verified: LoadVerification | None = None,
 ) -> Verdict:
-    """What to run at which load: of the first setting, and whether others say the same."""
+    """What to run at which load: of the first setting, and whether others say the same.
+
+    It is what was predicted. Where the best that was measured is another one, that must not be missed.
+    """
     first = found[0]
     drafted = [load for load in first.loads if _gain(load.best) > EVEN]
     tone: Tone = "good" if drafted else "even"
@@ -116,10 +120,14 @@ def opening(
         for setting in found[1:]
         if schedule(setting) != schedule(first)
     ]
+    fidelity = judge_loads(verified.compared) if verified else None
+    borne_out = (regret_said(fidelity),) if fidelity else ()
+    beaten = fidelity is not None and any(regret.lacks.value > 0.0 for regret in fidelity.regrets)
     return Verdict(
         tone,
         headline,
-        (*_reasons(first), *others, *_certainty(served)),
+        (*_reasons(first), *others, *_certainty(served), *(() if beaten else borne_out)),
+        alarms=borne_out if beaten else (),
         remarks=tuple(map(sentence, artifact.remarks)) if artifact else (),
         predictions=judged_briefly(verified) if verified else None,
     )
