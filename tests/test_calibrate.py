@@ -29,6 +29,7 @@ from calibrate.costs.measurement import (
     CostLaps,
     Reach,
     SamplingBudget,
+    on_both_sides,
     prompt_tokens,
 )
 from calibrate.costs.sampling_plan import SAMPLES, STEPS, STEPS_BETWEEN
@@ -204,6 +205,14 @@ def test_prompts_are_timed_at_their_own_lengths() -> None:
     assert prompt_tokens([[1] * n for n in (20, 100, 300)]) == (33, 100, 300)
     assert prompt_tokens([[1] * n for n in (100, 110)]) == (33, 105)
     assert prompt_tokens([[1] * 12]) == (33,)
+
+
+def test_prompts_are_timed_on_both_sides_of_what_is_compiled() -> None:
+    """Where some are longer than that and others are not."""
+    assert on_both_sides((33, 100, 300), 128) == (33, 100, 128, 129, 300)
+    assert on_both_sides((33, 128, 300), 128) == (33, 128, 129, 300)
+    for most in (0, 18, 33, 300, 512):
+        assert on_both_sides((33, 100, 300), most) == (33, 100, 300)
 
 
 @pytest.mark.parametrize(

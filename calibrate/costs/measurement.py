@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from calibrate.cost_records import STEP, DraftCosts, Key, PlacementCosts, Together
+from calibrate.costs import operations
 from calibrate.costs.contention import (
     BATCHES,
     ONE,
@@ -131,7 +132,10 @@ class CostLaps:
     beside: dict[Placement, _Beside] = field(init=False)
 
     def __post_init__(self) -> None:
-        lengths = prompt_tokens(self.prompts, self.reach.prompt)
+        placement = placements_of(self.pair)[0]
+        target, _ = self.pair.players(placement, None)
+        most = target.worker.call(operations.most_compiled_rows, name=TARGET)
+        lengths = on_both_sides(prompt_tokens(self.prompts, self.reach.prompt), most)
         self.plans = {
             placement: [
                 SamplingPlan(
@@ -229,6 +233,16 @@ def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[in
         if tokens >= LONGER * found[-1]:
             found.append(round(tokens))
     return tuple(found)
+
+
+def on_both_sides(lengths: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """The lengths, and `most` with the next one if they lie among them: up to so many tokens are read in one way.
+
+    More are read in another, and take a step longer; between lengths that were timed a time is interpolated.
+    """
+    if not lengths[0] < most < lengths[-1]:
+        return lengths
+    return tuple(sorted({*lengths, most, most + 1}))
 
 
 def _plan(

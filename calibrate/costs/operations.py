@@ -340,6 +340,15 @@ _OPERATIONS: dict[str, Callable[..., list[float]]] = {
 }
 
 
+def most_compiled_rows(host: Host, name: str) -> int:
+    """Up to how many rows a forward of the model is compiled here, beyond which PyTorch computes it; 0: none is."""
+    from engine.models.fused_llama import FUSED_ROWS
+    from engine.models.llama import Llama
+
+    decoder = host.models[name].model.decoder
+    return FUSED_ROWS if isinstance(decoder, Llama) and decoder.fused else 0
+
+
 def time_reference(host: Host) -> float:
     """A matrix of 64 MB times a vector, a kind of work that forwards consist of: the same whatever the models.
 
