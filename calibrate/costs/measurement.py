@@ -238,8 +238,8 @@ def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[in
 def on_both_sides(lengths: tuple[int, ...], most: int) -> tuple[int, ...]:
     """The lengths, and `most` with the next one if they lie well among them: up to so many tokens are read in one way.
 
-    More are read in another, and take a step longer; between lengths that were timed a time is interpolated. Times go on
-    behind the longest as between the last two, which must not be next to each other.
+    More are read in another, and take a step longer; between lengths that were timed a time is interpolated. Times go
+    on behind the longest as between the last two, which must not be next to each other.
     """
     if not lengths[0] < most < lengths[-1] / LONGER:
         return lengths
