@@ -1,7 +1,7 @@
 """How long threads waited for a core that something else had, by the system's own count. Torch-free.
 
 No clock within a program tells. Where two threads make a forward together each waits for the other, so that whoever
-takes one of their cores for a tenth of the time costs both a tenth (docs/lab-notes.md, "Who else has the cores?").
+takes one of their cores for a tenth of the time costs both a tenth (docs/lab-notes.md, "Calibration").
 """
 
 import os
