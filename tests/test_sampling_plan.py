@@ -137,6 +137,16 @@ def test_no_sample_takes_less_than_no_time(steps: list[float], samples: list[tup
         assert one == pytest.approx(other)
 
 
+def test_a_step_that_something_else_disturbed_is_no_pace() -> None:
+    """The other cells of its lap stay what they were."""
+    made = SamplingPlan("in-turn", "target", KEYS)
+    for step, waited in ((0.01, 0.0), (0.02, 2.0 * DISTURBING), (0.01, 0.0)):
+        add_lap(made, [[*STEP, [step], 0.01, waited], [*KEYS[1], [0.012], 0.01, 0.0], [*END, 0.01, 0.0]])
+    kept, apart = made.sifted()
+    assert [visit.seconds for visit in kept if visit.key == KEYS[1]] == [pytest.approx((0.012,))] * 3
+    assert [visit.seconds for visit in apart] == [(0.02,)]
+
+
 def test_laps_without_a_step_are_as_they_were() -> None:
     made = SamplingPlan("in-turn", "target", KEYS)
     for seconds in (0.01, 0.02):

@@ -368,7 +368,10 @@ def _placement_costs(
 
 def _moods(plans: Sequence[SamplingPlan]) -> list[str]:
     """How far the machine's pace went up and down while it was calibrated, by the model that felt it most."""
-    sittings = [(plan, list(steps_by_lap(plan.visits).values())) for plan in plans]
+    known = [(plan, list(steps_by_lap(plan.visits).values())) for plan in plans]
+    sittings = [(plan, steps) for plan, steps in known if steps]
+    if not sittings:  # something else had the cores whenever a step was timed
+        return []
     plan, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
     if len(steps) < 2:
         return []

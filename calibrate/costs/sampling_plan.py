@@ -123,10 +123,10 @@ class SamplingPlan:
 
 
 def steps_by_lap(visits: Sequence[Visit]) -> dict[int, float]:
-    """What a step took in each lap that timed it, in seconds, in the laps' order."""
+    """What a step took in each lap that timed it undisturbed, in seconds, in the laps' order."""
     timed: dict[int, list[float]] = {}
     for visit in visits:
-        if visit.key == STEP:
+        if visit.key == STEP and not visit.crowded:
             timed.setdefault(visit.lap, []).append(fmean(visit.seconds))
     return {lap: median(seconds) for lap, seconds in timed.items()}
 
