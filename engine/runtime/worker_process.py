@@ -138,9 +138,8 @@ def sit(host: Host, device: str, cores: list[int]) -> None:
         torch.get_num_threads()  # a thread takes the whole process's number when it first asks, so before its own
         torch.set_num_threads(len(cores))
         _pin(host, cores)
-        torch.ones(256, 256).matmul(
-            torch.ones(256, 256)
-        )  # the pool's threads exist, on the cores of this one
+        # The pool's threads exist from here on, and are made on the cores of this one.
+        torch.ones(256, 256).matmul(torch.ones(256, 256))
 
 
 def _pin(host: Host, cores: list[int]) -> None:
