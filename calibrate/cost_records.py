@@ -20,21 +20,61 @@ from engine.record import Run
 from engine.runtime.placement import Placement
 
 # A folder of before is brought up to version 1 by `calibrate.one_file`; 2 added both models over several sequences at
-# once (`DraftCosts.batched_together`).
-VERSIONS = History(present=2, migrations={1: unchanged}, too_old="there was none before the first")
+# once (`DraftCosts.batched_together`), 3 prompts beside other rows (`chunked`) and the rows that are not scored.
+VERSIONS = History(
+    present=3, migrations={1: unchanged, 2: unchanged}, too_old="there was none before the first"
+)
 MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
-TARGET_CELLS = ("target", "batched", "draw", "foresight")  # what `PlacementCosts` holds of the target
-DRAFT_CELLS = ("forward", "batched", "branch", "burst", "fork", "draw")  # and `DraftCosts` of a draft
+TARGET_CELLS = (
+    "target",
+    "batched",
+    "chunked",
+    "draw",
+    "foresight",
+)  # what `PlacementCosts` holds of the target
+DRAFT_CELLS = (
+    "forward",
+    "batched",
+    "chunked",
+    "branch",
+    "burst",
+    "fork",
+    "draw",
+)  # and `DraftCosts` of a draft
+# A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
+LONGEST_LINE = 32
 
 
 class Key(NamedTuple):
-    """An operation and its place as it is timed: tokens and context are those of each of the sequences."""
+    """An operation and its place as it is timed: tokens and context are those of each of the sequences.
+
+    But "chunked" reads so many tokens of one sequence, and one of each of the others.
+    """
 
     operation: str
     tokens: int
     context: int
     sequences: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Of all sequences."""
+        return sum(self.counts)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Rows of each sequence."""
+        others = 1 if self.operation == "chunked" else self.tokens
+        return (self.tokens, *[others] * (self.sequences - 1))
+
+    @property
+    def unscored(self) -> int:
+        """Rows whose logits nobody wants: all but the last of each prompt."""
+        prompts = self.operation in ("chunked", "prompts") or (
+            self.operation == "forward" and self.tokens > LONGEST_LINE
+        )
+        return self.rows - self.sequences if prompts else 0
 
 
 # A model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must be known better than others.
@@ -45,14 +85,15 @@ class Cell(Record):
     """Samples (seconds, in the order measured) of one operation at a place of three coordinates.
 
     `rows`: tokens that it reads in all; `sequences`: texts that they belong to; `cache_tokens`: what the cache holds
-    of all of these texts before them. `visits`: how many samples were taken at each visit; what is common to a visit
-    is not independent. `excluded`: samples of visits at which the machine was disturbed, by the rule of
-    `calibrate.costs.sampling_plan`.
+    of all of these texts before them. `unscored`: rows whose logits nobody wants, where that was noted. `visits`: how
+    many samples were taken at each visit; what is common to a visit is not independent. `excluded`: samples of visits
+    at which the machine was disturbed, by the rule of `calibrate.costs.sampling_plan`.
     """
 
     rows: int = Field(ge=0)
     sequences: int = Field(default=1, ge=1)
     cache_tokens: int = Field(ge=0)
+    unscored: int = Field(default=0, ge=0)
     seconds: tuple[float, ...] = Field(min_length=1)
     visits: tuple[int, ...] = ()
     excluded: tuple[float, ...] = ()
@@ -98,15 +139,16 @@ def _slowed(alone: float, together: float, shared: float) -> float:
 class DraftCosts(Record):
     """What a draft costs in one placement.
 
-    `forward`: reading tokens in a row and choosing candidates; `batched`: the same of several sequences; `branch`: a
-    step of as many branches as rows, one token each; `burst`: as many steps of one branch in a row behind PAUSE, where
-    the draft has a device of its own; `fork`: selecting one of as many branches in a rewind; `draw`: what drawing as
-    many tokens at a temperature takes beyond choosing them. `together`: against the target, where they run at once, and
-    `batched_together` the same of several sequences.
+    `forward`: reading tokens in a row and choosing candidates; `batched` and `chunked`: the same of several sequences,
+    as the target's; `branch`: a step of as many branches as rows, one token each; `burst`: as many steps of one branch
+    in a row behind PAUSE, where the draft has a device of its own; `fork`: selecting one of as many branches in a
+    rewind; `draw`: what drawing as many tokens at a temperature takes beyond choosing them. `together`: against the
+    target, where they run at once, and `batched_together` the same of several sequences.
     """
 
     forward: tuple[Cell, ...]
     batched: tuple[Cell, ...] = ()
+    chunked: tuple[Cell, ...] = ()
     branch: tuple[Cell, ...]
     burst: tuple[Cell, ...] = ()
     fork: tuple[Cell, ...]
@@ -119,8 +161,9 @@ class PlacementCosts(Record):
     """Costs where the models sit as `placement` says.
 
     `target`: reading tokens in a row and choosing a token behind each; `batched`: the same of several sequences;
-    `draw`: what drawing as many tokens at a temperature takes beyond choosing them; `foresight`: H-RAD's inference,
-    once. `hand_over`: a job's seconds beyond its forwards.
+    `chunked`: reading prompts, or a part of one beside a row of each of the other sequences; `draw`: what drawing as
+    many tokens at a temperature takes beyond choosing them; `foresight`: H-RAD's inference, once. `hand_over`: a job's
+    seconds beyond its forwards.
     """
 
     placement: Placement
@@ -128,6 +171,7 @@ class PlacementCosts(Record):
     draft_seat: str
     target: tuple[Cell, ...]
     batched: tuple[Cell, ...] = ()
+    chunked: tuple[Cell, ...] = ()
     draw: tuple[Cell, ...] = ()
     foresight: tuple[Cell, ...] = ()
     drafts: dict[str, DraftCosts]

@@ -10,7 +10,14 @@ from typing import Any
 from calibrate.artifact import HRAD_FOLDER, Artifact, save_artifact
 from calibrate.cost_records import MeasuredCosts, Rehearsal
 from calibrate.costs.lengths import check_context, check_lengths, vocabulary, with_positions, with_room
-from calibrate.costs.measurement import CostLaps, Measured, Reach, SamplingBudget, placements_of
+from calibrate.costs.measurement import (
+    CostLaps,
+    Measured,
+    Reach,
+    SamplingBudget,
+    placements_of,
+    prompt_lengths,
+)
 from calibrate.hardware import hardware, model_digest, software
 from calibrate.journal import Journal
 from calibrate.prompts import Prompt
@@ -234,7 +241,8 @@ def _measure(
     """
     costs = CostLaps(
         pair,
-        ids,
+        ids[0],
+        prompt_lengths(pair, ids, reach),
         effort.laps,
         seed,
         journal,

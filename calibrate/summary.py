@@ -30,10 +30,14 @@ def describe(artifact: Artifact) -> Iterator[str]:
         yield f"  target, ms a forward over n tokens behind 0: {_row(costs.target, 0)}"
         if costs.batched:
             yield f"  target, ms a forward over n rows of several sequences: {_batched(costs.batched)}"
+        if costs.chunked:
+            yield f"  target, the same with prompts among them: {_batched(costs.chunked)}"
         for name, draft in costs.drafts.items():
             yield f"  {name}, ms a step of b branches behind 32: {_row(draft.branch, 32)}"
             if draft.batched:
                 yield f"    ms a step of b branches of several sequences: {_batched(draft.batched)}"
+            if draft.chunked:
+                yield f"    the same with prompts among them: {_batched(draft.chunked)}"
             if draft.burst:
                 yield (
                     f"    n steps in a row behind {PAUSE * 1e3:.0f} ms of idleness, ms: "
@@ -75,9 +79,9 @@ def _autoregressive(measured: MeasuredCosts) -> Iterator[str]:
 
 
 def _fitted(costs: PlacementCosts) -> Iterator[str]:
-    """What a token of the cache and a further sequence take, and what the fit leaves, for each model."""
-    models = {TARGET: (*costs.target, *costs.batched)}
-    models |= {name: (*draft.forward, *draft.batched) for name, draft in costs.drafts.items()}
+    """What a token of the cache and a further sequence take and the like, and what the fit leaves, for each model."""
+    models = {TARGET: (*costs.target, *costs.batched, *costs.chunked)}
+    models |= {name: (*draft.forward, *draft.batched, *draft.chunked) for name, draft in costs.drafts.items()}
     for name, cells in models.items():
         fit = ForwardFit.of(cells)
         said = _terms(fit.few.terms)
@@ -91,6 +95,8 @@ def _terms(terms: Terms) -> str:
         shown.append(f"{terms.attended * 1e6:.2f} us a row that sees it")
     if terms.sequence:
         shown.append(f"{terms.sequence * 1e6:.1f} us a further sequence")
+    if terms.scored:
+        shown.append(f"{terms.scored * 1e6:.1f} us a row that is scored")
     return " and ".join(shown)
 
 

@@ -127,7 +127,8 @@ def test_older_versions_load_for_ever(folder: Path) -> None:
     said = loaded.costs.model_dump(mode="json").keys() | loaded.recorded.model_dump(mode="json").keys()
     assert written.keys() - said == {"traces_sha256"}
     assert list(_cells(loaded.costs.model_dump(mode="json")["placements"])) == [
-        {"rows": cell.pop("tokens"), "sequences": 1, "cache_tokens": cell.pop("context"), **cell}
+        {"rows": cell.pop("tokens"), "sequences": 1, "cache_tokens": cell.pop("context"), "unscored": 0}
+        | cell
         for cell in _cells(written["placements"])
     ]
     for costs, old in zip(loaded.costs.placements, written["placements"], strict=True):

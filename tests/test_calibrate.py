@@ -23,13 +23,16 @@ from calibrate.costs.measurement import (
     BATCHED_CONTEXTS,
     BATCHED_TOKENS,
     BURSTS,
+    CHUNKED,
     FORWARD_CONTEXTS,
     SEQUENCES,
     TARGET_TOKENS,
+    TOGETHER,
     CostLaps,
     Reach,
     SamplingBudget,
     on_both_sides,
+    prompt_lengths,
     prompt_tokens,
 )
 from calibrate.costs.sampling_plan import SAMPLES, STEPS, STEPS_BETWEEN
@@ -190,6 +193,13 @@ def test_batches_are_timed_by_rows_sequences_and_context(artifact: Artifact) -> 
         ):
             assert {(cell.rows, cell.sequences, cell.cache_tokens) for cell in cells} == places(rows)
             assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
+        for cells in (costs.chunked, *(draft.chunked for draft in drafts)):
+            texts, each = TOGETHER
+            alone = (texts * each, texts, texts * (each - 1))
+            beside = [(tokens + texts - 1, texts, tokens - 1) for texts, tokens in CHUNKED]
+            assert {(c.rows, c.sequences, c.unscored) for c in cells} == {alone, *beside}
+            assert all(c.cache_tokens == c.sequences * BATCHED_CONTEXTS[0] for c in cells)
+            assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         at_once = {
             (tokens * crossed.sequences, branches * crossed.sequences, crossed.sequences)
             for crossed in BATCHES
@@ -229,7 +239,8 @@ def test_costs_are_measured_as_far_as_is_wanted(
 ) -> None:
     """Every operation that grows with the context, of all models in every placement; other cells stay."""
     steps = journal.Journal(tmp_path, [])
-    laps = CostLaps(pair, [[1] * 40], LAPS, 0, steps, lambda what, done, total: None, False, reach)
+    lengths = prompt_lengths(pair, [[1] * 40], reach)
+    laps = CostLaps(pair, [1] * 40, lengths, LAPS, 0, steps, lambda what, done, total: None, False, reach)
     assert {plan.model for plan in laps.everything} == {TARGET, "rounded", "other"}
     branches = {32, *contexts[1:]}
     for plan in laps.everything:
@@ -249,7 +260,7 @@ def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
 
     def look(steps: journal.Journal) -> list[Any]:
         laps = CostLaps(
-            pair, [[1] * 40], EFFORT.laps, 0, steps, lambda what, done, total: None, False, Reach(300)
+            pair, [1] * 40, (33,), EFFORT.laps, 0, steps, lambda what, done, total: None, False, Reach(300)
         )
         laps.look()
         laps.look()

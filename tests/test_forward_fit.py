@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 
 from calibrate.artifact import load_artifact
-from calibrate.cost_records import Cell
+from calibrate.cost_records import Cell, Key
 from calibrate.costs.forward_fit import ForwardFit, Side, Terms
 from calibrate.costs.measurement import (
     BATCHED_CONTEXTS,
     BATCHED_TOKENS,
+    CHUNKED,
     FORWARD_CONTEXTS,
     SHORTEST_PROMPT,
     TARGET_TOKENS,
+    TOGETHER,
 )
 from calibrate.costs.measurement import SEQUENCES as SEQUENCES_OF_BATCHES
 from engine.errors import CalibrationError
@@ -49,7 +51,7 @@ def cells(truth: Truth, noise: np.ndarray) -> list[Cell]:
 @given(truths)
 def test_a_truth_of_this_form_is_found(truth: Truth) -> None:
     fit = ForwardFit.of(cells(truth, np.zeros(len(GRID))))
-    assert fit.few.terms == fit.many.terms == pytest.approx(truth[2:], abs=1e-9)
+    assert fit.few.terms == fit.many.terms == pytest.approx((*truth[2:], 0.0), abs=1e-9)
     assert fit.residual < 1e-6
     for place in GRID:
         assert fit.seconds(*place) == pytest.approx(true_seconds(truth, *place), rel=1e-6)
@@ -81,29 +83,80 @@ def test_more_rows_never_take_less(truth: Truth, inside: int, beyond: int) -> No
     assert (np.diff(found) >= -1e-12).all()
 
 
+def timed(truth: Truth, row: float, head: float, key: Key) -> Cell:
+    """A cell as a calibration has it, of a truth in which `head` is what a scored row takes, as a share of a `row`."""
+    first, _, cache, attended, each = truth
+    took = first + row * (key.rows + head * (key.rows - key.unscored))
+    took += key.context * (cache * key.sequences + attended * key.rows) + each * (key.sequences - 1)
+    return Cell(
+        rows=key.rows,
+        sequences=key.sequences,
+        cache_tokens=key.context * key.sequences,
+        unscored=key.unscored,
+        seconds=(took,),
+    )
+
+
+LINES = [Key("forward", n, c) for n, c in itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS)]
+LINES += [Key("forward", n, 0) for n in (SHORTEST_PROMPT, 60, 128, 129, 184)]
+BATCHES = [
+    Key("batched", *place)
+    for place in itertools.product(BATCHED_TOKENS, BATCHED_CONTEXTS, SEQUENCES_OF_BATCHES)
+]
+CHUNKS = [Key("chunked", tokens, BATCHED_CONTEXTS[0], texts) for texts, tokens in CHUNKED]
+CHUNKS.append(Key("prompts", TOGETHER[1], BATCHED_CONTEXTS[0], TOGETHER[0]))
+heads = st.floats(0.0, 0.5)
+rows_of = st.floats(1e-4, 2e-3)
+
+
 @settings(max_examples=25)
-@given(truths, st.floats(1e-4, 2e-3), st.floats(0.0, 0.5), st.integers(200, 600), st.integers(1, 6))
+@given(truths, rows_of, heads, st.integers(200, 600), st.integers(1, 6))
 def test_prompts_that_are_read_together_take_what_their_rows_do(
     truth: Truth, row: float, head: float, rows: int, sequences: int
 ) -> None:
-    """As a calibration measures them: all rows of a batch are scored, for a share more, of a prompt the last alone.
+    """As calibrations measured them before they had prompts beside other rows, and did not note what is scored.
 
-    So the widest batch takes about as long as a longer prompt, and f is level between them; yet beyond the longest
-    prompt that was measured each row takes what a row does.
+    All rows of a batch are, for a share more, of a prompt the last alone. So the widest batch takes about as long as a
+    longer prompt, and f is level between them; yet beyond the longest prompt that was measured each row takes what a
+    row does.
     """
-    first, _, cache, attended, each = truth
-
-    def cell(count: int, texts: int, context: int, scored: bool) -> Cell:
-        took = first + row * count * (1.0 + head * scored)
-        took += cache * context * texts + attended * count * context + each * (texts - 1)
-        return Cell(rows=count, sequences=texts, cache_tokens=context * texts, seconds=(took,))
-
-    made = [cell(n, 1, c, True) for n, c in itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS)]
-    made += [cell(n, 1, 0, False) for n in (SHORTEST_PROMPT, 60, 184)]
-    batches = itertools.product(BATCHED_TOKENS, SEQUENCES_OF_BATCHES, BATCHED_CONTEXTS)
-    made += [cell(n * texts, texts, c, True) for n, texts, c in batches]
+    made = [timed(truth, row, head, key).model_copy(update={"unscored": 0}) for key in LINES + BATCHES]
     found = ForwardFit.of(made).seconds(rows, sequences, 0)
-    assert found == pytest.approx(cell(rows, sequences, 0, False).seconds[0], rel=0.15)
+    true = truth[0] + row * (rows + head * sequences) + truth[4] * (sequences - 1)
+    assert found == pytest.approx(true, rel=0.15)
+
+
+@settings(max_examples=25)
+@given(truths, rows_of, heads, st.integers(18, 700), st.integers(1, 16), st.integers(0, 256))
+def test_what_a_calibration_times_tells_what_prompts_take_beside_other_rows(
+    truth: Truth, row: float, head: float, rows: int, sequences: int, context: int
+) -> None:
+    """Scored rows apart from read ones, and so a forward of any prompts and other rows, also beyond what was timed."""
+    fit = ForwardFit.of([timed(truth, row, head, key) for key in LINES + BATCHES + CHUNKS])
+    assert fit.residual < 1e-6
+    key = Key("chunked", rows, context, sequences)
+    found = fit.seconds(key.rows, sequences, context * sequences, scored=key.rows - key.unscored)
+    assert found == pytest.approx(timed(truth, row, head, key).seconds[0], rel=1e-3)
+
+
+@settings(max_examples=25)
+@given(truths, truths, rows_of, heads, st.floats(1.2, 3.0))
+def test_another_kernel_of_prompts_has_terms_of_its_own(
+    few: Truth, many: Truth, row: float, head: float, dearer: float
+) -> None:
+    """Beyond 128 rows, as where PyTorch reads them: these cells tell what a sequence and a scored row take there."""
+    made = [
+        timed(few, row, head, key) if key.rows <= 128 else timed(many, dearer * row, head, key)
+        for key in LINES + BATCHES + CHUNKS
+    ]
+    fit = ForwardFit.of(made)
+    found = fit.seconds(
+        [cell.rows for cell in made],
+        [cell.sequences for cell in made],
+        [cell.cache_tokens for cell in made],
+        scored=[cell.rows - cell.unscored for cell in made],
+    )
+    assert found == pytest.approx([cell.seconds[0] for cell in made], rel=0.02)
 
 
 def test_prompts_alone_are_no_kernel_of_their_own() -> None:

@@ -26,7 +26,7 @@ from engine.service_metrics import measure_service, timeline
 from engine.service_record import Model
 from sim.acceptance.sources import IndependentAcceptance
 from sim.costs.contention import Contention
-from sim.costs.forward_cost import LinearForwardCost
+from sim.costs.forward_cost import ForwardCost, LinearForwardCost
 from sim.costs.stated import StatedCosts
 from sim.scripts.script import write_script
 from sim.scripts.work import Script
@@ -251,6 +251,22 @@ def test_a_prompt_is_read_in_chunks_beside_what_is_written(prompt: int, rows: in
     assert served.requests[1].first_token == 20.0 + 10.0 * chunks
     assert served.requests[0].ended == 1000.0
     assert [len(batch.unread) for batch in served.batches[: chunks + 2]] == [0, 0, *[1] * (chunks - 1), 0]
+
+
+@given(st.integers(2, 60), st.integers(2, 12))
+def test_of_a_prompt_the_last_row_alone_is_scored(prompt: int, rows: int) -> None:
+    """Whatever it is read beside; of chunks before the last one no row is."""
+    scored: list[tuple[int, int]] = []
+
+    def target(rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0) -> float:
+        scored.append((sequences, rows - unscored))
+        return 10.0
+
+    arrivals = [Arrival(autoregressive(100)), Arrival(autoregressive(2, prompt), 15.0)]
+    costs: dict[Model, ForwardCost] = {"target": target, "draft": CONSTANT["draft"]}
+    serve(arrivals, costs, Budget(rows), shared=True, chunks=True)
+    chunks = -(-prompt // (rows - 1))
+    assert scored[: chunks + 3] == [(1, 1), (1, 1), *[(2, 1)] * (chunks - 1), (2, 2), (2, 2)]
 
 
 def test_users_ask_again_when_they_have_their_answer() -> None:

@@ -1,13 +1,15 @@
 """What a forward takes as a function of rows, sequences and cache tokens, fitted to measured cells. Torch-free.
 
-seconds = f(rows) + k x cache tokens + a x attended + c x (sequences - 1), where f never falls and k, a and c are not
-negative; *attended* is the sum over the rows of the cache tokens that each of them sees. Weights are read once whatever
+seconds = f(rows) + k x cache tokens + a x attended + c x (sequences - 1) + h x scored, where f never falls and k, a, c
+and h are not negative; *attended* is the sum over the rows of the cache tokens that each of them sees, and *scored* are
+the rows whose logits are wanted: all of a batch that is verified, of a prompt the last. Weights are read once whatever
 is read with them, which is f(1); each further row is computed, each token of the cache is read, and multiplied with
-each row that sees it; and each further sequence takes attention of its own. Published fits of served models have these
-terms but for a, which accelerators hide, with k the bytes of a cache token over the memory's bandwidth.
+each row that sees it; each further sequence takes attention of its own, and each scored row the head. Published fits
+of served models have these terms but for a, which accelerators hide, and h, with k the bytes of a cache token over the
+memory's bandwidth.
 
 Another kernel may take over where there are more rows (`calibrate.costs.measurement`), and then all of these are other
-ones, and f may be less. So there may be a *knee*: of more rows than that f, k, a and c have values of their own, if
+ones, and f may be less. So there may be a *knee*: of more rows than that f and the terms have values of their own, if
 Akaike's criterion says that this tells more than it costs.
 
 It is for batches, whose cells cannot cover three coordinates. For one sequence, `sim.costs.measured.Table` goes through
@@ -31,11 +33,12 @@ EXACT = 1e-6  # share of a time, a difference below which is none
 
 
 class Terms(NamedTuple):
-    """k, a and c, in seconds."""
+    """k, a, c and h, in seconds."""
 
     cache_token: float = 0.0
     attended: float = 0.0
     sequence: float = 0.0
+    scored: float = 0.0
 
 
 class Side(NamedTuple):
@@ -56,8 +59,9 @@ class ForwardFit:
     """What was found of `few` rows, up to `knee`, and of `many`; without a knee, which is 0 then, both are the same.
 
     c is 0 where all cells of a side have as many sequences, and k and a where they have as many cache tokens: then
-    nothing tells them. a is 0 too where it cannot be told from k, as of cells that have as many rows. `residuals`: of
-    each cell in the order given, what was fitted over its median, less 1.
+    nothing tells them. a is 0 too where it cannot be told from k, as of cells that have as many rows, and h where there
+    are no cells of as many rows of which more and fewer are scored: then it is a part of f. `residuals`: of each cell
+    in the order given, what was fitted over its median, less 1.
     """
 
     few: Side
@@ -116,15 +120,21 @@ class ForwardFit:
         sequences: ArrayLike,
         cache_tokens: ArrayLike,
         attended: ArrayLike | None = None,
+        scored: ArrayLike | None = None,
     ) -> Floats:
-        """Of forwards, float64 [n]. `attended`: None where each sequence has as many rows and as many cache tokens."""
+        """Of forwards, float64 [n].
+
+        `attended`: None where each sequence has as many rows and cache tokens; `scored`: None where all rows are.
+        """
         rows, sequences, cache = (np.asarray(x, dtype=float) for x in (rows, sequences, cache_tokens))
         seen = rows * cache / sequences if attended is None else np.asarray(attended, dtype=float)
+        judged = rows if scored is None else np.asarray(scored, dtype=float)
         few, many = (
             side.seconds(rows)
             + side.terms.cache_token * cache
             + side.terms.attended * seen
             + side.terms.sequence * (sequences - 1.0)
+            + side.terms.scored * judged
             for side in (self.few, self.many)
         )
         many = many + self.further * np.maximum(0.0, rows - self.many.rows[-1])
@@ -160,22 +170,24 @@ def _side(cells: Sequence[Cell]) -> tuple[Side, Floats, int] | None:
     """What these cells tell, the residual of each, and how many parameters that took; None: they do not tell it."""
     from scipy.optimize import nnls  # here, since it takes a while to import
 
-    rows, sequences, cache = (
+    rows, sequences, cache, unscored = (
         np.array([getattr(cell, name) for cell in cells], dtype=float)
-        for name in ("rows", "sequences", "cache_tokens")
+        for name in ("rows", "sequences", "cache_tokens", "unscored")
     )
     medians = np.array([np.median(cell.seconds) for cell in cells])
     counts = np.unique(rows)
     # f is a sum of steps up, one at each count of rows; what all cells have alike is a part of the first.
     steps = (rows[:, None] >= counts).astype(float)
-    columns = {"cache_token": cache, "attended": rows * cache / sequences, "sequence": sequences - 1.0}
+    columns = {"cache_token": cache, "sequence": sequences - 1.0}
     columns = {name: column for name, column in columns.items() if np.ptp(column)}
     design, size = _scaled([steps, *columns.values()], medians)
-    if "attended" in columns and not _is_told(design):
-        del columns["attended"]
-        design, size = _scaled([steps, *columns.values()], medians)
     if not _is_told(design):
         return None
+    for name, column in (("attended", rows * cache / sequences), ("scored", rows - unscored)):
+        if np.ptp(column):
+            more, sizes = _scaled([steps, *columns.values(), column], medians)
+            if _is_told(more):
+                columns[name], design, size = column, more, sizes
     shares, _ = nnls(design, np.ones(len(cells)))
     found = (shares / size).tolist()
     base = tuple(np.cumsum(found[: len(counts)]).tolist())

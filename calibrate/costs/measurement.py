@@ -4,7 +4,6 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,13 @@ from calibrate.costs.contention import (
     time_together,
 )
 from calibrate.costs.lengths import LONGER, contexts, with_room
+from calibrate.costs.notes import notes
 from calibrate.costs.sampling_plan import (
     STEPS_BETWEEN,
     SamplingPlan,
     add_lap,
     due_in,
     run_lap,
-    steps_by_lap,
 )
 from calibrate.journal import Journal
 from engine.configuration import Configuration
@@ -36,7 +35,6 @@ from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement, candidate_placements, serving_placement
 
 HAND_OVER_TOKENS = 24  # of text in each lap
-FEW_CROWDED = 0.05  # of all visits, that something else disturbed, beyond which a reader is told what to do
 
 # Tokens x context. Past four rows other kernels may take over (engine.kernels.linear), and time may fall there, hence 4
 # beside 5; nine are read by `engine.models.fused_llama` in one pass, ten in two, and no more than 18 so.
@@ -53,6 +51,10 @@ BURSTS = (1, 2, 4, 8)  # steps in a row
 # five of four are more than two compiled passes. Behind no long context: as many caches as sequences have to be held.
 SEQUENCES, BATCHED_CONTEXTS = (4, 16), (32, 256)
 BATCHED_TOKENS, BATCHED_BRANCHES = (1, 2, 4, 5, 9), (1, 2, 4)
+# Sequences and tokens of a prompt's chunk beside a row of each other sequence: as many rows in all as a batch above
+# has, which tells what it takes to score a row, and of 4 and of 16, which tells what a sequence takes where another
+# kernel reads many. And of prompts together: as many rows as a forward has at most (`engine.runtime.scheduler.Budget`).
+CHUNKED, TOGETHER = ((4, 33), (16, 49), (4, 141), (16, 129)), (4, 128)
 
 
 @dataclass(frozen=True)
@@ -109,17 +111,18 @@ def placements_of(pair: Pair) -> tuple[Placement, ...]:
 
 @dataclass
 class CostLaps:
-    """Laps over all costs of a pair, for prompts as long as `prompts` are, made when they are asked for.
+    """Laps over all costs of a pair, for prompts of so many tokens as `lengths` has, made when they are asked for.
 
     A machine's speed changes over minutes, and laps in a row would describe their own few minutes alone. So the caller
     makes them between its other work, all through the calibration, and `finish` makes those that are left. `show`
     hears of the time spent and how many cells are still open; `hrad`: whether H-RAD's inference is timed too; `reach`:
-    behind how long a context.
+    behind how long a context; `prompt`: of the runs that tell the hand-over.
     """
 
     pair: Pair
-    prompts: Sequence[Sequence[int]]
-    laps: SamplingBudget
+    prompt: Sequence[int]
+    lengths: Sequence[int]
+    budget: SamplingBudget
     seed: int
     journal: Journal
     show: Show
@@ -132,10 +135,6 @@ class CostLaps:
     beside: dict[Placement, _Beside] = field(init=False)
 
     def __post_init__(self) -> None:
-        placement = placements_of(self.pair)[0]
-        target, _ = self.pair.players(placement, None)
-        most = target.worker.call(operations.most_compiled_rows, name=TARGET)
-        lengths = on_both_sides(prompt_tokens(self.prompts, self.reach.prompt), most)
         self.plans = {
             placement: [
                 SamplingPlan(
@@ -143,10 +142,10 @@ class CostLaps:
                     model,
                     _plan(
                         model,
-                        lengths,
+                        self.lengths,
                         self.reach,
                         hrad=self.hrad,
-                        batches=self.laps.batches,
+                        batches=self.budget.batches,
                         alone=not self.pair.seating(placement).shared,
                     ),
                 )
@@ -167,7 +166,7 @@ class CostLaps:
         return not any(map(self._due, self.everything))
 
     def _due(self, plan: SamplingPlan) -> bool:
-        return self.made < self.laps.fewest or (self.spent < self.laps.seconds and bool(plan.open()))
+        return self.made < self.budget.fewest or (self.spent < self.budget.seconds and bool(plan.open()))
 
     def run_next(self) -> None:
         """The next lap, over all plans that are due. Raises WorkerLost if a worker dies."""
@@ -177,14 +176,14 @@ class CostLaps:
             found = self.journal.step(
                 f"costs.{plan.placement}.{plan.model}.{self.made}",
                 lambda plan=plan: _lap(  # type: ignore[misc]
-                    self.pair, self.prompts[0], plan, self.made, self.laps, self.seed
+                    self.pair, self.prompt, plan, self.made, self.budget, self.seed
                 ),
             )
             add_lap(plan, found["visits"])
             _note(self.beside[plan.placement], plan.model, found)
             self.spent += found["seconds"]
-            floor = round(self.spent / (self.made + 1) * max(self.laps.fewest, self.made + 1))
-            self._tell(max(round(self.laps.seconds), floor, 1))
+            floor = round(self.spent / (self.made + 1) * max(self.budget.fewest, self.made + 1))
+            self._tell(max(round(self.budget.seconds), floor, 1))
         self.made += 1
 
     def look(self) -> None:
@@ -213,7 +212,7 @@ class CostLaps:
                 placement: tuple(visit.before for plan in some for visit in plan.visits)
                 for placement, some in self.plans.items()
             },
-            tuple(_notes(self.everything)),
+            tuple(notes(self.everything)),
         )
 
     def _tell(self, seconds: int) -> None:
@@ -221,6 +220,13 @@ class CostLaps:
         left = sum(len(plan.open()) for plan in self.everything)
         cells = sum(len(plan.keys) for plan in self.everything)
         self.show(f"costs: {left} of {cells} cells open", round(self.spent), seconds)
+
+
+def prompt_lengths(pair: Pair, prompts: Sequence[Sequence[int]], reach: Reach) -> tuple[int, ...]:
+    """Of which lengths prompts are timed, in tokens. Raises WorkerLost if the target's worker dies."""
+    target, _ = pair.players(placements_of(pair)[0], None)
+    most = target.worker.call(operations.most_compiled_rows, name=TARGET)
+    return on_both_sides(prompt_tokens(prompts, reach.prompt), most)
 
 
 def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[int, ...]:
@@ -262,6 +268,9 @@ def _plan(
         rows = BATCHED_TOKENS if model == TARGET else BATCHED_BRANCHES
         behind = tuple(dict.fromkeys(with_room(context, reach.positions) for context in BATCHED_CONTEXTS))
         plan += grid("batched", rows, behind, SEQUENCES)
+        chunks = [Key("chunked", tokens, behind[0], sequences) for sequences, tokens in CHUNKED]
+        chunks.append(Key("prompts", TOGETHER[1], behind[0], TOGETHER[0]))
+        plan += [key for key in chunks if with_room(key.tokens, reach.positions) == key.tokens]
     if model == TARGET:
         plan += grid("forward", TARGET_TOKENS, forwards)
         plan += grid("draw", (1, 5, 17), (0,))
@@ -272,7 +281,7 @@ def _plan(
 
 
 def _lap(
-    pair: Pair, prompt: Sequence[int], plan: SamplingPlan, number: int, laps: SamplingBudget, seed: int
+    pair: Pair, prompt: Sequence[int], plan: SamplingPlan, number: int, budget: SamplingBudget, seed: int
 ) -> dict[str, Any]:
     """One lap of a model in a placement, as JSON."""
     placement = plan.placement
@@ -282,13 +291,13 @@ def _lap(
     began = time.monotonic()
     found: dict[str, Any] = {"visits": _visits(pair, plan, due_in(plan, number), f"{seed} {number}")}
     if not shared and other is not None:
-        found["together"] = [[ONE.sequences, time_together(target, other, laps.together_seconds, ONE)]]
-        if laps.batches and number < 2:
+        found["together"] = [[ONE.sequences, time_together(target, other, budget.together_seconds, ONE)]]
+        if budget.batches and number < 2:
             # What several requests are served by, which may be another process.
             beside, served = pair.players(serving_placement(placement, draft), draft)
             assert served is not None
             found["together"] += [
-                [crossed.sequences, time_together(beside, served, laps.together_seconds, crossed)]
+                [crossed.sequences, time_together(beside, served, budget.together_seconds, crossed)]
                 for crossed in BATCHES
             ]
     if (other is None) == shared:  # of the target's laps where models take turns, else of the drafts'
@@ -347,12 +356,14 @@ def _placement_costs(
         draft_seat=str(seating.draft),
         target=target.cells("forward"),
         batched=target.cells("batched"),
+        chunked=target.cells("chunked", "prompts"),
         draw=target.cells("draw"),
         foresight=target.cells("foresight"),
         drafts={
             plan.model: DraftCosts(
                 forward=plan.cells("forward"),
                 batched=plan.cells("batched"),
+                chunked=plan.cells("chunked", "prompts"),
                 branch=plan.cells("branch"),
                 burst=plan.cells("burst"),
                 fork=plan.cells("fork"),
@@ -364,48 +375,3 @@ def _placement_costs(
         },
         hand_over=tuple(beside.hand_over),
     )
-
-
-def _moods(plans: Sequence[SamplingPlan]) -> list[str]:
-    """How far the machine's pace went up and down while it was calibrated, by the model that felt it most."""
-    known = [(plan, list(steps_by_lap(plan.visits).values())) for plan in plans]
-    sittings = [(plan, steps) for plan, steps in known if steps]
-    if not sittings:  # something else had the cores whenever a step was timed
-        return []
-    plan, steps = max(sittings, key=lambda felt: max(felt[1]) / min(felt[1]))
-    if len(steps) < 2:
-        return []
-    low, high = min(steps) / fmean(steps), max(steps) / fmean(steps)
-    return [
-        f"over {len(steps)} sittings a step took from {low:.2f} to {high:.2f} of its mean ({plan.placement} "
-        f"{plan.model}, which varied most)"
-    ]
-
-
-def _shown(key: Key) -> str:
-    sequences = f"{key.sequences}x" if key.sequences > 1 else ""
-    return f"{key.operation} {sequences}{key.tokens}@{key.context}"
-
-
-def _notes(plans: Sequence[SamplingPlan]) -> list[str]:
-    """What was excluded, which cells are not known as well as is wanted, and how steady the machine was."""
-    visits = sum(len(plan.visits) for plan in plans)
-    disturbed = sum(len(plan.sifted()[1]) for plan in plans)
-    crowded = sum(visit.crowded for plan in plans for visit in plan.visits)
-    left = [(plan, key) for plan in plans for key in plan.open()]
-    cells = sum(len(plan.keys) for plan in plans)
-    notes = [
-        f"{disturbed} of {visits} visits were disturbed and are excluded"
-        if disturbed
-        else f"none of {visits} visits was excluded"
-    ]
-    if crowded > FEW_CROWDED * visits:
-        notes.append(
-            f"something else had one of the cores in {crowded} of {visits} visits: end what computes beside a "
-            "calibration, and make it anew (--again)"
-        )
-    if left:
-        shown = ", ".join(f"{plan.placement} {plan.model} {_shown(key)}" for plan, key in left[:6])
-        more = f" and {len(left) - 6} more" if len(left) > 6 else ""
-        notes.append(f"{len(left)} of {cells} cells are not known to 2% or 20 us: {shown}{more}")
-    return notes + _moods(plans)

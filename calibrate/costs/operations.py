@@ -10,7 +10,7 @@ from contextlib import suppress
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from calibrate.cost_records import PAUSE
+from calibrate.cost_records import LONGEST_LINE, PAUSE, Key
 from engine.models.specs import TARGET
 from engine.runtime.waiting import waited_since, waits
 from engine.runtime.worker_process import Host, Hosted
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from engine.models.cached_model import CachedModel
     from engine.models.reader import Forwards, Found, Wanted
 
-# A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
-LONGEST_LINE = 32
 CANDIDATES = 4
 FORK_DEPTH = 3
 SLOW = 0.3  # seconds; what takes longer is dear to repeat
@@ -227,6 +225,54 @@ def time_batched(
     return _repeat(sample, repeats, warm_ups)
 
 
+def time_chunked(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    sequences: int,
+    repeats: int,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """One forward of `tokens` of a prompt, and of one of each other text, all of them behind `context` tokens.
+
+    The last row of each text is judged. So prompts are read in chunks beside what others write.
+    """
+    return _time_reads(host, name, Key("chunked", tokens, context, sequences), repeats, warm_ups)
+
+
+def time_prompts(
+    host: Host,
+    name: str,
+    tokens: int,
+    context: int,
+    sequences: int,
+    repeats: int,
+    warm_ups: int = WARM_UPS,
+) -> list[float]:
+    """The same of `tokens` of each text, which are all prompts."""
+    return _time_reads(host, name, Key("prompts", tokens, context, sequences), repeats, warm_ups)
+
+
+def _time_reads(host: Host, name: str, key: Key, repeats: int, warm_ups: int) -> list[float]:
+    """One forward of as many rows of each text as the `key` says, of which the last is judged."""
+    texts = _fill_several(host.models[name], key.context, key.sequences, room=key.tokens)
+    lines, wanted = [_filler(key.context + count) for count in key.counts], _wanted(name)
+
+    def sample() -> float:
+        start = time.perf_counter()
+        unread = [text.rewind(line, key.context) for text, line in zip(texts, lines, strict=True)]
+        _read_together(
+            texts, [t.read_by_forwards(u, 1, wanted=wanted) for t, u in zip(texts, unread, strict=True)]
+        )
+        took = time.perf_counter() - start
+        for text, line in zip(texts, lines, strict=True):
+            text.rewind([*line[: key.context], 0], key.context)
+        return took
+
+    return _repeat(sample, repeats, warm_ups)
+
+
 def _read_together(texts: "Sequence[CachedModel]", works: "Sequence[Forwards[Found]]") -> None:
     """Run the one forward that all works ask for, which end with it."""
     asks = [next(work) for work in works]
@@ -332,6 +378,8 @@ def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], fl
 _OPERATIONS: dict[str, Callable[..., list[float]]] = {
     "forward": time_forward,
     "batched": time_batched,
+    "chunked": time_chunked,
+    "prompts": time_prompts,
     "branch": time_branches,
     "burst": time_burst,
     "fork": time_fork,

@@ -39,11 +39,12 @@ WANTED = 0.02  # of a time, either side: what is sought
 NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
 # What takes long, or whose set-up does; left out from the third lap on.
-DEAR = ("fork", "batched")
+SEVERAL = ("batched", "chunked", "prompts")  # operations of several sequences
+DEAR = ("fork", *SEVERAL)
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
 # Operations that read a model's weights, a burst once for each token.
-FORWARDS = ("forward", "batched", "branch", "burst")
+FORWARDS = ("forward", *SEVERAL, "branch", "burst")
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,21 @@ class SamplingPlan:
             kept[visit.key].append(visit.seconds)
         return [key for key, visits in kept.items() if not well_known(visits)]
 
-    def cells(self, operation: str) -> tuple[Cell, ...]:
-        """What was found of an operation."""
+    def cells(self, *operations: str) -> tuple[Cell, ...]:
+        """What was found of some operations."""
         kept, disturbed = self.sifted()
         cells = []
-        for key in (key for key in self.keys if key.operation == operation):
+        for key in (key for key in self.keys if key.operation in operations):
             mine = [visit.seconds for visit in kept if visit.key == key]
             apart = [visit.seconds for visit in disturbed if visit.key == key]
             if not mine:  # every visit of this cell was disturbed, which is better than nothing
                 mine, apart = apart, []
             cells.append(
                 Cell(
-                    rows=key.tokens * key.sequences,
+                    rows=key.rows,
                     sequences=key.sequences,
                     cache_tokens=key.context * key.sequences,
+                    unscored=key.unscored,
                     seconds=tuple(second for samples in mine for second in samples),
                     visits=tuple(map(len, mine)),
                     excluded=tuple(second for samples in apart for second in samples),
@@ -166,11 +168,11 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
     """
     operation, tokens, context, sequences = key
     arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
-    if operation == "batched":
+    if operation in SEVERAL:
         arguments["sequences"] = sequences
     if after and operation == "forward":
         arguments["after"] = after
-    if after and operation in ("branch", "batched"):
+    if after and operation in ("branch", *SEVERAL):
         arguments["warm_ups"] = 1
     samples, reference, waited = player.worker.call(
         operations.visit, operation=operation, repeats=SAMPLES, **arguments

@@ -34,6 +34,12 @@ SUMS_OF_A_PASS = {
     "avx512": {16: (MOST_ROWS, HALVES), 8: (6, HALVES), 4: (4, HALVES)},
     "avx2": {16: (5, 1), 8: (3, HALVES), 4: (3, HALVES)},
 }
+# How many rows of many are best read at once, and how many at most. AVX2 has registers for the sums of four rows of
+# bfloat16; a fifth one costs as much as two, but a row by itself costs more (docs/lab-notes.md, "Speed on CPU cores").
+ROWS_OF_A_TILE = {
+    "avx512": dict.fromkeys((16, 8, 4), (MOST_ROWS, MOST_ROWS)),
+    "avx2": {16: (4, 5), 8: (MOST_ROWS, MOST_ROWS), 4: (MOST_ROWS, MOST_ROWS)},
+}
 HALF = 128  # an activation's code is HALF times its high part, and a low one
 ZERO = {8: 128, 4: 8}  # the code of a weight of 0, by the weight's bits
 

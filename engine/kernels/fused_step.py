@@ -17,6 +17,7 @@ from engine.kernels.dots import (
     HALF,
     MOST_ROWS,
     OUTPUTS,
+    ROWS_OF_A_TILE,
     STEP,
     ZERO,
     arrive,
@@ -38,6 +39,7 @@ SPINS = 2000  # looks for the others before the core is offered to another threa
 # Compiled functions find these as globals, or they could not be kept on disk.
 _dots_16, _dots_8, _dots_4 = (make_dots(bits, instructions() or "avx2") for bits in (16, 8, 4))
 _zero_8, _zero_4 = ZERO[8], ZERO[4]
+_best_16, _most_16 = ROWS_OF_A_TILE[instructions() or "avx2"][16]
 
 
 @compiled
@@ -112,7 +114,8 @@ def _multiply(
     block = OUTPUTS * w_stride
     groups = 2 * weights.shape[1] // CHUNK if bits == 4 else 1
     steps, parts = weights.shape[1] // 4 // groups, 1 if bits == 16 else 2
-    tiles = (rows + MOST_ROWS - 1) // MOST_ROWS
+    best, most = (_best_16, _most_16) if bits == 16 else (MOST_ROWS, MOST_ROWS)
+    tiles = max(1, (rows + 2 * best - 1 - most) // best)  # as few as have no more than `most` rows each
     # Once and not for each block: an address is asked for by counting who holds the array, which all threads do.
     all_w, all_scales, all_x, all_starts, all_units, all_y = (
         weights.ctypes.data,

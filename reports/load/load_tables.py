@@ -1,6 +1,7 @@
 """Predicted and measured services beside each other: a section of the page, and a table for a terminal."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from rich.console import Console
 from rich.markup import escape
@@ -80,6 +81,19 @@ def regret_said(found: LoadFidelity) -> str:
     return f"What is predicted to be the best lacks of the best measured: {listing(lacking)}."
 
 
+def waiting_said(compared: Sequence[ComparedLoad]) -> str:
+    """For how much of the time threads waited for cores; empty where nobody knows."""
+    known = [(one.waited, one) for one in compared if one.waited is not None]
+    if not known:
+        return ""
+    most, where = max(known, key=lambda pair: pair[0])
+    return (
+        "Threads, the engine's own among them, kept each other waiting for a core for "
+        f"{percent(median([share for share, _ in known]))} of the services' time in the median, and for "
+        f"{percent(most)} with {where.measured.arrivals.label()} by {in_words(where.measured.configuration)}."
+    )
+
+
 def compared_section(verified: LoadVerification, setting: Setting) -> Section:
     """Predicted and measured figures of each configuration at each load."""
     found = judge_loads(verified.compared)
@@ -120,7 +134,7 @@ def compared_section(verified: LoadVerification, setting: Setting) -> Section:
         (criteria, Table("Predicted and measured", tuple(columns), rows, ("load", "configuration"))),
         f"The engine wrote the calibration's own texts, {plural(samples, 'sample')} of the requests, in an order drawn "
         "anew; predictions are for the machine's pace of the run, timed between the services. Limits are over samples "
-        f"of the requests. {SPEED_UPS}",
+        f"of the requests. {SPEED_UPS} {waiting_said(verified.compared)}".rstrip(),
         items=tuple(map(as_sentence, verified.notes)),
     )
 
@@ -202,6 +216,8 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
             highlight=False,
         )
     out.print(regret_said(found), highlight=False)
+    if waited := waiting_said(verified.compared):
+        out.print(waited, highlight=False)
     out.print(f"Is the model right, given the machine's speed meanwhile? {found.verdict}.", highlight=False)
     predicted = [one.predicted for one in verified.compared]
     if meaning := beyond_measured(predicted):

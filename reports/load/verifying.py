@@ -12,10 +12,12 @@ of one process.
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
+from statistics import fmean
 from typing import NamedTuple
 
 from calibrate.artifact import Artifact
@@ -31,6 +33,7 @@ from engine.runtime.pair import Pair
 from engine.runtime.placement import serving_placement
 from engine.runtime.requests import Request
 from engine.runtime.served_session import Serve
+from engine.runtime.waiting import waited_since
 from engine.runtime.workload import Arrivals
 from engine.service_metrics import ServiceMetrics, Timeline, measure_service, timeline
 from scenarios.schema import Scenario
@@ -56,20 +59,29 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class _Sample:
-    """One sample of the requests as the engine served it; `rounds` of all texts."""
+    """One sample of the requests as the engine served it; `rounds` of all texts.
+
+    `waited`: for what share of the time threads waited for a core that another one had, where the system counts it.
+    """
 
     metrics: ServiceMetrics
     course: Timeline
     rounds: int
+    waited: float | None
 
 
 @dataclass(frozen=True)
 class ComparedLoad:
-    """One load by one configuration: as calibrated, predicted at the machine's pace of the run, and measured."""
+    """One load by one configuration: as calibrated, predicted at the machine's pace of the run, and measured.
+
+    `waited`: for what share of the measured time threads waited for a core that another thread had: one of the engine's
+    own or anybody's. None where the system does not count it.
+    """
 
     as_calibrated: ServedOutcome
     predicted: ServedOutcome
     measured: ServedOutcome
+    waited: float | None = None
 
     def error(self, figure: str, as_calibrated: bool = False) -> float:
         """Signed relative error of one of `engine.service_metrics.FIGURES`."""
@@ -145,7 +157,7 @@ def verify_loads(
         engine_revision=engine_revision(),
         calibration_digest=artifact.digest,
         compared=tuple(
-            ComparedLoad(before, _predict(at_pace, case), _measured(case, found[case]))
+            ComparedLoad(before, _predict(at_pace, case), _measured(case, found[case]), _waited(found[case]))
             for case, before in zip(cases, foretold, strict=True)
         ),
         pace=pace,
@@ -232,7 +244,11 @@ def _serve(pair: Pair, world: ServingWorld, case: Case, sample: int) -> tuple[_S
     """What came of it, and what has to be said: near ties lead a text elsewhere, and a draft may have failed."""
     drawn = world.requests(case.arrivals, sample)
     how = _how(case, drawn.at.tolist(), drawn.users)
-    served = pair.serve(case.configuration, _requests(world, case, sample), how)
+    requests = _requests(world, case, sample)
+    before, start = pair.waits(), time.perf_counter()
+    served = pair.serve(case.configuration, requests, how)
+    took = time.perf_counter() - start
+    waited = waited_since(before, pair.waits()) / took if before else None
     simulated = world.written(case.arrivals, sample)
     others = sum(
         list(run.tokens) != list(path) for run, (_, path) in zip(served.runs, simulated, strict=True)
@@ -245,7 +261,12 @@ def _serve(pair: Pair, world: ServingWorld, case: Case, sample: int) -> tuple[_S
         notes.append(f"{case.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
     metrics = measure_service(served.service, world.scenario.workload.limits)
     rounds = sum(len(run.rounds) for run in served.runs)
-    return _Sample(metrics, timeline(served.service), rounds), notes
+    return _Sample(metrics, timeline(served.service), rounds, waited), notes
+
+
+def _waited(found: Sequence[_Sample]) -> float | None:
+    shares = [sample.waited for sample in found if sample.waited is not None]
+    return fmean(shares) if shares else None
 
 
 def _measured(case: Case, found: Sequence[_Sample]) -> ServedOutcome:

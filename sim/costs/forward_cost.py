@@ -7,10 +7,13 @@ from typing import Protocol
 class ForwardCost(Protocol):
     """Seconds of a forward of `rows` rows of `sequences` texts, which have `cache_tokens` tokens in all.
 
-    `attended`: the sum over the rows of the tokens that the text of each had before this forward.
+    `attended`: the sum over the rows of the tokens that the text of each had before this forward; `unscored`: rows
+    whose logits nobody wants, which are those of prompts but the last.
     """
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float: ...
+    def __call__(
+        self, rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0
+    ) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -26,5 +29,7 @@ class LinearForwardCost:
     sequence: float = 0.0
     cache_token: float = 0.0
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
+    def __call__(
+        self, rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0
+    ) -> float:
         return self.seconds + self.row * rows + self.sequence * sequences + self.cache_token * cache_tokens

@@ -18,9 +18,9 @@ class FittedForwardCost:
 
     fit: ForwardFit
     cells: tuple[Cell, ...]
-    _known: dict[int, tuple[float, float, float, float]] = field(
+    _known: dict[int, tuple[float, float, float, float, float]] = field(
         default_factory=dict, repr=False, compare=False
-    )  # of as many rows: f, k, a and c
+    )  # of as many rows: f, k, a, c and h
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> "FittedForwardCost":
@@ -50,13 +50,18 @@ class FittedForwardCost:
         alike = [cell for cell in self.cells if (cell.sequences > 1) == (sequences > 1)] or self.cells
         return max(cell.cache_tokens // cell.sequences for cell in alike)
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
+    def __call__(
+        self, rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0
+    ) -> float:
         known = self._known.get(rows)
         if known is None:
-            known = self._known[rows] = float(self.fit.seconds(rows, 1, 0)), *self.fit.side(rows).terms
-        base, k, a, c = known
+            known = self._known[rows] = (
+                float(self.fit.seconds(rows, 1, 0, scored=0)),
+                *self.fit.side(rows).terms,
+            )
+        base, k, a, c, h = known
         # A cell's cache is what was there before its rows; here they are a part of it.
-        return base + k * (cache_tokens - rows) + a * attended + c * (sequences - 1)
+        return base + k * (cache_tokens - rows) + a * attended + c * (sequences - 1) + h * (rows - unscored)
 
 
 def forward_costs(costs: PlacementCosts, draft: str | None = None) -> dict[Model, FittedForwardCost]:
@@ -64,7 +69,9 @@ def forward_costs(costs: PlacementCosts, draft: str | None = None) -> dict[Model
 
     CalibrationError if there is no such draft, or where its cells cannot be fitted.
     """
-    found: dict[Model, FittedForwardCost] = {"target": FittedForwardCost.of((*costs.target, *costs.batched))}
+    found: dict[Model, FittedForwardCost] = {
+        "target": FittedForwardCost.of((*costs.target, *costs.batched, *costs.chunked))
+    }
     if draft is not None:
         if draft not in costs.drafts:
             names = ", ".join(costs.drafts) or "none"
@@ -80,4 +87,5 @@ def step_cells(costs: DraftCosts) -> tuple[Cell, ...]:
     the first of a draft's steps is.
     """
     widest = max(cell.rows for cell in costs.branch)
-    return (*costs.branch, *(cell for cell in costs.forward if cell.rows > widest), *costs.batched)
+    longer = (cell for cell in costs.forward if cell.rows > widest)
+    return (*costs.branch, *longer, *costs.batched, *costs.chunked)

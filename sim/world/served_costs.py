@@ -35,7 +35,9 @@ class HardwareForwardCost:
     times: Timed
     speed: float = 1.0
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
+    def __call__(
+        self, rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0
+    ) -> float:
         return self.times.seconds(rows, cache_tokens - rows) / self.speed
 
 
@@ -51,8 +53,10 @@ class VaryingForwardCost:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_left", cycle(factor / self.speed for factor in self.factors))
 
-    def __call__(self, rows: int, sequences: int, cache_tokens: int, attended: int = 0) -> float:
-        return self.cost(rows, sequences, cache_tokens, attended) * next(self._left)
+    def __call__(
+        self, rows: int, sequences: int, cache_tokens: int, attended: int = 0, unscored: int = 0
+    ) -> float:
+        return self.cost(rows, sequences, cache_tokens, attended, unscored) * next(self._left)
 
 
 def calibrated_costs(

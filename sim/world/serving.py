@@ -142,7 +142,8 @@ class _Service:
             rows = sum([forward.rows for forward in batch])
             tokens = sum([forward.cache_tokens for forward in batch])
             attended = sum([forward.rows * (forward.cache_tokens - forward.rows) for forward in batch])
-            seconds = costs[model](rows, len(batch), tokens, attended)
+            unscored = sum([forward.rows - (not forward.rest) for forward in batch if forward.prompt])
+            seconds = costs[model](rows, len(batch), tokens, attended, unscored)
             yield contending.compute(model, seconds, rows) if contending else env.timeout(seconds)
             requests = [forward.request for forward in batch]
             # As in the engine, jobs go on before the requests whose jobs have ended.
