@@ -14,7 +14,8 @@ from engine.metrics import Estimate, Metrics
 from engine.naming import in_words
 from engine.record import Run
 from reports.page.sections import chosen_how, searched
-from reports.verify.fidelity import CRITERIA, Check, Fidelity
+from reports.verify.check import Check
+from reports.verify.fidelity import CRITERIA, Fidelity
 from reports.verify.verdict_words import QUESTIONS, brief, course, sentence
 from reports.verify.verification import Compared, Verification, find_chosen, find_fastest
 from reports.wording import has_interval, number, percent, stacked

@@ -18,10 +18,9 @@ from reports.verify.fidelity import (
     judge,
     kendall_tau,
     ninth_in_ten,
-    unsteadiness,
-    waiting,
 )
 from reports.verify.looks import Look, Looks
+from reports.verify.steadiness import unsteadiness, waiting
 from reports.verify.tolerance import Tolerance
 from reports.verify.verdict_words import brief, course, sentence
 from reports.verify.verification import Compared, Foretold, Verification, find_chosen

@@ -29,7 +29,7 @@ from reports.bench.contestants import ENTRIES, MODES, TEMPERATURE, Entry, budget
 from reports.bench.runner import Runner
 from reports.bench.selection import Chosen, choose, for_sampling
 from reports.verify.audit import TIES, Gaps, audit
-from reports.verify.fidelity import unsteady_note
+from reports.verify.steadiness import unsteady_note
 from reports.verify.tolerance import Tolerance
 
 WARM_UP_TOKENS = 4

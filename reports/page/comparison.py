@@ -7,7 +7,8 @@ from engine.metrics import Estimate
 from engine.naming import in_words, policy_name
 from reports.page import charts
 from reports.page.sections import Section, Table, single
-from reports.verify.fidelity import Check, Fidelity, judge
+from reports.verify.check import Check
+from reports.verify.fidelity import Fidelity, judge
 from reports.verify.verdict_words import course
 from reports.verify.verification import (
     Compared,

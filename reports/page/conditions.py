@@ -12,7 +12,7 @@ from engine.naming import PLACES, in_words
 from reports.page import condition_charts
 from reports.page.figure import Chart, Choice, View
 from reports.page.sections import Section, Table, chosen_how, pairs, searched, single
-from reports.verify.fidelity import waiting
+from reports.verify.steadiness import waiting
 from reports.verify.verification import Verification, speculates
 from reports.wording import MINUS, listing, milliseconds, number, percent, plural, ranged, signed, times
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, as_many_tokens, between, by_text
+from reports.verify.check import Check
 from reports.verify.criteria import (
     Finding,
     Level,
@@ -33,9 +34,10 @@ from reports.verify.criteria import (
 )
 from reports.verify.looks import Decision, Look, Looks, level_at, spent
 from reports.verify.resampling import RESAMPLES, Draws, Floats, draw_prompts, ratio
+from reports.verify.steadiness import steadiness
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Verification, find_baseline, find_chosen
-from reports.wording import has_interval, interval, milliseconds, number, percent, plural
+from reports.wording import has_interval, interval, number, percent, plural
 
 __all__ = ["kendall_tau", "ninth_in_ten"]
 
@@ -43,23 +45,6 @@ Word = Literal["PASS", "FAIL", "TOO NOISY TO TELL"]
 PerText = tuple[Sequence[float], Sequence[float]]  # tokens and seconds of each
 Question = Literal["forecast", "model"]
 EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 4, "TOO NOISY TO TELL": 3}
-
-
-class Check(FrozenRecord):
-    """One criterion: a figure with its limits (counted ones have none), its bound, and what came of it.
-
-    `prompts`: at how many it was decided, if a look decided it; `needs`: what would decide it, if it is open;
-    `least`: the bound is one to reach.
-    """
-
-    name: str
-    figure: Estimate
-    bound: float
-    outcome: Decision
-    sentence: str
-    prompts: int | None = None
-    needs: str = ""
-    least: bool = False
 
 
 class Judged(FrozenRecord):
@@ -96,32 +81,6 @@ class Fidelity(Answer):
     seed: int
 
 
-def unsteadiness(seconds: Sequence[float]) -> float:
-    """90th over 10th percentile of a fixed operation's times; 1 where there are none."""
-    if not len(seconds):
-        return 1.0
-    low, high = np.percentile(seconds, [10, 90])
-    return float(high / low)
-
-
-def waiting(v: Verification) -> float:
-    """For what share of the runs' time threads waited for a core that something else had; 0 where nobody knows."""
-    timed = [s for c in v.compared for s in c.samples if s.waited is not None]
-    seconds = sum(s.run.seconds for s in timed)
-    return sum(s.waited or 0.0 for s in timed) / seconds if seconds else 0.0
-
-
-def unsteady_note(reference: Sequence[float], tolerance: Tolerance) -> list[str]:
-    """A note where the machine was less steady than is tolerated, by its reference operation's seconds."""
-    if unsteadiness(reference) <= tolerance.unsteadiness:
-        return []
-    low, high = np.percentile(reference, [10, 90])
-    return [
-        f"the machine was unsteady: the reference operation took {low * 1e3:.1f} ms at the 10th and "
-        f"{high * 1e3:.1f} ms at the 90th percentile"
-    ]
-
-
 def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     """Every criterion of the record's tolerance, and the verdicts.
 
@@ -144,7 +103,7 @@ def judge(v: Verification, resamples: int = RESAMPLES) -> Fidelity:
     forecast, model = _sides_of(v)
 
     def answer(question: Question, one: Sides) -> Answer:
-        checks = (_mismatches(v), _steadiness(v), *_decided(v, question, one))
+        checks = (_mismatches(v), steadiness(v), *_decided(v, question, one))
         verdict, reasons = _verdict(checks)
         configurations = tuple(
             Judged(
@@ -351,35 +310,6 @@ def _mismatches(v: Verification) -> Check:
         figure=Estimate(count, count, count),
         bound=bound,
         outcome="broken" if count > bound else "held",
-        sentence=sentence,
-    )
-
-
-def _steadiness(v: Verification) -> Check:
-    """Of the machine: whether others let the program's threads compute, and if so its reference operation."""
-    share, most = waiting(v), v.tolerance.waiting
-    if share > most:
-        return Check(
-            name="steadiness",
-            figure=Estimate(share, share, share),
-            bound=most,
-            outcome="undecided",
-            sentence=f"for {percent(share)} of the runs' time threads waited for a core that something else had, "
-            f"and {percent(most)} is allowed: end what computes beside a verification",
-        )
-    found, bound = unsteadiness(v.reference_seconds), v.tolerance.unsteadiness
-    sentence = "no reference operation was timed"
-    if v.reference_seconds:
-        low, high = np.percentile(v.reference_seconds, [10, 90])
-        sentence = (
-            f"the reference operation took {milliseconds(low, 1)} at the 10th and {milliseconds(high, 1)} at the 90th "
-            f"percentile, {number(found, 2)} times as long, and {number(bound, 2)} is allowed"
-        )
-    return Check(
-        name="steadiness",
-        figure=Estimate(found, found, found),
-        bound=bound,
-        outcome="held" if found <= bound else "undecided",
         sentence=sentence,
     )
 

@@ -30,10 +30,11 @@ from engine.record import Run
 from engine.runtime.pair import Pair
 from reports.verify import what_if_runs
 from reports.verify.audit import TIES, Gaps, audit
-from reports.verify.fidelity import by_prompt, sides, take_look, unsteady_note
+from reports.verify.fidelity import by_prompt, sides, take_look
 from reports.verify.interleaved import Measured, Prompted, RunSchedule, run_interleaved
 from reports.verify.looks import Looks, plan_looks
 from reports.verify.own_pace import replays_at_own_pace
+from reports.verify.steadiness import unsteady_note
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Compared, Foretold, Sample, Settling, Side, Timeline, Verification
 from reports.verify.written_texts import observe, on_these_prompts

@@ -1,6 +1,7 @@
 """The verdict on a verification in words: the questions, the answer with its reasons, and how the looks went."""
 
-from reports.verify.fidelity import Check, Fidelity, Question
+from reports.verify.check import Check
+from reports.verify.fidelity import Fidelity, Question
 from reports.verify.verification import Verification
 from reports.wording import listing, number, percent, plural
 
