@@ -284,6 +284,40 @@ def test_a_hand_over_delays_results_as_in_the_world_of_one_request(discipline: D
     assert served.runs[0].seconds == pytest.approx(simulate(policy, path, Setting(costs)).seconds)
 
 
+@given(
+    st.lists(st.tuples(policies, paths, st.integers(1, 20)), min_size=1, max_size=8),
+    st.integers(1, 5),
+    st.integers(4, 24),
+    st.sampled_from(DISCIPLINES),
+    st.floats(0.001, 3.0),
+)
+def test_a_hand_over_parts_nobody(
+    wanted: list[tuple[Settings, IndependentAcceptance, int]],
+    users: int,
+    rows: int,
+    discipline: Discipline,
+    hand_over: float,
+) -> None:
+    """One device hands over before it takes the next forward, so that whoever was in one may be in the next."""
+    arrivals = [Arrival(script(policy, path, prompt)) for policy, path, prompt in wanted]
+    with_it, without = (
+        serve(
+            arrivals,
+            COSTS,
+            Budget(rows, 4),
+            discipline,
+            shared=True,
+            users=users,
+            chunks=True,
+            hand_over=seconds,
+        )
+        for seconds in (hand_over, 0.0)
+    )
+    assert [(b.model, b.requests, b.rows) for b in with_it.batches] == [
+        (b.model, b.requests, b.rows) for b in without.batches
+    ]
+
+
 def test_ready_devices_overlap_what_lockstep_does_in_turn() -> None:
     """Drafts of a later request run while the target verifies for an earlier one."""
     policy = Settings(policy="speculative", draft_length=3)

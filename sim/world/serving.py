@@ -42,11 +42,12 @@ def serve(
     """Serve requests, which are numbered in the order given, on a device for each model or, `shared`, one for both.
 
     With `users` in a closed loop: each sends the next request of the list when its last one has ended. With `chunks`,
-    prompts are read in chunks beside what else there is. A job's result is known `hand_over` seconds behind its last
-    forward, in which its device does what else there is. While both devices compute, each is slowed as the `contention`
-    of a forward and a step of as many rows says. `drafts`: whether a draft model has a device; None: as scripts say, or
-    if some are written late. Without `kept`, what was written late is not, nor which requests each forward was of: a
-    service has its figures then, and no `Served.runs`. ConfigurationError if a request needs more slots than there are.
+    prompts are read in chunks beside what else there is. A device hands the results of a forward over in `hand_over`
+    seconds before it looks for the next one, as the engine's threads do. While both devices compute, each is slowed as
+    the `contention` of a forward and a step of as many rows says. `drafts`: whether a draft model has a device; None:
+    as scripts say, or if some are written late. Without `kept`, what was written late is not, nor which requests each
+    forward was of: a service has its figures then, and no `Served.runs`. ConfigurationError if a request needs more
+    slots than there are.
     """
     if drafts is None:
         drafts = any(
@@ -159,26 +160,19 @@ class _Service:
                     ended.append(work.request)
             note(model, start, env.now, requests, rows, unread)
             if ended and self.hand_over:
-                # In lockstep all wait for the results.
-                ready = scheduler.discipline == "ready"
-                self._at(self.hand_over, partial(self._end_jobs, ended, finish=not ready))
-                if ready:
-                    scheduler.finish()
-                    self._wake()
-            else:
-                self._end_jobs(ended)
+                yield env.timeout(self.hand_over)
+            self._end_jobs(ended)
             if self._answered:  # who got an answer may ask for more before a device begins its next forward
                 self._answered = False
                 yield env.timeout(0.0)
 
-    def _end_jobs(self, ended: Sequence[RequestProgress], finish: bool = True) -> None:
-        """Let jobs' results be known; `finish`: the batch that they ended with ends so, too."""
+    def _end_jobs(self, ended: Sequence[RequestProgress]) -> None:
+        """Let jobs' results be known, with which their batch has ended, too."""
         for request in ended:
             request.pending -= 1
             if not request.pending:
                 self._go_on(request)
-        if finish:
-            self.scheduler.finish()
+        self.scheduler.finish()
         self._admit()
 
     def _admit(self) -> None:
