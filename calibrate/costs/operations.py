@@ -202,11 +202,7 @@ def time_batched(
     line, wanted = _filler(context + tokens), _wanted(name)
 
     def judge() -> None:
-        unread = [text.rewind(line, context) for text in texts]
-        _read_together(
-            texts,
-            [t.read_by_forwards(u, tokens, wanted=wanted) for t, u in zip(texts, unread, strict=True)],
-        )
+        _judge(texts, [line] * sequences, context, tokens, wanted)
 
     def write() -> None:
         for step in range(steps):
@@ -214,15 +210,7 @@ def time_batched(
                 texts, [text.read_nodes_by_forwards(*_step(tokens, step), wanted) for text in texts]
             )
 
-    def sample() -> float:
-        start = time.perf_counter()
-        judge() if name == TARGET else write()
-        took = time.perf_counter() - start
-        for text in texts:
-            text.rewind([*line[:context], 0], context)
-        return took
-
-    return _repeat(sample, repeats, warm_ups)
+    return _repeat(_sample_of(judge if name == TARGET else write, texts, context), repeats, warm_ups)
 
 
 def time_chunked(
@@ -259,18 +247,38 @@ def _time_reads(host: Host, name: str, key: Key, repeats: int, warm_ups: int) ->
     texts = _fill_several(host.models[name], key.context, key.sequences, room=key.tokens)
     lines, wanted = [_filler(key.context + count) for count in key.counts], _wanted(name)
 
+    def read() -> None:
+        _judge(texts, lines, key.context, 1, wanted)
+
+    return _repeat(_sample_of(read, texts, key.context), repeats, warm_ups)
+
+
+def _sample_of(read: Callable[[], None], texts: "Sequence[CachedModel]", context: int) -> Callable[[], float]:
+    """How long it takes to `read` some more of texts, which forget it behind their `context` then."""
+
     def sample() -> float:
         start = time.perf_counter()
-        unread = [text.rewind(line, key.context) for text, line in zip(texts, lines, strict=True)]
-        _read_together(
-            texts, [t.read_by_forwards(u, 1, wanted=wanted) for t, u in zip(texts, unread, strict=True)]
-        )
+        read()
         took = time.perf_counter() - start
-        for text, line in zip(texts, lines, strict=True):
-            text.rewind([*line[: key.context], 0], key.context)
+        for text in texts:
+            text.rewind([*_filler(context), 0], context)
         return took
 
-    return _repeat(sample, repeats, warm_ups)
+    return sample
+
+
+def _judge(
+    texts: "Sequence[CachedModel]",
+    lines: Sequence[Sequence[int]],
+    context: int,
+    last: int,
+    wanted: "Wanted",
+) -> None:
+    """One forward over all texts, from behind their `context` to the ends of their lines, the `last` rows judged."""
+    unread = [text.rewind(line, context) for text, line in zip(texts, lines, strict=True)]
+    _read_together(
+        texts, [t.read_by_forwards(u, last, wanted=wanted) for t, u in zip(texts, unread, strict=True)]
+    )
 
 
 def _read_together(texts: "Sequence[CachedModel]", works: "Sequence[Forwards[Found]]") -> None:
