@@ -21,27 +21,13 @@ from engine.runtime.placement import Placement
 
 # A folder of before is brought up to version 1 by `calibrate.one_file`; 2 added both models over several sequences at
 # once (`DraftCosts.batched_together`), 3 prompts beside other rows (`chunked`) and the rows that are not scored.
-VERSIONS = History(
-    present=3, migrations={1: unchanged, 2: unchanged}, too_old="there was none before the first"
-)
+_BEFORE = dict.fromkeys((1, 2), unchanged)
+VERSIONS = History(present=3, migrations=_BEFORE, too_old="there was none before the first")
 MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
-TARGET_CELLS = (
-    "target",
-    "batched",
-    "chunked",
-    "draw",
-    "foresight",
-)  # what `PlacementCosts` holds of the target
-DRAFT_CELLS = (
-    "forward",
-    "batched",
-    "chunked",
-    "branch",
-    "burst",
-    "fork",
-    "draw",
-)  # and `DraftCosts` of a draft
+# What `PlacementCosts` holds of the target, and `DraftCosts` of a draft.
+TARGET_CELLS = ("target", "batched", "chunked", "draw", "foresight")
+DRAFT_CELLS = ("forward", "batched", "chunked", "branch", "burst", "fork", "draw")
 # A longer read is a prompt's, of which only the last row is judged; a shorter one is a line's, judged throughout.
 LONGEST_LINE = 32
 

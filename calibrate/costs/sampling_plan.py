@@ -38,8 +38,8 @@ MOST = 1 / 3
 WANTED = 0.02  # of a time, either side: what is sought
 NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 
-# What takes long, or whose set-up does; left out from the third lap on.
 SEVERAL = ("batched", "chunked", "prompts")  # operations of several sequences
+# What takes long, or whose set-up does; left out from the third lap on.
 DEAR = ("fork", *SEVERAL)
 STEPS = 4  # visits to it in a lap
 STEPS_BETWEEN = 2  # in a short one between laps
