@@ -7,6 +7,7 @@ ends with the choice of tokens on the host or waits, so that device work is over
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -213,22 +214,6 @@ def time_batched(
     return _repeat(_sample_of(judge if name == TARGET else write, texts, context), repeats, warm_ups)
 
 
-def time_chunked(
-    host: Host,
-    name: str,
-    tokens: int,
-    context: int,
-    sequences: int,
-    repeats: int,
-    warm_ups: int = WARM_UPS,
-) -> list[float]:
-    """One forward of `tokens` of a prompt, and of one of each other text, all of them behind `context` tokens.
-
-    The last row of each text is judged. So prompts are read in chunks beside what others write.
-    """
-    return _time_reads(host, name, Key("chunked", tokens, context, sequences), repeats, warm_ups)
-
-
 def time_prompts(
     host: Host,
     name: str,
@@ -236,14 +221,14 @@ def time_prompts(
     context: int,
     sequences: int,
     repeats: int,
+    operation: str,
     warm_ups: int = WARM_UPS,
 ) -> list[float]:
-    """The same of `tokens` of each text, which are all prompts."""
-    return _time_reads(host, name, Key("prompts", tokens, context, sequences), repeats, warm_ups)
+    """One forward of `tokens` of each text, or of a prompt's chunk beside one row of each other text, behind `context`.
 
-
-def _time_reads(host: Host, name: str, key: Key, repeats: int, warm_ups: int) -> list[float]:
-    """One forward of as many rows of each text as the `key` says, of which the last is judged."""
+    `operation` says which (`calibrate.cost_records.Key`). The last row of each text is judged.
+    """
+    key = Key(operation, tokens, context, sequences)
     texts = _fill_several(host.models[name], key.context, key.sequences, room=key.tokens)
     lines, wanted = [_filler(key.context + count) for count in key.counts], _wanted(name)
 
@@ -386,8 +371,8 @@ def visit(host: Host, operation: str, **arguments: Any) -> tuple[list[float], fl
 _OPERATIONS: dict[str, Callable[..., list[float]]] = {
     "forward": time_forward,
     "batched": time_batched,
-    "chunked": time_chunked,
-    "prompts": time_prompts,
+    "chunked": partial(time_prompts, operation="chunked"),
+    "prompts": partial(time_prompts, operation="prompts"),
     "branch": time_branches,
     "burst": time_burst,
     "fork": time_fork,
