@@ -1,14 +1,27 @@
 """The rule's errors, in simulated verifications whose truth is known, and what its limits are made of."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import binom
 
-from reports.verify.criteria import Sampled, Sides, findings, influences, log_speeds, paired, unpaired
+from reports.verify.criteria import (
+    APART,
+    Sampled,
+    Sides,
+    findings,
+    influences,
+    log_speeds,
+    mean_of_largest,
+    paired,
+    unpaired,
+)
 from reports.verify.fidelity import _level, take_look
 from reports.verify.looks import Looks, plan_looks
 from reports.verify.tolerance import Tolerance
@@ -123,15 +136,48 @@ def test_good_predictions_are_told_from_bad_ones() -> None:
     assert sum(f.get("median error") == "broken" for f in found) >= 16
 
 
+def alike(scatter: float, n: int) -> Sides:
+    """No errors, each known as well as the others, all of them scattering together."""
+    rows = np.full((COUNT, n), scatter / math.sqrt(n))
+    return Sides(TRUE, TRUE, (Sampled(np.zeros_like(rows), rows, n - 1.0),))
+
+
 def test_a_share_is_told_by_all_tests_where_none_fails() -> None:
     """Where every configuration is as well known, none is multiplied: the median's limit is each one's own."""
     n, scatter = 12, 0.01
-    rows = np.full((COUNT, n), scatter / math.sqrt(n))
-    sides = Sides(TRUE, TRUE, (Sampled(np.zeros_like(rows), rows, 11.0),))
-    found = {f.name: f for f in findings(sides, 0, STANDARD, lambda divisor: 0.025 / divisor, 0)}
-    own = math.expm1(-scatter * stdtrit(11.0, 0.025))
-    assert found["median error"].figure.high == pytest.approx(own)
-    assert found["nine in ten"].figure.high == pytest.approx(own)
+    found = {f.name: f for f in findings(alike(scatter, n), 0, STANDARD, lambda parts: 0.025 / parts, 0)}
+    low, high = (math.expm1(-scatter * stdtrit(n - 1.0, 0.025 * share)) for share in (1.0, 1.0 - APART))
+    for name in ("median error", "nine in ten"):
+        assert low <= found[name].figure.high <= high
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.05), st.floats(0.0, 0.05))
+@settings(max_examples=60, deadline=None)
+def test_the_limit_of_a_mean_is_no_less_than_that_of_any_mean(seed: int, common: float, own: float) -> None:
+    """Of all sets of three of six errors and all their signs; ascent may end beneath the highest, by a tenth."""
+    rng = np.random.default_rng(seed)
+    rows = own * rng.standard_normal((6, 5)) + common * rng.standard_normal(5)
+    sides = Sides(0.03 * rng.standard_normal(6), np.zeros(6), (Sampled(rows, np.zeros_like(rows), 4.0),))
+    errors = np.expm1(sides.errors)
+    most = 0.0
+    for chosen in itertools.combinations(range(6), 3):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            form = np.zeros((1, 6))
+            form[0, list(chosen)] = np.array(signs) / 3.0
+            scatter, freedom = sides.scatter(form * (1.0 + errors), -form * (1.0 + errors))
+            most = max(most, float(form[0] @ errors - scatter[0] * stdtrit(freedom[0], 0.02)))
+    found = mean_of_largest(sides, 3, 0.02)
+    assert 0.9 * most <= found <= most * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize("mood", [0.0, 0.05])
+def test_small_errors_are_told_by_their_mean(mood: float) -> None:
+    """Of 26 errors of 1.2% in the median the median is held in most runs of 24 prompts that scatter by 5% each, where
+    single errors are known to some 2%; by single ones alone it was in none of 20."""
+    speeds = np.linspace(3.0, 5.0, 26)
+    errors = np.random.default_rng(0).normal(0.0, 0.012 / 0.6745, 26)
+    found = [simulate(errors, s, own=False, noise=0.035, speeds=speeds, mood=mood / 2.0) for s in range(20)]
+    assert sum(f.get("median error") == "held" for f in found) >= 11
 
 
 def test_limits_of_a_forecast_hold_both_samples() -> None:

@@ -2,7 +2,8 @@
 
 A verification of loads asks one question: is the model right, given the machine's speed meanwhile? Both sides have the
 same texts, so each sample of the requests is a pair, and limits are those of `reports.verify.criteria`, with samples
-in the place of prompts.
+in the place of prompts. They are few, so how much they scatter is told by all loads and configurations together
+(`reports.verify.shared_scatter`).
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from reports.load.verifying import ComparedLoad
 from reports.verify.criteria import Finding, Sides, median_error, paired, tail_error
 from reports.verify.fidelity import Word
 from reports.verify.looks import ERROR
+from reports.verify.shared_scatter import with_shared_scatter
 from scenarios.served import Batching
 from sim.sweeps.served_outcome import gain, objective_at
 
@@ -92,7 +94,9 @@ def _sides(compared: Sequence[ComparedLoad], figure: str) -> Sides:
         np.array([[of(m) for m in getattr(one, side).samples] for one in compared])
         for side in ("predicted", "measured")
     )
-    return paired((predicted, np.ones_like(predicted)), (measured, np.ones_like(measured)))
+    return with_shared_scatter(
+        paired((predicted, np.ones_like(predicted)), (measured, np.ones_like(measured)))
+    )
 
 
 def _regrets(compared: Sequence[ComparedLoad]) -> list[Regret]:

@@ -9,6 +9,11 @@ Heller 2008, Screening for partial conjunction hypotheses), combined by Simes' r
 the i-th smallest counts (n - k + 1) / i times, and the least of these is the p-value. So where all n are small, none is
 multiplied. The rule holds where tests depend on each other positively, as these do: a slow minute of the machine falls
 on all configurations. That a size is within a bound is shown by equivalence tests (Schuirmann 1987).
+
+Simes' rule asks that single configurations are known well. Many that are known less well tell as much together: the
+k-th size of n is at most the mean of the sizes from the k-th on, and a mean's scatter is a small part of each one's. So
+a mean's limit holds as well, and the lesser of the two counts. The mean has most of the error to spend, as it is
+what decides unless a few errors are many times as large as the rest.
 """
 
 import math
@@ -25,6 +30,7 @@ from reports.verify.tolerance import Tolerance
 
 DRAWS = 2000  # of the normal law by which rank correlations scatter
 CRITERIA = 4  # that prompts decide, among which the chance of a wrong FAIL is divided
+APART = 0.2  # of the error that Simes' rule spends, and the mean of sizes the rest
 MOST_LOG = 100.0  # of a ratio, as good as infinite
 
 Level = Callable[[float], float]  # the level of a test at this look, given a divisor of the whole error
@@ -225,10 +231,44 @@ def _size(sides: Sides, place: int, value: float, level: Level) -> Estimate:
 
     # Simes' rule for "so many lie within", whose tests that count are those of the others and of the last of them.
     others = count - place + 1
-    most = min(sizes_within(level(others / i))[place - 2 + i] for i in range(1, others + 1))
+    apart = min(sizes_within(level(others / i / APART))[place - 2 + i] for i in range(1, others + 1))
+    most = min(apart, mean_of_largest(sides, others, level(1.0 / (1.0 - APART))))
     # For "more than the others lie beyond"; on either side, hence the 2.
     least = max(sizes_beyond(level(2.0 * CRITERIA * place / i))[place - i] for i in range(1, place + 1))
     return Estimate(value, float(least), float(most))
+
+
+def mean_of_largest(sides: Sides, count: int, of: float) -> float:
+    """The limit, of level `of`, of the mean of the `count` largest sizes.
+
+    It is the largest limit that a mean of any so many errors has, with any signs: which errors are the largest and what
+    signs they truly have is not known where errors are no larger than their scatter, and a slow minute that falls on
+    all counts most where all are alike. A limit is convex in the weights of the mean, and so grows with each step to
+    those that are best along its slope. Steps begin at the errors as they were measured, at all of one sign, and at
+    what each text did to them.
+    """
+    errors = np.expm1(sides.errors)
+    rows = (
+        np.hstack([source.predicted - source.measured for source in sides.sources]) * (1.0 + errors)[:, None]
+    )
+    alike = np.full((len(errors), 1), 2.0 * np.abs(errors).max())
+    starts = np.hstack([errors[:, None], errors[:, None] + alike, errors[:, None] - alike, rows, -rows])
+    return max(_climb(sides, errors, rows, slope, count, of) for slope in starts.T)
+
+
+def _climb(sides: Sides, errors: Floats, rows: Floats, slope: Floats, count: int, of: float) -> float:
+    """The largest limit that steps reach from this slope; `rows`: by which `errors` scatter."""
+    highest = -math.inf
+    while True:
+        chosen = np.argsort(np.abs(slope))[-count:]
+        form = np.zeros(len(errors))
+        form[chosen] = np.copysign(1.0 / count, slope[chosen])
+        scatter, freedom = sides.scatter(*(side[None] * (1.0 + errors) for side in (form, -form)))
+        reach = -float(stdtrit(freedom[0], of))
+        limit = float(form @ errors) + reach * float(scatter[0])
+        if limit <= highest or not scatter[0]:
+            return max(highest, limit)
+        highest, slope = limit, errors + reach * (rows @ (rows.T @ form)) / scatter[0]
 
 
 def _share(logarithm: Floats) -> Floats:
