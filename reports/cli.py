@@ -95,7 +95,8 @@ def verify(
     from reports.tables import console, print_fidelity, verified_summary, verified_table
     from reports.verify.fidelity import EXIT_CODES, judge
     from reports.verify.looks import LOOKS
-    from reports.verify.run import Plan, count_steps, is_verified, longest_text
+    from reports.verify.plan import Plan
+    from reports.verify.run import count_steps, is_verified, longest_text
     from reports.verify.run import verify as run
     from reports.verify.settle import choose_drafts, contestants, settle
     from reports.verify.tolerance import read_tolerance

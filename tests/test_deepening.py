@@ -35,7 +35,8 @@ from reports.compare.compare_tables import print_comparisons
 from reports.compare.pairing import compare
 from reports.page import report
 from reports.tables import verified_summary
-from reports.verify.run import Plan, verify
+from reports.verify.plan import Plan
+from reports.verify.run import verify
 from reports.verify.verification import Verification, load_verification, save_verification
 from scenarios.schema import Scenario
 from sim.search.grid import Grid

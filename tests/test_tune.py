@@ -18,7 +18,7 @@ from engine.configuration import Configuration
 from engine.errors import ConfigurationError
 from engine.policies.tree_drafting import best_shape
 from engine.runtime.placement import Placement
-from sim.search.grid import Grid, has_helpers, simplicity
+from sim.search.grid import PARALLEL, Grid, has_helpers, simplicity
 from sim.search.objectives import OBJECTIVES, Bounds, Objective
 from sim.search.tune import LEAD, Tuning, tune
 from sim.search.tuned import TunedConfiguration, load_tuned, save_tuned
@@ -254,6 +254,16 @@ def test_each_method_is_listed_as_published() -> None:
             best.setdefault((s.configuration.policy, s.configuration.draft), s.configuration)
     assert len(best) >= 9
     assert set(best.values()) <= run
+
+
+def test_parallel_methods_are_listed_on_separate_devices() -> None:
+    """With each draft, however few are listed and wherever they are fastest: what runs at once has to be verified."""
+    result = tune(artifact(prompts=5, tokens=30), SMALL, jobs=1, listed=24)
+    run = {s.configuration for s in [result.chosen, *result.baselines, *result.others]}
+    listed = {(c.policy, c.draft) for c in run if c.policy in PARALLEL and c.placement == "at-once"}
+    drafts = {c.draft for c in run if c.draft}
+    assert len(drafts) >= 2
+    assert listed == set(itertools.product(PARALLEL, drafts))
 
 
 def test_a_tie_goes_to_the_simplest() -> None:

@@ -22,7 +22,8 @@ from reports.verify.error_budget import split_error
 from reports.verify.fidelity import judge
 from reports.verify.looks import Looks, plan_looks
 from reports.verify.paired_runs import find_runs, open_replay
-from reports.verify.run import Plan, _changed, configurations, is_verified, longest_text, verify
+from reports.verify.plan import Plan
+from reports.verify.run import _changed, configurations, is_verified, longest_text, verify
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import VERSION, Settling, load_verification, replay_folder, save_verification
 from scenarios.what_if import WhatIf

@@ -27,7 +27,8 @@ from reports.bench.benchmark import bench
 from reports.bench.benchmark_effort import BenchmarkEffort, Prompts
 from reports.bench.benchmark_record import Benchmark, figures
 from reports.bench.contestants import MODES
-from reports.verify.run import Plan, verify
+from reports.verify.plan import Plan
+from reports.verify.run import verify
 from sim.search.grid import Grid
 from sim.search.tune import tune
 from sim.search.tuned import TunedConfiguration

@@ -6,18 +6,16 @@ tell (`calibrate.costs.drift`). The runs themselves have no part in it.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from calibrate.artifact import Artifact
-from calibrate.costs.drift import Drift, adjusted_for_drift, drifts
+from calibrate.costs.drift import Drift
 from calibrate.costs.lengths import check_lengths, with_positions
 from calibrate.hardware import hardware, model_digest, same_hardware, software
 from calibrate.prompts import Prompt
 from calibrate.provenance import outdated
 from calibrate.revision import engine_revision
-from calibrate.trace_records import Trace
 from calibrate.traces.observation import Text
 from calibrate.traces.texts import WARM_UP_TOKENS
 from engine.configuration import Configuration
@@ -30,39 +28,18 @@ from engine.record import Run
 from engine.runtime.pair import Pair
 from reports.verify import what_if_runs
 from reports.verify.audit import TIES, Gaps, audit
-from reports.verify.fidelity import by_prompt, sides, take_look
-from reports.verify.interleaved import Measured, Prompted, RunSchedule, run_interleaved
+from reports.verify.interleaved import Prompted, RunSchedule, run_interleaved
 from reports.verify.looks import Looks, plan_looks
-from reports.verify.own_pace import replays_at_own_pace
+from reports.verify.plan import Plan
 from reports.verify.steadiness import unsteady_note
-from reports.verify.tolerance import Tolerance
-from reports.verify.verification import Compared, Foretold, Sample, Settling, Side, Timeline, Verification
-from reports.verify.written_texts import observe, on_these_prompts
+from reports.verify.verification import Compared, Foretold, Sample, Side, Timeline, Verification
+from reports.verify.watch import Watch
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
 from sim.search.tuned import TunedConfiguration
 from sim.world.replay import Replay
 
 CHANGE = 0.03  # of what depends on the machine alone, beyond which a reader is told of it
-STANDARD = Tolerance()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is run: tokens of text at most, repeats of every prompt, and the seed of the order and the intervals.
-
-    `tolerance`: what will be called a good prediction, and too noisy a run. `settling`: the drafts on which the
-    published claims are put to the test, if they are (`reports.verify.settle`). `looks`: how often it is looked whether
-    all is decided, the last time with all prompts (`reports.verify.looks`); `minutes` of runs, at most; none: no limit.
-    """
-
-    max_tokens: int
-    repeats: int
-    seed: int = 0
-    tolerance: Tolerance = STANDARD
-    settling: Settling | None = None
-    looks: int = 1
-    minutes: float | None = None
 
 
 class Verified(NamedTuple):
@@ -156,7 +133,7 @@ def verify(
         pair.generate(configuration, ids[0], max_tokens=WARM_UP_TOKENS, sampling=sampling[0])
         advance("warming up")
     prompted = Prompted(ids, sampling, plan.max_tokens, tokenizer.end_tokens)
-    watch = _Watch(pair, artifact, prompts, ids, sampling, plan, temperature, calibrated)
+    watch = Watch(pair, artifact, prompts, ids, sampling, plan, temperature, calibrated)
     schedule = RunSchedule(
         watch.looks.planned, math.inf if plan.minutes is None else 60.0 * plan.minutes, watch.look
     )
@@ -185,7 +162,7 @@ def verify(
                 as_calibrated=speed(calibrated[configuration]),
                 predicted=_side(configuration, predicted),
                 replayed=ratio_of_sums(replayed[configuration].tokens, replayed[configuration].seconds),
-                forecast=_foretold(calibrated[configuration]),
+                forecast=Foretold.of(calibrated[configuration]),
                 replays=replayed[configuration],
                 measured=_side(configuration, _runs(samples), [s.prompt for s in mine]),
                 samples=mine,
@@ -239,75 +216,6 @@ def verify(
         settling=plan.settling,
     )
     return Verified(verification, own)
-
-
-@dataclass
-class _Watch:
-    """What the looks of a run go by, and what they found: the last one's pace, the calibration and the measured texts
-    at that pace, and replays of each text at the pace of its own runs."""
-
-    pair: Pair
-    artifact: Artifact
-    prompts: Sequence[Prompt]
-    ids: Sequence[list[int]]
-    sampling: Sequence[Sampling]
-    plan: Plan
-    temperature: float
-    calibrated: Mapping[Configuration, list[Run]]
-    looks: Looks = field(init=False)
-    traces: list[Trace] = field(default_factory=list)
-    pace: tuple[Drift, ...] = ()
-    now: Artifact = field(init=False)
-    own: Artifact = field(init=False)
-    replayed: dict[Configuration, Foretold] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        planned = plan_looks(len(self.prompts), self.plan.looks)
-        self.looks = Looks(planned=planned, minutes=self.plan.minutes)
-
-    def look(self, found: Measured, count: int, last: bool) -> bool:
-        """Whether everything is decided after so many prompts."""
-        unseen = range(len(self.traces), count)
-        self.traces += observe(self.pair, self.ids, self.sampling, found.samples, unseen)
-        self.pace = tuple(drifts(self.artifact.costs, found.steps))
-        self.now = adjusted_for_drift(self.artifact, self.pace, found.crowds)
-        prompts, ids = self.prompts[:count], self.ids[:count]
-        self.own = on_these_prompts(
-            self.now, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
-        )
-        as_it_was = on_these_prompts(
-            self.artifact, prompts, ids, self.traces, self.plan.max_tokens, self.temperature
-        )
-
-        def replay_all(artifact: Artifact) -> dict[Configuration, list[Run]]:
-            world = Replay(at_temperature(artifact, self.temperature), seed=self.plan.seed)
-            return {c: world.runs(c) for c in found.samples}
-
-        self.replayed = replays_at_own_pace(
-            as_it_was, self.pace, found.crowds, found.samples, found.timed, replay_all
-        )
-        recorded = at_temperature(self.artifact, self.temperature).recorded
-        taken = take_look(
-            self.looks,
-            *sides(
-                [by_prompt(mine) for mine in found.samples.values()],
-                [p.kind for p in prompts],
-                [_foretold(runs) for runs in self.calibrated.values()],
-                [p.kind for p in recorded.prompts],
-                list(self.replayed.values()),
-            ),
-            prompts=count,
-            chosen=0,  # the first of `configurations`
-            tolerance=self.plan.tolerance,
-            seed=self.plan.seed,
-            last=last,
-        )
-        self.looks = self.looks.model_copy(update={"taken": (*self.looks.taken, taken)})
-        return taken.decided
-
-
-def _foretold(runs: Sequence[Run]) -> Foretold:
-    return Foretold(tokens=tuple(len(run.tokens) for run in runs), seconds=tuple(run.seconds for run in runs))
 
 
 def _check(artifact: Artifact, tuned: TunedConfiguration, prompts: Sequence[Prompt], plan: Plan) -> None:

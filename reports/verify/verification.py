@@ -70,6 +70,11 @@ class Foretold(FrozenRecord):
     tokens: tuple[int, ...]
     seconds: tuple[float, ...]
 
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "Foretold":
+        """Those of simulated runs, a text each."""
+        return cls(tokens=tuple(len(run.tokens) for run in runs), seconds=tuple(run.seconds for run in runs))
+
 
 class Compared(FrozenRecord):
     """A configuration and why it is here ("chosen", "baseline", "other"), predicted and measured.

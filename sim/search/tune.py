@@ -19,7 +19,7 @@ from engine.progress import Progress
 from engine.runtime.placement import Placement
 from scenarios.what_if import WhatIf
 from sim.acceptance.temperature import at_temperature
-from sim.search.grid import Grid, Restriction, has_helpers, simplicity, spread
+from sim.search.grid import PARALLEL, Grid, Restriction, has_helpers, simplicity, spread
 from sim.search.objectives import Bounds, Objective, Occupancy, compare, cost, front, within
 from sim.search.processes import ParallelReplay, usable_processes
 from sim.world.replay import NO_CHANGE, Replay, Tally, replay_notes
@@ -86,7 +86,7 @@ class Tuning:
     that no other one is better than in tokens/s, in tokens/s for each device and in waste (see `Scored.traded`),
     fastest first. `baselines`: autoregressive decoding in each placement, the better first, and the best of each
     other policy and draft. `others`: some more, for `verify` to test predictions on: first the best of each policy and
-    draft as published, without helpers, and then a spread over the grid.
+    draft as published, without helpers, parallel ones on separate devices, and then a spread over the grid.
     `system`, of which `title` is the name that people write: the serving system whose methods alone were searched.
     `scored`: the whole grid; first those replayed on all `prompts`, each part best first.
     """
@@ -368,10 +368,17 @@ def _rate(part: Sequence[float], whole: Sequence[float]) -> Estimate:
 
 
 def _others(taken: Sequence[Configuration], scored: Sequence[Scored], count: int) -> list[Configuration]:
-    """Up to `count` beside those taken: the best of each policy and draft as published, then what is far from all."""
+    """Up to `count` beside those taken: the best of each policy and draft as published, then what is far from all.
+
+    First of all those that draft while the target verifies, where they do so: the search may place every one of them
+    in turn, and then nothing that is verified would tell of what the models do to each other.
+    """
     published = [s for s in scored if s.configuration.drafts and not has_helpers(s.configuration)]
-    first = [s.configuration for s in _first_of_each(published, 1)]
-    first = [c for c in first if c not in taken][:count]
+    at_once = [
+        s for s in published if s.configuration.policy in PARALLEL and s.configuration.placement != "in-turn"
+    ]
+    first = [s.configuration for s in (*_first_of_each(at_once, 1), *_first_of_each(published, 1))]
+    first = [c for c in dict.fromkeys(first) if c not in taken][:count]
     rest = [s.configuration for s in scored if s.configuration not in first]
     return [*first, *spread([*taken, *first], rest, count - len(first))]
 
