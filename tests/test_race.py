@@ -34,12 +34,14 @@ PROMPTS = [[number] for number in range(5)]
 
 @dataclass
 class Timed:
-    """Takes `seconds` (users, draft tokens) for a load; from its call `fails_at` on it fails."""
+    """Takes `seconds` (users, draft tokens) for a load; from its call `fails_at` on it fails, or if it is to draft more
+    than `most`."""
 
     title: str
     seconds: Callable[[int, int], float]
     ours: bool = False
     fails_at: int = 10**9
+    most: int = 10**9
     calls: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
     kept: list[set[int]] = field(default_factory=list)
 
@@ -49,7 +51,7 @@ class Timed:
 
     def serve(self, prompts: Sequence[Sequence[int]], tokens: int, draft_tokens: int) -> Answer:
         self.calls.append((tuple(prompt[0] for prompt in prompts), draft_tokens))
-        if len(self.calls) > self.fails_at:
+        if len(self.calls) > self.fails_at or draft_tokens > self.most:
             raise SpecBranchError(f"{self.title} ended.")
         texts = tuple((prompt[0],) * tokens for prompt in prompts)
         return Answer(texts, self.seconds(len(prompts), draft_tokens), 1.0 + draft_tokens)
@@ -88,7 +90,7 @@ def test_all_are_asked_for_the_same_and_the_fastest_draft_length_is_chosen_by_lo
     assert lengths == {("ours", 1): 4, ("ours", 2): 0, ("theirs", 1): 2, ("theirs", 2): 2}
     assert (ours.kept, theirs.kept) == ([{0, 4}], [{2}])
     assert len(run.tried) == 2 * 2 * 3
-    tries = len(plan.users) * len(plan.lengths)
+    tries = 2 * len(plan.users) * len(plan.lengths)  # each warmed up
     assert [prompts for prompts, _ in ours.calls] == [prompts for prompts, _ in theirs.calls]
     assert [prompts for prompts, _ in ours.calls[tries:]] == [(1,), (2, 3), (2,), (4, 0), (3,), (1, 2)]
     one = speeds[0]
@@ -107,7 +109,7 @@ def test_whoever_serves_first_changes_from_load_to_load() -> None:
         return Timed(title, seconds, ours=title == "a")
 
     race(timed("a"), timed("b"), timed("c"), plan=Plan(users=(1,), tokens=1, rounds=3))
-    assert order[3:] == [*"abc", *"bca", *"cab"]
+    assert order[6:] == [*"abc", *"bca", *"cab"]
 
 
 @pytest.mark.parametrize("fails_at", [0, 3])
@@ -122,6 +124,16 @@ def test_a_rival_that_fails_drops_out(fails_at: int) -> None:
     assert len(theirs.calls) == fails_at + 1
     assert theirs.kept[-1] == set()
     assert list(verdicts(part(speeds))) == []
+
+
+def test_a_draft_length_that_fails_is_left_out() -> None:
+    """As where memory lacks for one more process; the rival races with what it could serve."""
+    theirs = Timed("theirs", lambda users, length: 1.0 / (1 + length), most=2)
+    ours = Timed("ours", lambda users, length: 1.0, ours=True)
+    speeds, run = race(ours, theirs, plan=Plan(users=(1,), tokens=2, rounds=1, lengths=(0, 2, 4)))
+    assert [(one.engine, one.draft_tokens) for one in speeds] == [("ours", 0), ("theirs", 2)]
+    assert run.missing == ["theirs ended. It was to draft 4 tokens."]
+    assert {length for title, _, length, _ in run.tried if title == "theirs"} == {0, 2}
 
 
 def test_ours_failing_is_no_race() -> None:

@@ -22,6 +22,7 @@ from reports.race.process import Answer
 
 AIM = 1.25  # times the better rival
 BYTES = 2  # of a weight: all engines are given 16 bits
+WARM_TOKENS = 4  # of the texts that are written before a draft length is timed
 REST_SECONDS = 0.3  # before a load is served: threads of who served before look for work that long
 VERSION = 1
 
@@ -163,33 +164,57 @@ class Race:
         return [self._speeds(contestant, users) for users in plan.users for contestant in self._racing]
 
     def _choose(self, contestant: Contestant) -> None:
-        """Serve each load once with each draft length, which warms up what is measured later."""
+        """Serve each load once with each draft length, behind some tokens that warm it up.
+
+        A length that a rival fails to draft is none of its own; one that fails at all of them drops out.
+        """
         plan, total = self.plan, len(self.contestants) * len(self.plan.users) * len(self.plan.lengths)
-        seconds: dict[int, dict[int, float]] = {users: {} for users in plan.users}
+        seconds: dict[int, dict[int, float]] = {}
         for length in plan.lengths:
-            for users in plan.users:
-                self.show("trying draft lengths", len(self.tried), total)
-                answer = self._serve(contestant, users, 0, length)
-                if answer is None:
-                    return
-                seconds[users][length] = answer.seconds
-                self.tried.append((contestant.title, users, length, users * plan.tokens / answer.seconds))
-        for users, of in seconds.items():
-            self._best[contestant.title, users] = min(of, key=of.__getitem__)
+            self.show("trying draft lengths", len(self.tried), total)
+            try:
+                seconds[length] = {users: self._try(contestant, users, length) for users in plan.users}
+            except SpecBranchError as error:
+                self._note(contestant, error, f" It was to draft {length} tokens." if length else "")
+                contestant.keep(seconds)
+                continue
+            tokens = {users: users * plan.tokens for users in plan.users}
+            self.tried += [
+                (contestant.title, users, length, tokens[users] / took)
+                for users, took in seconds[length].items()
+            ]
+        if not seconds:
+            self._racing.remove(contestant)
+            return
+        for users in plan.users:
+            self._best[contestant.title, users] = min(seconds, key=lambda length: seconds[length][users])
         contestant.keep({self._best[contestant.title, users] for users in plan.users})
+
+    def _try(self, contestant: Contestant, users: int, length: int) -> float:
+        """Seconds of a load; what is compiled, laid out or filled for it first has been by then."""
+        for tokens in (WARM_TOKENS, self.plan.tokens):
+            answer = self._ask(contestant, users, 0, length, tokens)
+        return answer.seconds
 
     def _serve(self, contestant: Contestant, users: int, number: int, length: int) -> Answer | None:
         """None if it failed, and is no contestant any more."""
-        time.sleep(self.rest)
         try:
-            return contestant.serve(asked(self.prompts, users, number), self.plan.tokens, length)
+            return self._ask(contestant, users, number, length, self.plan.tokens)
         except SpecBranchError as error:
-            if contestant.ours:
-                raise
-            self.missing.append(str(error))
+            self._note(contestant, error)
             self._racing.remove(contestant)
             contestant.keep(())
             return None
+
+    def _ask(self, contestant: Contestant, users: int, number: int, length: int, tokens: int) -> Answer:
+        time.sleep(self.rest)
+        return contestant.serve(asked(self.prompts, users, number), tokens, length)
+
+    def _note(self, contestant: Contestant, error: SpecBranchError, more: str = "") -> None:
+        """That a rival failed. SpecBranchError if ours did."""
+        if contestant.ours:
+            raise error
+        self.missing.append(f"{error}{more}")
 
     def _speeds(self, contestant: Contestant, users: int) -> Speeds:
         answers, first = (

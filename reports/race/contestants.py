@@ -19,7 +19,6 @@ from reports.race.environments import Rival, Tell, environment, model_for
 from reports.race.process import Answer, RivalProcess
 
 OURS = "SpecBranch Lab"
-WARM_TOKENS = 4  # of the text that a process writes before any is measured
 
 
 class Contestant(Protocol):
@@ -103,7 +102,6 @@ class Theirs:
         key = self._key(draft_tokens)
         if key not in self._processes:
             self._processes[key] = self._start(key)
-            self._processes[key].serve(prompts[:1], WARM_TOKENS, draft_tokens)
         return self._processes[key].serve(prompts, tokens, draft_tokens)
 
     def _key(self, draft_tokens: int) -> int:
