@@ -207,6 +207,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert load_record(path) == record
     shown = markdown(record)
     assert "| 4 | theirs | 49 (48 to 50) | 1.95 (" in shown
+    assert "`specbranch bench-load`, 2 rounds." in shown
     assert "vLLM could not be installed." in shown
     path.write_text("{}")
     with pytest.raises(SpecBranchError, match="no record of 'bench-load'"):

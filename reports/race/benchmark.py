@@ -65,6 +65,8 @@ class Speeds(FrozenRecord):
 class Part(FrozenRecord):
     """A pair's race: `speeds` by load, what is `missing` and why, and what it took to choose draft lengths.
 
+    `created`: the day, as ISO 8601 has it; none up to version 0.10.0.
+
     `tried`: tokens/s of each engine, users and tokens drafted, once. `bandwidths`: bytes read a second before the race
     and behind it; `products`: pairs of numbers multiplied a second, if our compiled loops run here.
     """
@@ -79,6 +81,7 @@ class Part(FrozenRecord):
     target_parameters: int
     draft_parameters: int
     remarks: tuple[str, ...] = ()
+    created: str | None = None
 
     def limits(self, speeds: Speeds) -> tuple[float, float | None] | None:
         """Tokens/s if a round took only the reading of its weights, once a step, and if only its products.

@@ -1,6 +1,7 @@
 """A race from its beginning to its record: the pair is loaded by all, and the speed of memory is measured."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from calibrate.hardware import hardware
@@ -70,6 +71,7 @@ def run_part(
         target_parameters=parameters(target),
         draft_parameters=parameters(draft) if draft else 0,
         remarks=remarks(target),
+        created=datetime.now(UTC).date().isoformat(),
     )
     here = hardware()
     same = before is not None and (before.hardware, before.max_tokens) == (here, plan.tokens)

@@ -5,7 +5,7 @@ from itertools import groupby
 from textwrap import fill
 
 from reports.race.benchmark import AIM, BYTES, LoadBenchmark, Part, Speeds
-from reports.wording import estimated
+from reports.wording import estimated, plural
 
 WIDTH = 118  # of prose
 
@@ -45,7 +45,9 @@ def markdown(b: LoadBenchmark) -> str:
 
 def lines(part: Part) -> Iterator[str]:
     """A pair's race."""
-    yield from (f"## {part.title}", "", f"`{part.command}`", "")
+    day = f", {part.created}" if part.created else ""
+    rounds = max((len(speeds.seconds) for speeds in part.speeds), default=0)
+    yield from (f"## {part.title}", "", f"`{part.command}`{day}, {plural(rounds, 'round')}.", "")
     drafts = any(speeds.draft_tokens for speeds in part.speeds)
     columns = [
         "requests",
@@ -83,7 +85,7 @@ def lines(part: Part) -> Iterator[str]:
     )
     yield from (fill(f"Note: {note.removesuffix('.')}.", WIDTH) for note in (*part.remarks, *part.missing))
     if drafts:
-        yield from ("", "Draft lengths that were tried, once each, in tokens/s:", "")
+        yield from ("", "Draft lengths that were tried, once each when warm, in tokens/s:", "")
         yield from _tries(part)
     yield ""
 
