@@ -39,7 +39,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 check: lint
 	$(PYTEST) -m "not processes and not slow"
 
-# All but what is long and rare, in six minutes on two cores once the default target is there.
+# All but what is long and rare, in six to thirteen minutes on two cores once the default target is there.
 test: lint
 	$(PYTEST) -m "not slow"
 
@@ -67,7 +67,7 @@ bench-load: setup
 	$(BIN)/specbranch bench-load --markdown docs/load-benchmark.md
 	$(BIN)/specbranch bench-load --deepen 6 --markdown docs/load-benchmark.md
 
-# Two calibrations in a row and one under load, in some 25 minutes; writes docs/calibration.md.
+# Two calibrations in a row and one under load, in some ten minutes; writes docs/calibration.md.
 bench-calibration: setup
 	$(BIN)/specbranch bench-calibration --markdown docs/calibration.md
 
