@@ -21,7 +21,7 @@ from engine.service_metrics import FIGURES, estimates
 from reports.load import verifying
 from reports.load.load_fidelity import BOUNDS, judge_loads
 from reports.load.load_page import opening, render, write_verified
-from reports.load.load_tables import regret_said
+from reports.load.load_tables import regret_said, said
 from reports.load.ranking import settings
 from reports.load.verifying import (
     ComparedLoad,
@@ -186,6 +186,30 @@ def test_the_verdict_follows_from_errors_and_their_scatter(
             figures = (one.predicted.figures[bound.figure].value, one.measured.figures[bound.figure].value)
             assert one.error(bound.figure) == pytest.approx(figures[0] / figures[1] - 1.0)
             assert bound.figure in FIGURES
+
+
+@pytest.mark.parametrize(
+    ("waited", "reference", "said_to_be"),
+    [
+        (0.06, (1e-3, 1e-3), "for 6.0% of the runs' time threads waited for a core"),
+        (0.01, (1e-3, 1e-3, 2e-3), "and 1.30 is allowed"),
+    ],
+)
+def test_an_unsteady_machine_decides_nothing(
+    tmp_path: Path, waited: float, reference: tuple[float, ...], said_to_be: str
+) -> None:
+    """By the rule of `verify`, whatever was predicted: what is far off, too."""
+    outcomes = serve(tmp_path, samples=6)[0][1]
+    rng = np.random.default_rng(0)
+    scattered = [np.exp(0.001 * rng.standard_normal(6)) for _ in outcomes]
+    for off in (1.0, 1.5):
+        compared = [
+            ComparedLoad(o, o, at(o, off * s), waited) for o, s in zip(outcomes, scattered, strict=True)
+        ]
+        found = judge_loads(compared, reference)
+        assert found.verdict == "TOO NOISY TO TELL"
+        assert said_to_be in said(found)
+        assert judge_loads([replace(one, waited=0.01) for one in compared]).verdict != "TOO NOISY TO TELL"
 
 
 def test_regret_is_what_the_predicted_best_lacks_of_the_measured_one(tmp_path: Path) -> None:

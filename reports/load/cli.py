@@ -60,4 +60,4 @@ def verify_load(
     else:
         print_verified(console(), loaded.title, verified)
         print(f"written to {out}")
-    raise typer.Exit(EXIT_CODES[judge_loads(verified.compared).verdict])
+    raise typer.Exit(EXIT_CODES[judge_loads(verified.compared, verified.reference_seconds).verdict])

@@ -8,6 +8,7 @@ in the place of prompts. They are few, so how much they scatter is told by all l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,13 @@ from engine.naming import in_words
 from engine.runtime.workload import Arrivals
 from engine.service_metrics import FIGURES
 from reports.load.verifying import ComparedLoad
+from reports.verify.check import Check
 from reports.verify.criteria import Finding, Sides, median_error, paired, tail_error
 from reports.verify.fidelity import Word
 from reports.verify.looks import ERROR
 from reports.verify.shared_scatter import with_shared_scatter
+from reports.verify.steadiness import steadiness_of
+from reports.verify.tolerance import Tolerance
 from scenarios.served import Batching
 from sim.sweeps.served_outcome import gain, objective_at
 
@@ -61,15 +65,19 @@ class Regret:
 
 @dataclass(frozen=True)
 class LoadFidelity:
-    """All criteria, the verdict on them, and the regret at each load."""
+    """All criteria, the verdict on them, and the regret at each load; `steadiness`: of the machine."""
 
     verdict: Word
+    steadiness: Check
     checks: tuple[LoadCheck, ...]
     regrets: tuple[Regret, ...]
 
 
-def judge_loads(compared: Sequence[ComparedLoad]) -> LoadFidelity:
-    """FAIL for a criterion that is broken, else TOO NOISY TO TELL for one that is open, else PASS."""
+def judge_loads(compared: Sequence[ComparedLoad], reference: Sequence[float] = ()) -> LoadFidelity:
+    """TOO NOISY TO TELL on an unsteady machine, else FAIL for a criterion that is broken, else TOO NOISY TO TELL for
+    one that is open, else PASS. `reference`: seconds of the reference operation, in the order timed."""
+    waited = [one.waited for one in compared if one.waited is not None]
+    steady = steadiness_of(fmean(waited) if waited else 0.0, reference, Tolerance())
     checks: list[LoadCheck] = []
     for bound in BOUNDS:
         sides = _sides(compared, bound.figure)
@@ -80,7 +88,9 @@ def judge_loads(compared: Sequence[ComparedLoad]) -> LoadFidelity:
     verdict: Word = (
         "FAIL" if "broken" in outcomes else "TOO NOISY TO TELL" if "undecided" in outcomes else "PASS"
     )
-    return LoadFidelity(verdict, tuple(checks), tuple(_regrets(compared)))
+    if steady.outcome != "held":
+        verdict = "TOO NOISY TO TELL"
+    return LoadFidelity(verdict, steady, tuple(checks), tuple(_regrets(compared)))
 
 
 def _level(parts: float) -> float:

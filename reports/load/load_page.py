@@ -120,7 +120,7 @@ def opening(
         for setting in found[1:]
         if schedule(setting) != schedule(first)
     ]
-    fidelity = judge_loads(verified.compared) if verified else None
+    fidelity = judge_loads(verified.compared, verified.reference_seconds) if verified else None
     borne_out = (regret_said(fidelity),) if fidelity else ()
     beaten = fidelity is not None and any(regret.lacks.value > 0.0 for regret in fidelity.regrets)
     return Verdict(

@@ -44,7 +44,7 @@ DIGITS = {"tokens_per_second": 1, "token_median": 1, "first_token_p95": 2}
 
 def judged_briefly(verified: LoadVerification) -> tuple[Tone, str]:
     """The verdict with the sizes of errors, and its tone."""
-    found = judge_loads(verified.compared)
+    found = judge_loads(verified.compared, verified.reference_seconds)
     return TONES[found.verdict], said(found)
 
 
@@ -55,7 +55,8 @@ def said(found: LoadFidelity) -> str:
         f"(bound {percent(check.finding.bound)})"
         for check in found.checks
     ]
-    return f"{found.verdict}: {'; '.join(parts)}."
+    unsteady = [] if found.steadiness.outcome == "held" else [found.steadiness.sentence]
+    return f"{found.verdict}: {'; '.join([*unsteady, *parts])}."
 
 
 def limits(finding: Finding) -> str:
@@ -96,7 +97,7 @@ def waiting_said(compared: Sequence[ComparedLoad]) -> str:
 
 def compared_section(verified: LoadVerification, setting: Setting) -> Section:
     """Predicted and measured figures of each configuration at each load."""
-    found = judge_loads(verified.compared)
+    found = judge_loads(verified.compared, verified.reference_seconds)
     columns = ["load", "configuration"]
     for bound in BOUNDS:
         columns += [f"{UNITS[bound.figure]}: predicted", "measured", "error"]
@@ -184,7 +185,7 @@ def _beside(gains: tuple[Estimate, Estimate] | None) -> str:
 
 def print_verified(out: Console, title: str, verified: LoadVerification) -> None:
     """Predicted beside measured at each load, and whether the errors keep to their bounds."""
-    found = judge_loads(verified.compared)
+    found = judge_loads(verified.compared, verified.reference_seconds)
     table = TerminalTable(title=escape(title))
     table.add_column("configuration", overflow="fold")
     for bound in BOUNDS:
@@ -218,6 +219,8 @@ def print_verified(out: Console, title: str, verified: LoadVerification) -> None
     out.print(regret_said(found), highlight=False)
     if waited := waiting_said(verified.compared):
         out.print(waited, highlight=False)
+    if found.steadiness.outcome != "held":
+        out.print(as_sentence(found.steadiness.sentence), highlight=False)
     out.print(f"Is the model right, given the machine's speed meanwhile? {found.verdict}.", highlight=False)
     predicted = [one.predicted for one in verified.compared]
     if meaning := beyond_measured(predicted):

@@ -38,8 +38,16 @@ def unsteady_note(reference: Sequence[float], tolerance: Tolerance) -> list[str]
 
 
 def steadiness(v: Verification) -> Check:
-    """Of the machine: whether others let the program's threads compute, and if so its reference operation."""
-    share, most = waiting(v), v.tolerance.waiting
+    """Of the machine, in a verification's runs."""
+    return steadiness_of(waiting(v), v.reference_seconds, v.tolerance)
+
+
+def steadiness_of(share: float, reference: Sequence[float], tolerance: Tolerance) -> Check:
+    """Whether others let the program's threads compute, and if so a fixed operation's times.
+
+    `share`: of the time for which threads waited for a core; `reference`: the operation's seconds.
+    """
+    most = tolerance.waiting
     if share > most:
         return Check(
             name="steadiness",
@@ -49,10 +57,10 @@ def steadiness(v: Verification) -> Check:
             sentence=f"for {percent(share)} of the runs' time threads waited for a core that something else had, "
             f"and {percent(most)} is allowed: end what computes beside a verification",
         )
-    found, bound = unsteadiness(v.reference_seconds), v.tolerance.unsteadiness
+    found, bound = unsteadiness(reference), tolerance.unsteadiness
     sentence = "no reference operation was timed"
-    if v.reference_seconds:
-        low, high = np.percentile(v.reference_seconds, [10, 90])
+    if reference:
+        low, high = np.percentile(reference, [10, 90])
         sentence = (
             f"the reference operation took {milliseconds(low, 1)} at the 10th and {milliseconds(high, 1)} at the 90th "
             f"percentile, {number(found, 2)} times as long, and {number(bound, 2)} is allowed"
