@@ -235,3 +235,15 @@ def test_what_the_engine_cannot_serve_is_refused(tmp_path: Path, old: str, new: 
     (tmp_path / "s.yaml").write_text(SCENARIO.replace(old, new))
     with pytest.raises(ConfigurationError, match=said):
         check_scenario(load_scenario(tmp_path / "s.yaml"))
+
+
+def test_texts_that_differ_are_told_once(tmp_path: Path) -> None:
+    """However many services have some: a note for each would hide what else there is to know."""
+    (outcome, *_) = serve(tmp_path, samples=3)[0][1]
+    samples = [
+        verifying._Sample(outcome.samples[0], outcome.timeline, rounds=1, waited=None, others=others)
+        for others in (0, 2, 3)
+    ]
+    (note,) = verifying._other_texts([samples, samples])
+    assert note.startswith("in 4 of 6 services some texts are not those that are simulated, 2 to 3 of each")
+    assert verifying._other_texts([samples[:1]]) == []
