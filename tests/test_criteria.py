@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import binom
 
+from reports.verify import criteria
 from reports.verify.criteria import (
     APART,
     Sampled,
@@ -170,14 +171,22 @@ def test_the_limit_of_a_mean_is_no_less_than_that_of_any_mean(seed: int, common:
     assert 0.9 * most <= found <= most * (1.0 + 1e-9)
 
 
-@pytest.mark.parametrize("mood", [0.0, 0.05])
-def test_small_errors_are_told_by_their_mean(mood: float) -> None:
-    """Of 26 errors of 1.2% in the median the median is held in most runs of 24 prompts that scatter by 5% each, where
-    single errors are known to some 2%; by single ones alone it was in none of 20."""
+@pytest.mark.parametrize("mood", [0.0, 0.025])
+def test_small_errors_are_told_by_their_mean(mood: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where single errors are known to 2%, the median of 26, of some 1.2%, is held in most runs of 24 prompts that
+    scatter by 10% each; by single errors alone, in hardly any."""
     speeds = np.linspace(3.0, 5.0, 26)
     errors = np.random.default_rng(0).normal(0.0, 0.012 / 0.6745, 26)
-    found = [simulate(errors, s, own=False, noise=0.035, speeds=speeds, mood=mood / 2.0) for s in range(20)]
-    assert sum(f.get("median error") == "held" for f in found) >= 11
+
+    def held() -> int:
+        found = [
+            simulate(errors, seed, own=False, noise=0.075, speeds=speeds, mood=mood) for seed in range(20)
+        ]
+        return sum(f.get("median error") == "held" for f in found)
+
+    assert held() >= 16
+    monkeypatch.setattr(criteria, "mean_of_largest", lambda *given: math.inf)
+    assert held() <= 4
 
 
 def test_limits_of_a_forecast_hold_both_samples() -> None:

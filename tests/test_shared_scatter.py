@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 
-from reports.verify.criteria import Sampled, Sides
+from reports.verify.criteria import Sampled, Sides, median_error, tail_error
+from reports.verify.looks import ERROR
 from reports.verify.shared_scatter import variance_law, with_shared_scatter
 
 Floats = NDArray[np.float64]
@@ -51,6 +53,24 @@ def test_limits_of_few_samples_hold_what_they_claim(samples: int, common: float)
         each = own[:, None] * rng.standard_normal((COUNT, samples)) + common * rng.standard_normal(samples)
         held += [e.low <= 0.0 <= e.high for e in with_shared_scatter(sampled(each)).estimates()]
     assert np.mean(held) > 0.92
+
+
+@pytest.mark.parametrize("samples", [3, 5])
+@pytest.mark.parametrize("common", [0.0, 0.02, 0.06])
+def test_loads_beyond_their_bounds_seldom_pass(samples: int, common: float) -> None:
+    """In 200 verifications of 20 errors half of which, or three of which, are barely beyond their bound: 2.5%."""
+    rng = np.random.default_rng(5)
+    beyond = {"median": (COUNT // 2, 0.05), "tail": (3, 0.12)}
+    wrong = dict.fromkeys(beyond, 0)
+    for _ in range(200):
+        own = 0.02 * np.sqrt(8.0 / rng.chisquare(8.0, COUNT))
+        each = own[:, None] * rng.standard_normal((COUNT, samples)) + common * rng.standard_normal(samples)
+        for name, (count, bound) in beyond.items():
+            true = np.where(np.arange(COUNT) < count, math.log1p(bound + 1e-4), 0.0)
+            sides = with_shared_scatter(sampled(true[:, None] + each))
+            find = median_error if name == "median" else tail_error
+            wrong[name] += find(sides, bound, lambda parts: ERROR / parts).outcome == "held"
+    assert max(wrong.values()) <= binom.ppf(0.999, 200, ERROR)
 
 
 def test_limits_are_narrower_where_nothing_is_common() -> None:

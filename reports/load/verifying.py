@@ -257,9 +257,9 @@ def _serve(pair: Pair, world: ServingWorld, case: Case, sample: int) -> tuple[_S
         list(run.tokens) != list(path) for run, (_, path) in zip(served.runs, simulated, strict=True)
     )
     alone = [run.warning for run in served.runs if run.warning is not None]
-    notes = (
-        [f"{case.label()}: {len(alone)} texts were written without the draft; {alone[0]}"] if alone else []
-    )
+    notes = []
+    if alone:
+        notes.append(f"{case.label()}: {len(alone)} texts were written without the draft; {alone[0]}")
     metrics = measure_service(served.service, world.scenario.workload.limits)
     rounds = sum(len(run.rounds) for run in served.runs)
     return _Sample(metrics, timeline(served.service), rounds, waited, others), notes

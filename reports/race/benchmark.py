@@ -65,10 +65,9 @@ class Speeds(FrozenRecord):
 class Part(FrozenRecord):
     """A pair's race: `speeds` by load, what is `missing` and why, and what it took to choose draft lengths.
 
-    `created`: the day, as ISO 8601 has it; none up to version 0.10.0.
-
-    `tried`: tokens/s of each engine, users and tokens drafted, once. `bandwidths`: bytes read a second before the race
-    and behind it; `products`: pairs of numbers multiplied a second, if our compiled loops run here.
+    `created`: the day, as ISO 8601 has it (none up to version 0.10.0). `tried`: tokens/s of each engine, users and
+    tokens drafted, once. `bandwidths`: bytes read a second before the race and behind it; `products`: pairs of numbers
+    multiplied a second, if our compiled loops run here.
     """
 
     title: str
@@ -174,17 +173,18 @@ class Race:
         plan, total = self.plan, len(self.contestants) * len(self.plan.users) * len(self.plan.lengths)
         seconds: dict[int, dict[int, float]] = {}
         for length in plan.lengths:
-            self.show("trying draft lengths", len(self.tried), total)
+            took: dict[int, float] = {}
             try:
-                seconds[length] = {users: self._try(contestant, users, length) for users in plan.users}
+                for users in plan.users:
+                    self.show("trying draft lengths", len(self.tried) + len(took), total)
+                    took[users] = self._try(contestant, users, length)
             except SpecBranchError as error:
                 self._note(contestant, error, f" It was to draft {length} tokens." if length else "")
                 contestant.keep(seconds)
                 continue
-            tokens = {users: users * plan.tokens for users in plan.users}
+            seconds[length] = took
             self.tried += [
-                (contestant.title, users, length, tokens[users] / took)
-                for users, took in seconds[length].items()
+                (contestant.title, users, length, users * plan.tokens / took[users]) for users in plan.users
             ]
         if not seconds:
             self._racing.remove(contestant)

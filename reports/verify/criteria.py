@@ -251,8 +251,8 @@ def mean_of_largest(sides: Sides, count: int, of: float) -> float:
     rows = (
         np.hstack([source.predicted - source.measured for source in sides.sources]) * (1.0 + errors)[:, None]
     )
-    alike = np.full((len(errors), 1), 2.0 * np.abs(errors).max())
-    starts = np.hstack([errors[:, None], errors[:, None] + alike, errors[:, None] - alike, rows, -rows])
+    far = 2.0 * np.abs(errors).max()  # so that all have one sign
+    starts = np.column_stack([errors, errors + far, errors - far, rows, -rows])
     return max(_climb(sides, errors, rows, slope, count, of) for slope in starts.T)
 
 

@@ -1,7 +1,9 @@
 """What a verification knows at each of its looks: the pace until then, and replays of the texts that were run.
 
-watch = Watch(pair, artifact, prompts, ids, sampling, plan, temperature, forecasts)
-run_interleaved(..., RunSchedule(watch.looks.planned, seconds, watch.look))
+    watch = Watch(pair, artifact, prompts, ids, sampling, plan, temperature, forecasts)
+    run_interleaved(..., RunSchedule(watch.looks.planned, seconds, watch.look))
+
+The runs themselves have no part in the pace, and the forecasts were made before the first of them.
 """
 
 from collections.abc import Mapping, Sequence
