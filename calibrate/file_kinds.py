@@ -61,6 +61,9 @@ BENCHMARK = FileKind(
     "'specbranch bench --show {path}' prints it",
     "run 'specbranch bench' first, which writes one",
 )
+MAP_POINTS = FileKind(
+    "a file of a map's points", "a JSON file", "'specbranch map --points {path}' draws them on one"
+)
 CHROME_TRACE = FileKind("a trace of 'specbranch trace'", "a JSON file", "Perfetto (ui.perfetto.dev) opens it")
 TUNED = FileKind(
     "a choice of 'specbranch tune'",
@@ -110,6 +113,7 @@ _BY_KEYS: tuple[tuple[FileKind, frozenset[str]], ...] = (
     (VERIFICATION, frozenset({"version", "compared"})),
     (LOAD_VERIFICATION, frozenset({"compared", "pace"})),
     (BENCHMARK, frozenset({"budgets", "rows", "trials"})),
+    (MAP_POINTS, frozenset({"version", "points"})),
     (CHROME_TRACE, frozenset({"traceEvents"})),
     (PART, frozenset({"seal", "target", "drafts"})),
     (SCHEDULE, frozenset({"stretches"})),

@@ -267,11 +267,20 @@ def map_regimes(
     points: Annotated[
         list[Path] | None,
         typer.Option(
-            "--points", help="a record of 'verify' to draw on it; repeat it, or name several behind it"
+            "--points",
+            help="a record of 'verify', or a file of points, to draw on it; repeat it, or name several behind it",
         ),
     ] = None,
     more: Annotated[
         list[Path] | None, typer.Argument(help="further records to draw", show_default=False)
+    ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-points",
+            help="also write the points into one small file, which --points takes as it takes a record",
+            callback=output_file,
+        ),
     ] = None,
     count: Annotated[
         int, typer.Option("--prompts", min=2, help="of the calibration's, on which every cell is simulated")
@@ -287,21 +296,17 @@ def map_regimes(
     Everything is simulated from one calibration, but for the points, which 'verify' measured.
     """
     from calibrate.artifact import load_artifact
+    from reports.map.evidence import gather, save_evidence
     from reports.map.regime_page import document, write_map
-    from reports.map.regime_points import MapPoint, read_records
-    from reports.map.settled_rows import Row, settled
     from reports.map.terminal import print_map
     from reports.tables import console
     from scenarios.calibrations import find_calibration
     from sim.search.backends import backend as running_on
     from sim.search.regime_map import regime_map
 
-    measured: list[MapPoint] = []
-    claims: list[Row] = []
-    # Before the work, should one not be readable.
-    for record, replay, mine in read_records([*(points or ()), *(more or ())]):
-        measured += mine
-        claims += settled(record, mine, replay)
+    measured = gather([*(points or ()), *(more or ())])  # before the work, should one not be readable
+    if kept:
+        save_evidence(kept, measured)
     folder = find_calibration(calibration)
     with stages() as show, running_on(backend, address):
         found = regime_map(
@@ -313,9 +318,9 @@ def map_regimes(
             jobs=jobs,
             progress=lambda done, total: show("simulating the map", done, total),
         )
-    write_map(found, measured, out, claims)
+    write_map(found, measured.points, out, measured.settled)
     if as_json:
-        print(json.dumps(document(found, measured, claims)))
+        print(json.dumps(document(found, measured.points, measured.settled)))
         return
-    print_map(console(), found, measured, claims)
+    print_map(console(), found, measured.points, measured.settled)
     print(f"written to {out}")

@@ -199,9 +199,10 @@ def test_help_and_simulate_do_not_import_torch() -> None:
 
 def test_a_map_is_drawn_with_what_was_measured_on_it(work: Path) -> None:
     record = "runs/verification.json"
-    made = document(
-        "map", "--calibration", "runs/calibration", "--points", record, record, "--prompts", "2", folder=work
-    )
+    words = ("map", "--calibration", "runs/calibration", "--prompts", "2")
+    made = document(*words, "--points", record, "--save-points", "runs/points.json", folder=work)
+    again = document(*words, "--points", "runs/points.json", record, folder=work)
+    assert again["points"] == made["points"]
     assert (work / "runs/map.html").stat().st_size > 1_000_000
     places = {(c["ratio"], c["alignment"]) for c in made["map"]["views"][0]["cells"]}
     assert len(places) >= 100

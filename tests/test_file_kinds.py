@@ -16,6 +16,7 @@ from engine.configuration import Configuration
 from engine.runtime.workload import TRACE_COLUMNS
 from reports.bench.benchmark_record import Benchmark
 from reports.load.verifying import LoadVerification
+from reports.map.evidence import Evidence
 from reports.verify.tolerance import Tolerance
 from reports.verify.verification import Verification
 from scenarios.schema import Scenario
@@ -78,6 +79,7 @@ def test_each_kind_is_told_and_what_is_wanted_is_no_other(tmp_path: Path) -> Non
         (file_kinds.VERIFICATION, Verification.model_fields),
         (file_kinds.LOAD_VERIFICATION, LoadVerification.__dataclass_fields__),
         (file_kinds.BENCHMARK, Benchmark.model_fields),
+        (file_kinds.MAP_POINTS, Evidence.model_fields),
         (file_kinds.TUNED, TunedConfiguration.model_fields),
         (file_kinds.SCHEDULE, ScheduleFile.model_fields),
         (file_kinds.SCENARIO, Scenario.model_fields),

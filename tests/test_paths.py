@@ -59,6 +59,7 @@ GIVEN = {
 }
 KINDS = {
     "own": "file",
+    "kept": "output",
     "config": "file",
     "ngrams": "file",
     "shown": "file",

@@ -1,16 +1,14 @@
 """Points on the map: what a verification's record says of a pair's place, and of its measured and predicted ratios."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from verifications import Costs, artifact, at_speeds, verification
 
 from calibrate.traces.acceptance_statistics import first_token_shares
-from engine.errors import SpecBranchError
-from reports.map.regime_points import points_of, read_records
-from reports.verify.verification import find_baseline, save_verification
+from reports.map.regime_points import points_of
+from reports.verify.verification import find_baseline
 from sim.search.grid import has_helpers
 
 NAMES = [name for name, _, _ in Costs().draft]
@@ -121,17 +119,3 @@ def test_settings_with_helpers_make_another_point() -> None:
     assert not any(has_helpers(c.configuration) for c in v.compared)
     found = points_of(v.model_copy(update={"compared": (*v.compared, *helped)}))
     assert [(p.draft, p.helpers) for p in found] == [(NAMES[0], False), (NAMES[0], True), (NAMES[1], False)]
-
-
-def test_records_are_read_and_what_has_no_point_is_refused(tmp_path: Path) -> None:
-    v = verification()
-    save_verification(tmp_path / "one.json", v)
-    for read, replay, points in read_records([tmp_path / "one.json"] * 2):
-        assert (read, replay) == (v, None)
-        assert [p.draft for p in points] == NAMES
-    alone = tuple(c for c in v.compared if c.configuration.drafts)
-    save_verification(tmp_path / "none.json", v.model_copy(update={"compared": alone}))
-    with pytest.raises(SpecBranchError, match=r"none.json has no draft .* verify --settle"):
-        list(read_records([tmp_path / "none.json"]))
-    with pytest.raises(SpecBranchError, match="cannot be read"):
-        list(read_records([tmp_path / "missing.json"]))

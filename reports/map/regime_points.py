@@ -7,21 +7,18 @@ there, and the ratios of measured speeds beside those that the record predicted.
 that was predicted to be its best, so that no measurement chooses what it is to judge. Torch-free.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from calibrate.artifact import Artifact
 from engine.configuration import Configuration
-from engine.errors import SpecBranchError
 from engine.frozen_record import FrozenRecord
 from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models.specs import TARGET
 from reports.verify.fidelity import paired_speed_up
-from reports.verify.paired_runs import open_replay
 from reports.verify.resampling import Draws, draw_prompts
-from reports.verify.verification import Compared, Verification, find_baseline, load_verification
+from reports.verify.verification import Compared, Verification, find_baseline
 from sim.search.grid import has_helpers
 
 NAN = float("nan")
@@ -77,29 +74,6 @@ class MapPoint(FrozenRecord):
     def is_tie(self) -> bool:
         """Whether it is not told from the second."""
         return not self.lead.low > 1.0
-
-
-def read_records(
-    records: Sequence[Path],
-) -> Iterator[tuple[Verification, Artifact | None, tuple[MapPoint, ...]]]:
-    """Records with the replays of their prompts, if these are there, and their points, one by one.
-
-    SpecBranchError for one that cannot be read, or has no points.
-    """
-    for path in records:
-        verification = load_verification(path)
-        replay: Artifact | None
-        try:
-            replay = open_replay(path)
-        except SpecBranchError:  # then alignment comes from the runs, which the point says
-            replay = None
-        mine = points_of(verification, replay, str(path))
-        if not mine:
-            raise SpecBranchError(
-                f"{path} has no draft with an autoregressive set-up beside it, and so no point on the map; verify with "
-                "'specbranch verify --settle'."
-            )
-        yield verification, replay, mine
 
 
 def points_of(v: Verification, replay: Artifact | None = None, record: str = "") -> tuple[MapPoint, ...]:
