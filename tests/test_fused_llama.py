@@ -11,7 +11,7 @@ from calibrate.traces.hrad_examples import knowledge
 from engine.kernels.linear import round_weight
 from engine.models.cached_model import CachedModel
 from engine.models.decoder import WATCHED_LAYERS
-from engine.models.fused_llama import APART_ROWS, FUSED_ROWS, block, has_instructions
+from engine.models.fused_llama import APART_ROWS, block, has_instructions, most_rows
 from engine.models.llama import Llama
 from engine.models.rows import rows_behind
 from engine.models.specs import TARGET
@@ -78,7 +78,7 @@ def test_it_is_as_near_to_float32_as_pytorch_is(bits: int | None, shape: tuple[i
 @needed
 @pytest.mark.parametrize("bits", [None, 8, 4])
 # No more rows than the compiled forward reads here: PyTorch, which has those beyond, promises nothing of the kind.
-@pytest.mark.parametrize("count", sorted({*range(2, 2 * MOST_ROWS + 1), min(31, FUSED_ROWS), FUSED_ROWS}))
+@pytest.mark.parametrize("count", sorted({*range(2, 2 * MOST_ROWS + 1), min(31, most_rows(8)), most_rows(8)}))
 def test_a_row_is_the_same_whatever_is_read_beside_it(bits: int | None, count: int) -> None:
     """To the last bit: so greedy texts are the same however many tokens are verified at once."""
     decoder = lean(random_llama(), bits)
@@ -130,8 +130,7 @@ def test_two_threads_compute_what_one_does(
 ) -> None:
     """Whether they share the outputs of all rows or each has rows of its own."""
     most = APART_ROWS + 3
-    for module in ("llama", "fused_llama"):
-        monkeypatch.setattr(f"engine.models.{module}.FUSED_ROWS", most)
+    monkeypatch.setattr("engine.models.fused_llama.most_rows", lambda bits: most)
     decoder, line = lean(random_llama(), bits), (list(PREFIX) * (1 + most // len(PREFIX)))[:count]
     decoder.watch = True
     found = []
@@ -194,7 +193,7 @@ def test_other_models_are_computed_by_pytorch(model: Any, dtype: torch.dtype) ->
 @needed
 def test_what_a_target_knew_is_alike_however_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of paths behind one prompt, a short one read by the compiled forward and a long one by PyTorch's."""
-    monkeypatch.setattr("engine.models.llama.FUSED_ROWS", MOST_ROWS)
+    monkeypatch.setattr("engine.models.fused_llama.most_rows", lambda bits: MOST_ROWS)
     model = CachedModel(lean(random_llama()))
     paths = [PREFIX[:count] for count in (3, MOST_ROWS + 4)]
     host = Host(models={TARGET: Hosted(model)})

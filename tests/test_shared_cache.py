@@ -113,8 +113,7 @@ def _compiled_however_many_rows() -> Iterator[None]:
     From a few on each of two threads has rows of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("llama", "fused_llama"):
-            patch.setattr(f"engine.models.{module}.FUSED_ROWS", 900)
+        patch.setattr("engine.models.fused_llama.most_rows", lambda bits: 900)
         patch.setattr("engine.models.fused_llama.APART_ROWS", 7)
         patch.setattr("engine.models.fused_llama._threads", lambda: 2)
         yield

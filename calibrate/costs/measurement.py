@@ -223,10 +223,13 @@ class CostLaps:
 
 
 def prompt_lengths(pair: Pair, prompts: Sequence[Sequence[int]], reach: Reach) -> tuple[int, ...]:
-    """Of which lengths prompts are timed, in tokens. Raises WorkerLost if the target's worker dies."""
-    target, _ = pair.players(placements_of(pair)[0], None)
-    most = target.worker.call(operations.most_compiled_rows, name=TARGET)
-    return on_both_sides(prompt_tokens(prompts, reach.prompt), most)
+    """Of which lengths prompts are timed, in tokens, of each model. Raises WorkerLost if a worker dies."""
+    lengths, placement = prompt_tokens(prompts, reach.prompt), placements_of(pair)[0]
+    for name in (None, *pair.drafts):
+        target, draft = pair.players(placement, name)
+        one = draft or target
+        lengths = on_both_sides(lengths, one.worker.call(operations.most_compiled_rows, name=one.model))
+    return lengths
 
 
 def prompt_tokens(prompts: Sequence[Sequence[int]], longer: int = 0) -> tuple[int, ...]:

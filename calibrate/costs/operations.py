@@ -383,11 +383,10 @@ _OPERATIONS: dict[str, Callable[..., list[float]]] = {
 
 def most_compiled_rows(host: Host, name: str) -> int:
     """Up to how many rows a forward of the model is compiled here, beyond which PyTorch computes it; 0: none is."""
-    from engine.models.fused_llama import FUSED_ROWS
     from engine.models.llama import Llama
 
     decoder = host.models[name].model.decoder
-    return FUSED_ROWS if isinstance(decoder, Llama) and decoder.fused else 0
+    return decoder.fused.most_rows if isinstance(decoder, Llama) and decoder.fused else 0
 
 
 def time_reference(host: Host) -> float:

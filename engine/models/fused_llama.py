@@ -1,7 +1,7 @@
 """Forwards of a few rows by one compiled function, on processors with the instructions that it needs.
 
 `engine.models.llama` asks `fuse` for one, and computes by PyTorch where there is none: on other devices and processors,
-in other precisions, of odd widths, and of more than `FUSED_ROWS` rows.
+in other precisions, of odd widths, and of more rows than `most_rows` says.
 """
 
 import os
@@ -23,7 +23,7 @@ from engine.kernels.rounding import Weight
 from engine.models.decoder import WATCHED_LAYERS
 from engine.models.rows import Rows, joined, spans, wanted_count
 
-FEW_ROWS, SOME_ROWS, MANY_ROWS = 18, 128, 512
+FEW_ROWS, SOME_ROWS, MORE_ROWS, MANY_ROWS = 18, 128, 256, 512
 APART_ROWS = 48  # from which each thread has rows of its own instead of some outputs of all
 
 
@@ -39,11 +39,12 @@ def has_instructions() -> bool:
     return instructions() is not None
 
 
-def _most_rows() -> int:
-    """Up to how many rows a forward is faster so than by PyTorch's operations.
+def most_rows(bits: int) -> int:
+    """Up to how many rows a forward of weights of so many `bits` is faster so than by PyTorch's operations.
 
     On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On those that have no
-    instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products. On those
+    instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products;
+    with weights of fewer bits that ends sooner, since a compiled forward unpacks them for each tile of rows. On those
     with units for matrices, where nothing else was measured, few.
     """
     try:
@@ -52,10 +53,7 @@ def _most_rows() -> int:
         return FEW_ROWS
     if instructions() == "avx512":
         return FEW_ROWS if has_matrix_units() else MANY_ROWS
-    return SOME_ROWS
-
-
-FUSED_ROWS = _most_rows()
+    return MORE_ROWS if bits == 16 else SOME_ROWS
 
 
 Floats = NDArray[np.float32]
@@ -250,11 +248,16 @@ class FusedLlama:
         scales[to // OUTPUTS, :, to % OUTPUTS] = all_scales[source // OUTPUTS, :, source % OUTPUTS]
 
     @cached_property
+    def most_rows(self) -> int:
+        """See `most_rows`; of more, PyTorch's forward is the faster one."""
+        return most_rows(self.bits)
+
+    @cached_property
     def _scratch(self) -> Scratch:
         width, inner = self.embedding.shape[1], self.gate_up.weights.shape[1] // 2
         widest = max(self.qkv.weights.shape[1], 2 * inner)
         widths = (width, widest, self.heads * self.head_width, inner, width)
-        return Scratch(*(np.empty((FUSED_ROWS, n), np.float32) for n in widths))
+        return Scratch(*(np.empty((self.most_rows, n), np.float32) for n in widths))
 
 
 def _bits(halves: Tensor) -> Halves:

@@ -23,7 +23,7 @@ from engine.models.capabilities import Capabilities, position_limit
 from engine.models.captured import FEW_ROWS, LAST_ROWS, CapturedForwards, Reading, View
 from engine.models.cut_head import CutHead
 from engine.models.decoder import WATCHED_LAYERS
-from engine.models.fused_llama import FUSED_ROWS, FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
+from engine.models.fused_llama import FusedLlama, LayerWeights, Slots, can_fuse, fuse, slots_of
 from engine.models.rows import Rows, arranged, joined, row_count, rows_behind, spans, wanted_count
 
 Norm = Callable[[Tensor], Tensor]
@@ -233,7 +233,7 @@ class Llama:
         """
         batch = arranged(batch)
         self.reserve(max([max(rows.written) for rows in batch]) + 1)
-        if self.fused and row_count(batch) <= FUSED_ROWS:
+        if self.fused and row_count(batch) <= self.fused.most_rows:
             shown = self.cut.used if self.cut else None
             logits, self.features = self.fused.forward(batch, self.slots, watch=self.watch, shown=shown)
             return logits
