@@ -7,6 +7,7 @@ import pytest
 from verifications import Costs, artifact, at_speeds, verification
 
 from calibrate.traces.acceptance_statistics import first_token_shares
+from reports.map.evidence_charts import predicted_ratios
 from reports.map.regime_points import points_of
 from reports.verify.verification import find_baseline
 from sim.search.grid import has_helpers
@@ -119,3 +120,17 @@ def test_settings_with_helpers_make_another_point() -> None:
     assert not any(has_helpers(c.configuration) for c in v.compared)
     found = points_of(v.model_copy(update={"compared": (*v.compared, *helped)}))
     assert [(p.draft, p.helpers) for p in found] == [(NAMES[0], False), (NAMES[0], True), (NAMES[1], False)]
+
+
+def test_every_method_has_its_name_in_the_legend() -> None:
+    (first, *_) = points_of(verification())
+    (ratio, *_) = first.ratios
+    named = {"adaedl": "AdaEDL", "tree": "A static token tree", "pearl": "PEARL"}
+    ratios = tuple(
+        ratio.model_copy(update={"method": ratio.method.model_copy(update={"policy": policy})})
+        for policy in named
+    )
+    legend = [
+        trace.get("name") for trace in predicted_ratios([first.model_copy(update={"ratios": ratios})])["data"]
+    ]
+    assert legend[1:] == [f"{name} over Autoregressive" for name in named.values()]

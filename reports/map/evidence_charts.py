@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from engine.naming import in_words
+from engine.naming import in_words, method_name
 from reports.map.published import Regime
 from reports.map.regime_charts import SHORT, TINTS
 from reports.map.regime_points import MapPoint, MeasuredRatio
@@ -101,7 +101,7 @@ def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": f"{SHORT.get(kind[0], plain(kind[0]))} over {SHORT.get(kind[1], plain(kind[1]))}",
+                "name": " over ".join(map(_short, kind)),
                 "x": [r.predicted for _, r in mine],
                 "y": [r.measured.value for _, r in mine],
                 "error_y": errors([r.measured for _, r in mine], tint),
@@ -125,6 +125,12 @@ def predicted_ratios(points: Sequence[MapPoint]) -> Figure:
             yaxis=axis("measured", range=span, scaleanchor="x", constrain="domain"),
         ),
     }
+
+
+def _short(policy: str) -> str:
+    """A method in a legend."""
+    name = method_name(policy)
+    return SHORT.get(policy) or plain(name[:1].upper() + name[1:])
 
 
 def _ratio_facts(p: MapPoint, r: MeasuredRatio) -> str:
