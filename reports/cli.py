@@ -304,6 +304,10 @@ def map_regimes(
     from sim.search.backends import backend as running_on
     from sim.search.regime_map import regime_map
 
+    if kept and not points:
+        raise ConfigurationError(
+            "--save-points keeps what --points names; name a record of 'specbranch verify'."
+        )
     measured = gather([*(points or ()), *(more or ())])  # before the work, should one not be readable
     if kept:
         save_evidence(kept, measured)

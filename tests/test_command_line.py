@@ -214,6 +214,7 @@ def test_a_map_is_drawn_with_what_was_measured_on_it(work: Path) -> None:
 
 def test_a_map_needs_readable_points_before_it_works(tmp_path: Path) -> None:
     assert "cannot be read" in refusal("map", "--points", tmp_path / "none.json")
+    assert "name a record" in refusal("map", "--save-points", tmp_path / "points.json")
     assert "no draft 'mine'" in refusal("map", "--calibration", "scenarios/reference", "--draft", "mine")
 
 

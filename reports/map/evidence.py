@@ -3,7 +3,7 @@
     save_evidence(Path("points.json"), gather([Path("one.json"), Path("other.json")]))
 
 A record holds every run and weighs a megabyte and more. What a map takes from it is its points, and how the published
-claims fell: some kilobytes, which can be sent, kept in version control, and drawn on any later map.
+claims fell: some kilobytes each, which can be sent, kept in version control, and drawn on any later map.
 """
 
 import json
