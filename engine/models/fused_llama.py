@@ -43,9 +43,9 @@ def most_rows(bits: int) -> int:
     """Up to how many rows a forward of weights of so many `bits` is faster so than by PyTorch's operations.
 
     On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On those that have no
-    instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products; with
-    weights of fewer bits that ends sooner, since a compiled forward unpacks them for each tile of rows. On those with
-    units for matrices, where nothing else was measured, few.
+    instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products; of
+    fewer bits fewer, by what was timed (docs/lab-notes.md, "And beyond 128 rows, where there is AVX2 alone?"). On those
+    with units for matrices, where nothing else was measured, few.
     """
     try:
         from engine.kernels.dots import has_matrix_units, instructions
