@@ -44,8 +44,8 @@ def most_rows(bits: int) -> int:
 
     On processors that multiply bfloat16 by vectors, many: PyTorch attends text by text. On those that have no
     instruction for bfloat16, as many as PyTorch's conversion of all weights weighs heavier than its products; of
-    fewer bits fewer, by what was timed (docs/lab-notes.md, "And beyond 128 rows, where there is AVX2 alone?"). On those
-    with units for matrices, where nothing else was measured, few.
+    fewer bits fewer, by what was timed (docs/lab-notes.md, "Speed on CPU cores"). On those with units for matrices,
+    where nothing else was measured, few.
     """
     try:
         from engine.kernels.dots import has_matrix_units, instructions
