@@ -63,8 +63,10 @@ class Key(NamedTuple):
         return self.rows - self.sequences if prompts else 0
 
 
-# A model's step. It tells how a machine drifts (`calibrate.costs.drift`), so it must be known better than others.
+# A model's step, and the shortest prompt that is timed. They tell how a machine drifts (`calibrate.costs.drift`), so
+# they must be known better than others.
 STEP = Key("forward", 1, 0)
+PROMPT = Key("forward", LONGEST_LINE + 1, 0)
 
 
 class Cell(Record):
@@ -166,13 +168,22 @@ class PlacementCosts(Record):
 
 def step_of(costs: PlacementCosts, model: str) -> Cell:
     """The cell that tells a model's pace. CalibrationError if it was not measured."""
+    found = _forward_at(costs, model, STEP)
+    if found is None:
+        raise CalibrationError(
+            f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
+        )
+    return found
+
+
+def prompt_of(costs: PlacementCosts, model: str) -> Cell | None:
+    """The cell that, beside a step, tells the pace of forwards of many rows; None if it was not measured."""
+    return _forward_at(costs, model, PROMPT)
+
+
+def _forward_at(costs: PlacementCosts, model: str, key: Key) -> Cell | None:
     known = costs.target if model == TARGET else costs.drafts[model].forward if model in costs.drafts else ()
-    for cell in known:
-        if (cell.rows, cell.cache_tokens) == (STEP.tokens, STEP.context):
-            return cell
-    raise CalibrationError(
-        f"the calibration did not measure a step of '{model}' in placement '{costs.placement}'."
-    )
+    return next((cell for cell in known if (cell.rows, cell.cache_tokens) == (key.tokens, key.context)), None)
 
 
 class Rehearsal(Record):

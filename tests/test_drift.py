@@ -5,15 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from artifacts import artifact, with_batches
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibrate.artifact import Artifact
-from calibrate.cost_records import Together, step_of
+from calibrate.cost_records import PlacementCosts, Together, prompt_of, step_of
 from calibrate.costs.drift import (
     INTERRUPTED,
     QUANTILES,
+    TELLING,
     ContentionSample,
     Drift,
+    Timing,
     adjusted_for_drift,
+    beyond_step,
     drifts,
 )
 from engine.configuration import Configuration
@@ -32,7 +37,7 @@ def everywhere(made: Artifact, by: dict[str, float]) -> tuple[Drift, ...]:
     for costs in made.costs.placements:
         for model, factor in by.items():
             step = float(np.mean(step_of(costs, model).seconds))
-            now[costs.placement, model] = [factor * step] * 3
+            now[costs.placement, model] = [Timing(factor * step)] * 3
     return tuple(drifts(made.costs, now))
 
 
@@ -202,9 +207,70 @@ def test_one_timing_has_no_interval() -> None:
     assert np.isnan(made.factor.low)
 
 
+def beyond(costs: PlacementCosts, model: str) -> float:
+    """What a calibrated prompt takes beyond a step, in seconds."""
+    prompt = prompt_of(costs, model)
+    assert prompt is not None
+    return float(np.median(prompt.seconds) - np.median(step_of(costs, model).seconds))
+
+
+def of_both(made: Artifact, step: float, rows: float) -> tuple[Drift, ...]:
+    """Every model everywhere: its step so many times as long, and what a prompt takes beyond it."""
+    now = {}
+    for costs in made.costs.placements:
+        for model in (TARGET, *costs.drafts):
+            one = float(np.median(step_of(costs, model).seconds))
+            now[costs.placement, model] = [Timing(step * one, step * one + rows * beyond(costs, model))] * 3
+    return tuple(drifts(made.costs, now))
+
+
+@given(step=st.floats(0.5, 3.0), rows=st.floats(0.2, 4.0))
+def test_steps_and_further_rows_have_a_pace_each(step: float, rows: float) -> None:
+    """What a forward takes beyond a step is so many times as dear, and its step takes so many times as long."""
+    pace = of_both(HERE, step, rows)
+    assert [one.dearer for one in pace] == pytest.approx([rows] * len(pace))
+    changed = adjusted_for_drift(HERE, pace).costs
+    for before, after in zip(HERE.costs.placements, changed.placements, strict=True):
+        one = float(np.median(step_of(before, TARGET).seconds))
+        for then, now in zip(before.target, after.target, strict=True):
+            took = float(np.median(then.seconds))
+            assert np.median(now.seconds) == pytest.approx(step * one + rows * (took - one))
+
+
+def test_each_step_of_a_burst_is_one() -> None:
+    assert beyond_step("burst", 4, 0.050, 0.010) == pytest.approx(0.010)
+    assert beyond_step("branch", 4, 0.050, 0.010) == pytest.approx(0.040)
+    assert beyond_step("draw", 1, 0.005, 0.010) == 0.0
+
+
+def test_where_rows_cost_next_to_nothing_a_prompt_tells_nothing() -> None:
+    """As on a device that has room left while weights come from memory: a ratio of two small differences is noise."""
+    made = Drift(
+        placement="in-turn",
+        model=TARGET,
+        calibrated=(0.010,),
+        now=(0.011, 0.011),
+        prompts_calibrated=(0.010 * (1.0 + 0.9 * TELLING),),
+        prompts_now=(0.05, 0.05),
+    )
+    assert (made.rows, made.dearer) == (0.0, 1.0)
+    telling = made.model_copy(update={"prompts_calibrated": (0.020,)})
+    assert telling.dearer == pytest.approx(3.9)
+    alone = telling.model_copy(update={"prompts_now": ()})
+    assert alone.dearer == 1.0
+
+
+def test_other_steps_leave_what_rows_take() -> None:
+    pace = of_both(HERE, 1.3, 1.7)[0]
+    other = pace.at(2.0 * pace.counted)
+    assert other.factor.value == pytest.approx(2.6)
+    assert other.dearer == pytest.approx(1.7)
+    assert pace.at(pace.counted, 1.5).dearer == pytest.approx(1.5 * 1.7)
+
+
 def test_what_was_not_calibrated_has_no_pace() -> None:
     missing: Placement = next((p for p in PLACEMENTS if p not in PLACED), "threads")
     with pytest.raises(CalibrationError, match=missing):
-        list(drifts(HERE.costs, {(missing, TARGET): [0.01]}))
+        list(drifts(HERE.costs, {(missing, TARGET): [Timing(0.01)]}))
     with pytest.raises(CalibrationError, match="nobody"):
-        list(drifts(HERE.costs, {(PLACED[0], "nobody"): [0.01]}))
+        list(drifts(HERE.costs, {(PLACED[0], "nobody"): [Timing(0.01)]}))

@@ -49,8 +49,10 @@ def test_each_configuration_meets_each_prompt_in_each_repeat(pair: Pair, source:
     assert len(heard) == len(found.reference) == 8
     assert found.notes == []
     placed = {("in-turn", TARGET): 4, ("at-once", TARGET): 4, ("at-once", "near"): 4}
-    assert {seated: len(steps) for seated, steps in found.steps.items()} == placed
-    assert min(min(steps) for steps in found.steps.values()) > 0.0
+    assert {seated: len(timings) for seated, timings in found.timings.items()} == placed
+    for timings in found.timings.values():
+        assert min(one.step for one in timings) > 0.0
+        assert all(one.prompt is not None and one.prompt > 0.0 for one in timings)
     (crowd,) = found.crowds  # both models compute at once in one placement alone
     assert (crowd.placement, crowd.draft) == ("at-once", "near")
     pairs = {(t.target_tokens, t.branches) for t in crowd.together}
@@ -116,4 +118,4 @@ def test_a_draft_that_dies_between_runs_costs_a_note(pair: Pair, source: str) ->
     for sample in found.samples[PEARL]:
         assert sample.run.warning is None
         assert sample.run.tokens == own_text(source, PROMPTED.ids[sample.prompt], tokens=TOKENS)
-    assert [len(steps) for steps in found.steps.values()] == [2, 2]
+    assert [len(timings) for timings in found.timings.values()] == [2, 2]

@@ -77,7 +77,7 @@ def verified(
         return timed
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("time_steps", "time_contention"):
+        for name in ("time_pace", "time_contention"):
             patch.setattr(verifying, name, watched(getattr(verifying, name)))
         found = verify_loads(*batched, scenario, heard.append)
     assert seats == {"in-turn", "threads"}  # where they serve, and not where they were calibrated

@@ -1,19 +1,22 @@
-"""The machine's pace: how long a model's step takes now, over what it took when it was calibrated. Torch-free.
+"""The machine's pace: how long a model's forwards take now, over what they took when calibrated. Torch-free.
 
 A calibration is of the minutes in which it was made, and a shared machine does not stay as it was: other tenants take
-memory bandwidth and caches from some models and placements more than from others. So one cell of each model in each
-placement, its step over one token, can be timed again at any time as the calibration timed it, and each of that model's
-forwards in that placement is taken to be longer by what its step is. For what changes is mostly how fast weights come
-from memory, which every forward reads once, be it of one token or a prompt's (docs/validation.md). What takes less than
-a step changes in proportion. What the models do to each other when both run does not stay either: where a process's
-weights happen to lie in the machine's memory decides over it, so it is timed again in the processes at hand.
+memory bandwidth and caches from some models and placements more than from others, and cores grow slower with what
+their neighbours compute. So two cells of each model in each placement can be timed again at any time as the
+calibration timed them, its step over one token and its shortest prompt. A forward reads the weights once, be it of one
+token or a prompt's, and computes with each of its rows. So each of that model's forwards in that placement is taken to
+be longer by what its step is, which tells how fast weights come from memory; and what it takes beyond a step is taken
+to be in proportion to what the prompt takes beyond one, which tells how fast cores compute (docs/lab-notes.md,
+"Calibration"). What takes less than a step changes in proportion to it. What the models do to each other when both run
+does not stay either: where a process's weights happen to lie in the machine's memory decides over it, so it is timed
+again in the processes at hand.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ from calibrate.cost_records import (
     MeasuredCosts,
     PlacementCosts,
     Together,
+    prompt_of,
     step_of,
 )
 from calibrate.intervals import visits_of
@@ -42,15 +46,33 @@ Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 QUANTILES = 64  # that stand for the spread of more timings
 INTERRUPTED = 3.0  # times the median, which no mood of a machine makes of a step
 RESAMPLES = 2000
+# Of a step, that a prompt took beyond one when it was calibrated: of less, nothing is said of how rows are computed.
+# Where cores have room left while weights come from memory, as on a GPU, a few rows take no longer than one.
+TELLING = 0.5
+
+Floats = NDArray[np.float64]
+
+
+class Timing(NamedTuple):
+    """Seconds of a model's step and, where it was timed just behind it, of its shortest prompt."""
+
+    step: float
+    prompt: float | None = None
 
 
 class Drift(Record):
-    """A model's step in a placement, in seconds, each a mean of a visit's samples: when calibrated, and now."""
+    """What tells a model's pace in a placement, in seconds, each a mean of a visit's samples: when calibrated, and now.
+
+    `calibrated`, `now`: its step; `prompts_calibrated`, `prompts_now`: its shortest prompt, if that was timed, the
+    latter just behind each of the steps.
+    """
 
     placement: Placement
     model: str
     calibrated: tuple[float, ...] = Field(min_length=1)
     now: tuple[float, ...] = Field(min_length=1)
+    prompts_calibrated: tuple[float, ...] = ()
+    prompts_now: tuple[float, ...] = ()
 
     @property
     def step(self) -> float:
@@ -58,10 +80,35 @@ class Drift(Record):
         return float(np.median(self.calibrated))
 
     @property
-    def counted(self) -> NDArray[np.float64]:
+    def rows(self) -> float:
+        """What a prompt took beyond a step, in seconds; 0: so little, or nothing is known, that it tells nothing."""
+        if not self.prompts_calibrated or not self.prompts_now:
+            return 0.0
+        beyond = float(np.median(self.prompts_calibrated)) - self.step
+        return beyond if beyond >= TELLING * self.step else 0.0
+
+    @property
+    def counted(self) -> Floats:
         """Steps now, in seconds; what took more than `INTERRUPTED` times the median counts as so much."""
-        steps: NDArray[np.float64] = np.array(self.now)
-        return steps.clip(max=INTERRUPTED * float(np.median(steps)))
+        return _uninterrupted(self.now)
+
+    @property
+    def rows_counted(self) -> Floats:
+        """What prompts take beyond steps now, in seconds; prompts count as steps do. Empty where `rows` is 0."""
+        return _uninterrupted(self.prompts_now) - self.counted if self.rows else np.zeros(0)
+
+    @property
+    def dearer(self) -> float:
+        """How many times as long what a forward takes beyond a step takes now; 1 where nothing tells.
+
+        A mean over a median, as `factor`.
+        """
+        return max(0.0, float(self.rows_counted.mean())) / self.rows if self.rows else 1.0
+
+    def at(self, steps: Floats, times: float = 1.0) -> "Drift":
+        """This one with other steps now, as many; what prompts take beyond them is `times` what it is."""
+        prompts = tuple((steps + times * self.rows_counted).tolist()) if self.rows else ()
+        return self.model_copy(update={"now": tuple(steps.tolist()), "prompts_now": prompts})
 
     @property
     def longer(self) -> tuple[float, ...]:
@@ -110,12 +157,35 @@ def share_of_step(operation: str, tokens: int, seconds: float, step: float) -> f
     return min(float(tokens if operation == "burst" else 1), seconds / step)
 
 
-def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[float]]) -> Iterator[Drift]:
+def beyond_step(operation: str, tokens: int, seconds: float, step: float) -> float:
+    """What an operation takes beyond a step for each of its forwards, in seconds: the computing of further rows."""
+    return max(0.0, seconds - step * (tokens if operation == "burst" else 1))
+
+
+def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) -> Iterator[Drift]:
     """The pace of each model that was timed again. CalibrationError if it was not calibrated."""
-    for (placement, model), seconds in now.items():
-        then = step_of(costs.at(placement), model)
-        visits = tuple(fmean(samples) for samples in visits_of(then))
-        yield Drift(placement=placement, model=model, calibrated=visits, now=tuple(seconds))
+    for (placement, model), timings in now.items():
+        step, prompt = step_of(costs.at(placement), model), prompt_of(costs.at(placement), model)
+        prompts = tuple(one.prompt for one in timings if one.prompt is not None)
+        known = prompt is not None and len(prompts) == len(timings)
+        yield Drift(
+            placement=placement,
+            model=model,
+            calibrated=_by_visit(step),
+            now=tuple(one.step for one in timings),
+            prompts_calibrated=_by_visit(prompt) if prompt is not None and known else (),
+            prompts_now=prompts if known else (),
+        )
+
+
+def _by_visit(cell: Cell) -> tuple[float, ...]:
+    """The mean of each visit to a cell, in seconds."""
+    return tuple(fmean(samples) for samples in visits_of(cell))
+
+
+def _uninterrupted(seconds: Sequence[float]) -> Floats:
+    found: Floats = np.array(seconds)
+    return found.clip(max=INTERRUPTED * float(np.median(found)))
 
 
 def adjusted_for_drift(
@@ -123,7 +193,8 @@ def adjusted_for_drift(
 ) -> Artifact:
     """The calibration as it would be at this pace; what has none, and what no crowd is of, is as it was calibrated.
 
-    A cell keeps its median, and each of its forwards what a step takes longer now: so it also varies as steps do now.
+    A cell keeps its median, but for what it takes beyond a step, which is as much dearer as that of a prompt is; and
+    each of its forwards gets what a step takes longer now: so it also varies as steps do now.
     """
     by_model = {(one.placement, one.model): one for one in found}
     together = {(one.placement, one.draft): one.together for one in crowds}
@@ -154,10 +225,12 @@ def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:
     """These costs with other samples in the cells of these operations, unless nothing is known of now."""
     if pace is None:
         return costs
+    dearer = pace.dearer
 
     def at(operation: str, cell: Cell) -> Cell:
         middle = float(np.median(cell.seconds))
         share = share_of_step(operation, cell.rows, middle, pace.step)
+        middle += (dearer - 1.0) * beyond_step(operation, cell.rows, middle, pace.step)
         seconds = tuple(middle + share * more for more in pace.longer)
         return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 

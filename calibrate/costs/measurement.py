@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrate.cost_records import STEP, DraftCosts, Key, PlacementCosts, Together
+from calibrate.cost_records import PROMPT, STEP, DraftCosts, Key, PlacementCosts, Together
 from calibrate.costs import operations
 from calibrate.costs.contention import (
     BATCHES,
@@ -40,7 +40,7 @@ HAND_OVER_TOKENS = 24  # of text in each lap
 # beside 5; nine are read by `engine.models.fused_llama` in one pass, ten in two, and no more than 18 so.
 TARGET_TOKENS = (1, 2, 3, 4, 5, 9, 10, 18)
 DRAFT_TOKENS = (1, 2, 4, 5, 9, 10, 18)
-SHORTEST_PROMPT = 33  # what is longer than a line is only ever read behind nothing
+SHORTEST_PROMPT = PROMPT.tokens  # what is longer than a line is only ever read behind nothing
 FORWARD_CONTEXTS = (0, 384)  # as far as usual texts reach; see `calibrate.costs.lengths`
 BRANCHES = (1, 2, 3, 4, 5, 8)
 BRANCH_CONTEXTS = (32, 384)

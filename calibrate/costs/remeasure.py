@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 from statistics import fmean
 
-from calibrate.cost_records import STEP
+from calibrate.cost_records import PROMPT, STEP
 from calibrate.costs.contention import ONE, ContentionTimes, Crossed, add_together, time_together
-from calibrate.costs.drift import PlacedModel
+from calibrate.costs.drift import PlacedModel, Timing
 from calibrate.costs.sampling_plan import time_cell
 from engine.configuration import Configuration
 from engine.models.specs import TARGET
 from engine.runtime.pair import Pair
 from engine.runtime.placement import Placement
+from engine.runtime.session import Player
 
 CONTENTION_SECONDS = 0.08  # of each operation, when both models are timed at once again
 
@@ -36,12 +37,20 @@ def time_contention(
     add_together(known, time_together(target, drafter, CONTENTION_SECONDS, crossed))
 
 
-def time_steps(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, float], float]:
-    """Seconds of a step of the target and of the draft, if there is one, and of the reference operation before them."""
+def time_pace(pair: Pair, placement: Placement, draft: str | None) -> tuple[dict[PlacedModel, Timing], float]:
+    """What the target and the draft, if there is one, take now, and the reference operation before them, in seconds."""
     target, drafter = pair.players(placement, draft)
-    samples, reference, _ = time_cell(target, STEP, None)
-    found: dict[PlacedModel, float] = {(placement, TARGET): fmean(samples)}
+    timing, reference = _timed(target, None)
+    found: dict[PlacedModel, Timing] = {(placement, TARGET): timing}
     if drafter is not None:
         after = TARGET if pair.seating(placement).shared else None
-        found[placement, drafter.model] = fmean(time_cell(drafter, STEP, after)[0])
+        found[placement, drafter.model], _ = _timed(drafter, after)
     return found, reference
+
+
+def _timed(player: Player, after: str | None) -> tuple[Timing, float]:
+    """A model's timing, and the reference operation's before it; `after`: see `time_cell`."""
+    steps, reference, _ = time_cell(player, STEP, after)
+    # Once: it is dear, and the step before it has warmed up what there is to warm up.
+    (prompt,), _, _ = time_cell(player, PROMPT, after, samples=1, warm=True)
+    return Timing(fmean(steps), prompt), reference

@@ -160,11 +160,13 @@ def well_known(visits: Sequence[Sequence[float]]) -> bool:
     return width <= NEGLIGIBLE or width <= WANTED * fmean(fmean(samples) for samples in visits)
 
 
-def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float], float, float]:
+def time_cell(
+    player: Player, key: Key, after: str | None, samples: int = SAMPLES, warm: bool = False
+) -> tuple[list[float], float, float]:
     """A visit to a cell: its samples, the reference operation's time just before them, both seconds, and waiting.
 
     The last is a share of the time (see `operations.visit`). `after`: the target, where a draft takes turns with it
-    (see `operations.time_forward`).
+    (see `operations.time_forward`); `warm`: nothing need be warmed up.
     """
     operation, tokens, context, sequences = key
     arguments: dict[str, Any] = {"name": player.model, "tokens": tokens, "context": context}
@@ -174,10 +176,12 @@ def time_cell(player: Player, key: Key, after: str | None) -> tuple[list[float],
         arguments["after"] = after
     if after and operation in ("branch", *SEVERAL):
         arguments["warm_ups"] = 1
-    samples, reference, waited = player.worker.call(
-        operations.visit, operation=operation, repeats=SAMPLES, **arguments
+    if warm:
+        arguments["warm_ups"] = 0
+    found, reference, waited = player.worker.call(
+        operations.visit, operation=operation, repeats=samples, **arguments
     )
-    return samples, reference, waited
+    return found, reference, waited
 
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from calibrate.artifact import Artifact, load_artifact
 from calibrate.cost_records import DRAFT_CELLS, STEP, TARGET_CELLS, Cell, MeasuredCosts, step_of
-from calibrate.costs.drift import Drift, PlacedModel, drifts, share_of_step
+from calibrate.costs.drift import Drift, PlacedModel, Timing, drifts, share_of_step
 from calibrate.intervals import difference_half_width, visits_of
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate
@@ -221,10 +221,10 @@ def _longer(pace: Drift, operation: str, tokens: int, seconds: float) -> Estimat
     return Estimate(*(moved * (times - 1.0) for times in (factor.value, factor.low, factor.high)))
 
 
-def _steps(costs: MeasuredCosts) -> dict[PlacedModel, list[float]]:
+def _steps(costs: MeasuredCosts) -> dict[PlacedModel, list[Timing]]:
     """What tells the pace of a calibration: each model's steps, in the mean over each visit."""
     return {
-        (placed.placement, model): [fmean(samples) for samples in visits_of(step_of(placed, model))]
+        (placed.placement, model): [Timing(fmean(samples)) for samples in visits_of(step_of(placed, model))]
         for placed in costs.placements
         for model in (TARGET, *placed.drafts)
     }

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 from calibrate.artifact import Artifact
 from calibrate.costs.contention import BATCHES, ONE, ContentionTimes, as_together
-from calibrate.costs.drift import ContentionSample, Drift, PlacedModel, adjusted_for_drift, drifts
-from calibrate.costs.remeasure import pairs_at_once, time_contention, time_steps
+from calibrate.costs.drift import ContentionSample, Drift, PlacedModel, Timing, adjusted_for_drift, drifts
+from calibrate.costs.remeasure import pairs_at_once, time_contention, time_pace
 from calibrate.hardware import hardware, software
 from calibrate.revision import engine_revision
 from engine.configuration import Configuration
@@ -130,7 +130,7 @@ def verify_loads(
     cases = list(_cases(scenario))
     foretold = [_predict(world, case) for case in cases]  # before the first run
     rng = random.Random(scenario.workload.seed)
-    steps: dict[PlacedModel, list[float]] = {}
+    timings: dict[PlacedModel, list[Timing]] = {}
     reference: list[float] = []
     found: dict[Case, list[_Sample]] = {case: [] for case in cases}
     notes: list[str] = []
@@ -142,16 +142,16 @@ def verify_loads(
         for case in rng.sample(cases, len(cases)):
             c = case.configuration
             draft = c.draft_among(pair.drafts)
-            now, before = time_steps(pair, serving_placement(c.placement, draft), draft)
-            for (_, model), seconds in now.items():
-                steps.setdefault((c.placement, model), []).append(seconds)
+            now, before = time_pace(pair, serving_placement(c.placement, draft), draft)
+            for (_, model), timing in now.items():
+                timings.setdefault((c.placement, model), []).append(timing)
             reference.append(before)
             served, noted = _serve(pair, world, case, sample)
             found[case].append(served)
             notes += noted
             advance(case.label())
     notes = [*_other_texts(list(found.values())), *notes]
-    pace = tuple(drifts(artifact.costs, steps))
+    pace = tuple(drifts(artifact.costs, timings))
     at_pace = ServingWorld(scenario, adjusted_for_drift(artifact, pace, at_once.found()))
     return LoadVerification(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,10 +1,10 @@
 """Real runs of several configurations on the same prompts, interleaved, with the machine's pace in between. Torch-free.
 
-Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute
-of the machine falls on all of them alike. Before each run the steps of its models are timed where it puts them. Before
-a prompt one of the drafts that some run has computing beside the target is timed so, before the first prompt each of
-them: what models do to each other changes with the processes and hardly with the minute. Prompts come in batches, a
-look behind each of which may end it, and so may the time.
+Every prompt meets every configuration in an order drawn anew for each prompt and repeat, so that a slow minute of
+the machine falls on all of them alike. Before each run a step and a short prompt of its models are timed where it
+puts them. Before a prompt one of the drafts that some run has computing beside the target is timed so, before the
+first prompt each of them: what models do to each other changes with the processes and hardly with the minute.
+Prompts come in batches, a look behind each of which may end it, and so may the time.
 """
 
 import itertools
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from calibrate.costs.contention import ContentionTimes, as_together
-from calibrate.costs.drift import ContentionSample, PlacedModel
-from calibrate.costs.remeasure import pairs_at_once, time_contention, time_steps
+from calibrate.costs.drift import ContentionSample, PlacedModel, Timing
+from calibrate.costs.remeasure import pairs_at_once, time_contention, time_pace
 from engine.configuration import Configuration
 from engine.errors import WorkerLost
 from engine.models.sampling import Sampling
@@ -64,15 +64,15 @@ class RunSchedule:
 
 @dataclass
 class Measured:
-    """The runs of each configuration, by repeat and prompt; seconds of each model's step, of the target and a draft
-    at once, and of the reference operation, in the order timed; and what a reader has to know.
+    """The runs of each configuration, by repeat and prompt; what tells each model's pace, seconds of the target and a
+    draft at once, and of the reference operation, in the order timed; and what a reader has to know.
 
-    `timed`: for each run in its order, which of its models' `steps` came just before it. `prompts`: how many were run,
-    the first ones; `ended`: by what.
+    `timed`: for each run in its order, which of its models' `timings` came just before it. `prompts`: how many were
+    run, the first ones; `ended`: by what.
     """
 
     samples: dict[Configuration, list[Sample]]
-    steps: dict[PlacedModel, list[float]] = field(default_factory=dict)
+    timings: dict[PlacedModel, list[Timing]] = field(default_factory=dict)
     timed: list[dict[PlacedModel, int]] = field(default_factory=list)
     contention: dict[PlacedModel, ContentionTimes] = field(default_factory=dict)
     reference: list[float] = field(default_factory=list)
@@ -162,8 +162,8 @@ def _run(
     order: int,
     found: Measured,
 ) -> None:
-    """One run behind its models' steps."""
-    _time_steps(pair, configuration, found)
+    """One run behind its models' timings."""
+    _time_pace(pair, configuration, found)
     before = pair.waits()
     run = prompted.write(pair, configuration, prompt)
     if run.warning:
@@ -183,17 +183,17 @@ def _minutes(seconds: float) -> str:
     return f"{max(0, math.ceil(seconds / 60.0))} min left at most"
 
 
-def _time_steps(pair: Pair, configuration: Configuration, found: Measured) -> None:
-    """Note what a step of each of its models takes now; a worker that was lost since is started again."""
+def _time_pace(pair: Pair, configuration: Configuration, found: Measured) -> None:
+    """Note what each of its models takes now; a worker that was lost since is started again."""
     draft = configuration.draft_among(pair.drafts)
     try:
-        steps, reference = time_steps(pair, configuration.placement, draft)
+        timings, reference = time_pace(pair, configuration.placement, draft)
     except WorkerLost as lost:
-        found.notes.append(f"{in_words(configuration)}: its models' steps were timed again; {lost}")
-        steps, reference = time_steps(pair, configuration.placement, draft)
-    found.timed.append({seated: len(found.steps.get(seated, ())) for seated in steps})
-    for seated, seconds in steps.items():
-        found.steps.setdefault(seated, []).append(seconds)
+        found.notes.append(f"{in_words(configuration)}: its models were timed again; {lost}")
+        timings, reference = time_pace(pair, configuration.placement, draft)
+    found.timed.append({seated: len(found.timings.get(seated, ())) for seated in timings})
+    for seated, timing in timings.items():
+        found.timings.setdefault(seated, []).append(timing)
     found.reference.append(reference)
 
 

@@ -20,7 +20,7 @@ from reports.verify.looks import Looks
 from reports.verify.tolerance import Tolerance
 from scenarios.what_if import WhatIf
 
-VERSION: Literal[9] = 9
+VERSION: Literal[10] = 10
 
 
 def _as_calibrated(record: Json) -> Json:
@@ -30,10 +30,11 @@ def _as_calibrated(record: Json) -> Json:
 
 
 # 5 added what models do to each other, 6 the engine's revision and contexts that are far, 7 what has to be said of a
-# deepened target, 8 the looks and what was foretold of each text, and 9 how long runs waited for cores.
+# deepened target, 8 the looks and what was foretold of each text, 9 how long runs waited for cores, and 10 what prompts
+# took between the runs.
 VERSIONS = History(
     present=VERSION,
-    migrations={3: _as_calibrated, **dict.fromkeys((4, 5, 6, 7, 8), unchanged)},
+    migrations={3: _as_calibrated, **dict.fromkeys(range(4, VERSION), unchanged)},
     too_old="up to version 2 texts of drawn drafts were judged by their law, and not token by token",
 )
 
@@ -186,7 +187,7 @@ class Verification(FrozenRecord):
     `temperature` of the texts; 0: greedy.
     """
 
-    version: Literal[9] = VERSION
+    version: Literal[10] = VERSION
     created: str
     hardware: dict[str, str]
     software: dict[str, str]

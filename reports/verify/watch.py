@@ -56,7 +56,7 @@ class Watch:
         """Whether everything is decided after so many prompts."""
         unseen = range(len(self.traces), count)
         self.traces += observe(self.pair, self.ids, self.sampling, found.samples, unseen)
-        self.pace = tuple(drifts(self.artifact.costs, found.steps))
+        self.pace = tuple(drifts(self.artifact.costs, found.timings))
         self.now = adjusted_for_drift(self.artifact, self.pace, found.crowds)
         prompts, ids = self.prompts[:count], self.ids[:count]
         self.own = on_these_prompts(
