@@ -15,7 +15,7 @@ from tiny_models import chances_of, own_text, save_tiny
 
 from calibrate import journal
 from calibrate.artifact import Artifact, load_artifact, write_whole
-from calibrate.cost_records import STEP, Key, MeasuredCosts, step_of
+from calibrate.cost_records import PROMPT, STEP, Key, MeasuredCosts, prompt_of, step_of
 from calibrate.costs.contention import BATCHES, ONE
 from calibrate.costs.lengths import ROOM
 from calibrate.costs.measurement import (
@@ -35,7 +35,7 @@ from calibrate.costs.measurement import (
     prompt_lengths,
     prompt_tokens,
 )
-from calibrate.costs.sampling_plan import SAMPLES, STEPS, STEPS_BETWEEN
+from calibrate.costs.sampling_plan import BETWEEN, OFTEN, SAMPLES
 from calibrate.prompts import Prompt
 from calibrate.run import Effort, calibrate, differences, parts
 from calibrate.summary import describe
@@ -168,8 +168,10 @@ def test_every_cell_has_positive_samples(artifact: Artifact) -> None:
         assert all(seconds > 0 for cell in cells for seconds in cell.seconds)
         assert all(sum(cell.visits) == len(cell.seconds) for cell in cells)
         for model in (TARGET, *costs.drafts):
-            step = step_of(costs, model)
-            assert len(step.seconds) + len(step.excluded) >= 2 * STEPS * SAMPLES
+            telling = {STEP: step_of(costs, model), PROMPT: prompt_of(costs, model)}
+            for key, cell in telling.items():
+                assert cell is not None
+                assert len(cell.seconds) + len(cell.excluded) >= 2 * OFTEN[key] * SAMPLES
         grid = {(cell.rows, cell.cache_tokens) for cell in costs.target}
         lines = set(itertools.product(TARGET_TOKENS, FORWARD_CONTEXTS))
         prompts = prompt_tokens([trace.prompt.tolist() for trace in artifact.traces])
@@ -265,8 +267,8 @@ def test_the_pace_is_looked_at_between_laps(pair: Pair, tmp_path: Path) -> None:
         laps.look()
         laps.look()
         for plan in laps.everything:
-            assert [visit.key for visit in plan.visits] == [STEP] * STEPS_BETWEEN * 2
-            assert [visit.lap for visit in plan.visits] == [0] * STEPS_BETWEEN + [1] * STEPS_BETWEEN
+            assert [visit.key for visit in plan.visits] == [*BETWEEN] * 2
+            assert [visit.lap for visit in plan.visits] == [0] * len(BETWEEN) + [1] * len(BETWEEN)
         return [visit.seconds for plan in laps.everything for visit in plan.visits]
 
     first, again = journal.Journal(tmp_path, []), journal.Journal(tmp_path, [])

@@ -16,6 +16,7 @@ from calibrate.costs.drift import (
     TELLING,
     ContentionSample,
     Drift,
+    PlacedModel,
     Timing,
     adjusted_for_drift,
     beyond_step,
@@ -253,11 +254,28 @@ def test_where_rows_cost_next_to_nothing_a_prompt_tells_nothing() -> None:
         prompts_calibrated=(0.010 * (1.0 + 0.9 * TELLING),),
         prompts_now=(0.05, 0.05),
     )
-    assert (made.rows, made.dearer) == (0.0, 1.0)
-    telling = made.model_copy(update={"prompts_calibrated": (0.020,)})
-    assert telling.dearer == pytest.approx(3.9)
-    alone = telling.model_copy(update={"prompts_now": ()})
-    assert alone.dearer == 1.0
+    assert (made.rows, made.rows_factor) == (0.0, None)
+    telling = made.model_copy(update={"prompts_calibrated": (0.020, 0.020)})
+    assert telling.rows_factor is not None
+    assert telling.rows_factor.value == pytest.approx(3.9)
+    assert telling.model_copy(update={"prompts_now": ()}).rows_factor is None
+
+
+def test_cores_that_grow_slower_do_so_for_all_models() -> None:
+    """Each model's ratio lies between its own and the others', and they differ less than their own do."""
+    rng = np.random.default_rng(0)
+    now: dict[PlacedModel, list[Timing]] = {}
+    costs = HERE.costs.at("in-turn")
+    for model in (TARGET, *costs.drafts):
+        one = float(np.median(step_of(costs, model).seconds))
+        rows = rng.normal(1.3, 0.4, 40) * beyond(costs, model)
+        now["in-turn", model] = [Timing(one, one + more) for more in rows.tolist()]
+    found = list(drifts(HERE.costs, now))
+    own = np.array([factor.value for one in found if (factor := one.rows_factor)])
+    shared = np.array([one.dearer for one in found])
+    assert len(own) == len(shared) > 1
+    assert np.ptp(shared) < np.ptp(own)
+    assert own.min() <= shared.min() <= shared.max() <= own.max()
 
 
 def test_other_steps_leave_what_rows_take() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.cost_records import STEP, Cell, Key
+from calibrate.cost_records import PROMPT, STEP, Cell, Key
 from calibrate.costs.sampling_plan import (
+    BETWEEN,
     DISTURBED,
     MOST,
-    STEPS_BETWEEN,
     WANTED,
     SamplingPlan,
     add_lap,
@@ -156,16 +156,16 @@ def test_laps_without_a_step_are_as_they_were() -> None:
 
 @given(st.lists(st.floats(0.8, 1.6), min_size=1, max_size=12))
 def test_costs_are_of_the_mean_mood_of_all_sittings(moods: list[float]) -> None:
-    """One whole lap while the machine is as it is first, then sittings over the step alone: each counts the same."""
+    """One whole lap while the machine is as it is first, then sittings over the pace alone: each counts the same."""
     made = SamplingPlan("in-turn", "target", KEYS)
-    base = {key: 0.01 + 0.002 * key[1] for key in KEYS}
+    base = {key: 0.01 + 0.002 * key[1] for key in (*KEYS, PROMPT)}
     for lap, mood in enumerate(moods):
-        keys = KEYS if lap == 0 else [STEP] * STEPS_BETWEEN
+        keys = KEYS if lap == 0 else BETWEEN
         add_lap(made, [*([*key, [base[key] * mood] * 2, 0.01, 0.0] for key in keys), [*END, 0.01, 0.0]])
     mean = fmean(moods)
     step, *others = made.cells("forward")
     assert fmean(step.seconds) == pytest.approx(base[STEP] * mean)
-    assert step.visits == (2,) * (1 + STEPS_BETWEEN * (len(moods) - 1))
+    assert step.visits == (2,) * (1 + BETWEEN.count(STEP) * (len(moods) - 1))
     for cell in others:
         # As much longer or shorter as a step is, by `share_of_step`; here, a longer operation.
         took = base[Key("forward", cell.rows, 0)]

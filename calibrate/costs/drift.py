@@ -7,7 +7,7 @@ calibration timed them, its step over one token and its shortest prompt. A forwa
 token or a prompt's, and computes with each of its rows. So each of that model's forwards in that placement is taken to
 be longer by what its step is, which tells how fast weights come from memory; and what it takes beyond a step is taken
 to be in proportion to what the prompt takes beyond one, which tells how fast cores compute (docs/lab-notes.md,
-"Calibration"). What takes less than a step changes in proportion to it. What the models do to each other when both run
+"Verification"). What takes less than a step changes in proportion to it. What the models do to each other when both run
 does not stay either: where a process's weights happen to lie in the machine's memory decides over it, so it is timed
 again in the processes at hand.
 """
@@ -34,6 +34,7 @@ from calibrate.cost_records import (
     prompt_of,
     step_of,
 )
+from calibrate.costs.random_effects import towards_common
 from calibrate.intervals import visits_of
 from calibrate.records import Record
 from engine.metrics import Estimate
@@ -46,6 +47,8 @@ Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 QUANTILES = 64  # that stand for the spread of more timings
 INTERRUPTED = 3.0  # times the median, which no mood of a machine makes of a step
 RESAMPLES = 2000
+MEDIAN = math.pi / 2.0  # the variance of a median over that of a mean, of many normal values
+SLIGHT = 1e-6  # of a time, which nobody notices
 # Of a step, that a prompt took beyond one when it was calibrated: of less, nothing is said of how rows are computed.
 # Where cores have room left while weights come from memory, as on a GPU, a few rows take no longer than one.
 TELLING = 0.5
@@ -64,7 +67,8 @@ class Drift(Record):
     """What tells a model's pace in a placement, in seconds, each a mean of a visit's samples: when calibrated, and now.
 
     `calibrated`, `now`: its step; `prompts_calibrated`, `prompts_now`: its shortest prompt, if that was timed, the
-    latter just behind each of the steps.
+    latter just behind each of the steps. `dearer`: how many times as long now is what its forwards take beyond a step,
+    by what all models of the placement tell (`drifts`); 1 where nothing tells.
     """
 
     placement: Placement
@@ -73,6 +77,7 @@ class Drift(Record):
     now: tuple[float, ...] = Field(min_length=1)
     prompts_calibrated: tuple[float, ...] = ()
     prompts_now: tuple[float, ...] = ()
+    dearer: float = Field(default=1.0, ge=0.0)
 
     @property
     def step(self) -> float:
@@ -97,18 +102,9 @@ class Drift(Record):
         """What prompts take beyond steps now, in seconds; prompts count as steps do. Empty where `rows` is 0."""
         return _uninterrupted(self.prompts_now) - self.counted if self.rows else np.zeros(0)
 
-    @property
-    def dearer(self) -> float:
-        """How many times as long what a forward takes beyond a step takes now; 1 where nothing tells.
-
-        A mean over a median, as `factor`.
-        """
-        return max(0.0, float(self.rows_counted.mean())) / self.rows if self.rows else 1.0
-
     def at(self, steps: Floats, times: float = 1.0) -> "Drift":
-        """This one with other steps now, as many; what prompts take beyond them is `times` what it is."""
-        prompts = tuple((steps + times * self.rows_counted).tolist()) if self.rows else ()
-        return self.model_copy(update={"now": tuple(steps.tolist()), "prompts_now": prompts})
+        """This one with other steps now, and what forwards take beyond them `times` as long as it is now."""
+        return self.model_copy(update={"now": tuple(steps.tolist()), "dearer": times * self.dearer})
 
     @property
     def longer(self) -> tuple[float, ...]:
@@ -127,15 +123,14 @@ class Drift(Record):
         of neither: one among a few dozen timings of a step of 3 ms would foretell a third more for each, and texts, of
         thousands of steps, hardly ever meet one.
         """
-        now, then = self.counted, np.array(self.calibrated)
-        value = float(now.mean() / np.median(then))
-        if min(len(now), len(then)) < 2:
-            return Estimate(value, math.nan, math.nan)
-        rng = np.random.default_rng(0)
-        draws = (rng.choice(side, (RESAMPLES, len(side))) for side in (now, then))
-        means, medians = next(draws).mean(axis=1), np.median(next(draws), axis=1)
-        low, high = np.percentile(means / medians, [2.5, 97.5])
-        return Estimate(value, float(low), float(high))
+        return _mean_over_median(self.counted, np.array(self.calibrated))
+
+    @property
+    def rows_factor(self) -> Estimate | None:
+        """How many times as long now is what this model's prompt takes beyond a step, as `factor`; None: not told."""
+        if not self.rows:
+            return None
+        return _mean_over_median(self.rows_counted, np.array(self.prompts_calibrated) - self.step)
 
 
 class ContentionSample(Record):
@@ -164,6 +159,17 @@ def beyond_step(operation: str, tokens: int, seconds: float, step: float) -> flo
 
 def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) -> Iterator[Drift]:
     """The pace of each model that was timed again. CalibrationError if it was not calibrated."""
+    found = list(_of_each(costs, now))
+    for placement in dict.fromkeys(one.placement for one in found):
+        told = [one for one in found if one.placement == placement and one.rows]
+        dearer = dict(zip((one.model for one in told), _dearer(told), strict=True))
+        for one in found:
+            if one.placement == placement:
+                yield one.model_copy(update={"dearer": dearer.get(one.model, 1.0)})
+
+
+def _of_each(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) -> Iterator[Drift]:
+    """What each model tells of itself."""
     for (placement, model), timings in now.items():
         step, prompt = step_of(costs.at(placement), model), prompt_of(costs.at(placement), model)
         prompts = tuple(one.prompt for one in timings if one.prompt is not None)
@@ -178,9 +184,41 @@ def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) ->
         )
 
 
+def _dearer(told: Sequence[Drift]) -> list[float]:
+    """How many times as dear further rows are to models on the same cores, each of which tells it more or less well.
+
+    Cores that compute more slowly do so for all of them, while a calibration met each model's prompt a few times only.
+    So each one's ratio is brought towards that of all, in logarithms.
+    """
+    if not told:
+        return []
+    now = [one.rows_counted for one in told]
+    logs = np.log(
+        [max(rows.mean(), SLIGHT * one.step) / one.rows for rows, one in zip(now, told, strict=True)]
+    )
+    # Single timings scatter by as much now as they did then, and now they are many.
+    scatter = np.array([rows.std() / rows.mean() for rows in now])
+    timed = [(len(one.prompts_now), len(one.prompts_calibrated)) for one in told]
+    of_each = np.array([1.0 / many + MEDIAN / few for many, few in timed])
+    found: list[float] = np.exp(towards_common(logs, np.maximum(SLIGHT, scatter) ** 2 * of_each)).tolist()
+    return found
+
+
 def _by_visit(cell: Cell) -> tuple[float, ...]:
     """The mean of each visit to a cell, in seconds."""
     return tuple(fmean(samples) for samples in visits_of(cell))
+
+
+def _mean_over_median(now: Floats, then: Floats) -> Estimate:
+    """And its 95% percentile interval over both; none where either is of one visit."""
+    value = float(now.mean() / np.median(then))
+    if min(len(now), len(then)) < 2:
+        return Estimate(value, math.nan, math.nan)
+    rng = np.random.default_rng(0)
+    draws = (rng.choice(side, (RESAMPLES, len(side))) for side in (now, then))
+    means, medians = next(draws).mean(axis=1), np.median(next(draws), axis=1)
+    low, high = np.percentile(means / medians, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
 
 
 def _uninterrupted(seconds: Sequence[float]) -> Floats:
@@ -225,12 +263,11 @@ def _at(costs: Costs, operations: Sequence[str], pace: Drift | None) -> Costs:
     """These costs with other samples in the cells of these operations, unless nothing is known of now."""
     if pace is None:
         return costs
-    dearer = pace.dearer
 
     def at(operation: str, cell: Cell) -> Cell:
         middle = float(np.median(cell.seconds))
         share = share_of_step(operation, cell.rows, middle, pace.step)
-        middle += (dearer - 1.0) * beyond_step(operation, cell.rows, middle, pace.step)
+        middle += (pace.dearer - 1.0) * beyond_step(operation, cell.rows, middle, pace.step)
         seconds = tuple(middle + share * more for more in pace.longer)
         return cell.model_copy(update={"seconds": seconds, "visits": (), "excluded": ()})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrate.cost_records import PROMPT, STEP, DraftCosts, Key, PlacementCosts, Together
+from calibrate.cost_records import PROMPT, DraftCosts, Key, PlacementCosts, Together
 from calibrate.costs import operations
 from calibrate.costs.contention import (
     BATCHES,
@@ -21,7 +21,7 @@ from calibrate.costs.contention import (
 from calibrate.costs.lengths import LONGER, contexts, with_room
 from calibrate.costs.notes import notes
 from calibrate.costs.sampling_plan import (
-    STEPS_BETWEEN,
+    BETWEEN,
     SamplingPlan,
     add_lap,
     due_in,
@@ -187,12 +187,12 @@ class CostLaps:
         self.made += 1
 
     def look(self) -> None:
-        """A short lap over the step of each model in each placement. Raises WorkerLost if a worker dies."""
+        """A short lap over what tells the pace of each model in each placement. Raises WorkerLost if a worker dies."""
         for plan in self.everything:
             visits = self.journal.step(
                 f"pace.{plan.placement}.{plan.model}.{self.looks}",
                 lambda plan=plan: _visits(  # type: ignore[misc]
-                    self.pair, plan, [STEP] * STEPS_BETWEEN, f"{self.seed} look {self.looks}"
+                    self.pair, plan, BETWEEN, f"{self.seed} look {self.looks}"
                 ),
             )
             add_lap(plan, visits)

@@ -13,8 +13,8 @@ disturbance: all count.
 A machine's memory may be half as fast in one minute as in the next, and a cell that met more slow laps than another
 would seem to cost more. So each lap times the model's step several times, and what its steps took longer than those of
 all laps in the mean is taken off each of its forwards (see `calibrate.costs.drift`, which adds what they take longer
-later). Between two laps there are short ones over the step alone, so that the mean is of all the machine's moods that a
-calibration meets, and not of the few minutes that whole laps fall on.
+later). Between two laps there are short ones over the step and the shortest prompt alone, so that their mean is of all
+the machine's moods that a calibration meets, and not of the few minutes that whole laps fall on.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
-from calibrate.cost_records import STEP, Cell, Key
+from calibrate.cost_records import PROMPT, STEP, Cell, Key
 from calibrate.costs import operations
 from calibrate.costs.drift import share_of_step
 from calibrate.intervals import half_width
@@ -41,8 +41,8 @@ NEGLIGIBLE = 20e-6  # seconds either side, below which nobody notices
 SEVERAL = ("batched", "chunked", "prompts")  # operations of several sequences
 # What takes long, or whose set-up does; left out from the third lap on.
 DEAR = ("fork", *SEVERAL)
-STEPS = 4  # visits to it in a lap
-STEPS_BETWEEN = 2  # in a short one between laps
+OFTEN = {STEP: 4, PROMPT: 2}  # visits in a lap to what tells the pace
+BETWEEN = (STEP, STEP, PROMPT)  # visits of a short lap between laps
 # Operations that read a model's weights, a burst once for each token.
 FORWARDS = ("forward", *SEVERAL, "branch", "burst")
 
@@ -185,12 +185,13 @@ def time_cell(
 
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
-    """The cells that a lap visits, all but those that are well known by then; the step more often than others."""
+    """The cells that a lap visits, all but those that are well known by then; what tells the pace more often."""
     due = [key for key in plan.keys if number < 2 or key.operation not in DEAR]
     if number >= 2:
         wanted = set(plan.open())
         due = [key for key in due if key in wanted]
-    return due + ([STEP] * (STEPS - due.count(STEP)) if due and STEP in plan.keys else [])
+    often = OFTEN.items() if due else ()
+    return due + [key for key, visits in often if key in plan.keys for _ in range(visits - due.count(key))]
 
 
 def run_lap(

@@ -95,8 +95,9 @@ def prediction(v: Verification) -> Section:
         f"; in {sum(map(_overlap, known))} of {len(known)} the two 95% intervals overlap." if known else "."
     )
     finding += (
-        " Predictions are for the machine's pace, timed between the runs by steps of the models; as it was calibrated, "
-        f"the median error would be {percent(median(abs(c.error_as_calibrated) for c in v.compared))}."
+        " Predictions are for the machine's pace, timed between the runs by steps and short prompts of the models; as "
+        "it was calibrated, the median error would be "
+        f"{percent(median(abs(c.error_as_calibrated) for c in v.compared))}."
     )
     if timing:
         finding += (

@@ -227,7 +227,7 @@ def conditions(v: Verification, artifact: Artifact | None) -> Section:
 
 
 def _pace(pace: Sequence[Drift]) -> Table:
-    """What a step of each model took when it was calibrated, and takes now."""
+    """What a step of each model took when it was calibrated and takes now, and what further rows of a forward do."""
     rows = tuple(
         (
             one.model,
@@ -237,6 +237,7 @@ def _pace(pace: Sequence[Drift]) -> Table:
             milliseconds(fmean(one.counted)),
             str(len(one.now)),
             ranged(one.factor, 2),
+            ranged(rows, 2) if (rows := one.rows_factor) else "not told",
         )
         for one in pace
     )
@@ -248,8 +249,12 @@ def _pace(pace: Sequence[Drift]) -> Table:
         "between the runs, mean",
         "visits",
         "ratio (95%)",
+        "further rows, ratio (95%)",
     )
-    title = "The machine's pace: a step of each model; its forwards take longer by what that does"
+    title = (
+        "The machine's pace: a step of each model, and what a short prompt takes beyond one; its forwards take longer "
+        "by what these do"
+    )
     return Table(title, columns, rows, ("model", "placement"), shown=True)
 
 

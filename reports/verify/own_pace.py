@@ -54,9 +54,10 @@ def _times_more(drift: Drift, part: Part) -> Floats:
     """By how many times MORE a part took longer in the minute behind each timing than over all of them."""
     if part == "step":
         return longer_by_minute(drift.counted) / (MORE * drift.step)
-    if not drift.rows or not drift.dearer:
+    if not drift.rows:
         return np.zeros(len(drift.now))
-    return longer_by_minute(drift.rows_counted) / (MORE * drift.dearer * drift.rows)
+    rows = drift.rows_counted
+    return longer_by_minute(rows) / (MORE * float(rows.mean()))
 
 
 def replays_at_own_pace(

@@ -1,7 +1,7 @@
 """Run the chosen configuration and its rivals on the real engine, and set what was predicted beside it. Torch-free.
 
-A prediction has two parts: what the calibration says, and the machine's pace since, of which steps between the runs
-tell (`calibrate.costs.drift`). The runs themselves have no part in it.
+A prediction has two parts: what the calibration says, and the machine's pace since, of which steps and
+short prompts between the runs tell (`calibrate.costs.drift`). The runs themselves have no part in it.
 """
 
 import math
@@ -266,17 +266,23 @@ def _fastest(baselines: Sequence[Sequence[Run]]) -> Sequence[Run]:
 
 
 def _changed(pace: Sequence[Drift]) -> list[str]:
-    """A note where a model's step takes another time than it did when it was calibrated."""
-    changed = [
-        f"{one.model} {one.placement} {factor.value:.2f} times ({factor.low:.2f} to {factor.high:.2f})"
-        for one in pace
-        if abs((factor := one.factor).value - 1.0) > CHANGE
-    ]
+    """A note where a model's step, or what forwards take beyond one, takes another time than when calibrated."""
+    parts = {"a step takes": [(one, one.factor) for one in pace]}
+    parts["further rows take"] = [(one, factor) for one in pace if (factor := one.rows_factor)]
+    changed = []
+    for what, factors in parts.items():
+        those = [
+            f"{one.model} {one.placement} {factor.value:.2f} times ({factor.low:.2f} to {factor.high:.2f})"
+            for one, factor in factors
+            if abs(factor.value - 1.0) > CHANGE
+        ]
+        if those:
+            changed.append(f"{what} so many times as long, {', '.join(those)}")
     if not changed:
         return []
     return [
-        f"the machine is not as it was calibrated: a step takes so many times as long, {', '.join(changed)}; "
-        "predictions are for this pace, which was timed between the runs"
+        f"the machine is not as it was calibrated: {'; '.join(changed)}; predictions are for this pace, which was "
+        "timed between the runs"
     ]
 
 
