@@ -5,10 +5,8 @@ they belong to, and the tokens of the cache that these sequences hold before the
 single stream needs; those of several say what a batch costs (`calibrate.costs.forward_fit`).
 """
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 from pydantic import Field
 
 from calibrate.records import Measurement, Record
@@ -23,7 +21,6 @@ from engine.runtime.placement import Placement
 # once (`DraftCosts.batched_together`), 3 prompts beside other rows (`chunked`) and the rows that are not scored.
 _BEFORE = dict.fromkeys((1, 2), unchanged)
 VERSIONS = History(present=3, migrations=_BEFORE, too_old="there was none before the first")
-MOST_SLOW = 8.0  # times as long, the most that two models are taken to slow each other
 PAUSE = 0.04  # seconds before a burst; about as long as a draft may wait for its target
 # What `PlacementCosts` holds of the target, and `DraftCosts` of a draft.
 TARGET_CELLS = ("target", "batched", "chunked", "draw", "foresight")
@@ -94,7 +91,8 @@ class Together(Record):
 
     Seconds of each alone and of each at once. With `steps`, both were timed in rounds as a generation has them: the
     target makes a forward and the draft so many steps, of which its seconds are the mean, both begin together, and who
-    is done first waits. Without, as in calibrations made before there were rounds, neither ever paused.
+    is done first waits. Without, as in calibrations made before there were rounds, neither ever paused. What they tell
+    is worked out by `calibrate.costs.slow_downs`.
     """
 
     target_tokens: int
@@ -106,22 +104,6 @@ class Together(Record):
     draft_alone: tuple[float, ...]
     draft_together: tuple[float, ...]
     steps: int = Field(default=0, ge=0)
-
-    def slow_down(self) -> tuple[float, float]:
-        """Of the target and of the draft, while both compute: by medians, at least 1 and at most `MOST_SLOW`."""
-        times = max(1, self.steps)
-        target = float(np.median(self.target_alone)), float(np.median(self.target_together))
-        draft = times * float(np.median(self.draft_alone)), times * float(np.median(self.draft_together))
-        # In rounds, the longer one goes on alone when the other is done, at its own speed.
-        shorter = min(target[1], draft[1]) if self.steps else math.inf
-        return _slowed(*target, shorter), _slowed(*draft, shorter)
-
-
-def _slowed(alone: float, together: float, shared: float) -> float:
-    """How many times as long something takes beside other work, which was there for its first `shared` seconds."""
-    beside = min(together, shared)
-    undisturbed = alone - (together - beside)  # what that would have taken without the other work
-    return min(MOST_SLOW, max(1.0, beside / max(undisturbed, beside / MOST_SLOW)))
 
 
 class DraftCosts(Record):

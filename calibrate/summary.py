@@ -8,6 +8,7 @@ import numpy as np
 from calibrate.artifact import Artifact
 from calibrate.cost_records import PAUSE, Cell, MeasuredCosts, PlacementCosts
 from calibrate.costs.forward_fit import ForwardFit, Terms
+from calibrate.costs.slow_downs import slow_downs
 from calibrate.intervals import uncertainty
 from engine.models.specs import TARGET
 
@@ -44,10 +45,10 @@ def describe(artifact: Artifact) -> Iterator[str]:
                     f"{_row(draft.burst, draft.burst[0].cache_tokens)}"
                 )
             if draft.together:
+                timed = (*draft.together, *draft.batched_together)
                 slowed = (
                     f"{t.target_tokens} and {t.branches}{_of(t.sequences)}: x{target:.2f} and x{own:.2f}"
-                    for t in (*draft.together, *draft.batched_together)
-                    for target, own in [t.slow_down()]
+                    for t, (target, own) in zip(timed, slow_downs(timed), strict=True)
                 )
                 yield f"    at once, target of n tokens and {name} of b branches: {', '.join(slowed)}"
         yield from _small(costs)

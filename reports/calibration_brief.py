@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from calibrate.artifact import Artifact
-from calibrate.cost_records import MOST_SLOW, Cell, DraftCosts, PlacementCosts, step_of
+from calibrate.cost_records import Cell, DraftCosts, PlacementCosts, step_of
+from calibrate.costs.slow_downs import MOST_SLOW, slow_downs
 from calibrate.intervals import uncertainty
 from calibrate.traces.acceptance_statistics import acceptance_statistics
 from engine.models.specs import TARGET
@@ -87,7 +88,7 @@ def _factor(slower: float) -> str:
 
 def _slowed(draft: DraftCosts) -> tuple[float, float]:
     """The target and the draft, in the median over what was timed at once."""
-    target, own = zip(*(timed.slow_down() for timed in draft.together), strict=True)
+    target, own = zip(*slow_downs(draft.together), strict=True)
     return median(target), median(own)
 
 

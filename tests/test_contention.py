@@ -1,11 +1,13 @@
 """Slow-downs are those measured, lie between them in between, and are at least 1."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
-from calibrate.cost_records import MOST_SLOW, Together
+from calibrate.cost_records import Together
 from calibrate.costs.remeasure import pairs_at_once
+from calibrate.costs.slow_downs import MOST_SLOW, slow_downs
 from engine.configuration import Configuration
 from engine.models.specs import ModelSpec
 from engine.runtime.pair import Pair
@@ -76,7 +78,61 @@ def test_rounds_in_which_one_waits_tell_what_held_while_both_computed(
         draft_together=(both[1] / steps,),
         steps=steps,
     )
-    assert together.slow_down() == pytest.approx((target_slow, draft_slow), rel=1e-6)
+    assert slow_downs([together]) == [pytest.approx((target_slow, draft_slow), rel=1e-6)]
+
+
+def noisy(rng: np.random.Generator, target: float, draft: float, slow: tuple[float, float]) -> Together:
+    """Six rounds of a target's forward and four steps of a draft, timings of which scatter by a tenth."""
+    shared = min(target * slow[0], 4 * draft * slow[1])
+    both = [shared + alone - shared / times for alone, times in zip((target, 4 * draft), slow, strict=True)]
+
+    def timed(seconds: float) -> tuple[float, ...]:
+        return tuple((seconds * rng.normal(1.0, 0.1, 6)).tolist())
+
+    return Together(
+        target_tokens=1,
+        branches=1,
+        context=9,
+        target_alone=timed(target),
+        target_together=timed(both[0]),
+        draft_alone=timed(draft),
+        draft_together=timed(both[1] / 4),
+        steps=4,
+    )
+
+
+def test_what_a_small_draft_does_to_an_expensive_target_is_told_by_all_pairs() -> None:
+    """Of 300 fours of which one covers a tenth of the target's forward: none is absurd any more, and all are nearer.
+
+    By themselves one in five of those has a slow-down of more than 2, where it is 1.1.
+    """
+    rng = np.random.default_rng(0)
+    alone, shared = [], []
+    for _ in range(300):
+        four = [noisy(rng, 0.1, draft, (1.1, 1.2)) for draft in (0.0025, 0.010, 0.010, 0.020)]
+        alone.append([slow_downs([one])[0][0] for one in four])
+        shared.append([target for target, _ in slow_downs(four)])
+    assert np.mean(np.array(alone)[:, 0] > 2.0) > 0.2
+    assert np.mean(np.array(shared)[:, 0] > 2.0) < 0.02
+    error, before = (np.abs(np.log(np.array(some) / 1.1)).mean(axis=0) for some in (shared, alone))
+    assert np.all(error < before)
+
+
+def test_pairs_that_are_known_well_keep_what_they_are() -> None:
+    made = [
+        Together(
+            target_tokens=tokens,
+            branches=1,
+            context=9,
+            target_alone=(1.0, 1.0),
+            target_together=(slower, slower),
+            draft_alone=(1.0, 1.0),
+            draft_together=(1.5 * slower, 1.5 * slower),
+        )
+        for tokens, slower in ((1, 1.1), (5, 2.0))
+    ]
+    assert slow_downs(made) == [pytest.approx((1.1, 1.65), rel=1e-4), pytest.approx((2.0, 3.0), rel=1e-4)]
+    assert slow_downs([]) == []
 
 
 @pytest.mark.parametrize("steps", [0, 4])
@@ -92,7 +148,7 @@ def test_no_slow_down_is_beyond_belief(steps: int) -> None:
         draft_together=(0.1,),
         steps=steps,
     )
-    assert together.slow_down() == pytest.approx((MOST_SLOW if steps else 3.0, MOST_SLOW))
+    assert slow_downs([together]) == [pytest.approx((MOST_SLOW if steps else 3.0, MOST_SLOW))]
 
 
 def test_nothing_measured_or_stated_is_free() -> None:

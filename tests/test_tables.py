@@ -45,6 +45,18 @@ def test_what_the_choice_was_made_from_is_said() -> None:
         assert ("chosen from", said) in rows
 
 
+def test_both_parts_of_a_pace_are_shown_and_what_was_not_timed_is_not() -> None:
+    """30 ms beyond a step now, where it was 20.1."""
+    alone = tuple(one.model_copy(update={"prompts_now": (), "dearer": 1.0}) for one in verification().pace)
+    for record, said in (
+        (verification(), "1.49 (1.48 to 1.51)"),
+        (verification().model_copy(update={"pace": alone}), "not told"),
+    ):
+        (pace,) = [t for t in conditions(record, None).tables if t.title.startswith("The machine's pace")]
+        assert pace.columns[-1] == "further rows, ratio (95%)"
+        assert {row[-1] for row in pace.rows} == {said}
+
+
 def printed(print_to: Callable[[Console], object], width: int) -> list[str]:
     text = io.StringIO()
     print_to(Console(width=width, file=text, force_terminal=False))

@@ -384,7 +384,15 @@ def verification(
         notes=("synthetic note </script>: one run made again",),
         reference_seconds=tuple(0.0031 * noise.lognormvariate(0.0, 0.05) for _ in range(24)),
         pace=tuple(
-            Drift(placement=placement, model=model, calibrated=(0.0100, 0.0102), now=(0.0111, 0.0113, 0.0112))
+            Drift(
+                placement=placement,
+                model=model,
+                calibrated=(0.0100, 0.0102),
+                now=(0.0111, 0.0113, 0.0112),
+                prompts_calibrated=(0.0301, 0.0303),
+                prompts_now=(0.0413, 0.0411, 0.0412),
+                dearer=1.49,
+            )
             for placement in ("at-once", "in-turn")
             for model in ("target", *names)
         ),

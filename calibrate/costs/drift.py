@@ -34,7 +34,7 @@ from calibrate.cost_records import (
     prompt_of,
     step_of,
 )
-from calibrate.costs.random_effects import towards_common
+from calibrate.costs.random_effects import MEDIAN, towards_common
 from calibrate.intervals import visits_of
 from calibrate.records import Record
 from engine.metrics import Estimate
@@ -47,7 +47,6 @@ Costs = TypeVar("Costs", PlacementCosts, DraftCosts)
 QUANTILES = 64  # that stand for the spread of more timings
 INTERRUPTED = 3.0  # times the median, which no mood of a machine makes of a step
 RESAMPLES = 2000
-MEDIAN = math.pi / 2.0  # the variance of a median over that of a mean, of many normal values
 SLIGHT = 1e-6  # of a time, which nobody notices
 # Of a step, that a prompt took beyond one when it was calibrated: of less, nothing is said of how rows are computed.
 # Where cores have room left while weights come from memory, as on a GPU, a few rows take no longer than one.

@@ -1,8 +1,11 @@
 """What several know of one thing, each in its own way and more or less well: random effects. Torch-free."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+MEDIAN = math.pi / 2.0  # the variance of a median over that of a mean, of many normal values
 Floats = NDArray[np.float64]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from calibrate.artifact import Artifact
 from calibrate.cost_records import Cell, MeasuredCosts, PlacementCosts
 from calibrate.costs.drift import ContentionSample, Drift
+from calibrate.costs.slow_downs import slow_downs
 from engine.naming import PLACES, in_words
 from reports.page import condition_charts
 from reports.page.figure import Chart, Choice, View
@@ -30,15 +31,14 @@ def costs(measured: MeasuredCosts) -> Section:
     label = "Milliseconds of a forward over the number of tokens, for the target and each draft"
     finding = _forwards(measured.placements[0])
     slow = [
-        (here.placement, name, together)
+        (here.placement, name, together, slower)
         for here in measured.placements
         for name, found in here.drafts.items()
-        for together in found.together
+        for together, slower in zip(found.together, slow_downs(found.together), strict=True)
     ]
     tables = [_forward_table(measured), _overhead_table(measured)]
     if slow:
-        _, worst, together = max(slow, key=lambda s: max(s[2].slow_down()))
-        target, draft = together.slow_down()
+        _, worst, _, (target, draft) = max(slow, key=lambda s: max(s[3]))
         finding += (
             f" Running at once slows the target by {times(target)} and the draft by {times(draft)} for the pair that "
             f"suffers most ({worst})."
@@ -51,12 +51,12 @@ def costs(measured: MeasuredCosts) -> Section:
                 number(t.branches, 0),
                 milliseconds(median(t.target_alone)),
                 milliseconds(median(t.target_together)),
-                times(t.slow_down()[0]),
+                times(slower[0]),
                 milliseconds(median(t.draft_alone)),
                 milliseconds(median(t.draft_together)),
-                times(t.slow_down()[1]),
+                times(slower[1]),
             )
-            for placement, name, t in slow
+            for placement, name, t, slower in slow
         )
         columns = (
             "draft",
@@ -266,11 +266,11 @@ def _contention(found: Sequence[ContentionSample]) -> Table:
             PLACES[one.placement],
             str(together.target_tokens),
             str(together.branches),
-            *(f"{times:.2f}" for times in together.slow_down()),
+            *(f"{times:.2f}" for times in slower),
             str(min(len(together.target_together), len(together.draft_together))),
         )
         for one in found
-        for together in one.together
+        for together, slower in zip(one.together, slow_downs(one.together), strict=True)
     )
     columns = (
         "draft",

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from calibrate.cost_records import Together
+from calibrate.costs.slow_downs import slow_downs
 
 ANY = 1 << 40  # wider than any work
 
@@ -31,7 +32,8 @@ class Contention:
     @classmethod
     def of(cls, together: Sequence[Together]) -> "Contention":
         """By pairs of operations that were measured at once."""
-        return cls(tuple((t.target_tokens, t.branches, *t.slow_down()) for t in together))
+        found = zip(together, slow_downs(together), strict=True)
+        return cls(tuple((one.target_tokens, one.branches, *both) for one, both in found))
 
     @cached_property
     def none(self) -> bool:
