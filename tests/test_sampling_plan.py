@@ -1,6 +1,7 @@
 """Which visits count, and when a cell is known well enough."""
 
 import math
+from collections import Counter
 from statistics import fmean
 
 import hypothesis.strategies as st
@@ -16,6 +17,7 @@ from calibrate.costs.sampling_plan import (
     WANTED,
     SamplingPlan,
     add_lap,
+    due_in,
     without_drift,
 )
 from calibrate.intervals import half_width, uncertainty
@@ -145,6 +147,19 @@ def test_a_step_that_something_else_disturbed_is_no_pace() -> None:
     kept, apart = made.sifted()
     assert [visit.seconds for visit in kept if visit.key == KEYS[1]] == [pytest.approx((0.012,))] * 3
     assert [visit.seconds for visit in apart] == [(0.02,)]
+
+
+def test_what_decoding_consists_of_and_what_tells_the_pace_is_visited_more_often() -> None:
+    line, branches, long = Key("forward", 5, 384), Key("branch", 2, 32), Key("forward", 18, 0)
+    made = SamplingPlan("in-turn", "target", [STEP, PROMPT, line, branches, long, Key("fork", 2, 32)])
+    visits = Counter(due_in(made, 0))
+    assert visits == {STEP: 4, PROMPT: 2, line: 3, branches: 3, long: 1, Key("fork", 2, 32): 1}
+    # From the third lap on what is known is left out, and what tells the pace is not, while there is anything to time.
+    for _ in range(2):
+        add_lap(made, [*([*key, [0.01, 0.01], 0.01, 0.0] for key in (STEP, PROMPT, line)), [*END, 0.01, 0.0]])
+    assert Counter(due_in(made, 2)) == {STEP: 4, PROMPT: 2, branches: 3, long: 1}
+    made.keys = [STEP, PROMPT, line]
+    assert due_in(made, 2) == []
 
 
 def test_laps_without_a_step_are_as_they_were() -> None:

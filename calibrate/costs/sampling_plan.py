@@ -1,8 +1,8 @@
 """Timing all operations of a model, lap after lap, until each is known well enough.
 
-A lap visits the cells (`calibrate.cost_records.Key`) in a random order, and a fixed reference operation is timed
-before each visit. Laps of all models and placements alternate, so that a slow stretch of the machine falls on
-all of them, and no cell's samples come from one stretch alone.
+A lap visits the cells (`calibrate.cost_records.Key`) in a random order, short ones more than once, and a fixed
+reference operation is timed before each visit. Laps of all models and placements alternate, so that a slow stretch
+of the machine falls on all of them, and no cell's samples come from one stretch alone.
 
 Exclusion, by a rule fixed beforehand: a visit was disturbed if the reference operation took more than `DISTURBED`
 times its median, over all laps of that model and placement, on both sides of it, or if threads waited for more than
@@ -42,6 +42,9 @@ SEVERAL = ("batched", "chunked", "prompts")  # operations of several sequences
 # What takes long, or whose set-up does; left out from the third lap on.
 DEAR = ("fork", *SEVERAL)
 OFTEN = {STEP: 4, PROMPT: 2}  # visits in a lap to what tells the pace
+# And to a line of a few tokens or a step of a few branches. Decoding consists of these, and beside prompts they take
+# little of a lap's time.
+FEW, OF_FEW = 5, 3
 BETWEEN = (STEP, STEP, PROMPT)  # visits of a short lap between laps
 # Operations that read a model's weights, a burst once for each token.
 FORWARDS = ("forward", *SEVERAL, "branch", "burst")
@@ -185,13 +188,19 @@ def time_cell(
 
 
 def due_in(plan: SamplingPlan, number: int) -> list[Key]:
-    """The cells that a lap visits, all but those that are well known by then; what tells the pace more often."""
+    """The cells that a lap visits, all but those that are well known by then, and some more than once."""
     due = [key for key in plan.keys if number < 2 or key.operation not in DEAR]
     if number >= 2:
         wanted = set(plan.open())
         due = [key for key in due if key in wanted]
-    often = OFTEN.items() if due else ()
-    return due + [key for key, visits in often if key in plan.keys for _ in range(visits - due.count(key))]
+    if due:
+        due += [key for key in OFTEN if key in plan.keys and key not in due]
+    return [key for key in due for _ in range(_visits_in_a_lap(key))]
+
+
+def _visits_in_a_lap(key: Key) -> int:
+    few = key.operation in ("forward", "branch") and key.tokens <= FEW
+    return OFTEN.get(key, OF_FEW if few else 1)
 
 
 def run_lap(
