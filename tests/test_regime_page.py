@@ -18,6 +18,7 @@ from engine.metrics import Estimate
 from engine.naming import in_words, method_name
 from reports.map.cell_sections import published_view
 from reports.map.claims import findings
+from reports.map.evidence_sections import measured
 from reports.map.published import PAIRS, find_regimes
 from reports.map.regime_charts import CODES, lead_text, place_alignment, place_ratio
 from reports.map.regime_page import document, render, write_map
@@ -102,6 +103,16 @@ def test_what_has_to_be_said_of_a_target_stands_under_the_decision(
     print_map(out, here, there)
     assert isinstance(out.file, io.StringIO)
     assert "The target is so deep.\nThe target is deeper.\n" in out.file.getvalue()
+
+
+def test_points_of_an_unsteady_machine_are_told_as_such(
+    found: RegimeMap, points: tuple[MapPoint, ...]
+) -> None:
+    for unsteady, said in ((0, None), (1, "1"), (len(points), "all")):
+        there = [p.model_copy(update={"unsteady": i < unsteady}) for i, p in enumerate(points)]
+        finding = measured(found, there).finding
+        assert (said is None) == ("too unsteady" not in finding)
+        assert said is None or f"too unsteady for a verdict at {said} of them." in finding
 
 
 def test_the_map_fits_a_terminal(

@@ -87,6 +87,13 @@ def test_the_ratio_is_that_of_the_steps_timed_between_the_runs() -> None:
     )
 
 
+def test_points_of_an_unsteady_machine_are_known_as_such() -> None:
+    v = verification()
+    assert not any(p.unsteady for p in points_of(v))
+    shaken = v.model_copy(update={"reference_seconds": (0.003, 0.004) * 12})
+    assert all(p.unsteady for p in points_of(shaken))
+
+
 def test_without_timed_steps_the_ratio_comes_from_the_jobs() -> None:
     v = verification().model_copy(update={"pace": ()})
     found = points_of(v)[0]

@@ -93,7 +93,7 @@ class ComparedLoad:
 
 @dataclass(frozen=True)
 class LoadVerification:
-    """All of them in the scenario's order, and the conditions; `pace`: of each model's step where it sat.
+    """All of them in the scenario's order, and the conditions; `pace`: what tells each model's where it sat.
 
     `contention`: what models that computed at once did to each other there. `notes`: where a service was not of the
     texts that were simulated.

@@ -19,6 +19,7 @@ from reports.page.sections import Section, single
 from reports.verify.fidelity import ninth_in_ten
 from reports.wording import (
     listing,
+    number,
     percent,
     plural,
 )
@@ -89,6 +90,9 @@ def measured(found: RegimeMap, points: Sequence[MapPoint]) -> Section:
         f"{percent(float(ninth_in_ten(np.array(errors))))}. The method that was predicted to win did so at {right} of "
         "them" + (f", and at {tied} more it was not told from the one that did." if tied else ".")
     )
+    if shaken := sum(p.unsteady for p in points):
+        at = "all" if shaken == len(points) else number(shaken, 0)
+        finding += f" The machine was too unsteady for a verdict at {at} of them."
     caption = (
         "On the dashed line a prediction is right. Bars: 95% intervals of a paired bootstrap over prompts. Filled: "
         "over "

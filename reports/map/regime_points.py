@@ -18,6 +18,7 @@ from engine.metrics import Estimate, between, ratio_of_sums
 from engine.models.specs import TARGET
 from reports.verify.fidelity import paired_speed_up
 from reports.verify.resampling import Draws, draw_prompts
+from reports.verify.steadiness import steadiness
 from reports.verify.verification import Compared, Verification, find_baseline
 from sim.search.grid import has_helpers
 
@@ -46,6 +47,7 @@ class MapPoint(FrozenRecord):
     each method with its measured speed-up over the best autoregressive set-up, that one included, fastest first.
     `lead`: the fastest over the second. `predicted_winner`: the policy that was predicted to be the fastest of them.
     `helpers`: settings with repetitions, n-grams, second choices, prompt lookup or redrafting were among them.
+    `unsteady`: the machine was less steady than the record's tolerance allows.
     """
 
     record: str
@@ -55,6 +57,7 @@ class MapPoint(FrozenRecord):
     draft: str
     temperature: float
     helpers: bool
+    unsteady: bool = False
     prompts: int
     ratio: Estimate
     ratio_from: str
@@ -128,6 +131,7 @@ def _point(
         draft=draft or "",
         temperature=v.temperature,
         helpers=helpers,
+        unsteady=steadiness(v).outcome != "held",
         prompts=len(v.prompts),
         ratio=ratio,
         ratio_from=ratio_from,
