@@ -48,13 +48,13 @@ def test_what_the_choice_was_made_from_is_said() -> None:
 def test_both_parts_of_a_pace_are_shown_and_what_was_not_timed_is_not() -> None:
     """30 ms beyond a step now, where it was 20.1."""
     alone = tuple(one.model_copy(update={"prompts_now": (), "dearer": 1.0}) for one in verification().pace)
-    for record, said in (
-        (verification(), "1.49 (1.48 to 1.51)"),
-        (verification().model_copy(update={"pace": alone}), "not told"),
+    for record, *said in (
+        (verification(), "1.49 (1.48 to 1.51)", "1.49"),
+        (verification().model_copy(update={"pace": alone}), "not told", "1.00"),
     ):
         (pace,) = [t for t in conditions(record, None).tables if t.title.startswith("The machine's pace")]
-        assert pace.columns[-1] == "further rows, ratio (95%)"
-        assert {row[-1] for row in pace.rows} == {said}
+        assert pace.columns[-2] == "further rows, its own ratio (95%)"
+        assert {row[-2:] for row in pace.rows} == {tuple(said)}
 
 
 def printed(print_to: Callable[[Console], object], width: int) -> list[str]:

@@ -238,6 +238,7 @@ def _pace(pace: Sequence[Drift]) -> Table:
             str(len(one.now)),
             ranged(one.factor, 2),
             ranged(rows, 2) if (rows := one.rows_factor) else "not told",
+            number(one.dearer, 2),
         )
         for one in pace
     )
@@ -249,7 +250,8 @@ def _pace(pace: Sequence[Drift]) -> Table:
         "between the runs, mean",
         "visits",
         "ratio (95%)",
-        "further rows, ratio (95%)",
+        "further rows, its own ratio (95%)",
+        "with the other models'",
     )
     title = (
         "The machine's pace: a step of each model, and what a short prompt takes beyond one; its forwards take longer "
