@@ -258,7 +258,8 @@ def test_where_rows_cost_next_to_nothing_a_prompt_tells_nothing() -> None:
     telling = made.model_copy(update={"prompts_calibrated": (0.020, 0.020)})
     assert telling.rows_factor is not None
     assert telling.rows_factor.value == pytest.approx(3.9)
-    assert telling.model_copy(update={"prompts_now": ()}).rows_factor is None
+    for absurd in ((), (0.010, 0.011)):  # not timed, or no longer than a step
+        assert telling.model_copy(update={"prompts_now": absurd}).rows_factor is None
 
 
 def test_cores_that_grow_slower_do_so_for_all_models() -> None:

@@ -89,7 +89,8 @@ class Drift(Record):
         if not self.prompts_calibrated or not self.prompts_now:
             return 0.0
         beyond = float(np.median(self.prompts_calibrated)) - self.step
-        return beyond if beyond >= TELLING * self.step else 0.0
+        longer_now = _uninterrupted(self.prompts_now).mean() > self.counted.mean()
+        return beyond if longer_now and beyond >= TELLING * self.step else 0.0
 
     @property
     def counted(self) -> Floats:
@@ -192,9 +193,7 @@ def _dearer(told: Sequence[Drift]) -> list[float]:
     if not told:
         return []
     now = [one.rows_counted for one in told]
-    logs = np.log(
-        [max(rows.mean(), SLIGHT * one.step) / one.rows for rows, one in zip(now, told, strict=True)]
-    )
+    logs = np.log([rows.mean() / one.rows for rows, one in zip(now, told, strict=True)])
     # Single timings scatter by as much now as they did then, and now they are many.
     scatter = np.array([rows.std() / rows.mean() for rows in now])
     timed = [(len(one.prompts_now), len(one.prompts_calibrated)) for one in told]
