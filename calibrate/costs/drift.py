@@ -160,12 +160,12 @@ def beyond_step(operation: str, tokens: int, seconds: float, step: float) -> flo
 def drifts(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) -> Iterator[Drift]:
     """The pace of each model that was timed again. CalibrationError if it was not calibrated."""
     found = list(_of_each(costs, now))
-    for placement in dict.fromkeys(one.placement for one in found):
+    dearer: dict[PlacedModel, float] = {}
+    for placement in {one.placement for one in found}:
         told = [one for one in found if one.placement == placement and one.rows]
-        dearer = dict(zip((one.model for one in told), _dearer(told), strict=True))
-        for one in found:
-            if one.placement == placement:
-                yield one.model_copy(update={"dearer": dearer.get(one.model, 1.0)})
+        dearer |= zip(((placement, one.model) for one in told), _dearer(told), strict=True)
+    for one in found:
+        yield one.model_copy(update={"dearer": dearer.get((one.placement, one.model), 1.0)})
 
 
 def _of_each(costs: MeasuredCosts, now: Mapping[PlacedModel, Sequence[Timing]]) -> Iterator[Drift]:

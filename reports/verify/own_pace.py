@@ -24,9 +24,7 @@ from engine.models.specs import TARGET
 from engine.record import Run
 from reports.verify.verification import Foretold, Sample
 
-MORE = (
-    0.05  # of a step, or of what a prompt takes beyond it, by which it is made longer to see what that adds
-)
+MORE = 0.05  # of a step, or of what forwards take beyond it, by which it is made longer to see what that adds
 FEWEST = 16  # timings, below which nothing is known of how neighbours correlate
 
 Part = Literal["step", "rows"]  # of a forward: its step, and what further rows take beyond it

@@ -1,7 +1,7 @@
 """Run the chosen configuration and its rivals on the real engine, and set what was predicted beside it. Torch-free.
 
-A prediction has two parts: what the calibration says, and the machine's pace since, of which steps and
-short prompts between the runs tell (`calibrate.costs.drift`). The runs themselves have no part in it.
+A prediction has two parts: what the calibration says, and the machine's pace since, of which steps and short
+prompts between the runs tell (`calibrate.costs.drift`). The runs themselves have no part in it.
 """
 
 import math
